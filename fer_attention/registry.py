@@ -27,12 +27,14 @@ class UnknownNameError(ValueError, KeyError):
 
 
 def unknown_name(kind: str, name: object, known: Iterable[str]) -> UnknownNameError:
-    """The error for a name that is not among `known`: names it, the nearest one and all that exist."""
+    """The error for a name that is not among `known`: says the nearest ones, and all where they are few."""
     known = sorted(known)
-    near = difflib.get_close_matches(str(name).lower(), known, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(str(name).lower(), known, n=3, cutoff=0.5)
     hint = f" Did you mean {near[0]!r}?" if near else ""
-    shown = ", ".join(known[:40]) + (f", … ({len(known)} in all)" if len(known) > 40 else "")
-    return UnknownNameError(f"Unknown {kind} {name!r}.{hint} Known: {shown or 'none'}.")
+    if len(known) <= 30:
+        return UnknownNameError(f"Unknown {kind} {name!r}.{hint} Known: {', '.join(known) or 'none'}.")
+    others = f" Also near: {', '.join(near[1:])}." if near[1:] else ""
+    return UnknownNameError(f"Unknown {kind} {name!r}.{hint}{others} {len(known)} are known.")
 
 
 class Registry(Mapping[str, T]):

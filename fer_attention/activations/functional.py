@@ -1,0 +1,115 @@
+"""Where a model applies an activation as a function (`F.relu(x)`, `x.relu_()`), which no exchange reaches."""
+
+from __future__ import annotations
+
+import copy
+import random
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from timm.layers import get_notrace_functions, is_notrace_module
+from torch import fx, nn
+
+from fer_attention.activations.tree import Scope, activation_classes, is_gate, names_of
+
+HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+
+
+def functional_calls(model: nn.Module, classes: frozenset[type[nn.Module]], scope: Scope) -> list[str]:
+    """The places where functions that do what `classes` do are called, such as `"F.relu in layer1.0"`.
+
+    The forward code is traced with torch.fx. Where it cannot be traced (control flow on values), the
+    calls before that point are found, and the children are traced one by one. The model, its hooks and
+    the random state stay as they are: what is traced is a copy without weights.
+
+    Args:
+        model: Any module tree, in any mode; it is traced as in training, which runs auxiliary heads too.
+        classes: Activation classes whose functions are looked for.
+        scope: `"backbone"` leaves out calls inside attention gates.
+    """
+    functions = {c.__name__.lower() for c in classes} | set(names_of(classes))
+    functions |= {f"{function}_" for function in functions}
+    closed = classes | activation_classes()
+    found: dict[str, None] = {}  # a set that keeps the order
+    pending = [("", model)]
+    with _kept_random_state():
+        while pending:
+            path, module = pending.pop(0)
+            tracer = _CallTracer(functions, closed, scope)
+            try:
+                tracer.trace(_skeleton(module).train())
+                inner = [(name, module.get_submodule(name)) for name in tracer.opaque]
+            except Exception:  # forward code may raise anything when it is run on stand-ins for tensors
+                inner = [(name, child) for name, child in module.named_children() if not tracer.skips(child)]
+            prefix = f"{path}." if path else ""
+            pending += [(f"{prefix}{name}", child) for name, child in inner]
+            for place, function in tracer.calls:
+                found[f"{function} in {f'{prefix}{place}'.rstrip('.') or type(model).__name__}"] = None
+    return list(found)
+
+
+class _CallTracer(fx.Tracer):
+    """Notes calls of some functions as they are recorded, so that a failed trace leaves what it saw."""
+
+    def __init__(self, functions: set[str], closed: frozenset[type[nn.Module]], scope: Scope) -> None:
+        closed_functions: list[Any] = get_notrace_functions()  # type: ignore[no-untyped-call]
+        super().__init__(autowrap_functions=tuple(f for f in closed_functions if callable(f)))
+        self.calls: list[tuple[str, str]] = []
+        self.opaque: list[str] = []
+        self._functions = functions
+        self._closed = closed
+        self._scope = scope
+        self._places = [""]
+
+    def skips(self, module: nn.Module) -> bool:
+        """Whether no call inside the module counts: it is an activation, or a gate that is left alone."""
+        return type(module) in self._closed or (self._scope == "backbone" and is_gate(module))
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        if self.skips(m) or super().is_leaf_module(m, module_qualified_name):
+            return True
+        if is_notrace_module(type(m)):
+            self.opaque.append(module_qualified_name)
+            return True
+        return False
+
+    def call_module(self, m: nn.Module, forward: Any, args: Any, kwargs: Any) -> Any:
+        self._places.append(self.path_of_module(m))
+        try:
+            return super().call_module(m, forward, args, kwargs)
+        finally:
+            self._places.pop()
+
+    def create_node(self, kind: str, target: Any, *args: Any, **kwargs: Any) -> fx.Node:
+        if kind == "call_method" and target in self._functions:
+            self.calls.append((self._places[-1], f"Tensor.{target}"))
+        elif kind == "call_function" and (name := getattr(target, "__name__", "")) in self._functions:
+            owner = "F" if "nn" in str(target.__module__) else "torch"
+            self.calls.append((self._places[-1], f"{owner}.{name}"))
+        return super().create_node(kind, target, *args, **kwargs)
+
+
+def _skeleton(module: nn.Module) -> nn.Module:
+    """A copy on the meta device without hooks, for traced code may write buffers and call hooks."""
+    memo: dict[int, Any] = {}
+    for part in module.modules():
+        for parameter in part.parameters(recurse=False):
+            memo[id(parameter)] = nn.Parameter(parameter.detach().to("meta"), parameter.requires_grad)
+        for buffer in part.buffers(recurse=False):
+            memo[id(buffer)] = buffer.detach().to("meta")
+        for hooks in HOOKS:
+            memo[id(getattr(part, hooks))] = OrderedDict()
+    return copy.deepcopy(module, memo)
+
+
+@contextmanager
+def _kept_random_state() -> Iterator[None]:
+    state = random.getstate()
+    try:
+        with torch.random.fork_rng(devices=[]):
+            yield
+    finally:
+        random.setstate(state)

@@ -1,0 +1,218 @@
+"""What activations give out, layer by layer: their mean (bias shift), spread, sign and gradient.
+
+An activation whose mean is not zero acts as a bias on the next layer: the bias shift that ELU is meant to
+lessen (Clevert et al. 2016, arXiv:1511.07289, section 3). Gradients that shrink from the last layer to the
+first show whether a deep net can learn at all.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import torch
+from torch import nn
+
+from fer_attention.activations.tree import activation_classes, references
+from fer_attention.registry import unknown_name
+
+Loss: TypeAlias = Callable[[Any, Any], torch.Tensor]
+
+
+@dataclass(frozen=True)
+class ActivationStatistics:
+    """What one call of one layer gave out, over all batches.
+
+    Attributes:
+        layer: Dotted name of the layer; with `#1`, `#2`, … behind it where one forward calls it repeatedly.
+        kind: Class of the layer, such as `"ELU"`.
+        mean: Mean over all elements: samples, channels and places.
+        variance: Their mean squared distance from `mean` (divided by `count`).
+        fraction_negative: Share of the elements below zero.
+        gradient_norm: Root mean square over the batches of the L2 norm of d loss / d output, where the
+            output is the whole batch's; None where no loss was given. A loss that averages over samples
+            makes it depend on the batch size, so compare at equal batches.
+        count: Number of elements.
+    """
+
+    layer: str
+    kind: str
+    mean: float
+    variance: float
+    fraction_negative: float
+    gradient_norm: float | None
+    count: int
+
+
+def activation_statistics(
+    model: nn.Module,
+    batches: Iterable[Any],
+    *,
+    loss: Loss | None = None,
+    layers: Iterable[str] | None = None,
+) -> list[ActivationStatistics]:
+    """Measure what each activation of a model gives out, and the gradient that comes back to it.
+
+    The model runs in evaluation mode, so batch norm uses its running statistics. Its training mode,
+    gradients (`.grad`), buffers and hooks and the random state are afterwards as they were, also after an
+    error. Means and variances are gathered in float64 by the update of Chan et al. (1979), so that they do
+    not depend on how the images are batched.
+
+    Args:
+        model: Any module tree that takes images.
+        batches: Image tensors (N, C, H, W) or, with `loss`, pairs (images, targets): on the model's device.
+        loss: `loss(model(images), targets)` is a scalar, such as `nn.functional.cross_entropy`.
+        layers: Dotted names of the layers to measure. Without it: each registered activation of the
+            backbone, that is outside attention gates.
+
+    Returns:
+        One record per layer and call, in the order in which the calls are made.
+
+    Raises:
+        UnknownNameError: The model has no layer of that name.
+        ValueError: There are no batches, no layers, or a named layer is not called.
+        TypeError: A batch is not what `loss` asks for, or a layer gives out something else than a tensor.
+    """
+    watched = _watched_layers(model, layers)
+    tallies: dict[tuple[str, int], _Tally] = {}
+    batch_count = 0
+    with _evaluation_mode(model), torch.inference_mode(False), torch.set_grad_enabled(loss is not None):
+        for batch in batches:
+            images, targets = _images_and_targets(batch, loss)
+            with torch.random.fork_rng(devices=[images.device] if images.is_cuda else []):
+                _run(model, images, targets, loss, watched, tallies)
+            batch_count += 1
+    if not batch_count:
+        raise ValueError("batches is empty (or an iterator that is used up): there is nothing to measure.")
+    if layers is not None and (idle := [name for name in watched if (name, 1) not in tallies]):
+        raise ValueError(f"The model's forward does not call {', '.join(idle)}.")
+    calls = Counter(name for name, _ in tallies)
+    return [
+        tally.summary(
+            f"{name}#{call}" if calls[name] > 1 else name,
+            type(watched[name]).__name__,
+            batch_count if loss else None,
+        )
+        for (name, call), tally in tallies.items()
+    ]
+
+
+@dataclass
+class _Tally:
+    """Running sums over one layer's outputs."""
+
+    count: int = 0
+    mean: float = 0.0
+    squares: float = 0.0  # summed squared distances from the mean
+    negatives: int = 0
+    gradient_squares: float = 0.0
+
+    def add(self, output: torch.Tensor) -> None:
+        values = output.detach().double()
+        variance, mean = (float(v) for v in torch.var_mean(values, correction=0))
+        before, new = self.count, values.numel()
+        self.count += new
+        shift = mean - self.mean
+        self.mean += shift * new / self.count
+        self.squares += variance * new + shift**2 * before * new / self.count
+        self.negatives += int((values < 0).sum())
+
+    def add_gradient(self, gradient: torch.Tensor) -> None:
+        self.gradient_squares += float(gradient.double().square().sum())
+
+    def summary(self, layer: str, kind: str, batches: int | None) -> ActivationStatistics:
+        return ActivationStatistics(
+            layer=layer,
+            kind=kind,
+            mean=self.mean,
+            variance=self.squares / self.count,
+            fraction_negative=self.negatives / self.count,
+            gradient_norm=None if batches is None else math.sqrt(self.gradient_squares / batches),
+            count=self.count,
+        )
+
+
+def _watched_layers(model: nn.Module, layers: Iterable[str] | None) -> dict[str, nn.Module]:
+    if layers is None:
+        known = activation_classes()
+        first_names: dict[nn.Module, str] = {}
+        for reference in references(model, "backbone"):
+            if type(reference.module) in known:
+                first_names.setdefault(reference.module, reference.path)
+        watched = {name: module for module, name in first_names.items()}
+        missing = f"{type(model).__name__} has no activation modules outside attention gates"
+    else:
+        modules = dict(model.named_modules(remove_duplicate=False))
+        modules.pop("")
+        watched = {}
+        for name in layers:
+            if name not in modules:
+                raise unknown_name("layer", name, modules)
+            watched[name] = modules[name]
+        missing = "layers=[] names no layer"
+    if not watched:
+        raise ValueError(f"{missing}. Name those to measure: layers=['stages.0'].")
+    return watched
+
+
+@contextmanager
+def _evaluation_mode(model: nn.Module) -> Iterator[None]:
+    modes = {module: module.training for module in model.modules()}
+    try:
+        model.eval()
+        yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
+
+
+def _images_and_targets(batch: Any, loss: Loss | None) -> tuple[torch.Tensor, Any]:
+    if loss is None:
+        images, targets = batch, None
+    elif isinstance(batch, (tuple, list)) and len(batch) == 2:
+        images, targets = batch
+    else:
+        images, targets = None, None
+    if not isinstance(images, torch.Tensor):
+        expected = (
+            "image tensors, as no loss is given" if loss is None else "pairs (images, targets) for the loss"
+        )
+        raise TypeError(f"batches must give {expected}; got {type(batch).__name__}.")
+    if not images.numel():
+        raise ValueError(f"A batch without images: its shape is {tuple(images.shape)}.")
+    return images, targets
+
+
+def _run(
+    model: nn.Module,
+    images: torch.Tensor,
+    targets: Any,
+    loss: Loss | None,
+    watched: dict[str, nn.Module],
+    tallies: dict[tuple[str, int], _Tally],
+) -> None:
+    calls: Counter[str] = Counter()
+
+    def watch(name: str) -> Callable[[nn.Module, Any, Any], None]:
+        def hook(module: nn.Module, inputs: Any, output: Any) -> None:
+            if not isinstance(output, torch.Tensor):
+                raise TypeError(f"Layer {name} gives out a {type(output).__name__}, not a tensor.")
+            calls[name] += 1
+            tally = tallies.setdefault((name, calls[name]), _Tally())
+            tally.add(output)  # at once: a later layer may overwrite it
+            if loss is not None:
+                output.register_hook(tally.add_gradient)  # type: ignore[no-untyped-call]
+
+        return hook
+
+    leaf = images.detach().clone().requires_grad_(loss is not None)  # one of inference mode has no gradient
+    with ExitStack() as hooks:  # off before the backward pass, in which checkpointing calls layers again
+        for name, layer in watched.items():
+            hooks.callback(layer.register_forward_hook(watch(name)).remove)
+        output = model(leaf.clone())  # the first layer may work in place, which a leaf cannot take
+    if loss is not None:
+        torch.autograd.grad(loss(output, targets), leaf)  # fires the hooks and leaves every .grad alone

@@ -1,0 +1,178 @@
+"""Exchange of activations in any module tree."""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import Any, TypeAlias
+
+from torch import nn
+
+from fer_attention.activations.functional import functional_calls
+from fer_attention.activations.registry import ACTIVATIONS, create_activation
+from fer_attention.activations.tree import (
+    Reference,
+    Scope,
+    activation_classes,
+    check_scope,
+    classes_of,
+    references,
+)
+
+Source: TypeAlias = str | type[nn.Module]
+
+
+def swap_activation(
+    model: nn.Module,
+    to: str | Callable[[], nn.Module],
+    *,
+    source: Source | tuple[Source, ...] = nn.ReLU,
+    scope: Scope = "backbone",
+) -> int:
+    """Exchange activation modules for others, in place.
+
+    A new module takes over the training mode of the old one, its `inplace` where it knows that, and the
+    device and type of the weights beside it (PReLU has a weight of its own). An instance that hangs at
+    several places is exchanged for one instance at all of them. Hooks of an old module go with it.
+
+    A model of ours says in `model.spec` what its backbone's activation is. With scope `"backbone"` and a
+    registered activation for `to` the spec follows, so that a saved model is rebuilt right; what else may
+    be exchanged has no place in a spec, which is left as it is.
+
+    Args:
+        model: Any module tree.
+        to: A registered name such as `"elu"`, or a class or function that makes a module without arguments.
+        source: What to exchange: a class (exactly that class), a registered name (which means timm's class
+            of that function too, as in `"gelu"`), or a tuple of those.
+        scope: `"backbone"` leaves the activations inside attention gates alone (ours, timm's and
+            torchvision's; timm's SplitAttn as a whole); `"all"` exchanges them too.
+
+    Returns:
+        How many modules were exchanged, at least 1.
+
+    Raises:
+        UnknownNameError: No activation has a name that was given.
+        ValueError: There is nothing to exchange, the model is itself such an activation, or `scope` is
+            none of the two.
+        TypeError: `to` does not make modules, or `source` is no class of them.
+
+    Warns:
+        UserWarning: Once, naming the places where the model calls such a function (`F.relu(x)`), which
+            only an edit of its class can exchange.
+
+    >>> model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(inplace=True), nn.Conv2d(4, 4, 3), nn.ReLU())
+    >>> swap_activation(model, "elu")
+    2
+    >>> model[1]
+    ELU(alpha=1.0, inplace=True)
+    """
+    check_scope(scope)
+    make = _maker(to)
+    classes = _source_classes(source)
+    if type(model) in classes:
+        raise ValueError(
+            f"The model is itself a {type(model).__name__}, which cannot be exchanged in place: "
+            "a caller would still hold the old module. Make the new one instead."
+        )
+    places: dict[nn.Module, list[Reference]] = {}
+    for reference in references(model, scope):
+        if type(reference.module) in classes:
+            places.setdefault(reference.module, []).append(reference)
+    calls = functional_calls(model, classes, scope)
+    if not places:
+        raise ValueError(_nothing_found(model, classes, scope, calls))
+
+    news = {old: _replacement(make, old, held[0].parent, model) for old, held in places.items()}
+    for old, held in places.items():  # only now: an error above leaves the model as it was
+        for reference in held:
+            reference.parent._modules[reference.name] = news[old]
+    if scope == "backbone":
+        _record(model, to, {type(old) for old in places})
+    if calls:  # last, for a filter may turn the warning into an error
+        warnings.warn(
+            f"{type(model).__name__} also calls such activations as functions, which were not exchanged: "
+            f"{_listed(calls)}. Give the class a module in their place to exchange them too.",
+            UserWarning,
+            stacklevel=2,
+        )
+    return len(places)
+
+
+def _maker(to: str | Callable[[], nn.Module]) -> Callable[[], nn.Module]:
+    if isinstance(to, str):
+        create_activation(to)  # an unknown name fails before anything else
+        return lambda: create_activation(to)
+    if isinstance(to, nn.Module) or not callable(to):
+        raise TypeError(
+            "to must be a registered name, or a class or function that makes a fresh module for each place; "
+            f"got {to!r}. For example: to='elu', or to=lambda: nn.ELU(alpha=0.5)."
+        )
+    return to
+
+
+def _source_classes(source: Source | tuple[Source, ...]) -> frozenset[type[nn.Module]]:
+    classes: set[type[nn.Module]] = set()
+    for entry in source if isinstance(source, tuple) else (source,):
+        if isinstance(entry, str):
+            classes |= classes_of(entry)
+        elif isinstance(entry, type) and issubclass(entry, nn.Module):
+            classes.add(entry)
+        else:
+            raise TypeError(
+                "source must be a class such as nn.ReLU, a registered name, or a tuple of those; "
+                f"got {entry!r}."
+            )
+    return frozenset(classes)
+
+
+def _replacement(
+    make: Callable[[], nn.Module], old: nn.Module, parent: nn.Module, model: nn.Module
+) -> nn.Module:
+    made = make()
+    if not isinstance(made, nn.Module):
+        raise TypeError(f"to must make modules; {make!r} made {made!r}.")
+    new: Any = made
+    if hasattr(new, "inplace"):
+        new.inplace = getattr(old, "inplace", False)
+    weights = (w for owner in (parent, model) for w in owner.parameters() if w.is_floating_point())
+    if (weight := next(weights, None)) is not None:
+        new.to(device=weight.device, dtype=weight.dtype)
+    return made.train(old.training)
+
+
+def _record(model: Any, to: object, swapped: set[type[nn.Module]]) -> None:
+    """Bring `model.spec` up to date, if there is one and its activation is what was exchanged."""
+    spec = getattr(model, "spec", None)
+    if not dataclasses.is_dataclass(spec) or isinstance(spec, type):
+        return
+    before = getattr(spec, "activation", None)
+    name = next((name for name in ACTIVATIONS if name == to or ACTIVATIONS[name] is to), None)
+    if name and isinstance(before, str) and before in ACTIVATIONS and swapped & classes_of(before):
+        model.spec = dataclasses.replace(spec, activation=name)
+
+
+def _nothing_found(
+    model: nn.Module, classes: Iterable[type[nn.Module]], scope: Scope, calls: list[str]
+) -> str:
+    wanted = " or ".join(sorted(c.__name__ for c in classes)) or "activation (source is empty)"
+    where = " outside its attention gates" if scope == "backbone" else ""
+    message = f"{type(model).__name__} has no {wanted}{where}. It has: {_inventory(model, scope)}."
+    if scope == "backbone" and any(type(module) in classes for module in model.modules()):
+        message += " Its gates have some: scope='all' exchanges them."
+    if calls:
+        message += f" It calls functions, which cannot be exchanged: {_listed(calls)}."
+    return message
+
+
+def _inventory(model: nn.Module, scope: Scope) -> str:
+    known = activation_classes()
+    found = {reference.module for reference in references(model, scope)}
+    counts = Counter(type(module).__name__ for module in found if type(module) in known)
+    return ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items())) or "no activation modules"
+
+
+def _listed(places: list[str], limit: int = 20) -> str:
+    more = f", … ({len(places)} in all)" if len(places) > limit else ""
+    return ", ".join(places[:limit]) + more

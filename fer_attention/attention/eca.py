@@ -1,0 +1,54 @@
+"""Efficient channel attention."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+
+from fer_attention.attention.base import ATTENTIONS, AttentionGate, odd_kernel
+
+
+def eca_kernel_size(channels: int, *, gamma: float = 2, b: float = 1) -> int:
+    """The adaptive kernel |log2(C)/gamma + b/gamma|, raised to the next odd number when its floor is even.
+
+    Wang et al. 2020, arXiv:1910.03151, eq. 12, rounded as in the authors' code.
+
+    >>> [eca_kernel_size(c) for c in (64, 128, 256, 512, 1024, 2048)]
+    [3, 5, 5, 5, 5, 7]
+    """
+    if channels < 1 or gamma <= 0:
+        raise ValueError(f"Needs channels >= 1 and gamma > 0, got channels={channels}, gamma={gamma}.")
+    floor = int(abs((math.log2(channels) + b) / gamma))
+    return floor if floor % 2 else floor + 1
+
+
+@ATTENTIONS.register("eca")
+class ECABlock(AttentionGate):
+    """Efficient channel attention gate (Wang et al. 2020, arXiv:1910.03151, eq. 9 and 12).
+
+    s = sigmoid(conv1d_k(z)), z the mean of each channel, the convolution running over neighbouring
+    channels: k weights in all. `kernel_size=None` takes `eca_kernel_size(channels)`.
+
+    Shape: (N, C, H, W) -> (N, C, H, W). One weight in (0, 1) per sample and channel.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        kernel_size: int | None = None,
+        gamma: float = 2,
+        b: float = 1,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__(channels)
+        k = odd_kernel(eca_kernel_size(channels, gamma=gamma, b=b) if kernel_size is None else kernel_size)
+        self.conv = nn.Conv1d(1, 1, k, padding=k // 2, bias=False, device=device, dtype=dtype)
+
+    def weights(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, C, H, W) -> (N, C, 1, 1)."""
+        squeezed = x.mean((2, 3)).unsqueeze(1)  # (N, 1, C): the channels are the sequence
+        return self.conv(squeezed).sigmoid().transpose(1, 2).unsqueeze(-1)

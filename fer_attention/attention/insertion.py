@@ -1,0 +1,111 @@
+"""Attention blocks for CNNs that are not ours."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import timm.models.resnet
+import timm.models.resnetv2
+import torchvision.models.resnet
+from torch import nn
+
+from fer_attention.attention.base import create_attention
+from fer_attention.registry import unknown_name
+
+LAST_LAYER: dict[type[nn.Module], str] = {
+    torchvision.models.resnet.BasicBlock: "bn2",
+    torchvision.models.resnet.Bottleneck: "bn3",
+    timm.models.resnet.BasicBlock: "bn2",
+    timm.models.resnet.Bottleneck: "bn3",
+    timm.models.resnetv2.PreActBasic: "conv2",
+    timm.models.resnetv2.PreActBottleneck: "conv3",
+    timm.models.resnetv2.Bottleneck: "norm3",
+}
+"""The last layer of each known residual block's branch: a gate after it stands before the sum."""
+
+
+class Gated(nn.Sequential):
+    """A layer and the attention block behind it; parameters under `.layer` and `.attention`."""
+
+    def __init__(self, layer: nn.Module, attention: nn.Module) -> None:
+        super().__init__(OrderedDict(layer=layer, attention=attention))
+
+
+def add_attention(
+    model: nn.Module, name: str, *, after: Iterable[str] | Mapping[str, int] | None = None, **options: Any
+) -> int:
+    """Put attention blocks into a CNN, in place.
+
+    Without `after`, one block goes behind the last convolution (and norm) of every residual block of a
+    torchvision or timm ResNet, ResNeXt, Wide-ResNet or ResNetV2, before the sum: the place of the SE and
+    CBAM papers. A gated layer `bn3` becomes `Gated(layer=bn3, attention=block)`, so load pretrained
+    weights before you call this. Layers keep their weights; new blocks take the layer's device and type.
+
+    Args:
+        model: Any module tree.
+        name: A registered block, such as `"cbam"`.
+        after: Dotted names of the modules to gate, for any other CNN; a mapping to channel counts
+            where these cannot be read off the module (the last convolution or norm in it).
+        options: The block's own keywords.
+
+    Returns:
+        How many blocks were placed, at least 1.
+
+    Raises:
+        UnknownNameError: No block, or no module of the model, has a name that was given.
+        ValueError: There is no place for a block, a place is gated already, or channels are unknown.
+        TypeError: The block does not know an option.
+    """
+    modules = dict(model.named_modules())
+    if after is None:
+        channels = dict.fromkeys(
+            f"{path}.{LAST_LAYER[type(module)]}".lstrip(".")
+            for path, module in modules.items()
+            if type(module) in LAST_LAYER
+        )
+        if not channels:
+            raise ValueError(
+                f"{type(model).__name__} has no residual block of torchvision's or timm's ResNets. Name the "
+                "modules to gate: add_attention(model, name, after=['features.28']). "
+                "Models of fer_attention take attention by name: build_model(backbone, attention=...)."
+            )
+    else:
+        channels = dict(after) if isinstance(after, Mapping) else dict.fromkeys(after)
+        if not channels:
+            raise ValueError("after=[] names no module, so no block would be placed.")
+    gates = {
+        path: _gate(modules, path, name, count, options) for path, count in channels.items()
+    }  # all are built before the first is placed: an error leaves the model as it was
+    for path, gated in gates.items():
+        model.set_submodule(path, gated)
+    return len(gates)
+
+
+def _gate(
+    modules: Mapping[str, nn.Module], path: str, name: str, channels: int | None, options: Mapping[str, Any]
+) -> Gated:
+    if path not in modules or not path:
+        raise unknown_name("module", path, filter(None, modules))
+    layer = modules[path]
+    if isinstance(layer, Gated):
+        raise ValueError(f"{path} is gated already, by {type(layer.attention).__name__}.")
+    channels = channels or _output_channels(layer)
+    if channels is None:
+        raise ValueError(
+            f"Cannot tell how many channels {path} ({type(layer).__name__}) gives out; "
+            f"pass them: after={{{path!r}: 256}}."
+        )
+    parameter = next(layer.parameters(), None)
+    placement = {} if parameter is None else {"device": parameter.device, "dtype": parameter.dtype}
+    gate = create_attention(name, channels, **{**placement, **options})
+    return Gated(layer, gate.train(layer.training))
+
+
+def _output_channels(layer: nn.Module) -> int | None:
+    for module in reversed(list(layer.modules())):
+        for attribute in ("num_features", "out_channels", "num_channels"):  # norms, convolutions, group norm
+            if isinstance(count := getattr(module, attribute, None), int):
+                return count
+    return None

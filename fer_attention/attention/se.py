@@ -1,0 +1,38 @@
+"""Squeeze-and-excitation."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from fer_attention.attention.base import ATTENTIONS, AttentionGate, reduced_channels
+
+
+@ATTENTIONS.register("se")
+class SEBlock(AttentionGate):
+    """Squeeze-and-excitation gate (Hu et al. 2018, arXiv:1709.01507, eq. 2-4).
+
+    s = sigmoid(W2 relu(W1 z + b1) + b2), z the mean of each channel, hidden width C // reduction.
+
+    Shape: (N, C, H, W) -> (N, C, H, W). One weight in (0, 1) per sample and channel.
+    Parameters are named as in timm's SE-ResNets (`fc1`, `fc2`, 1×1 convolutions).
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        reduction: int = 16,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__(channels)
+        hidden = reduced_channels(channels, reduction)
+        self.fc1 = nn.Conv2d(channels, hidden, 1, device=device, dtype=dtype)
+        self.act = nn.ReLU(inplace=True)
+        self.fc2 = nn.Conv2d(hidden, channels, 1, device=device, dtype=dtype)
+
+    def weights(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, C, H, W) -> (N, C, 1, 1)."""
+        squeezed = x.mean((2, 3), keepdim=True)
+        return self.fc2(self.act(self.fc1(squeezed))).sigmoid()

@@ -1,0 +1,82 @@
+"""Accuracy with its interval."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """A share of right answers among n, with its Wilson interval.
+
+    Attributes:
+        correct: Right answers.
+        n: Answers in all.
+        low: Lower end of the 95 % interval, in [0, 1].
+        high: Upper end.
+        balanced: Mean of the per-class accuracies, over the classes that occur.
+    """
+
+    correct: int
+    n: int
+    low: float
+    high: float
+    balanced: float
+
+    @property
+    def value(self) -> float:
+        """The share, in [0, 1]."""
+        return self.correct / self.n
+
+    def __str__(self) -> str:
+        return f"{self.value:.2%} (95 % interval {self.low:.2%} to {self.high:.2%}, n = {self.n})"
+
+
+def wilson_interval(correct: int, n: int, *, z: float = 1.959963984540054) -> tuple[float, float]:
+    """The score interval of a proportion (Wilson 1927); z is the normal quantile, here for 95 %.
+
+    >>> tuple(round(end, 4) for end in wilson_interval(8, 10))
+    (0.4902, 0.9433)
+    """
+    if not 0 <= correct <= n or n == 0:
+        raise ValueError(f"Needs 0 <= correct <= n and n > 0, got correct={correct}, n={n}.")
+    share = correct / n
+    centre = share + z**2 / (2 * n)
+    spread = z * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
+    scale = 1 + z**2 / n
+    return max(0.0, float((centre - spread) / scale)), min(1.0, float((centre + spread) / scale))
+
+
+def accuracy(predicted: NDArray[np.int64], labels: NDArray[np.int64]) -> Accuracy:
+    """Share of equal entries of two integer arrays (N,)."""
+    if predicted.shape != labels.shape or predicted.ndim != 1 or not len(labels):
+        raise ValueError(f"Needs two arrays (N,), N > 0, got {predicted.shape} and {labels.shape}.")
+    right = predicted == labels
+    per_class = [float(right[labels == label].mean()) for label in np.unique(labels)]
+    low, high = wilson_interval(int(right.sum()), len(labels))
+    return Accuracy(int(right.sum()), len(labels), low, high, float(np.mean(per_class)))
+
+
+@torch.inference_mode()
+def predict_logits(model: nn.Module, inputs: torch.Tensor, *, batch_size: int = 256) -> torch.Tensor:
+    """Logits (N, classes), float32 on the CPU, in evaluation mode; the model's mode is given back.
+
+    Args:
+        model: Any classifier; inputs are moved to its device.
+        inputs: Normalised images (N, C, H, W).
+        batch_size: Images per pass.
+    """
+    device = next(model.parameters()).device
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        parts = [model(batch.to(device)).float().cpu() for batch in inputs.split(batch_size)]
+    finally:
+        for module, training in modes.items():
+            module.training = training
+    return torch.cat(parts)

@@ -1,0 +1,35 @@
+"""Detectors by name."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from fer_attention.faces.face import FaceDetector
+from fer_attention.registry import Registry, unknown_name
+
+if TYPE_CHECKING:
+    import torch
+
+DETECTORS: Registry[Callable[..., FaceDetector]] = Registry("face detector")
+
+
+def create_detector(name: str, *, device: str | torch.device = "auto", **options: Any) -> FaceDetector:
+    """Builds a face detector.
+
+    Args:
+        name: A name in `DETECTORS`, for instance "mtcnn".
+        device: Where it runs; "auto" takes the GPU where there is one.
+        **options: The detector's own options, as its class documents them.
+
+    Raises:
+        UnknownNameError: No detector has that name.
+        TypeError: The detector has no such option.
+    """
+    factory = DETECTORS[name]
+    known = inspect.signature(factory).parameters.keys() - {"device"}
+    for option in options:
+        if option not in known:
+            raise TypeError(str(unknown_name(f"option of the detector {name!r}:", option, known)))
+    return factory(device=device, **options)

@@ -1,0 +1,139 @@
+"""MTCNN as a face detector; its weights come with facenet-pytorch, so nothing is downloaded."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from fer_attention.faces.detectors import DETECTORS
+from fer_attention.faces.face import Face, largest_first
+from fer_attention.faces.images import ImageSource, load_image, require_several
+
+if TYPE_CHECKING:
+    import torch
+
+    from fer_attention.faces.cascade import Finds
+
+_PIXELS_AT_ONCE = 4_000_000  # about 250 MB for the networks at the default min_face_size, 500 MB at 12
+
+
+class _Waiting(NamedTuple):
+    place: int
+    copy: Image.Image
+    photo_size: tuple[int, int]
+
+
+@DETECTORS.register("mtcnn")
+class MTCNNDetector:
+    """Multi-task cascaded networks (Zhang et al. 2016, arXiv:1604.02878) with facenet-pytorch's weights.
+
+    Gives boxes and five landmarks. A picture without faces, or smaller than a face, gives an empty list. It
+    was trained on faces with their surroundings and misses many in tightly cropped pictures.
+
+    Args:
+        device: "auto" (the GPU where there is one), or any torch device.
+        min_face_size: Side in pixels of the smallest faces looked for, at least 12; time falls about with
+            its square. Counted after the shrinking by `max_side`.
+        thresholds: Least score that passes each of the three networks.
+        min_score: Least score of a reported face. The last network scores false finds up to about 0.85.
+        max_side: Larger photos are shrunk to this longer side for the search, which bounds its time and
+            makes `min_face_size * longer side / max_side` the smallest face found in such a photo. Boxes and
+            landmarks are in pixels of the photo as it came. None never shrinks.
+
+    Raises:
+        ValueError: A number is out of its range.
+    """
+
+    name = "mtcnn"
+
+    def __init__(
+        self,
+        *,
+        device: str | torch.device = "auto",
+        min_face_size: float = 20,
+        thresholds: tuple[float, float, float] = (0.6, 0.7, 0.7),
+        min_score: float = 0.9,
+        max_side: int | None = 1600,
+    ) -> None:
+        if not 12 <= min_face_size < math.inf:
+            raise ValueError(
+                f"min_face_size is at least 12 pixels, the networks' own window; got {min_face_size}."
+            )
+        if len(thresholds) != 3 or not all(0 <= threshold <= 1 for threshold in thresholds):
+            raise ValueError(f"thresholds are three scores in [0, 1], one a network; got {thresholds!r}.")
+        if not 0 <= min_score <= 1:
+            raise ValueError(f"min_score lies in [0, 1]; got {min_score}.")
+        if max_side is not None and max_side < min_face_size:
+            raise ValueError(
+                f"max_side is at least min_face_size ({min_face_size}), or None for no shrinking; "
+                f"got {max_side}."
+            )
+        import torch
+
+        with warnings.catch_warnings():  # facenet_pytorch edits the process's warning filters when imported
+            from fer_attention.faces.cascade import Cascade
+
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.device = torch.device(device)
+        self.min_score = min_score
+        self.max_side = max_side
+        self._cascade = Cascade(self.device, min_face_size=min_face_size, thresholds=thresholds)
+
+    def detect(self, images: Sequence[ImageSource]) -> list[list[Face]]:
+        """Finds the faces of each photo; photos of one size go through the networks together.
+
+        Args:
+            images: Photos, of any sizes, each anything that `load_image` takes. They are read as they are
+                needed: a long list of paths does not fill the memory.
+
+        Returns:
+            One list for each photo, in order: its faces, the largest first; empty where there are none.
+
+        Raises:
+            TypeError: A lone photo came instead of a sequence.
+            ImageError: A photo cannot be read.
+        """
+        require_several(images)
+        found: list[list[Face]] = [[] for _ in images]
+        waiting: dict[tuple[int, int], list[_Waiting]] = {}
+        pixels = 0
+        for index, source in enumerate(images):
+            photo = load_image(source)
+            copy = self._shrunk(photo)
+            waiting.setdefault(copy.size, []).append(_Waiting(index, copy, photo.size))
+            pixels += copy.width * copy.height
+            if pixels >= _PIXELS_AT_ONCE:
+                self._search(waiting, found)
+                pixels = 0
+        self._search(waiting, found)
+        return found
+
+    def _shrunk(self, photo: Image.Image) -> Image.Image:
+        longer = max(photo.size)
+        if self.max_side is None or longer <= self.max_side:
+            return photo
+        width, height = (max(1, round(side * self.max_side / longer)) for side in photo.size)
+        return photo.resize((width, height), Image.Resampling.BILINEAR)
+
+    def _search(self, waiting: dict[tuple[int, int], list[_Waiting]], found: list[list[Face]]) -> None:
+        """Empties `waiting`, putting each photo's faces into its place in `found`."""
+        import torch
+
+        for size, group in waiting.items():
+            batch = torch.from_numpy(np.stack([np.asarray(photo.copy) for photo in group]))
+            for photo, finds in zip(group, self._cascade(batch.permute(0, 3, 1, 2)), strict=True):
+                found[photo.place] = self._faces(finds, np.divide(photo.photo_size, size))
+        waiting.clear()
+
+    def _faces(self, finds: Finds, ratio: npt.NDArray[np.float64]) -> list[Face]:
+        boxes, scores, landmarks = finds
+        good = (scores >= self.min_score) & (boxes[:, :2] < boxes[:, 2:]).all(axis=1)
+        faces = zip(boxes[good] * np.tile(ratio, 2), scores[good], landmarks[good] * ratio, strict=True)
+        return largest_first([Face(tuple(box), score, tuple(map(tuple, five))) for box, score, five in faces])

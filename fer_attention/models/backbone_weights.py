@@ -1,0 +1,81 @@
+"""Start from timm's ImageNet weights: everything is filled but the gates."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import timm
+import torch
+from timm.models import adapt_input_conv, load_state_dict
+
+from fer_attention.models.base import FERModel
+
+
+def fill_backbone(model: FERModel, source: str) -> list[str]:
+    """Copy a timm state dict into a model, in place.
+
+    Gates stay as they are initialised, and so does a classifier with another number of classes. The first
+    convolution is adapted to the model's input channels as timm does, by summing over RGB for grey. The
+    fully connected head of a VGG is kept fresh, with a warning, where it is built for another input size.
+
+    Args:
+        model: The model to fill.
+        source: A timm model name with pretrained weights (`"resnet50.a1_in1k"`), or the path of a
+            `.safetensors` or `.pth` file that holds the state dict.
+
+    Returns:
+        The names of the tensors that were not filled, sorted.
+
+    Raises:
+        ValueError: The source is of another architecture, or is neither a file nor a timm name.
+    """
+    state = _state_dict(source, model)
+    first = f"{model.first_conv}.weight"
+    if first in state:
+        state[first] = adapt_input_conv(model.in_chans, state[first])
+    own = model.state_dict()
+    fresh = {name for name in own if "attn" in name.split(".")}
+    if state.get(f"{model.classifier}.weight", torch.empty(0)).shape[:1] != (model.num_classes,):
+        fresh |= {name for name in own.keys() | state.keys() if name.startswith(f"{model.classifier}.")}
+    refitted = {n for n in own if n.startswith("pre_logits.") and n in state and state[n].shape != own[n].shape}
+    if refitted:
+        warnings.warn(
+            f"{', '.join(sorted(refitted))} keep their random start: {source} was trained for another input "
+            f"size than {model.spec.img_size}. head='gap' has no such layers.",
+            stacklevel=3,
+        )
+        fresh |= refitted
+    filled = {name: tensor for name, tensor in state.items() if name not in fresh}
+    if misfits := [
+        f"{name}: {_shape(filled, name)} in the source, {_shape(own, name)} in the model"
+        for name in sorted(filled.keys() ^ (own.keys() - fresh) | _other_shape(filled, own))
+    ]:
+        raise ValueError(
+            f"{source} does not fit {model.spec.name} (stem={model.spec.stem!r}, width={model.spec.width}): "
+            f"{'; '.join(misfits[:3])}{f'; and {len(misfits) - 3} more' if len(misfits) > 3 else ''}."
+        )
+    model.load_state_dict(filled, strict=False)
+    return sorted(fresh & own.keys())
+
+
+def _state_dict(source: str, model: FERModel) -> dict[str, torch.Tensor]:
+    if Path(source).suffix in (".safetensors", ".pth", ".pt", ".bin"):
+        if not Path(source).is_file():
+            raise ValueError(f"backbone_weights: the file {source} does not exist.")
+        return dict(load_state_dict(source))
+    if not timm.is_model_pretrained(source):
+        near = timm.list_pretrained(f"{model.spec.backbone}.*")
+        raise ValueError(
+            f"backbone_weights: timm has no pretrained model {source!r}, and it is no weights file. "
+            f"For {model.spec.backbone} timm has: {', '.join(near) or 'none'}."
+        )
+    return dict(timm.create_model(source, pretrained=True).state_dict())
+
+
+def _shape(state: dict[str, torch.Tensor], name: str) -> str:
+    return str(tuple(state[name].shape)) if name in state else "absent"
+
+
+def _other_shape(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> set[str]:
+    return {name for name in a.keys() & b.keys() if a[name].shape != b[name].shape}

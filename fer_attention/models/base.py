@@ -1,0 +1,236 @@
+"""What the three families share: timm's model interface over feature levels and a classifier head.
+
+The contract of a family: `levels` lists the network as feature levels, each a chain of modules whose last
+output is one entry of `feature_info`; `forward_head` turns the last map into logits. The attention block
+has one slot, named `attn`: in the residual families at the end of every residual branch, before the
+shortcut is added; in VGG once, behind the last stage. Parameters are named as in timm, so that timm's
+state dicts fit and only `attn.*` is new. Activations are modules, never functional calls.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from timm.models import checkpoint_seq
+from timm.models._features import feature_take_indices
+from torch import nn
+
+from fer_attention.activations import create_activation
+from fer_attention.attention import AttentionGate, create_attention
+from fer_attention.data.preprocessing import Preprocessing
+from fer_attention.models.spec import ModelSpec
+
+Factory = dict[str, Any]
+"""`device` and `dtype`, handed to every layer that has parameters."""
+
+TOTAL_STRIDE = {"imagenet": 32, "half": 16, "full": 8}
+"""Input size over last map, by stem."""
+
+Step = Callable[[torch.Tensor], torch.Tensor]
+
+
+class FERModel(nn.Module):
+    """A classifier of images: (N, in_chans, H, W) -> logits (N, num_classes).
+
+    Attributes:
+        spec: The record that rebuilds the structure.
+        labels: Class names in the order of the logits, where they are known.
+        preprocessing: How a face crop becomes the input, where that is known.
+        feature_info: Channels, reduction and module name of each feature level, as timm keeps them.
+        num_features: Channels of the last map.
+        head_hidden_size: Length of the vector before the classifier.
+        default_cfg: timm's facts on input and layer names; `pretrained_cfg` is the same.
+    """
+
+    first_conv: str
+    classifier: str
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        self.labels: tuple[str, ...] | None = None
+        self.preprocessing: Preprocessing | None = None
+        self.num_classes = spec.num_classes
+        self.in_chans = spec.in_chans
+        self.drop_rate = spec.drop_rate
+        self.grad_checkpointing = False
+        self.feature_info: list[dict[str, Any]] = []
+        self.num_features = 0
+        self.head_hidden_size = 0
+        self.default_cfg = self.pretrained_cfg = self.timm_cfg(spec)
+
+    @classmethod
+    def timm_cfg(cls, spec: ModelSpec) -> dict[str, Any]:
+        """What timm's tools ask of a model: input, normalisation, names of the first and last layer."""
+        _, height, width = spec.input_size
+        reduction = 32 if spec.backbone.startswith("vgg") else TOTAL_STRIDE[spec.stem]
+        return {
+            "architecture": spec.name,
+            "num_classes": spec.num_classes,
+            "input_size": spec.input_size,
+            "pool_size": (math.ceil(height / reduction), math.ceil(width / reduction)),
+            "crop_pct": 1.0,
+            "interpolation": "bilinear",
+            "mean": (0.5,) * spec.in_chans,
+            "std": (0.5,) * spec.in_chans,
+            "first_conv": cls.first_conv,
+            "classifier": cls.classifier,
+        }
+
+    def levels(self) -> list[list[Step]]:
+        """The network up to its last map, as one chain of modules per feature level."""
+        raise NotImplementedError
+
+    def final_norm(self, x: torch.Tensor) -> torch.Tensor:
+        """What stands between the last level and the head; only ResNetV2 has something here."""
+        return x
+
+    def forward_head(self, x: torch.Tensor, pre_logits: bool = False) -> torch.Tensor:
+        """(N, C, H, W) -> logits (N, num_classes), or the pooled features before the classifier."""
+        raise NotImplementedError
+
+    def get_classifier(self) -> nn.Module:
+        """The last linear layer, or an Identity where there is none."""
+        raise NotImplementedError
+
+    def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
+        """Parameter groups by depth, for timm's layer-wise learning rates."""
+        raise NotImplementedError
+
+    def forward_features(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, in_chans, H, W) -> the last map (N, num_features, h, w)."""
+        for level in self.levels():
+            x = self._run(level, x)
+        return self.final_norm(x)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, in_chans, H, W) -> logits (N, num_classes)."""
+        return self.forward_head(self.forward_features(x))
+
+    def forward_intermediates(
+        self,
+        x: torch.Tensor,
+        indices: int | Sequence[int] | None = None,
+        norm: bool = False,
+        stop_early: bool = False,
+        output_fmt: str = "NCHW",
+        intermediates_only: bool = False,
+    ) -> list[torch.Tensor] | tuple[torch.Tensor, list[torch.Tensor]]:
+        """Feature maps of chosen levels, as timm's `forward_intermediates`.
+
+        Args:
+            x: Images (N, in_chans, H, W).
+            indices: Levels to give: all for None, the last n for an integer, or a list.
+            norm: Apply the final norm to the last level.
+            stop_early: Leave out the levels behind the last one asked for.
+            output_fmt: Only `"NCHW"`.
+            intermediates_only: Give the list of maps alone, without the last map in front.
+        """
+        if output_fmt != "NCHW":
+            raise ValueError(f"output_fmt is 'NCHW' for a CNN, got {output_fmt!r}.")
+        levels = self.levels()
+        take, deepest = feature_take_indices(len(levels), indices)
+        last = len(levels) - 1
+        maps = []
+        reached = 0
+        for reached, level in enumerate(levels[: deepest + 1] if stop_early else levels):  # noqa: B007
+            x = self._run(level, x)
+            if reached in take:
+                maps.append(self.final_norm(x) if norm and reached == last else x)
+        if intermediates_only:
+            return maps
+        return (self.final_norm(x) if reached == last else x), maps
+
+    def prune_intermediate_layers(
+        self, indices: int | Sequence[int] = 1, prune_norm: bool = False, prune_head: bool = True
+    ) -> list[int]:
+        """Drop what is not needed for some levels, as timm's method of this name; gives their indices."""
+        levels = self.levels()
+        take, deepest = feature_take_indices(len(levels), indices)
+        dropped = {id(step) for level in levels[deepest + 1 :] for step in level}
+        for path, module in list(self.named_modules()):
+            if id(module) in dropped:
+                self.set_submodule(path, nn.Identity())
+        truncated = deepest < len(levels) - 1
+        if truncated or prune_norm:
+            self.prune_norm()
+        if truncated:
+            self.num_features = self.feature_info[deepest]["num_chs"]
+        if truncated or prune_head:
+            self.prune_head()
+        return list(take)
+
+    def prune_norm(self) -> None:
+        """Drop the final norm, where there is one."""
+
+    def prune_head(self) -> None:
+        """Drop the classifier and its pooling, so that the output is the last map."""
+        self.head_hidden_size = self.num_features
+        self.reset_classifier(0, "")
+
+    def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
+        """A fresh classifier for another number of classes (0: none), and another pooling if given."""
+        if num_classes != self.num_classes:
+            self.labels = None
+        pool = self.spec.global_pool if global_pool is None else global_pool
+        self.spec = replace(self.spec, num_classes=num_classes, global_pool=pool)
+        self.num_classes = num_classes
+        self._build_classifier(num_classes, global_pool)
+        _initialise_classifier(self.get_classifier())
+
+    def _build_classifier(self, num_classes: int, global_pool: str | None) -> None:
+        raise NotImplementedError
+
+    def set_grad_checkpointing(self, enable: bool = True) -> None:
+        """Recompute activations block by block in the backward pass, to save memory."""
+        self.grad_checkpointing = enable
+
+    def _run(self, level: Sequence[Step], x: torch.Tensor) -> torch.Tensor:
+        for step in level:
+            recompute = self.grad_checkpointing and isinstance(step, nn.Sequential) and len(step) > 0
+            x = checkpoint_seq(step, x) if recompute and torch.is_grad_enabled() else step(x)
+        return x
+
+
+def activation_of(spec: ModelSpec, factory: Factory) -> Callable[..., nn.Module]:
+    """A maker of the spec's activation, for layers that take `act_layer(inplace=...)`."""
+
+    def make(inplace: bool = True) -> nn.Module:
+        return create_activation(spec.activation, inplace=inplace, **factory)
+
+    return make
+
+
+def gate_of(spec: ModelSpec, channels: int, factory: Factory) -> AttentionGate | None:
+    """The spec's attention block for maps of so many channels; None where it has none."""
+    if spec.attention == "none":
+        return None
+    return create_attention(spec.attention, channels, **spec.attention_options, **factory)
+
+
+def initialise(model: FERModel) -> None:
+    """He initialisation by fan-out (He et al. 2015, arXiv:1502.01852); gates keep their own."""
+    _initialise_backbone(model)
+    _initialise_classifier(model.get_classifier())
+
+
+def _initialise_backbone(module: nn.Module) -> None:
+    if isinstance(module, AttentionGate):
+        return
+    if isinstance(module, nn.Conv2d):
+        nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+    for child in module.children():
+        _initialise_backbone(child)
+
+
+def _initialise_classifier(layer: nn.Module) -> None:
+    """Small weights, so that a fresh model gives every class about the same probability."""
+    if isinstance(layer, (nn.Linear, nn.Conv2d)):
+        nn.init.normal_(layer.weight, std=0.01)
+        nn.init.zeros_(layer.bias)

@@ -1,0 +1,207 @@
+"""ResNet (He et al. 2015, arXiv:1512.03385) with an attention slot in every block."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import torch
+from timm.layers import DropPath, create_classifier, get_device_dtype, make_divisible
+from torch import nn
+from torch.nn import functional as F
+
+from fer_attention.models.base import Factory, FERModel, Step, activation_of, gate_of, initialise
+from fer_attention.models.spec import BACKBONES, ModelSpec
+
+
+class BasicBlock(nn.Module):
+    """Two 3×3 convolutions and the shortcut: (N, in, H, W) -> (N, out, H/stride, W/stride)."""
+
+    expansion = 1
+
+    def __init__(
+        self, spec: ModelSpec, in_chs: int, mid_chs: int, *, stride: int, drop_path: float, factory: Factory
+    ) -> None:
+        super().__init__()
+        act = activation_of(spec, factory)
+        self.conv1 = nn.Conv2d(in_chs, mid_chs, 3, stride=stride, padding=1, bias=False, **factory)
+        self.bn1 = nn.BatchNorm2d(mid_chs, **factory)
+        self.act1 = act()
+        self.conv2 = nn.Conv2d(mid_chs, mid_chs, 3, padding=1, bias=False, **factory)
+        self.bn2 = nn.BatchNorm2d(mid_chs, **factory)
+        self.attn = gate_of(spec, mid_chs, factory)
+        self.drop_path = DropPath(drop_path) if drop_path else None
+        self.downsample = _projection(in_chs, mid_chs, stride, factory)
+        self.act2 = act()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """The block's output, activated."""
+        shortcut = x if self.downsample is None else self.downsample(x)
+        x = self.act1(self.bn1(self.conv1(x)))
+        x = self.bn2(self.conv2(x))
+        if self.attn is not None:
+            x = self.attn(x)
+        if self.drop_path is not None:
+            x = self.drop_path(x)
+        return self.act2(x + shortcut)
+
+
+class Bottleneck(nn.Module):
+    """1×1, 3×3, 1×1 convolutions and the shortcut: (N, in, H, W) -> (N, 4·mid, H/stride, W/stride)."""
+
+    expansion = 4
+
+    def __init__(
+        self, spec: ModelSpec, in_chs: int, mid_chs: int, *, stride: int, drop_path: float, factory: Factory
+    ) -> None:
+        super().__init__()
+        act = activation_of(spec, factory)
+        out_chs = mid_chs * self.expansion
+        first, second = (stride, 1) if spec.stride_on == "1x1" else (1, stride)
+        self.conv1 = nn.Conv2d(in_chs, mid_chs, 1, stride=first, bias=False, **factory)
+        self.bn1 = nn.BatchNorm2d(mid_chs, **factory)
+        self.act1 = act()
+        self.conv2 = nn.Conv2d(mid_chs, mid_chs, 3, stride=second, padding=1, bias=False, **factory)
+        self.bn2 = nn.BatchNorm2d(mid_chs, **factory)
+        self.act2 = act()
+        self.conv3 = nn.Conv2d(mid_chs, out_chs, 1, bias=False, **factory)
+        self.bn3 = nn.BatchNorm2d(out_chs, **factory)
+        self.attn = gate_of(spec, out_chs, factory)
+        self.drop_path = DropPath(drop_path) if drop_path else None
+        self.downsample = _projection(in_chs, out_chs, stride, factory)
+        self.act3 = act()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """The block's output, activated."""
+        shortcut = x if self.downsample is None else self.downsample(x)
+        x = self.act1(self.bn1(self.conv1(x)))
+        x = self.act2(self.bn2(self.conv2(x)))
+        x = self.bn3(self.conv3(x))
+        if self.attn is not None:
+            x = self.attn(x)
+        if self.drop_path is not None:
+            x = self.drop_path(x)
+        return self.act3(x + shortcut)
+
+
+def _projection(in_chs: int, out_chs: int, stride: int, factory: Factory) -> nn.Sequential | None:
+    if stride == 1 and in_chs == out_chs:
+        return None
+    return nn.Sequential(
+        nn.Conv2d(in_chs, out_chs, 1, stride=stride, bias=False, **factory),
+        nn.BatchNorm2d(out_chs, **factory),
+    )
+
+
+class ResNet(FERModel):
+    """Four stages of residual blocks, global pooling and one linear layer.
+
+    Args:
+        spec: The structure.
+        block: `BasicBlock` or `Bottleneck`.
+        depths: Blocks in each stage.
+        device: Where parameters are made; `"meta"` for shapes alone.
+        dtype: Type of the parameters.
+    """
+
+    first_conv = "conv1"
+    classifier = "fc"
+
+    def __init__(
+        self,
+        spec: ModelSpec,
+        *,
+        block: type[BasicBlock | Bottleneck],
+        depths: tuple[int, int, int, int],
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__(spec)
+        factory: Factory = {"device": device, "dtype": dtype}
+        chs = make_divisible(64 * spec.width)
+        kernel, stride = STEM_CONV[spec.stem]
+        self.conv1 = nn.Conv2d(
+            spec.in_chans, chs, kernel, stride=stride, padding=kernel // 2, bias=False, **factory
+        )
+        self.bn1 = nn.BatchNorm2d(chs, **factory)
+        self.act1 = activation_of(spec, factory)()
+        self.maxpool = nn.MaxPool2d(3, stride=2, padding=1) if spec.stem == "imagenet" else nn.Identity()
+        self.feature_info = [{"num_chs": chs, "reduction": stride, "module": "act1"}]
+
+        reduction = 4 if spec.stem == "imagenet" else stride
+        rates = iter(drop_path_rates(spec.drop_path_rate, sum(depths)))
+        for stage, (depth, base) in enumerate(zip(depths, (64, 128, 256, 512), strict=True), start=1):
+            mid_chs = make_divisible(base * spec.width)
+            blocks = nn.Sequential()
+            for i in range(depth):
+                step = 2 if i == 0 and stage > 1 else 1
+                blocks.append(block(spec, chs, mid_chs, stride=step, drop_path=next(rates), factory=factory))
+                chs = mid_chs * block.expansion
+                reduction *= step
+            self.add_module(f"layer{stage}", blocks)
+            self.feature_info.append({"num_chs": chs, "reduction": reduction, "module": f"layer{stage}"})
+
+        self.num_features = chs
+        self.global_pool, self.fc = create_classifier(
+            chs, spec.num_classes, pool_type=spec.global_pool, **factory
+        )
+        self.head_hidden_size = chs * self.global_pool.feat_mult()
+        initialise(self)
+
+    def levels(self) -> list[list[Step]]:
+        """Stem, then the four stages."""
+        return [
+            [self.conv1, self.bn1, self.act1],
+            [self.maxpool, self.layer1],
+            [self.layer2],
+            [self.layer3],
+            [self.layer4],
+        ]
+
+    def forward_head(self, x: torch.Tensor, pre_logits: bool = False) -> torch.Tensor:
+        """(N, C, H, W) -> logits (N, num_classes), or the pooled features before the classifier."""
+        x = self.global_pool(x)
+        if self.drop_rate:
+            x = F.dropout(x, p=self.drop_rate, training=self.training)
+        return x if pre_logits else self.fc(x)
+
+    def get_classifier(self) -> nn.Module:
+        """The linear layer."""
+        return self.fc
+
+    def _build_classifier(self, num_classes: int, global_pool: str | None) -> None:
+        pool = self.global_pool.pool_type if global_pool is None else global_pool
+        self.global_pool, self.fc = create_classifier(
+            self.num_features, num_classes, pool_type=pool, **get_device_dtype(self)
+        )
+        self.global_pool.train(self.training)
+        self.fc.train(self.training)
+        self.head_hidden_size = self.num_features * self.global_pool.feat_mult()
+
+    def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
+        """Parameter groups by depth, for timm's layer-wise learning rates."""
+        return {"stem": r"^conv1|bn1|maxpool", "blocks": r"^layer(\d+)" if coarse else r"^layer(\d+)\.(\d+)"}
+
+
+STEM_CONV = {"imagenet": (7, 2), "half": (3, 2), "full": (3, 1)}
+"""Kernel size and stride of each stem's convolution."""
+
+
+def drop_path_rates(last: float, blocks: int) -> list[float]:
+    """Stochastic depth, growing linearly to its last rate (Huang et al. 2016, arXiv:1603.09382)."""
+    return [last * i / (blocks - 1) for i in range(blocks)]
+
+
+DEPTHS: dict[str, tuple[bool, tuple[int, int, int, int]]] = {
+    "18": (False, (2, 2, 2, 2)),
+    "34": (False, (3, 4, 6, 3)),
+    "50": (True, (3, 4, 6, 3)),
+    "101": (True, (3, 4, 23, 3)),
+    "152": (True, (3, 8, 36, 3)),
+}
+"""Whether each depth has bottlenecks, and its blocks per stage."""
+
+for _depth, (_bottleneck, _blocks) in DEPTHS.items():
+    BACKBONES.register(f"resnet{_depth}")(
+        partial(ResNet, block=Bottleneck if _bottleneck else BasicBlock, depths=_blocks)
+    )

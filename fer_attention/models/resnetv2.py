@@ -1,0 +1,182 @@
+"""ResNetV2, full pre-activation (He et al. 2016, arXiv:1603.05027), with an attention slot in every block."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from functools import partial
+from typing import Any
+
+import torch
+from timm.layers import BatchNormAct2d, ClassifierHead, DropPath, get_device_dtype, make_divisible
+from torch import nn
+
+from fer_attention.models.base import Factory, FERModel, Step, activation_of, gate_of, initialise
+from fer_attention.models.resnet import DEPTHS, STEM_CONV, drop_path_rates
+from fer_attention.models.spec import BACKBONES, ModelSpec
+
+
+class PreActBlock(nn.Module):
+    """Norm and activation before each convolution, no activation after the sum.
+
+    Shape: (N, in, H, W) -> (N, out, H/stride, W/stride).
+    """
+
+    def __init__(
+        self, spec: ModelSpec, in_chs: int, out_chs: int, *, stride: int, drop_path: float, factory: Factory
+    ) -> None:
+        super().__init__()
+        norm = partial(BatchNormAct2d, act_layer=activation_of(spec, factory), **factory)
+        self.downsample = self._projection(in_chs, out_chs, stride, factory)
+        self.norm1 = norm(in_chs)
+        self._build_branch(in_chs, out_chs, stride, norm, factory)
+        self.attn = gate_of(spec, out_chs, factory)
+        self.drop_path = DropPath(drop_path) if drop_path else None
+
+    @staticmethod
+    def _projection(in_chs: int, out_chs: int, stride: int, factory: Factory) -> nn.Sequential | None:
+        if stride == 1 and in_chs == out_chs:
+            return None
+        conv = nn.Conv2d(in_chs, out_chs, 1, stride=stride, bias=False, **factory)
+        return nn.Sequential(OrderedDict(conv=conv))
+
+    def _build_branch(self, in_chs: int, out_chs: int, stride: int, norm: Any, factory: Factory) -> None:
+        raise NotImplementedError
+
+    def branch(self, x: torch.Tensor) -> torch.Tensor:
+        """The residual branch behind the first norm."""
+        raise NotImplementedError
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """The sum of branch and shortcut."""
+        activated = self.norm1(x)
+        shortcut = x if self.downsample is None else self.downsample(activated)
+        x = self.branch(activated)
+        if self.attn is not None:
+            x = self.attn(x)
+        if self.drop_path is not None:
+            x = self.drop_path(x)
+        return x + shortcut
+
+
+class PreActBasic(PreActBlock):
+    """Two 3×3 convolutions."""
+
+    def _build_branch(self, in_chs: int, out_chs: int, stride: int, norm: Any, factory: Factory) -> None:
+        self.conv1 = nn.Conv2d(in_chs, out_chs, 3, stride=stride, padding=1, bias=False, **factory)
+        self.norm2 = norm(out_chs)
+        self.conv2 = nn.Conv2d(out_chs, out_chs, 3, padding=1, bias=False, **factory)
+
+    def branch(self, x: torch.Tensor) -> torch.Tensor:
+        """The residual branch behind the first norm."""
+        return self.conv2(self.norm2(self.conv1(x)))
+
+
+class PreActBottleneck(PreActBlock):
+    """1×1, 3×3 and 1×1 convolutions; the 3×3 has a quarter of the output's channels."""
+
+    def _build_branch(self, in_chs: int, out_chs: int, stride: int, norm: Any, factory: Factory) -> None:
+        mid_chs = make_divisible(out_chs / 4)
+        self.conv1 = nn.Conv2d(in_chs, mid_chs, 1, bias=False, **factory)
+        self.norm2 = norm(mid_chs)
+        self.conv2 = nn.Conv2d(mid_chs, mid_chs, 3, stride=stride, padding=1, bias=False, **factory)
+        self.norm3 = norm(mid_chs)
+        self.conv3 = nn.Conv2d(mid_chs, out_chs, 1, bias=False, **factory)
+
+    def branch(self, x: torch.Tensor) -> torch.Tensor:
+        """The residual branch behind the first norm."""
+        return self.conv3(self.norm3(self.conv2(self.norm2(self.conv1(x)))))
+
+
+class ResNetV2(FERModel):
+    """Stem, four stages of pre-activation blocks, norm, global pooling and a 1×1 classifier.
+
+    Args:
+        spec: The structure.
+        block: `PreActBasic` or `PreActBottleneck`.
+        depths: Blocks in each stage.
+        device: Where parameters are made; `"meta"` for shapes alone.
+        dtype: Type of the parameters.
+    """
+
+    first_conv = "stem.conv"
+    classifier = "head.fc"
+
+    def __init__(
+        self,
+        spec: ModelSpec,
+        *,
+        block: type[PreActBlock],
+        depths: tuple[int, int, int, int],
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__(spec)
+        factory: Factory = {"device": device, "dtype": dtype}
+        chs = make_divisible(64 * spec.width)
+        kernel, stride = STEM_CONV[spec.stem]
+        conv = nn.Conv2d(
+            spec.in_chans, chs, kernel, stride=stride, padding=kernel // 2, bias=False, **factory
+        )
+        pool = nn.MaxPool2d(3, stride=2, padding=1) if spec.stem == "imagenet" else nn.Identity()
+        self.stem = nn.Sequential(OrderedDict(conv=conv, pool=pool))
+        self.feature_info = [{"num_chs": chs, "reduction": stride, "module": "stem.conv"}]
+
+        reduction = 4 if spec.stem == "imagenet" else stride
+        rates = iter(drop_path_rates(spec.drop_path_rate, sum(depths)))
+        expansion = 4 if block is PreActBottleneck else 1
+        self.stages = nn.Sequential()
+        for stage, (depth, base) in enumerate(zip(depths, (64, 128, 256, 512), strict=True)):
+            out_chs = make_divisible(base * expansion * spec.width)
+            blocks = nn.Sequential()
+            for i in range(depth):
+                step = 2 if i == 0 and stage > 0 else 1
+                blocks.append(block(spec, chs, out_chs, stride=step, drop_path=next(rates), factory=factory))
+                chs = out_chs
+                reduction *= step
+            self.stages.append(nn.Sequential(OrderedDict(blocks=blocks)))
+            self.feature_info.append({"num_chs": chs, "reduction": reduction, "module": f"stages.{stage}"})
+
+        self.num_features = chs
+        self.norm: nn.Module = BatchNormAct2d(chs, act_layer=activation_of(spec, factory), **factory)
+        self.head = ClassifierHead(
+            chs, spec.num_classes, spec.global_pool, drop_rate=spec.drop_rate, use_conv=True, **factory
+        )
+        self.head_hidden_size = chs * self.head.global_pool.feat_mult()
+        initialise(self)
+
+    def levels(self) -> list[list[Step]]:
+        """The stem's convolution, then the four stages."""
+        first, *others = (stage.blocks for stage in self.stages)
+        return [[self.stem.conv], [self.stem.pool, first], *([blocks] for blocks in others)]
+
+    def final_norm(self, x: torch.Tensor) -> torch.Tensor:
+        """Norm and activation of the last sum."""
+        return self.norm(x)
+
+    def prune_norm(self) -> None:
+        """Drop the final norm."""
+        self.norm = nn.Identity()
+
+    def forward_head(self, x: torch.Tensor, pre_logits: bool = False) -> torch.Tensor:
+        """(N, C, H, W) -> logits (N, num_classes), or the pooled features before the classifier."""
+        return self.head(x, pre_logits=pre_logits)
+
+    def get_classifier(self) -> nn.Module:
+        """The 1×1 convolution that gives the logits."""
+        return self.head.fc
+
+    def _build_classifier(self, num_classes: int, global_pool: str | None) -> None:
+        self.head.in_features = self.num_features
+        self.head.reset(num_classes, global_pool, **get_device_dtype(self))
+        self.head_hidden_size = self.num_features * self.head.global_pool.feat_mult()
+
+    def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
+        """Parameter groups by depth, for timm's layer-wise learning rates."""
+        fine = [(r"^stages\.(\d+)\.blocks\.(\d+)", None), (r"^norm", (99999,))]
+        return {"stem": r"^stem", "blocks": r"^stages\.(\d+)" if coarse else fine}
+
+
+for _depth, (_bottleneck, _blocks) in DEPTHS.items():
+    BACKBONES.register(f"resnetv2_{_depth}")(
+        partial(ResNetV2, block=PreActBottleneck if _bottleneck else PreActBasic, depths=_blocks)
+    )

@@ -1,0 +1,188 @@
+"""A model's name and the frozen record behind it.
+
+A name is `<backbone>[_<attention>][_<activation>]`: `vgg16`, `resnet50_se`, `resnetv2_101_eca_elu`. No
+attention part means none, no activation part means ReLU. Parsing and printing are inverses:
+
+>>> ModelSpec.parse("resnetv2_50_cbam_elu").attention
+'cbam'
+>>> ModelSpec("vgg16_bn", activation="leaky_relu").name
+'vgg16_bn_leaky_relu'
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import TYPE_CHECKING, Any
+
+from fer_attention.activations import ACTIVATIONS
+from fer_attention.attention import ATTENTIONS, attention_options
+from fer_attention.registry import Registry, unknown_name
+
+if TYPE_CHECKING:
+    from fer_attention.models.base import FERModel
+
+BACKBONES: Registry[Callable[..., FERModel]] = Registry("backbone")
+"""Builders `(spec, *, device, dtype) -> FERModel`, entered by vgg.py, resnet.py and resnetv2.py."""
+
+STEMS = ("imagenet", "half", "full")
+POOLS = ("avg", "max", "avgmax", "catavgmax", "")
+HEADS = ("fc", "gap")
+STRIDES = ("3x3", "1x1")
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """Everything that decides a model's structure; what is saved beside its weights.
+
+    Attributes:
+        backbone: A registered backbone, such as `"resnetv2_50"`.
+        attention: A registered block, or `"none"`.
+        activation: A registered activation; the gates keep their own.
+        num_classes: Outputs; 0 leaves the classifier out.
+        in_chans: Input channels.
+        img_size: Height and width in pixels, or one number for both. A VGG with its fully connected head
+            is built for it; the others accept any size.
+        stem: `"imagenet"` is the 7×7/2 convolution with max pool (÷4), `"half"` one 3×3/2 (÷2), `"full"`
+            one 3×3/1 (÷1). A VGG has no stem and takes `"imagenet"` only.
+        width: Factor on all channel counts, rounded to multiples of 8.
+        attention_options: The block's own keywords, such as `{"reduction": 8}`.
+        drop_rate: Dropout probability before the classifier.
+        drop_path_rate: Stochastic depth at the last residual block, growing linearly from 0.
+        global_pool: Pooling before the classifier: `"avg"`, `"max"`, `"avgmax"`, `"catavgmax"`, `""` (none).
+        head: VGG only: `"fc"`, two fully connected layers, or `"gap"`, global pooling and one layer.
+        stride_on: Bottleneck ResNets only: `"3x3"` (torchvision, timm) or `"1x1"` (He et al. 2015).
+
+    Raises:
+        UnknownNameError: A name that is not registered; the nearest one is in the message.
+        ValueError: A number out of range, or an option that the backbone does not have.
+        TypeError: An attention option that the block does not have.
+    """
+
+    backbone: str
+    attention: str = "none"
+    activation: str = "relu"
+    num_classes: int = 7
+    in_chans: int = 1
+    img_size: int | tuple[int, int] = 48
+    stem: str = "imagenet"
+    width: float = 1.0
+    attention_options: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    drop_rate: float = 0.0
+    drop_path_rate: float = 0.0
+    global_pool: str = "avg"
+    head: str | None = None
+    stride_on: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.backbone not in BACKBONES:
+            raise unknown_name("backbone", self.backbone, BACKBONES)
+        if self.attention not in ATTENTIONS and self.attention != "none":
+            raise unknown_name("attention", self.attention, [*ATTENTIONS, "none"])
+        if self.activation not in ACTIVATIONS:
+            raise unknown_name("activation", self.activation, ACTIVATIONS)
+        object.__setattr__(self, "img_size", _square_as_int(self.img_size))
+        object.__setattr__(self, "attention_options", dict(self.attention_options))
+        self._check_numbers()
+        _one_of("stem", self.stem, STEMS)
+        _one_of("global_pool", self.global_pool, POOLS)
+        self._check_family()
+        known = attention_options(self.attention) if self.attention != "none" else ()
+        if unknown := sorted(set(self.attention_options) - set(known)):
+            raise TypeError(
+                f"Attention {self.attention!r} has no option {', '.join(map(repr, unknown))}. "
+                f"Its options: {', '.join(known) or 'none'}."
+            )
+
+    def _check_numbers(self) -> None:
+        if self.num_classes < 0 or self.in_chans < 1:
+            raise ValueError(
+                f"Needs num_classes >= 0 and in_chans >= 1, got {self.num_classes} and {self.in_chans}."
+            )
+        if not 0 < self.width <= 16:
+            raise ValueError(f"width is a factor above 0, at most 16; got {self.width}.")
+        for name in ("drop_rate", "drop_path_rate"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} is a probability from 0 to below 1, got {getattr(self, name)}.")
+
+    def _check_family(self) -> None:
+        if self.backbone.startswith("vgg"):
+            _one_of("stem of a VGG, which starts with its own first stage,", self.stem, ("imagenet",))
+            object.__setattr__(self, "head", self.head or "fc")
+            _one_of("head", self.head, HEADS)
+        elif self.head not in (None, "gap"):
+            raise ValueError(f"{self.backbone} has no head={self.head!r}: only VGG has a choice of heads.")
+        if self.stride_on is not None:
+            _one_of("stride_on", self.stride_on, STRIDES)
+            if self.stride_on == "1x1" and self.backbone not in ("resnet50", "resnet101", "resnet152"):
+                raise ValueError(f"stride_on='1x1' belongs to resnet50, 101 and 152, not to {self.backbone}.")
+
+    @property
+    def name(self) -> str:
+        """The printed name; structure beyond backbone, attention and activation is not part of it."""
+        attention = "" if self.attention == "none" else f"_{self.attention}"
+        activation = "" if self.activation == "relu" else f"_{self.activation}"
+        return f"{self.backbone}{attention}{activation}"
+
+    @property
+    def input_size(self) -> tuple[int, int, int]:
+        """(C, H, W) of one input."""
+        size = self.img_size
+        return (self.in_chans, *(size if isinstance(size, tuple) else (size, size)))
+
+    @classmethod
+    def parse(cls, name: str, **changes: Any) -> ModelSpec:
+        """The spec of a name, its other fields at their defaults or as given.
+
+        Raises:
+            UnknownNameError: No backbone, attention or activation fits; the nearest name is suggested.
+        """
+        fitting = [b for b in BACKBONES if name == b or name.startswith(f"{b}_")]
+        if not fitting:
+            raise unknown_name("model", name, listed_names())
+        backbone = max(fitting, key=len)
+        rest = name[len(backbone) + 1 :]
+        blocks = [a for a in ATTENTIONS if rest == a or rest.startswith(f"{a}_")]
+        attention = max(blocks, key=len, default="none")
+        activation = rest if attention == "none" else rest[len(attention) + 1 :]
+        explicit = {"relu", *ATTENTIONS} & {activation}  # `resnet50_relu` prints as `resnet50`: one name each
+        if (activation and activation not in ACTIVATIONS) or explicit or name.endswith("_"):
+            raise unknown_name("model", name, listed_names())
+        return cls(backbone, attention=attention, activation=activation or "relu", **changes)
+
+    def to_json(self) -> str:
+        """One line of JSON that `from_json` reads back."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> ModelSpec:
+        """The spec of `to_json`; unknown fields and wrong values are a ValueError or TypeError."""
+        record = json.loads(text)
+        if not isinstance(record, dict) or set(record) - {f.name for f in fields(cls)}:
+            raise ValueError(f"Not a model spec: {text[:200]}")
+        return cls(**record)
+
+
+def listed_names() -> list[str]:
+    """Every backbone × attention × {ReLU, ELU}, sorted; other activations are parsed on demand."""
+    return sorted(
+        ModelSpec(backbone, attention=attention, activation=activation).name
+        for backbone in BACKBONES
+        for attention in ("none", *ATTENTIONS)
+        for activation in ("relu", "elu")
+    )
+
+
+
+
+def _square_as_int(size: Any) -> int | tuple[int, int]:
+    sides = tuple(size) if isinstance(size, (tuple, list)) else (size, size)
+    if len(sides) != 2 or any(not isinstance(side, int) or side < 1 for side in sides):
+        raise ValueError(f"img_size is one positive integer or (height, width) in pixels, got {size!r}.")
+    return sides[0] if sides[0] == sides[1] else sides
+
+
+def _one_of(what: str, value: Any, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise ValueError(f"{what} is one of {', '.join(map(repr, allowed))}; got {value!r}.")

@@ -1,0 +1,76 @@
+"""timm knows our names: `timm.create_model("resnetv2_50_cbam_elu")` after `import fer_attention`.
+
+Every listed name that timm itself lacks is entered into timm's registry when this module is imported; a
+name that timm has is left to timm. Through timm, our defaults hold (one channel, seven classes, 48×48).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import timm
+import torch
+from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
+
+from fer_attention.models.base import FERModel
+from fer_attention.models.bundled import bundled_names, bundled_path
+from fer_attention.models.factory import from_spec
+from fer_attention.models.spec import BACKBONES, ModelSpec, listed_names
+from fer_attention.models.weights import read_spec
+
+__all__: list[str] = []  # timm adds the names
+
+
+def _entrypoint(name: str) -> Callable[..., torch.nn.Module]:
+    spec = ModelSpec.parse(name)
+    tagged = {full.partition(".")[2]: full for full in bundled_names() if full.split(".")[0] == name}
+
+    def create(pretrained: bool = False, **kwargs: Any) -> torch.nn.Module:
+        tag = kwargs.get("pretrained_cfg")
+        if pretrained and tag is None and tagged:
+            tag = next(iter(tagged))
+        chosen = read_spec(bundled_path(tagged[tag])) if isinstance(tag, str) and tag in tagged else spec
+        levels = 6 if spec.backbone.startswith("vgg") else 5
+        return build_model_with_cfg(
+            partial(_construct, chosen),
+            name,
+            pretrained,
+            feature_cfg={"feature_cls": "getter", "out_indices": tuple(range(levels))},
+            **kwargs,
+        )
+
+    create.__name__ = create.__qualname__ = name
+    create.__doc__ = f"{name} of fer_attention."
+    return create
+
+
+def _construct(
+    spec: ModelSpec,
+    *,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | None = None,
+    **structure: Any,
+) -> FERModel:
+    return from_spec(replace(spec, **structure), device=device, dtype=dtype)
+
+
+def _timm_cfg(spec: ModelSpec) -> dict[str, Any]:
+    family: type[FERModel] = BACKBONES[spec.backbone].func  # type: ignore[attr-defined]
+    cfg = family.timm_cfg(spec)
+    del cfg["architecture"]  # timm fills it in
+    return cfg
+
+
+_names = [name for name in listed_names() if not timm.is_model(name)]
+default_cfgs = generate_default_cfgs(
+    {name: _timm_cfg(ModelSpec.parse(name)) for name in _names}
+    | {
+        name: {**_timm_cfg(read_spec(bundled_path(name))), "file": str(bundled_path(name))}
+        for name in bundled_names()
+    }
+)
+for _name in _names:
+    register_model(_entrypoint(_name))

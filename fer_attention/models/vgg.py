@@ -1,0 +1,167 @@
+"""VGG (Simonyan and Zisserman 2014, arXiv:1409.1556) with one attention slot and a head that fits the input."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from timm.layers import ClassifierHead, get_device_dtype, make_divisible, register_notrace_module
+from torch import nn
+from torch.nn import functional as F
+
+from fer_attention.models.base import Factory, FERModel, Step, activation_of, gate_of, initialise
+from fer_attention.models.spec import BACKBONES, ModelSpec
+
+CHANNELS = (64, 128, 256, 512, 512)
+
+DEPTHS: dict[str, tuple[int, int, int, int, int]] = {
+    "vgg11": (1, 1, 2, 2, 2),
+    "vgg13": (2, 2, 2, 2, 2),
+    "vgg16": (2, 2, 3, 3, 3),
+    "vgg19": (2, 2, 4, 4, 4),
+}
+"""3×3 convolutions in each of the five stages."""
+
+
+@register_notrace_module  # torch.fx cannot trace the choice by size in forward
+class FullyConnected(nn.Module):
+    """VGG's two hidden layers, as convolutions: (N, C, h, w) -> (N, hidden, 1, 1) at the size it is built for.
+
+    As in timm, a smaller map is pooled up to that size and a larger one is swept, to be pooled afterwards.
+    """
+
+    def __init__(
+        self, spec: ModelSpec, in_chs: int, hidden: int, *, size: tuple[int, int], factory: Factory
+    ) -> None:
+        super().__init__()
+        act = activation_of(spec, factory)
+        self.size = size
+        self.fc1 = nn.Conv2d(in_chs, hidden, size, **factory)
+        self.act1 = act()
+        self.drop = nn.Dropout(spec.drop_rate)
+        self.fc2 = nn.Conv2d(hidden, hidden, 1, **factory)
+        self.act2 = act()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, C, h, w) -> (N, hidden, 1, 1)."""
+        height, width = x.shape[-2:]
+        if height < self.size[0] or width < self.size[1]:
+            x = F.adaptive_avg_pool2d(x, (max(height, self.size[0]), max(width, self.size[1])))
+        return self.act2(self.fc2(self.drop(self.act1(self.fc1(x)))))
+
+
+class VGG(FERModel):
+    """Five stages of 3×3 convolutions, each closed by a 2×2 max pool that rounds up.
+
+    The attention block reads the last map and is added back, x + attention(x) (Miskow and Altahhan 2022).
+    The head is VGG's two hidden layers of 4096 (`head="fc"`) or global pooling alone (`head="gap"`).
+
+    Args:
+        spec: The structure.
+        depths: Convolutions in each stage.
+        batch_norm: Whether a norm follows each convolution.
+        device: Where parameters are made; `"meta"` for shapes alone.
+        dtype: Type of the parameters.
+    """
+
+    first_conv = "features.0"
+    classifier = "head.fc"
+
+    def __init__(
+        self,
+        spec: ModelSpec,
+        *,
+        depths: tuple[int, int, int, int, int],
+        batch_norm: bool,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__(spec)
+        factory: Factory = {"device": device, "dtype": dtype}
+        act = activation_of(spec, factory)
+        chs = spec.in_chans
+        layers: list[nn.Module] = []
+        self.ends: list[int] = []  # one past the last layer of each feature level
+        for stage, (depth, base) in enumerate(zip(depths, CHANNELS, strict=True)):
+            for _ in range(depth):
+                out_chs = make_divisible(base * spec.width)
+                layers.append(nn.Conv2d(chs, out_chs, 3, padding=1, **factory))
+                layers += [nn.BatchNorm2d(out_chs, **factory)] if batch_norm else []
+                layers.append(act())
+                chs = out_chs
+            self._end_level(layers, chs, 2**stage)
+            layers.append(nn.MaxPool2d(2, stride=2, ceil_mode=True))
+        self._end_level(layers, chs, 32)
+        self.features = nn.Sequential(*layers)
+        self.attn = gate_of(spec, chs, factory)
+
+        self.num_features = chs
+        hidden = make_divisible(4096 * spec.width)
+        _, height, width = spec.input_size
+        size = (-(-height // 32), -(-width // 32))
+        self.pre_logits: nn.Module = nn.Identity()
+        if spec.head == "fc":
+            self.pre_logits = FullyConnected(spec, chs, hidden, size=size, factory=factory)
+        self.head = ClassifierHead(
+            chs if spec.head == "gap" else hidden,
+            spec.num_classes,
+            spec.global_pool,
+            drop_rate=spec.drop_rate,
+            **factory,
+        )
+        self.head_hidden_size = self.head.in_features * self.head.global_pool.feat_mult()
+        initialise(self)
+
+    def _end_level(self, layers: list[nn.Module], chs: int, reduction: int) -> None:
+        self.ends.append(len(layers))
+        module = f"features.{len(layers) - 1}"
+        self.feature_info.append({"num_chs": chs, "reduction": reduction, "module": module})
+
+    def levels(self) -> list[list[Step]]:
+        """The five stages, each before its pool, then the last pool with the attention behind it."""
+        layers: list[Step] = list(self.features)
+        starts = [0, *self.ends[:-1]]
+        levels = [layers[start:end] for start, end in zip(starts, self.ends, strict=True)]
+        levels[-1].append(self._attend)
+        return levels
+
+    def _attend(self, x: torch.Tensor) -> torch.Tensor:
+        return x if self.attn is None else x + self.attn(x)
+
+    def prune_intermediate_layers(
+        self, indices: int | Sequence[int] = 1, prune_norm: bool = False, prune_head: bool = True
+    ) -> list[int]:
+        """As the base's; the attention block, which reads the last map, goes with the last level."""
+        take = super().prune_intermediate_layers(indices, prune_norm, prune_head)
+        if max(take) < len(self.ends) - 1:
+            self.attn = None
+        return take
+
+    def prune_head(self) -> None:
+        """Drop the hidden layers, the classifier and its pooling, so that the output is the last map."""
+        self.pre_logits = nn.Identity()
+        self.head.in_features = self.num_features
+        super().prune_head()
+
+    def forward_head(self, x: torch.Tensor, pre_logits: bool = False) -> torch.Tensor:
+        """(N, C, H, W) -> logits (N, num_classes), or the features before the classifier."""
+        return self.head(self.pre_logits(x), pre_logits=pre_logits)
+
+    def get_classifier(self) -> nn.Module:
+        """The last linear layer."""
+        return self.head.fc
+
+    def _build_classifier(self, num_classes: int, global_pool: str | None) -> None:
+        self.head.reset(num_classes, global_pool, **get_device_dtype(self))
+        self.head_hidden_size = self.head.in_features * self.head.global_pool.feat_mult()
+
+    def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
+        """Parameter groups by depth, for timm's layer-wise learning rates."""
+        return {"stem": r"^features\.0", "blocks": r"^features\.(\d+)"}
+
+
+for _name, _depths in DEPTHS.items():
+    BACKBONES.register(_name)(partial(VGG, depths=_depths, batch_norm=False))
+    BACKBONES.register(f"{_name}_bn")(partial(VGG, depths=_depths, batch_norm=True))

@@ -1,0 +1,165 @@
+"""Weights files: one safetensors file with everything that rebuilds and feeds the model.
+
+The metadata holds the format's number, the ModelSpec, the labels, the preprocessing and, as far as the
+caller gives it, a record of where the weights come from. Nothing is unpickled.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from difflib import unified_diff
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as serialise
+
+from fer_attention.atomic import write_atomically
+from fer_attention.data.preprocessing import Preprocessing
+from fer_attention.models.base import FERModel
+from fer_attention.models.spec import BACKBONES, ModelSpec
+
+FORMAT = "fer_attention/1"
+
+
+class WeightsError(ValueError):
+    """A weights file that is absent, damaged, foreign or does not fit, or a model that cannot be saved."""
+
+
+def save_weights(
+    model: FERModel,
+    path: str | os.PathLike[str],
+    *,
+    record: Mapping[str, Any] | None = None,
+    dtype: torch.dtype | None = None,
+) -> Path:
+    """Write a model's weights, spec, labels and preprocessing to one safetensors file.
+
+    The file is written under a temporary name beside `path`, flushed to the disk, then renamed: whatever
+    happens, `path` holds a whole file or what it held before.
+
+    Args:
+        model: A model of this library, with `labels` set.
+        path: Where to; the folder must exist.
+        record: Anything JSON can hold on the weights' origin: data, protocol, seed, results.
+        dtype: Keep convolution and linear weights in this type; `torch.float16` halves the file.
+
+    Raises:
+        WeightsError: The model has no labels or no preprocessing, or its structure is no longer the one that
+            its spec describes.
+    """
+    labels = model.labels
+    if labels is None or len(labels) != model.num_classes:
+        raise WeightsError(
+            f"The model has {model.num_classes} outputs and labels={labels}; set model.labels to their names."
+        )
+    if model.preprocessing is None:
+        raise WeightsError(
+            f"How a crop becomes the model's {model.in_chans} channels is not known; set model.preprocessing."
+        )
+    _check_structure(model)
+    metadata = {
+        "format": FORMAT,
+        "spec": model.spec.to_json(),
+        "labels": json.dumps(labels),
+        "preprocessing": model.preprocessing.to_json(),
+        "record": json.dumps(dict(record or {})),
+    }
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    if dtype is not None:
+        tensors = {name: t.to(dtype) if t.ndim > 1 else t for name, t in tensors.items()}
+    path = Path(path)
+    write_atomically(path, serialise(tensors, metadata=metadata))
+    return path
+
+
+def load_weights(path: str | os.PathLike[str], *, device: torch.device | str | None = None) -> FERModel:
+    """The model of a weights file, in evaluation mode and float32, however the file keeps it.
+
+    Raises:
+        WeightsError: The file is absent, truncated, not one of ours, or its tensors do not fit its spec; the
+            message names what is wrong. No half-loaded model is ever given.
+    """
+    path = Path(path)
+    metadata, tensors = _read(path)
+    try:
+        spec = ModelSpec.from_json(metadata["spec"])
+        labels = tuple(json.loads(metadata["labels"]))
+        preprocessing = Preprocessing.from_json(metadata["preprocessing"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise WeightsError(f"{path}: its metadata cannot be used: {error}") from error
+    model = BACKBONES[spec.backbone](spec, device="meta")
+    _check_tensors(path, model, tensors)
+    model.load_state_dict({n: t.float() if t.is_floating_point() else t for n, t in tensors.items()}, assign=True)
+    if len(labels) != model.num_classes:
+        raise WeightsError(f"{path}: {len(labels)} labels for {model.num_classes} outputs.")
+    model.labels = labels
+    model.preprocessing = preprocessing
+    return model.to(device or "cpu").eval()
+
+
+def read_record(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """What `save_weights` was told of the weights' origin."""
+    return dict(json.loads(_read_metadata(Path(path)).get("record", "{}")))
+
+
+def read_spec(path: str | os.PathLike[str]) -> ModelSpec:
+    """The structure of a weights file, without reading the weights."""
+    return ModelSpec.from_json(_read_metadata(Path(path))["spec"])
+
+
+def _read_metadata(path: Path) -> dict[str, str]:
+    with _open(path) as file:
+        return _metadata(path, file)
+
+
+def _read(path: Path) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
+    with _open(path) as file:
+        metadata = _metadata(path, file)
+        return metadata, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (no mapping)
+
+
+def _open(path: Path) -> Any:
+    if not path.is_file():
+        raise WeightsError(f"{path} does not exist or is no file.")
+    try:
+        return safe_open(path, framework="pt")
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"{path} is not a whole safetensors file: {error}.") from error
+
+
+def _metadata(path: Path, file: Any) -> dict[str, str]:
+    metadata: dict[str, str] = file.metadata() or {}
+    if metadata.get("format") != FORMAT:
+        raise WeightsError(
+            f"{path} is a safetensors file, but not a weights file of this library: its format is "
+            f"{metadata.get('format')!r}, expected {FORMAT!r}. For plain ImageNet weights see "
+            "build_model(backbone_weights=...)."
+        )
+    return metadata
+
+
+def _check_tensors(path: Path, model: FERModel, tensors: Mapping[str, torch.Tensor]) -> None:
+    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    for name in sorted(expected.keys() | found.keys()):
+        if expected.get(name) != found.get(name):
+            raise WeightsError(
+                f"{path} does not fit its own spec {model.spec.name}: {name} is "
+                f"{found.get(name, 'missing')}, expected {expected.get(name, 'no such tensor')}."
+            )
+
+
+def _check_structure(model: FERModel) -> None:
+    rebuilt = BACKBONES[model.spec.backbone](model.spec, device="meta")
+    before, after = repr(rebuilt).splitlines(), repr(model).splitlines()
+    if before != after:
+        change = next(line for line in unified_diff(before, after, n=0, lineterm="") if line[:2] == "+ ")
+        raise WeightsError(
+            f"The model no longer has the structure of its spec {model.spec.name}, from which it would be "
+            f"rebuilt; the first difference: {change[1:].strip()!r}. Build the structure by name, or keep the "
+            "state dict alone with safetensors.torch.save_file."
+        )

@@ -1,0 +1,66 @@
+"""What a training run is told, validated before it starts and saved beside its result."""
+
+from __future__ import annotations
+
+from importlib import resources
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field
+
+from fer_attention.registry import unknown_name
+
+
+class AugmentConfig(BaseModel):
+    """Random changes of each training image; zero turns one off."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    flip: float = Field(0.5, ge=0, le=1, description="probability of a left-right flip")
+    rotate: float = Field(0.0, ge=0, le=180, description="largest rotation, degrees")
+    translate: float = Field(0.0, ge=0, le=1, description="largest shift, in widths and heights")
+    scale: float = Field(0.0, ge=0, lt=1, description="zoom by a factor from 1 - scale to 1 + scale")
+    brightness: float = Field(0.0, ge=0, lt=1, description="factor from 1 - brightness to 1 + brightness")
+    contrast: float = Field(0.0, ge=0, lt=1, description="factor from 1 - contrast to 1 + contrast")
+    erase: float = Field(0.0, ge=0, le=1, description="probability of erasing a rectangle")
+
+
+class TrainConfig(BaseModel):
+    """One run: SGD with Nesterov momentum, one-cycle schedule, EMA of the weights.
+
+    `model` names the model; `structure` holds further fields of its ModelSpec.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str
+    structure: dict[str, Any] = {}
+    epochs: int = Field(40, ge=1)
+    batch_size: int = Field(128, ge=2)
+    lr: float = Field(0.1, gt=0, description="peak of the one-cycle schedule")
+    momentum: float = Field(0.9, ge=0, lt=1)
+    weight_decay: float = Field(5e-4, ge=0, description="on weights of two dimensions or more only")
+    label_smoothing: float = Field(0.1, ge=0, lt=1)
+    ema_decay: float = Field(0.998, ge=0, lt=1)
+    augment: AugmentConfig = AugmentConfig()
+    precision: Literal["float32", "bfloat16"] = "bfloat16"
+    seed: int = 0
+
+
+def recipe_names() -> list[str]:
+    """The recipes that come with the package."""
+    folder = resources.files(__package__) / "recipes"
+    return sorted(file.name.removesuffix(".yaml") for file in folder.iterdir() if file.name.endswith(".yaml"))
+
+
+def load_recipe(name: str, **changes: Any) -> TrainConfig:
+    """A recipe of the package, with fields changed.
+
+    Raises:
+        UnknownNameError: No recipe has this name.
+        pydantic.ValidationError: A field is unknown or out of range (a ValueError).
+    """
+    if name not in recipe_names():
+        raise unknown_name("recipe", name, recipe_names())
+    text = (resources.files(__package__) / "recipes" / f"{name}.yaml").read_text(encoding="utf-8")
+    return TrainConfig.model_validate({**yaml.safe_load(text), **changes})

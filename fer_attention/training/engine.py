@@ -1,0 +1,230 @@
+"""Training on crops that fit into memory, with a checkpoint after every epoch."""
+
+from __future__ import annotations
+
+import json
+import math
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from timm.optim import param_groups_weight_decay
+from timm.utils import ModelEmaV3
+from torch import nn
+
+import fer_attention
+from fer_attention.atomic import write_atomically
+from fer_attention.data import FaceCrops, Preprocessing, as_batch
+from fer_attention.evaluation import accuracy, predict_logits
+from fer_attention.models import FERModel, save_weights
+from fer_attention.models.factory import from_spec
+from fer_attention.models.spec import ModelSpec
+from fer_attention.training.augment import augmentation
+from fer_attention.training.config import TrainConfig
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one epoch came to.
+
+    Attributes:
+        epoch: Its number, from 1.
+        loss: Mean training loss, with label smoothing, on augmented images.
+        train_accuracy: Share of augmented training images that were right in passing.
+        validation_accuracy: Of the averaged weights, on the selection split.
+        seconds: Its duration.
+    """
+
+    epoch: int
+    loss: float
+    train_accuracy: float
+    validation_accuracy: float
+    seconds: float
+
+
+class TrainingError(RuntimeError):
+    """A run that cannot go on: a loss that is no number, or a folder that holds another run."""
+
+
+def train(
+    config: TrainConfig,
+    data: FaceCrops,
+    output: Path,
+    *,
+    select_on: str = "public",
+    device: torch.device | str = "cpu",
+    on_epoch: Callable[[Epoch], None] | None = None,
+) -> Path:
+    """Train one model on `data.split("train")` and keep the epoch that is best on the selection split.
+
+    A folder that holds a checkpoint of the same config is gone on with: each epoch draws from random
+    states seeded by (seed, epoch), so that a run stopped between epochs ends as if it had not been.
+
+    Args:
+        config: The run.
+        data: Crops with the splits `train` and `select_on`; no other split is looked at.
+        output: Folder for `config.json`, `history.jsonl`, `checkpoint.pt` and `best.safetensors`.
+        select_on: The split that chooses the epoch.
+        device: Where to train.
+        on_epoch: Called after every epoch.
+
+    Returns:
+        The path of the best weights.
+
+    Raises:
+        TrainingError: The loss is no longer finite, or `output` holds a run of another config.
+    """
+    output.mkdir(parents=True, exist_ok=True)
+    run = _Run(config, data, select_on, torch.device(device))
+    done = _resume(run, config, output)
+    with torch.random.fork_rng():
+        for number in range(done + 1, config.epochs + 1):
+            torch.manual_seed(config.seed * 100_003 + number)
+            epoch = run.epoch(number)
+            if epoch.validation_accuracy > run.best:
+                run.best = epoch.validation_accuracy
+                save_weights(run.ema.module, output / "best.safetensors", record=run.record(epoch))
+            run.history.append(asdict(epoch))
+            write_atomically(output / "history.jsonl", _lines(run.history))
+            _save_checkpoint(run, output, number)
+            if on_epoch is not None:
+                on_epoch(epoch)
+    return output / "best.safetensors"
+
+
+class _Run:
+    """The state of one run: model, averaged weights, optimiser, schedule and data on the device."""
+
+    def __init__(self, config: TrainConfig, data: FaceCrops, select_on: str, device: torch.device) -> None:
+        training, validation = data.split("train"), data.split(select_on)
+        self.config, self.device, self.select_on = config, device, select_on
+        spec = ModelSpec.parse(config.model, num_classes=len(data.label_names), **config.structure)
+        with torch.random.fork_rng():
+            torch.manual_seed(config.seed)
+            self.model: FERModel = from_spec(spec).to(device, memory_format=torch.channels_last)
+        channels = 3 if training.images.ndim == 4 else 1
+        pixels = training.images.reshape(-1, channels) / np.float32(255)
+        self.model.labels = data.label_names
+        self.model.preprocessing = Preprocessing(
+            size=spec.input_size[1:],
+            channels=channels,
+            mean=tuple(round(float(m), 4) for m in pixels.mean(0, dtype=np.float64)),
+            std=tuple(round(float(s), 4) for s in pixels.std(0, dtype=np.float64)),
+        )
+        self.images = as_batch(training.images).to(device)
+        self.labels = torch.from_numpy(training.labels).to(device)
+        self.validation_images = self.model.preprocessing.normalize(as_batch(validation.images))
+        self.validation_labels = validation.labels
+        self.augment = augmentation(config.augment)
+        self.ema = ModelEmaV3(self.model, decay=config.ema_decay, use_warmup=True)
+        self.steps = len(self.labels) // config.batch_size
+        if self.steps == 0:
+            raise TrainingError(f"{len(self.labels)} training images do not fill a batch of {config.batch_size}.")
+        self.optimiser = torch.optim.SGD(
+            param_groups_weight_decay(self.model, config.weight_decay),
+            lr=config.lr,
+            momentum=config.momentum,
+            nesterov=config.momentum > 0,
+        )
+        self.schedule = torch.optim.lr_scheduler.OneCycleLR(
+            self.optimiser, max_lr=config.lr, total_steps=config.epochs * self.steps, pct_start=0.2
+        )
+        self.loss = nn.CrossEntropyLoss(label_smoothing=config.label_smoothing)
+        self.history: list[dict[str, Any]] = []
+        self.best = -1.0
+
+    def epoch(self, number: int) -> Epoch:
+        """One pass over the training images, then the selection split."""
+        began = time.perf_counter()
+        self.model.train()
+        order = torch.randperm(len(self.labels)).to(self.device)
+        size = self.config.batch_size
+        total, right = 0.0, 0
+        for step in range(self.steps):
+            loss, correct = self._step(order[step * size : (step + 1) * size])
+            total, right = total + loss, right + correct
+            if not math.isfinite(loss):
+                raise TrainingError(
+                    f"The loss is {loss} in epoch {number}, step {step + 1} of {self.steps}, at learning rate "
+                    f"{self.schedule.get_last_lr()[0]:.3g}. The best weights so far are kept; try a lower lr."
+                )
+        predicted = predict_logits(self.ema.module, self.validation_images).argmax(1).numpy()
+        return Epoch(
+            epoch=number,
+            loss=total / self.steps,
+            train_accuracy=right / (self.steps * size),
+            validation_accuracy=accuracy(predicted, self.validation_labels).value,
+            seconds=time.perf_counter() - began,
+        )
+
+    def _step(self, rows: torch.Tensor) -> tuple[float, int]:
+        images, labels = self.augment(self.images[rows].float() / 255), self.labels[rows]
+        mean, std = (
+            torch.tensor(numbers, device=self.device).view(-1, 1, 1)
+            for numbers in (self.model.preprocessing.mean, self.model.preprocessing.std)
+        )
+        inputs = ((images - mean) / std).contiguous(memory_format=torch.channels_last)
+        enabled = self.config.precision == "bfloat16"
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=enabled):
+            logits = self.model(inputs)
+        loss = self.loss(logits.float(), labels)
+        self.optimiser.zero_grad()
+        loss.backward()
+        self.optimiser.step()
+        self.schedule.step()
+        self.ema.update(self.model)
+        return loss.item(), int((logits.argmax(1) == labels).sum())
+
+    def record(self, epoch: Epoch) -> dict[str, Any]:
+        """Where the weights come from, for the weights file."""
+        return {
+            "config": self.config.model_dump(),
+            "selected_on": self.select_on,
+            "selected_epoch": epoch.epoch,
+            "selection_accuracy": epoch.validation_accuracy,
+            "training_images": len(self.labels),
+            "versions": {"fer_attention": fer_attention.__version__, "torch": torch.__version__},
+            "machine": f"{platform.machine()}, {self.device.type}, {torch.get_num_threads()} threads",
+        }
+
+
+def _lines(history: list[dict[str, Any]]) -> bytes:
+    return "".join(json.dumps(entry) + "\n" for entry in history).encode()
+
+
+def _save_checkpoint(run: _Run, output: Path, number: int) -> None:
+    state = {
+        "epoch": number,
+        "config": run.config.model_dump(),
+        "model": run.model.state_dict(),
+        "ema": run.ema.state_dict(),
+        "optimiser": run.optimiser.state_dict(),
+        "schedule": run.schedule.state_dict(),
+        "history": run.history,
+        "best": run.best,
+    }
+    temporary = output / "checkpoint.pt.partial"
+    torch.save(state, temporary)
+    temporary.replace(output / "checkpoint.pt")
+
+
+def _resume(run: _Run, config: TrainConfig, output: Path) -> int:
+    """Take up the checkpoint in `output`, if there is one; gives the number of epochs done."""
+    path = output / "checkpoint.pt"
+    if not path.exists():
+        write_atomically(output / "config.json", config.model_dump_json(indent=2).encode())
+        return 0
+    state = torch.load(path, weights_only=True, map_location=run.device)
+    if state["config"] != config.model_dump():
+        raise TrainingError(f"{output} holds a run of another config; choose another folder or remove it.")
+    run.model.load_state_dict(state["model"])
+    run.ema.load_state_dict(state["ema"])
+    run.optimiser.load_state_dict(state["optimiser"])
+    run.schedule.load_state_dict(state["schedule"])
+    run.history, run.best = state["history"], state["best"]
+    return int(state["epoch"])
