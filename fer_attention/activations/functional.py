@@ -55,7 +55,7 @@ class _CallTracer(fx.Tracer):
     """Notes calls of some functions as they are recorded, so that a failed trace leaves what it saw."""
 
     def __init__(self, functions: set[str], closed: frozenset[type[nn.Module]], scope: Scope) -> None:
-        closed_functions: list[Any] = get_notrace_functions()  # type: ignore[no-untyped-call]
+        closed_functions: list[Any] = get_notrace_functions()
         super().__init__(autowrap_functions=tuple(f for f in closed_functions if callable(f)))
         self.calls: list[tuple[str, str]] = []
         self.opaque: list[str] = []

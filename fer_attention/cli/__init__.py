@@ -1,1 +1,40 @@
-"""Command line."""
+"""`fer-attention …`: thin calls of the library, one file per command."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+import fer_attention
+from fer_attention.cli.evaluate import evaluate
+from fer_attention.cli.models import models
+from fer_attention.cli.predict import predict
+from fer_attention.cli.train import train
+
+app = typer.Typer(
+    name="fer-attention",
+    help="Attention-augmented CNNs for facial expression recognition.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command()(predict)
+app.command()(models)
+app.command()(train)
+app.command()(evaluate)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(fer_attention.__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Attention-augmented CNNs for facial expression recognition."""

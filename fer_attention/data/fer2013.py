@@ -24,9 +24,7 @@ SUFFIXES = {".jpg", ".jpeg", ".png"}
 SIZE = (48, 48)
 
 
-def load_fer2013(
-    path: str | os.PathLike[str], *, on_error: Literal["raise", "skip"] = "raise"
-) -> FaceCrops:
+def load_fer2013(path: str | os.PathLike[str], *, on_error: Literal["raise", "skip"] = "raise") -> FaceCrops:
     """The whole set, or what is there of it: 35,887 grey faces of 48×48 in three splits.
 
     Args:
@@ -45,7 +43,9 @@ def load_fer2013(
             image = _decode(read())
         except DataError as error:
             if on_error == "raise":
-                raise DataError(f"{path}: {name}: {error} Pass on_error='skip' to leave such files out.") from error
+                raise DataError(
+                    f"{path}: {name}: {error} Pass on_error='skip' to leave such files out."
+                ) from error
             skipped.append((name, str(error)))
             continue
         images.append(image)
@@ -73,12 +73,16 @@ def _files(path: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
     elif path.is_file():
         try:
             with zipfile.ZipFile(path) as archive:
-                for name in sorted(n for n in archive.namelist() if PurePosixPath(n).suffix.lower() in SUFFIXES):
+                for name in sorted(
+                    n for n in archive.namelist() if PurePosixPath(n).suffix.lower() in SUFFIXES
+                ):
                     yield name, lambda name=name: archive.read(name)  # type: ignore[misc]
         except zipfile.BadZipFile as error:
             raise DataError(f"{path} is neither a folder nor a whole zip file: {error}.") from error
     else:
-        raise DataError(f"{path} does not exist. FER2013 is expected as a folder or zip with train/ and test/.")
+        raise DataError(
+            f"{path} does not exist. FER2013 is expected as a folder or zip with train/ and test/."
+        )
 
 
 def _meaning(name: str) -> tuple[int, str]:

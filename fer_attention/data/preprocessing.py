@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 
-from fer_attention.faces.crop import CropRule, crop_face
+from fer_attention.faces.crop import CropRule, Interpolation, crop_face
+from fer_attention.registry import unknown_name
 
 
 @dataclass(frozen=True)
@@ -23,49 +25,60 @@ class Preprocessing:
         channels: 1 for grey (ITU-R 601 luma), 3 for RGB.
         mean: Subtracted from pixels in [0, 1], one number per channel.
         std: Divided by afterwards.
-        interpolation: `"bilinear"` (antialiased) or `"bicubic"`.
-        crop: How the square around a face box is cut.
+        interpolation: `"bilinear"`, `"bicubic"`, `"lanczos"` (all antialiased) or `"nearest"`.
+        crop_rule: Which square of a photo belongs to a face's box.
     """
 
     size: tuple[int, int] = (48, 48)
     channels: int = 1
     mean: tuple[float, ...] = (0.5,)
     std: tuple[float, ...] = (0.5,)
-    interpolation: str = "bilinear"
-    crop: CropRule = field(default_factory=CropRule)
+    interpolation: Interpolation = "bilinear"
+    crop_rule: CropRule = field(default_factory=CropRule)
 
     def __post_init__(self) -> None:
+        if self.interpolation not in get_args(Interpolation):
+            raise unknown_name("interpolation", self.interpolation, get_args(Interpolation))
+        if len(self.size) != 2 or min(self.size) < 1:
+            raise ValueError(f"size is (height, width) in pixels, got {self.size}.")
         if self.channels not in (1, 3):
             raise ValueError(f"channels is 1 (grey) or 3 (RGB), got {self.channels}.")
         if len(self.mean) != self.channels or len(self.std) != self.channels or min(self.std) <= 0:
             raise ValueError(
-                f"mean and std need {self.channels} numbers each, std above 0; got {self.mean} and {self.std}."
+                f"mean and std need {self.channels} numbers each, std above 0; got {self.mean}, {self.std}."
             )
 
-    def crop_faces(
-        self, image: Image.Image, boxes: Sequence[tuple[float, float, float, float]]
-    ) -> torch.Tensor:
-        """uint8 (N, channels, H, W): the crops of N boxes of one photo."""
-        mode = "L" if self.channels == 1 else "RGB"
-        crops = [
-            np.asarray(
-                crop_face(image, box, self.crop, size=self.size, interpolation=self.interpolation).convert(mode)
-            )
-            for box in boxes
-        ]
-        if not crops:
-            return torch.empty(0, self.channels, *self.size, dtype=torch.uint8)
-        return as_batch(np.stack(crops))
+    def crop(self, photo: Image.Image, box: Sequence[float]) -> torch.Tensor:
+        """uint8 (channels, H, W): the face in a box of an upright RGB or grey photo."""
+        face = crop_face(photo, box, self.crop_rule, size=self.size, interpolation=self.interpolation)
+        return as_batch(np.asarray(face.convert(self._mode))[None])[0]
+
+    def prepare(self, images: NDArray[np.uint8]) -> torch.Tensor:
+        """uint8 (N, channels, H, W) of whole crops, (N, h, w) grey or (N, h, w, 3) RGB of any size."""
+        if images.shape[1:] == (*self.size, *((3,) if self.channels == 3 else ())):
+            return as_batch(images)
+        height, width = self.size
+        method = Image.Resampling[self.interpolation.upper()]
+        crops = [Image.fromarray(image).resize((width, height), method) for image in images]
+        return as_batch(np.stack([np.asarray(crop.convert(self._mode)) for crop in crops]))
+
+    @property
+    def _mode(self) -> str:
+        return "L" if self.channels == 1 else "RGB"
 
     def normalize(self, crops: torch.Tensor) -> torch.Tensor:
         """uint8 (N, channels, H, W) of this size -> float32 of the same shape, on the same device."""
         expected = (self.channels, *self.size)
         if crops.dtype != torch.uint8 or crops.ndim != 4 or tuple(crops.shape[1:]) != expected:
             raise ValueError(f"Expected uint8 (N, {expected}), got {crops.dtype} {tuple(crops.shape)}.")
+        return self.standardize(crops.float() / 255)
+
+    def standardize(self, pixels: torch.Tensor) -> torch.Tensor:
+        """(N, channels, H, W) in [0, 1] -> the same, minus the mean, over the standard deviation."""
         mean, std = (
-            torch.tensor(numbers, device=crops.device).view(-1, 1, 1) for numbers in (self.mean, self.std)
+            torch.tensor(numbers, device=pixels.device).view(-1, 1, 1) for numbers in (self.mean, self.std)
         )
-        return (crops.float() / 255 - mean) / std
+        return (pixels - mean) / std
 
     def to_json(self) -> str:
         """One line of JSON that `from_json` reads back."""
@@ -75,11 +88,11 @@ class Preprocessing:
     def from_json(cls, text: str) -> Preprocessing:
         """The record of `to_json`; unknown fields are a TypeError, wrong values a ValueError."""
         record: dict[str, Any] = json.loads(text)
-        tuples = {key: tuple(record.pop(key)) for key in ("size", "mean", "std")}
-        return cls(crop=CropRule(**record.pop("crop")), **tuples, **record)
+        record |= {key: tuple(record[key]) for key in ("size", "mean", "std")}
+        return cls(**{**record, "crop_rule": CropRule(**record["crop_rule"])})
 
 
-def as_batch(images: np.ndarray) -> torch.Tensor:
+def as_batch(images: NDArray[np.uint8]) -> torch.Tensor:
     """uint8 (N, H, W) or (N, H, W, C) in memory -> a uint8 tensor (N, C, H, W)."""
     batch = torch.from_numpy(np.ascontiguousarray(images))
     return batch.unsqueeze(1) if batch.ndim == 3 else batch.permute(0, 3, 1, 2).contiguous()

@@ -39,10 +39,12 @@ class FaceCrops:
             raise DataError(f"images, labels, names and splits differ in length: {sorted(counts)}.")
         if self.images.dtype != np.uint8 or self.images.ndim not in (3, 4):
             raise DataError(
-                f"images must be uint8 (N, H, W) or (N, H, W, 3), got {self.images.dtype} {self.images.shape}."
+                f"images are uint8 (N, H, W) or (N, H, W, 3), got {self.images.dtype} {self.images.shape}."
             )
         if len(self.labels) and not 0 <= self.labels.min() <= self.labels.max() < len(self.label_names):
-            raise DataError(f"Labels run from {self.labels.min()} to {self.labels.max()}, for {self.label_names}.")
+            raise DataError(
+                f"Labels run from {self.labels.min()} to {self.labels.max()}, for {self.label_names}."
+            )
 
     def __len__(self) -> int:
         return len(self.labels)

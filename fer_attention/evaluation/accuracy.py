@@ -75,7 +75,7 @@ def predict_logits(model: nn.Module, inputs: torch.Tensor, *, batch_size: int = 
     modes = {module: module.training for module in model.modules()}
     model.eval()
     try:
-        parts = [model(batch.to(device)).float().cpu() for batch in inputs.split(batch_size)]
+        parts = [model(batch.to(device)).float().cpu() for batch in torch.split(inputs, batch_size)]
     finally:
         for module, training in modes.items():
             module.training = training

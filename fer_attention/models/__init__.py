@@ -3,14 +3,18 @@
 The contract of a family is at the top of `base.py`; names are explained in `spec.py`.
 """
 
-from fer_attention.models import resnet, resnetv2, vgg  # noqa: F401  (each enters its backbones)
+from fer_attention.models import (  # noqa: F401  (each enters its backbones)
+    resnet,
+    resnetv2,
+    timm_registry,  # noqa: F401, I001  (enters our names into timm, last of all)
+    vgg,
+)
 from fer_attention.models.backbone_weights import fill_backbone
 from fer_attention.models.base import FERModel
 from fer_attention.models.bundled import bundled_names, bundled_path
 from fer_attention.models.factory import build_model, create_model, list_models
 from fer_attention.models.spec import BACKBONES, ModelSpec
 from fer_attention.models.weights import WeightsError, load_weights, read_record, save_weights
-from fer_attention.models import timm_registry  # noqa: F401, I001  (enters our names into timm, last of all)
 
 __all__ = [
     "BACKBONES",

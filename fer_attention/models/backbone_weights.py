@@ -38,7 +38,9 @@ def fill_backbone(model: FERModel, source: str) -> list[str]:
     fresh = {name for name in own if "attn" in name.split(".")}
     if state.get(f"{model.classifier}.weight", torch.empty(0)).shape[:1] != (model.num_classes,):
         fresh |= {name for name in own.keys() | state.keys() if name.startswith(f"{model.classifier}.")}
-    refitted = {n for n in own if n.startswith("pre_logits.") and n in state and state[n].shape != own[n].shape}
+    refitted = {
+        n for n in own if n.startswith("pre_logits.") and n in state and state[n].shape != own[n].shape
+    }
     if refitted:
         warnings.warn(
             f"{', '.join(sorted(refitted))} keep their random start: {source} was trained for another input "

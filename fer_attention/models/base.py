@@ -114,7 +114,7 @@ class FERModel(nn.Module):
     def forward_intermediates(
         self,
         x: torch.Tensor,
-        indices: int | Sequence[int] | None = None,
+        indices: int | list[int] | None = None,
         norm: bool = False,
         stop_early: bool = False,
         output_fmt: str = "NCHW",
@@ -146,7 +146,7 @@ class FERModel(nn.Module):
         return (self.final_norm(x) if reached == last else x), maps
 
     def prune_intermediate_layers(
-        self, indices: int | Sequence[int] = 1, prune_norm: bool = False, prune_head: bool = True
+        self, indices: int | list[int] = 1, prune_norm: bool = False, prune_head: bool = True
     ) -> list[int]:
         """Drop what is not needed for some levels, as timm's method of this name; gives their indices."""
         levels = self.levels()
@@ -233,4 +233,5 @@ def _initialise_classifier(layer: nn.Module) -> None:
     """Small weights, so that a fresh model gives every class about the same probability."""
     if isinstance(layer, (nn.Linear, nn.Conv2d)):
         nn.init.normal_(layer.weight, std=0.01)
-        nn.init.zeros_(layer.bias)
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)

@@ -15,18 +15,32 @@ _SUFFIX = ".safetensors"
 
 def bundled_names() -> list[str]:
     """The names of all bundled weights, sorted."""
-    return sorted(file.name.removesuffix(_SUFFIX) for file in _folder().iterdir() if file.name.endswith(_SUFFIX))
+    return sorted(
+        file.name.removesuffix(_SUFFIX) for file in _folder().iterdir() if file.name.endswith(_SUFFIX)
+    )
+
+
+def weights_path(source: str | Path) -> Path:
+    """The weights file that is meant by a path or by the name of bundled weights.
+
+    Raises:
+        UnknownNameError: It is no file, and no weights of this name come with the package.
+    """
+    path = Path(source)
+    if path.suffix == _SUFFIX or path.is_file() or len(path.parts) > 1:
+        return path
+    return bundled_path(str(source))
 
 
 def bundled_path(name: str) -> Path:
-    """The file of bundled weights. `resnetv2_18_eca_elu` without a tag stands for its only or first tag.
+    """The file of bundled weights. `resnetv2_18_eca_elu` without a tag stands for its first tag.
 
     Raises:
         UnknownNameError: No weights of this name come with the package.
     """
     fitting = [known for known in bundled_names() if name in (known, known.split(".")[0])]
     if not fitting:
-        raise unknown_name("pretrained model", name, bundled_names())
+        raise unknown_name("pretrained weights (of the package, or a file)", name, bundled_names())
     return _folder() / f"{fitting[0]}{_SUFFIX}"
 
 

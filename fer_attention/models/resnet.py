@@ -129,17 +129,17 @@ class ResNet(FERModel):
         self.feature_info = [{"num_chs": chs, "reduction": stride, "module": "act1"}]
 
         reduction = 4 if spec.stem == "imagenet" else stride
+        self.layer1, self.layer2, self.layer3, self.layer4 = (nn.Sequential() for _ in depths)
         rates = iter(drop_path_rates(spec.drop_path_rate, sum(depths)))
-        for stage, (depth, base) in enumerate(zip(depths, (64, 128, 256, 512), strict=True), start=1):
-            mid_chs = make_divisible(base * spec.width)
-            blocks = nn.Sequential()
+        stages = (self.layer1, self.layer2, self.layer3, self.layer4)
+        for stage, (blocks, depth) in enumerate(zip(stages, depths, strict=True)):
+            mid_chs = make_divisible(64 * 2**stage * spec.width)
             for i in range(depth):
-                step = 2 if i == 0 and stage > 1 else 1
+                step = 2 if i == 0 and stage > 0 else 1
                 blocks.append(block(spec, chs, mid_chs, stride=step, drop_path=next(rates), factory=factory))
                 chs = mid_chs * block.expansion
                 reduction *= step
-            self.add_module(f"layer{stage}", blocks)
-            self.feature_info.append({"num_chs": chs, "reduction": reduction, "module": f"layer{stage}"})
+            self.feature_info.append({"num_chs": chs, "reduction": reduction, "module": f"layer{stage + 1}"})
 
         self.num_features = chs
         self.global_pool, self.fc = create_classifier(

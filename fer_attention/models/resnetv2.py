@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -13,6 +14,9 @@ from torch import nn
 from fer_attention.models.base import Factory, FERModel, Step, activation_of, gate_of, initialise
 from fer_attention.models.resnet import DEPTHS, STEM_CONV, drop_path_rates
 from fer_attention.models.spec import BACKBONES, ModelSpec
+
+Norm = Callable[[int], nn.Module]
+"""Makes a norm with its activation, for a number of channels."""
 
 
 class PreActBlock(nn.Module):
@@ -25,7 +29,7 @@ class PreActBlock(nn.Module):
         self, spec: ModelSpec, in_chs: int, out_chs: int, *, stride: int, drop_path: float, factory: Factory
     ) -> None:
         super().__init__()
-        norm = partial(BatchNormAct2d, act_layer=activation_of(spec, factory), **factory)
+        norm: Norm = partial(BatchNormAct2d, act_layer=activation_of(spec, factory), **factory)
         self.downsample = self._projection(in_chs, out_chs, stride, factory)
         self.norm1 = norm(in_chs)
         self._build_branch(in_chs, out_chs, stride, norm, factory)
@@ -39,7 +43,7 @@ class PreActBlock(nn.Module):
         conv = nn.Conv2d(in_chs, out_chs, 1, stride=stride, bias=False, **factory)
         return nn.Sequential(OrderedDict(conv=conv))
 
-    def _build_branch(self, in_chs: int, out_chs: int, stride: int, norm: Any, factory: Factory) -> None:
+    def _build_branch(self, in_chs: int, out_chs: int, stride: int, norm: Norm, factory: Factory) -> None:
         raise NotImplementedError
 
     def branch(self, x: torch.Tensor) -> torch.Tensor:
@@ -61,7 +65,7 @@ class PreActBlock(nn.Module):
 class PreActBasic(PreActBlock):
     """Two 3×3 convolutions."""
 
-    def _build_branch(self, in_chs: int, out_chs: int, stride: int, norm: Any, factory: Factory) -> None:
+    def _build_branch(self, in_chs: int, out_chs: int, stride: int, norm: Norm, factory: Factory) -> None:
         self.conv1 = nn.Conv2d(in_chs, out_chs, 3, stride=stride, padding=1, bias=False, **factory)
         self.norm2 = norm(out_chs)
         self.conv2 = nn.Conv2d(out_chs, out_chs, 3, padding=1, bias=False, **factory)
@@ -74,7 +78,7 @@ class PreActBasic(PreActBlock):
 class PreActBottleneck(PreActBlock):
     """1×1, 3×3 and 1×1 convolutions; the 3×3 has a quarter of the output's channels."""
 
-    def _build_branch(self, in_chs: int, out_chs: int, stride: int, norm: Any, factory: Factory) -> None:
+    def _build_branch(self, in_chs: int, out_chs: int, stride: int, norm: Norm, factory: Factory) -> None:
         mid_chs = make_divisible(out_chs / 4)
         self.conv1 = nn.Conv2d(in_chs, mid_chs, 1, bias=False, **factory)
         self.norm2 = norm(mid_chs)
@@ -133,7 +137,7 @@ class ResNetV2(FERModel):
                 blocks.append(block(spec, chs, out_chs, stride=step, drop_path=next(rates), factory=factory))
                 chs = out_chs
                 reduction *= step
-            self.stages.append(nn.Sequential(OrderedDict(blocks=blocks)))
+            self.stages.append(nn.Sequential(OrderedDict(blocks=blocks)))  # timm's name: stages.0.blocks.0
             self.feature_info.append({"num_chs": chs, "reduction": reduction, "module": f"stages.{stage}"})
 
         self.num_features = chs
@@ -146,8 +150,9 @@ class ResNetV2(FERModel):
 
     def levels(self) -> list[list[Step]]:
         """The stem's convolution, then the four stages."""
-        first, *others = (stage.blocks for stage in self.stages)
-        return [[self.stem.conv], [self.stem.pool, first], *([blocks] for blocks in others)]
+        conv, pool = self.stem
+        first, *others = (stage.get_submodule("blocks") for stage in self.stages)
+        return [[conv], [pool, first], *([blocks] for blocks in others)]
 
     def final_norm(self, x: torch.Tensor) -> torch.Tensor:
         """Norm and activation of the last sum."""

@@ -174,8 +174,6 @@ def listed_names() -> list[str]:
     )
 
 
-
-
 def _square_as_int(size: Any) -> int | tuple[int, int]:
     sides = tuple(size) if isinstance(size, (tuple, list)) else (size, size)
     if len(sides) != 2 or any(not isinstance(side, int) or side < 1 for side in sides):

@@ -65,12 +65,10 @@ def _timm_cfg(spec: ModelSpec) -> dict[str, Any]:
 
 
 _names = [name for name in listed_names() if not timm.is_model(name)]
-default_cfgs = generate_default_cfgs(
-    {name: _timm_cfg(ModelSpec.parse(name)) for name in _names}
-    | {
-        name: {**_timm_cfg(read_spec(bundled_path(name))), "file": str(bundled_path(name))}
-        for name in bundled_names()
-    }
-)
+_cfgs: dict[str, Any] = {name: _timm_cfg(ModelSpec.parse(name)) for name in _names} | {
+    name: {**_timm_cfg(read_spec(bundled_path(name))), "file": str(bundled_path(name))}
+    for name in bundled_names()
+}
+default_cfgs = generate_default_cfgs(_cfgs)
 for _name in _names:
     register_model(_entrypoint(_name))

@@ -1,8 +1,7 @@
-"""VGG (Simonyan and Zisserman 2014, arXiv:1409.1556) with one attention slot and a head that fits the input."""
+"""VGG (Simonyan and Zisserman 2014, arXiv:1409.1556) with one attention slot and a fitting head."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -27,7 +26,7 @@ DEPTHS: dict[str, tuple[int, int, int, int, int]] = {
 
 @register_notrace_module  # torch.fx cannot trace the choice by size in forward
 class FullyConnected(nn.Module):
-    """VGG's two hidden layers, as convolutions: (N, C, h, w) -> (N, hidden, 1, 1) at the size it is built for.
+    """VGG's two hidden layers, as convolutions: (N, C, h, w) -> (N, hidden, 1, 1) at its own size.
 
     As in timm, a smaller map is pooled up to that size and a larger one is swept, to be pooled afterwards.
     """
@@ -131,7 +130,7 @@ class VGG(FERModel):
         return x if self.attn is None else x + self.attn(x)
 
     def prune_intermediate_layers(
-        self, indices: int | Sequence[int] = 1, prune_norm: bool = False, prune_head: bool = True
+        self, indices: int | list[int] = 1, prune_norm: bool = False, prune_head: bool = True
     ) -> list[int]:
         """As the base's; the attention block, which reads the last map, goes with the last level."""
         take = super().prune_intermediate_layers(indices, prune_norm, prune_head)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import resources
 from typing import Any, Literal
 
@@ -53,8 +54,10 @@ def recipe_names() -> list[str]:
     return sorted(file.name.removesuffix(".yaml") for file in folder.iterdir() if file.name.endswith(".yaml"))
 
 
-def load_recipe(name: str, **changes: Any) -> TrainConfig:
-    """A recipe of the package, with fields changed.
+def load_recipe(name: str, changes: Mapping[str, Any] | None = None) -> TrainConfig:
+    """A recipe of the package, with fields changed: `load_recipe("compact", {"augment": {"flip": 0}})`.
+
+    Another model than the recipe's starts without the recipe's `structure`, which is made for its own.
 
     Raises:
         UnknownNameError: No recipe has this name.
@@ -63,4 +66,9 @@ def load_recipe(name: str, **changes: Any) -> TrainConfig:
     if name not in recipe_names():
         raise unknown_name("recipe", name, recipe_names())
     text = (resources.files(__package__) / "recipes" / f"{name}.yaml").read_text(encoding="utf-8")
-    return TrainConfig.model_validate({**yaml.safe_load(text), **changes})
+    recipe, changes = yaml.safe_load(text), dict(changes or {})
+    if changes.get("model", recipe["model"]) != recipe["model"]:
+        recipe["structure"] = {}
+    for field in ("structure", "augment"):
+        changes[field] = {**recipe.get(field, {}), **changes.get(field, {})}
+    return TrainConfig.model_validate({**recipe, **changes})

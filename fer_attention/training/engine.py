@@ -19,9 +19,9 @@ from torch import nn
 
 import fer_attention
 from fer_attention.atomic import write_atomically
-from fer_attention.data import FaceCrops, Preprocessing, as_batch
+from fer_attention.data import FaceCrops, Preprocessing
 from fer_attention.evaluation import accuracy, predict_logits
-from fer_attention.models import FERModel, save_weights
+from fer_attention.models import save_weights
 from fer_attention.models.factory import from_spec
 from fer_attention.models.spec import ModelSpec
 from fer_attention.training.augment import augmentation
@@ -106,25 +106,27 @@ class _Run:
         spec = ModelSpec.parse(config.model, num_classes=len(data.label_names), **config.structure)
         with torch.random.fork_rng():
             torch.manual_seed(config.seed)
-            self.model: FERModel = from_spec(spec).to(device, memory_format=torch.channels_last)
+            self.model = from_spec(spec).to(device).to(memory_format=torch.channels_last)
         channels = 3 if training.images.ndim == 4 else 1
         pixels = training.images.reshape(-1, channels) / np.float32(255)
         self.model.labels = data.label_names
-        self.model.preprocessing = Preprocessing(
+        self.model.preprocessing = self.preprocessing = Preprocessing(
             size=spec.input_size[1:],
             channels=channels,
             mean=tuple(round(float(m), 4) for m in pixels.mean(0, dtype=np.float64)),
             std=tuple(round(float(s), 4) for s in pixels.std(0, dtype=np.float64)),
         )
-        self.images = as_batch(training.images).to(device)
+        self.images = self.preprocessing.prepare(training.images).to(device)
         self.labels = torch.from_numpy(training.labels).to(device)
-        self.validation_images = self.model.preprocessing.normalize(as_batch(validation.images))
+        self.validation_images = self.preprocessing.normalize(self.preprocessing.prepare(validation.images))
         self.validation_labels = validation.labels
         self.augment = augmentation(config.augment)
         self.ema = ModelEmaV3(self.model, decay=config.ema_decay, use_warmup=True)
         self.steps = len(self.labels) // config.batch_size
         if self.steps == 0:
-            raise TrainingError(f"{len(self.labels)} training images do not fill a batch of {config.batch_size}.")
+            raise TrainingError(
+                f"{len(self.labels)} training images do not fill a batch of {config.batch_size}."
+            )
         self.optimiser = torch.optim.SGD(
             param_groups_weight_decay(self.model, config.weight_decay),
             lr=config.lr,
@@ -150,7 +152,7 @@ class _Run:
             total, right = total + loss, right + correct
             if not math.isfinite(loss):
                 raise TrainingError(
-                    f"The loss is {loss} in epoch {number}, step {step + 1} of {self.steps}, at learning rate "
+                    f"The loss is {loss} in epoch {number}, step {step + 1} of {self.steps}, learning rate "
                     f"{self.schedule.get_last_lr()[0]:.3g}. The best weights so far are kept; try a lower lr."
                 )
         predicted = predict_logits(self.ema.module, self.validation_images).argmax(1).numpy()
@@ -164,11 +166,7 @@ class _Run:
 
     def _step(self, rows: torch.Tensor) -> tuple[float, int]:
         images, labels = self.augment(self.images[rows].float() / 255), self.labels[rows]
-        mean, std = (
-            torch.tensor(numbers, device=self.device).view(-1, 1, 1)
-            for numbers in (self.model.preprocessing.mean, self.model.preprocessing.std)
-        )
-        inputs = ((images - mean) / std).contiguous(memory_format=torch.channels_last)
+        inputs = self.preprocessing.standardize(images).contiguous(memory_format=torch.channels_last)
         enabled = self.config.precision == "bfloat16"
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=enabled):
             logits = self.model(inputs)

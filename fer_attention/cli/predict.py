@@ -1,0 +1,106 @@
+"""`fer-attention predict`."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.progress import track
+from rich.table import Table
+
+from fer_attention.atomic import write_atomically
+from fer_attention.cli.common import Device, err, errors_as_lines, fail, out
+from fer_attention.faces import ImageError, annotate, load_image
+from fer_attention.models.bundled import DEFAULT
+from fer_attention.recognizer import EmotionRecognizer, FacePrediction
+
+SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif"}
+
+
+def predict(
+    photos: Annotated[list[Path], typer.Argument(help="Photos, or folders of photos.", metavar="PHOTO…")],
+    output: Annotated[Path | None, typer.Option(help="Folder for annotated pictures.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="File for all results.")] = None,
+    weights: Annotated[str, typer.Option(help="Bundled weights by name, or a weights file.")] = DEFAULT,
+    detector: Annotated[str, typer.Option(help="Face detector.")] = "mtcnn",
+    device: Device = "auto",
+) -> None:
+    """Recognise the expressions of all faces in photos.
+
+    A photo that cannot be read is reported and skipped; the exit code is then 1.
+    """
+    with errors_as_lines():
+        if output is not None:
+            output.mkdir(parents=True, exist_ok=True)
+        if json_file is not None:
+            json_file.parent.mkdir(parents=True, exist_ok=True)
+        recognizer = EmotionRecognizer.from_pretrained(weights, detector=detector, device=device)
+        files = _expand(photos)
+        targets = _targets(files, output) if output is not None else {}
+        records: list[dict[str, Any]] = []
+        failed = 0
+        table = Table("photo", "face", "box", "emotion", "probability")
+        try:
+            for file in track(files, "recognising", console=err, disable=len(files) < 2, transient=True):
+                try:
+                    image = load_image(file)
+                except ImageError as error:
+                    fail(f"{error} Skipped.")
+                    failed += 1
+                    continue
+                faces = recognizer.predict(image)
+                record = {"image": str(file), "width": image.width, "height": image.height}
+                records.append({**record, "faces": [face.to_dict() for face in faces]})
+                _add_rows(table, file, faces)
+                if file in targets:
+                    captions = [f"{face.label} {face.probability:.0%}" for face in faces]
+                    picture = io.BytesIO()
+                    annotate(image, [face.face for face in faces], captions).save(picture, "PNG")
+                    write_atomically(targets[file], picture.getvalue())
+        finally:  # an interrupted run keeps what it has
+            if json_file is not None:
+                write_atomically(json_file, json.dumps(records, indent=2).encode())
+    out.print(table)
+    if failed:
+        fail(f"{failed} of {len(files)} photos could not be read.")
+        raise typer.Exit(1)
+
+
+def _expand(paths: list[Path]) -> list[Path]:
+    """The photos, folders replaced by the pictures below them, each file once."""
+    files: dict[Path, None] = {}
+    for path in paths:
+        found = [path]
+        if path.is_dir():
+            found = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES)
+            if not found:
+                raise ValueError(f"The folder {path} holds no picture ({', '.join(sorted(SUFFIXES))}).")
+        files.update(dict.fromkeys(found))
+    return list(files)
+
+
+def _targets(files: list[Path], output: Path) -> dict[Path, Path]:
+    """A picture's name in `output`, with a number where two photos have one name."""
+    targets: dict[Path, Path] = {}
+    taken = {file.resolve() for file in files}  # never write over a photo
+    for file in files:
+        target, number = output / f"{file.stem}.png", 1
+        while target.resolve() in taken:
+            number += 1
+            target = output / f"{file.stem}_{number}.png"
+        taken.add(target.resolve())
+        targets[file] = target
+    return targets
+
+
+def _add_rows(table: Table, file: Path, faces: list[FacePrediction]) -> None:
+    if not faces:
+        table.add_row(str(file), "none found")
+    for number, face in enumerate(faces, start=1):
+        box = " ".join(f"{value:.0f}" for value in face.face.box)
+        table.add_row(
+            str(file) if number == 1 else "", str(number), box, face.label, f"{face.probability:.0%}"
+        )

@@ -1,0 +1,120 @@
+"""What a model costs by counting: parameters, multiply-accumulates, activations.
+
+`paper_parameters` counts by the convention of Miskow and Altahhan 2022 (arXiv:2410.17740), which differs
+from what a model of theirs holds; docs/paper.md says why.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from fer_attention.attention import AttentionGate
+from fer_attention.models import FERModel, ModelSpec
+from fer_attention.models.factory import from_spec
+
+
+@dataclass(frozen=True)
+class Complexity:
+    """Counts for one input.
+
+    Attributes:
+        parameters: Learned numbers.
+        macs: Multiply-accumulates of convolutions and linear layers, half of torch's FLOPs.
+        activations: Numbers that convolutions and linear layers give out.
+    """
+
+    parameters: int
+    macs: int
+    activations: int
+
+
+def complexity(model: nn.Module, input_size: tuple[int, int, int] | None = None) -> Complexity:
+    """Counts of a model for one input; a model on the `meta` device is counted without computing.
+
+    Args:
+        model: Any module that takes a batch of images.
+        input_size: (C, H, W); for models of this library their own by default.
+
+    Raises:
+        ValueError: The model is not ours and no input size is given.
+    """
+    if input_size is None:
+        if not isinstance(model, FERModel):
+            raise ValueError(f"complexity({type(model).__name__}) needs input_size=(C, H, W).")
+        input_size = model.spec.input_size
+    activations = 0
+
+    def count(module: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+        nonlocal activations
+        activations += output.numel()
+
+    layers = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
+    hooks = [m.register_forward_hook(count) for m in model.modules() if isinstance(m, layers)]
+    modes = {module: module.training for module in model.modules()}
+    parameter = next(model.parameters())
+    try:
+        model.eval()
+        with torch.inference_mode(), FlopCounterMode(display=False) as flops:
+            model(torch.zeros(1, *input_size, device=parameter.device, dtype=parameter.dtype))
+    finally:
+        for hook in hooks:
+            hook.remove()
+        for module, training in modes.items():
+            module.training = training
+    parameters = sum(p.numel() for p in model.parameters())
+    return Complexity(parameters, flops.get_total_flops() // 2, activations)
+
+
+def paper_parameters(name: str) -> int:
+    """The parameter count by the convention of the paper, for one grey 48×48 input and seven classes.
+
+    All convolution and dense weights; dense biases; convolution biases, in ResNetV2 only those of the stem,
+    the shortcuts and each block's last convolution; SE and CBAM with biases in their MLP; ECA as C·k weights
+    with the kernel |log2(C) + 1/2| that the authors' code computes; no batch norm. It reproduces their
+    tables but for the plain VGG-19, whose printed count cannot be.
+
+    Args:
+        name: A model name, such as `"resnet50_cbam_elu"`.
+
+    Raises:
+        ValueError: The paper has no such attention block, so no convention for it.
+    """
+    spec = ModelSpec.parse(name)
+    if spec.attention not in ("none", "se", "eca", "cbam"):
+        raise ValueError(
+            f"The paper counts none, se, eca and cbam; it has no convention for {spec.attention!r}."
+        )
+    plain = from_spec(ModelSpec(spec.backbone, activation=spec.activation), device="meta")
+    gated = from_spec(ModelSpec(spec.backbone, attention="se", activation=spec.activation), device="meta")
+    total = 0
+    for path, module in plain.named_modules():
+        if isinstance(module, (nn.Conv2d, nn.Linear)):
+            total += module.weight.numel() + (_out(module) if _has_bias(spec, path) else 0)
+    gates = [module.channels for module in gated.modules() if isinstance(module, AttentionGate)]
+    return total + sum(_gate_parameters(spec.attention, channels) for channels in gates)
+
+
+def _out(layer: nn.Conv2d | nn.Linear) -> int:
+    return layer.weight.shape[0]
+
+
+def _has_bias(spec: ModelSpec, path: str) -> bool:
+    if not spec.backbone.startswith("resnetv2"):
+        return True
+    return path in ("stem.conv", "head.fc") or path.endswith((".downsample.conv", ".conv3"))
+
+
+def _gate_parameters(attention: str, channels: int) -> int:
+    if attention == "none":
+        return 0
+    if attention == "eca":
+        kernel = int(abs(math.log2(channels) + 0.5))
+        return channels * (kernel if kernel % 2 else kernel + 1)
+    hidden = channels // 16
+    mlp = 2 * channels * hidden + hidden + channels
+    return mlp if attention == "se" else mlp + 7 * 7 * 2 + 1
