@@ -7,22 +7,19 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from fer_attention.cli.common import errors_as_lines, fail, out
+from fer_attention.cli.common import errors_as_lines, out
 from fer_attention.evaluation import complexity
 from fer_attention.models import ModelSpec, list_models
 from fer_attention.models.factory import from_spec
 
 
 def models(
-    pattern: Annotated[str, typer.Argument(help="Shell wildcard, such as '*_cbam_elu'.")] = "*",
+    pattern: Annotated[str, typer.Argument(help="Shell wildcard, such as '*_cbam_elu', or a name.")] = "*",
     img_size: Annotated[int, typer.Option(help="Height and width of the input, pixels.")] = 48,
     in_chans: Annotated[int, typer.Option(help="Input channels.")] = 1,
 ) -> None:
     """List model names with their parameters and multiply-accumulates."""
-    names = list_models(pattern)
-    if not names:
-        fail(f"No model name matches {pattern!r}; there are {len(list_models())}, such as resnet50_cbam_elu.")
-        raise typer.Exit(1)
+    names = list_models(pattern) or [pattern]  # names with other activations are not listed, but parse
     table = Table(caption=f"one {in_chans}×{img_size}×{img_size} input, 7 classes; {len(names)} models")
     table.add_column("model")
     for heading in ("parameters, M", "MACs, M", "activations, M"):

@@ -42,7 +42,10 @@ def predict(
         targets = _targets(files, output) if output is not None else {}
         records: list[dict[str, Any]] = []
         failed = 0
-        table = Table("photo", "face", "box", "emotion", "probability")
+        table = Table()
+        table.add_column("photo", overflow="fold")
+        for heading in ("face", "box", "emotion", "probability"):
+            table.add_column(heading, no_wrap=True)
         try:
             for file in track(files, "recognising", console=err, disable=len(files) < 2, transient=True):
                 try:

@@ -94,5 +94,5 @@ class Preprocessing:
 
 def as_batch(images: NDArray[np.uint8]) -> torch.Tensor:
     """uint8 (N, H, W) or (N, H, W, C) in memory -> a uint8 tensor (N, C, H, W)."""
-    batch = torch.from_numpy(np.ascontiguousarray(images))
+    batch = torch.from_numpy(np.array(images, order="C"))  # a copy: Pillow's arrays are read-only
     return batch.unsqueeze(1) if batch.ndim == 3 else batch.permute(0, 3, 1, 2).contiguous()

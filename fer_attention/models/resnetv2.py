@@ -152,7 +152,8 @@ class ResNetV2(FERModel):
         """The stem's convolution, then the four stages."""
         conv, pool = self.stem
         first, *others = (stage.get_submodule("blocks") for stage in self.stages)
-        return [[conv], [pool, first], *([blocks] for blocks in others)]
+        levels: list[list[Step]] = [[conv], [pool, first]]
+        return levels + [[blocks] for blocks in others]
 
     def final_norm(self, x: torch.Tensor) -> torch.Tensor:
         """Norm and activation of the last sum."""
