@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -18,6 +18,7 @@ import torch
 from torch import nn
 
 from fer_attention.activations.tree import activation_classes, references
+from fer_attention.modes import evaluation_mode
 from fer_attention.registry import unknown_name
 
 Loss: TypeAlias = Callable[[Any, Any], torch.Tensor]
@@ -80,7 +81,7 @@ def activation_statistics(
     watched = _watched_layers(model, layers)
     tallies: dict[tuple[str, int], _Tally] = {}
     batch_count = 0
-    with _evaluation_mode(model), torch.inference_mode(False), torch.set_grad_enabled(loss is not None):
+    with evaluation_mode(model), torch.inference_mode(False), torch.set_grad_enabled(loss is not None):
         for batch in batches:
             images, targets = _images_and_targets(batch, loss)
             with torch.random.fork_rng(devices=[images.device] if images.is_cuda else []):
@@ -157,17 +158,6 @@ def _watched_layers(model: nn.Module, layers: Iterable[str] | None) -> dict[str,
     if not watched:
         raise ValueError(f"{missing}. Name those to measure: layers=['stages.0'].")
     return watched
-
-
-@contextmanager
-def _evaluation_mode(model: nn.Module) -> Iterator[None]:
-    modes = {module: module.training for module in model.modules()}
-    try:
-        model.eval()
-        yield
-    finally:
-        for module, training in modes.items():
-            module.training = training
 
 
 def _images_and_targets(batch: Any, loss: Loss | None) -> tuple[torch.Tensor, Any]:

@@ -78,8 +78,8 @@ def add_attention(
     gates = {
         path: _gate(modules, path, name, count, options) for path, count in channels.items()
     }  # all are built before the first is placed: an error leaves the model as it was
-    for path, gated in gates.items():
-        model.set_submodule(path, gated)
+    for path in sorted(gates, key=len, reverse=True):  # parts before the modules that hold them
+        model.set_submodule(path, gates[path])
     return len(gates)
 
 
@@ -91,7 +91,7 @@ def _gate(
     layer = modules[path]
     if isinstance(layer, Gated):
         raise ValueError(f"{path} is gated already, by {type(layer.attention).__name__}.")
-    channels = channels or _output_channels(layer)
+    channels = _output_channels(layer) if channels is None else channels
     if channels is None:
         raise ValueError(
             f"Cannot tell how many channels {path} ({type(layer).__name__}) gives out; "
@@ -100,7 +100,9 @@ def _gate(
     parameter = next(layer.parameters(), None)
     placement = {} if parameter is None else {"device": parameter.device, "dtype": parameter.dtype}
     gate = create_attention(name, channels, **{**placement, **options})
-    return Gated(layer, gate.train(layer.training))
+    gated = Gated(layer, gate.train(layer.training))
+    gated.training = layer.training  # not train(), which would reach into a partly frozen layer
+    return gated
 
 
 def _output_channels(layer: nn.Module) -> int | None:

@@ -9,6 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from fer_attention.modes import evaluation_mode
+
 
 @dataclass(frozen=True)
 class Accuracy:
@@ -72,11 +74,6 @@ def predict_logits(model: nn.Module, inputs: torch.Tensor, *, batch_size: int = 
         batch_size: Images per pass.
     """
     device = next(model.parameters()).device
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
+    with evaluation_mode(model):
         parts = [model(batch.to(device)).float().cpu() for batch in torch.split(inputs, batch_size)]
-    finally:
-        for module, training in modes.items():
-            module.training = training
     return torch.cat(parts)

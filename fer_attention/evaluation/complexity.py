@@ -7,6 +7,7 @@ from what a model of theirs holds; docs/paper.md says why.
 from __future__ import annotations
 
 import math
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import torch
@@ -16,6 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from fer_attention.attention import AttentionGate
 from fer_attention.models import FERModel, ModelSpec
 from fer_attention.models.factory import from_spec
+from fer_attention.modes import evaluation_mode
 
 
 @dataclass(frozen=True)
@@ -53,19 +55,14 @@ def complexity(model: nn.Module, input_size: tuple[int, int, int] | None = None)
         nonlocal activations
         activations += output.numel()
 
-    layers = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
-    hooks = [m.register_forward_hook(count) for m in model.modules() if isinstance(m, layers)]
-    modes = {module: module.training for module in model.modules()}
     parameter = next(model.parameters())
-    try:
-        model.eval()
-        with torch.inference_mode(), FlopCounterMode(display=False) as flops:
-            model(torch.zeros(1, *input_size, device=parameter.device, dtype=parameter.dtype))
-    finally:
-        for hook in hooks:
-            hook.remove()
-        for module, training in modes.items():
-            module.training = training
+    image = torch.zeros(1, *input_size, device=parameter.device, dtype=parameter.dtype)
+    with ExitStack() as hooks, evaluation_mode(model), torch.inference_mode():
+        for module in model.modules():
+            if isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)):
+                hooks.callback(module.register_forward_hook(count).remove)
+        with FlopCounterMode(display=False) as flops:
+            model(image)
     parameters = sum(p.numel() for p in model.parameters())
     return Complexity(parameters, flops.get_total_flops() // 2, activations)
 

@@ -174,10 +174,10 @@ class FERModel(nn.Module):
 
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
         """A fresh classifier for another number of classes (0: none), and another pooling if given."""
-        if num_classes != self.num_classes:
-            self.labels = None
         pool = self.spec.global_pool if global_pool is None else global_pool
         self.spec = replace(self.spec, num_classes=num_classes, global_pool=pool)
+        if num_classes != self.num_classes:
+            self.labels = None
         self.num_classes = num_classes
         self._build_classifier(num_classes, global_pool)
         _initialise_classifier(self.get_classifier())

@@ -40,7 +40,7 @@ def bundled_path(name: str) -> Path:
     """
     fitting = [known for known in bundled_names() if name in (known, known.split(".")[0])]
     if not fitting:
-        raise unknown_name("pretrained weights (of the package, or a file)", name, bundled_names())
+        raise unknown_name("bundled weights", name, bundled_names())
     return _folder() / f"{fitting[0]}{_SUFFIX}"
 
 

@@ -96,10 +96,10 @@ class ModelSpec:
             )
 
     def _check_numbers(self) -> None:
-        if self.num_classes < 0 or self.in_chans < 1:
-            raise ValueError(
-                f"Needs num_classes >= 0 and in_chans >= 1, got {self.num_classes} and {self.in_chans}."
-            )
+        for name, least in (("num_classes", 0), ("in_chans", 1)):
+            number = getattr(self, name)
+            if not isinstance(number, int) or number < least:
+                raise ValueError(f"{name} is a whole number from {least} up, got {number!r}.")
         if not 0 < self.width <= 16:
             raise ValueError(f"width is a factor above 0, at most 16; got {self.width}.")
         for name in ("drop_rate", "drop_path_rate"):
@@ -111,8 +111,17 @@ class ModelSpec:
             _one_of("stem of a VGG, which starts with its own first stage,", self.stem, ("imagenet",))
             object.__setattr__(self, "head", self.head or "fc")
             _one_of("head", self.head, HEADS)
+            if self.drop_path_rate:
+                raise ValueError(
+                    f"drop_path_rate={self.drop_path_rate} needs residual blocks, which {self.backbone} lacks."
+                )
         elif self.head not in (None, "gap"):
             raise ValueError(f"{self.backbone} has no head={self.head!r}: only VGG has a choice of heads.")
+        if self.global_pool == "" and self.num_classes and not self.backbone.startswith("resnetv2"):
+            raise ValueError(
+                f"{self.backbone} has a linear classifier, which needs pooled features: global_pool='' goes "
+                f"with num_classes=0 only, got num_classes={self.num_classes}."
+            )
         if self.stride_on is not None:
             _one_of("stride_on", self.stride_on, STRIDES)
             if self.stride_on == "1x1" and self.backbone not in ("resnet50", "resnet101", "resnet152"):

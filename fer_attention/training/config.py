@@ -7,8 +7,9 @@ from importlib import resources
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from fer_attention.models import ModelSpec
 from fer_attention.registry import unknown_name
 
 
@@ -46,6 +47,15 @@ class TrainConfig(BaseModel):
     augment: AugmentConfig = AugmentConfig()
     precision: Literal["float32", "bfloat16"] = "bfloat16"
     seed: int = 0
+
+    @model_validator(mode="after")
+    def _model_exists(self) -> TrainConfig:
+        self.spec()
+        return self
+
+    def spec(self, **fields: Any) -> ModelSpec:
+        """The structure that the run trains."""
+        return ModelSpec.parse(self.model, **{**self.structure, **fields})
 
 
 def recipe_names() -> list[str]:

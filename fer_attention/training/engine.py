@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import platform
@@ -23,7 +24,6 @@ from fer_attention.data import FaceCrops, Preprocessing
 from fer_attention.evaluation import accuracy, predict_logits
 from fer_attention.models import save_weights
 from fer_attention.models.factory import from_spec
-from fer_attention.models.spec import ModelSpec
 from fer_attention.training.augment import augmentation
 from fer_attention.training.config import TrainConfig
 
@@ -103,7 +103,7 @@ class _Run:
     def __init__(self, config: TrainConfig, data: FaceCrops, select_on: str, device: torch.device) -> None:
         training, validation = data.split("train"), data.split(select_on)
         self.config, self.device, self.select_on = config, device, select_on
-        spec = ModelSpec.parse(config.model, num_classes=len(data.label_names), **config.structure)
+        spec = config.spec(num_classes=len(data.label_names))
         with torch.random.fork_rng():
             torch.manual_seed(config.seed)
             self.model = from_spec(spec).to(device).to(memory_format=torch.channels_last)
@@ -206,9 +206,9 @@ def _save_checkpoint(run: _Run, output: Path, number: int) -> None:
         "history": run.history,
         "best": run.best,
     }
-    temporary = output / "checkpoint.pt.partial"
-    torch.save(state, temporary)
-    temporary.replace(output / "checkpoint.pt")
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    write_atomically(output / "checkpoint.pt", buffer.getvalue())
 
 
 def _resume(run: _Run, config: TrainConfig, output: Path) -> int:
