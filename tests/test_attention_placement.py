@@ -41,9 +41,7 @@ def captured(model, paths, x):
 @pytest.mark.parametrize("activation", ["relu", "elu"])
 @pytest.mark.parametrize("attention", ATTENTIONS)
 @pytest.mark.parametrize("backbone", ["resnet18", "resnet50"])
-def test_in_a_resnet_the_gate_stands_before_the_sum_and_the_last_activation(
-    self, backbone, attention, activation
-):
+def test_in_a_resnet_the_gate_stands_before_the_sum_and_the_last_activation(backbone, attention, activation):
     model = small(backbone, attention, activation)
     norm = "bn3" if backbone == "resnet50" else "bn2"
     for path in [slot.removesuffix(".attn") for slot in slots(model)]:
@@ -108,7 +106,7 @@ def test_elu_is_everywhere_but_in_the_gates(backbone, attention):
 
 @pytest.mark.parametrize("backbone", BACKBONES)
 def test_attention_options_reach_every_gate(backbone):
-    model = small(backbone, "cbam", attention_options={"reduction": 8, "kernel_size": 3})
+    model = small(backbone, "cbam", attention_options={"reduction": 8, "kernel_size": 3}, device="meta")
     for path in slots(model):
         block = model.get_submodule(path)
         assert block.channel.fc1.out_channels == block.channels // 8

@@ -122,7 +122,7 @@ def test_train_and_evaluate_run_from_a_folder_of_images(tmp_path):
             for number in range(8):
                 pixels = generator.integers(0, 256, (48, 48), dtype=np.uint8)
                 Image.fromarray(pixels).save(tmp_path / "data" / folder / emotion / f"{prefix}_{number}.png")
-    sets = ["epochs=1", "batch_size=8", "structure.width=0.125", "structure.stem=half", "augment.erase=0"]
+    sets = ["epochs=1", "batch_size=8", "structure.width=0.25", "structure.stem=half", "augment.erase=0"]
     options = [option for setting in sets for option in ("--set", setting)]
     result = run(
         "train", "compact", "--data", tmp_path / "data", "--output", tmp_path / "run",

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from fer_attention.device import resolve_device
 from fer_attention.faces.detectors import DETECTORS
 from fer_attention.faces.face import Face, largest_first
 from fer_attention.faces.images import ImageSource, load_image, require_several
@@ -74,14 +75,10 @@ class MTCNNDetector:
                 f"max_side is at least min_face_size ({min_face_size}), or None for no shrinking; "
                 f"got {max_side}."
             )
-        import torch
-
         with warnings.catch_warnings():  # facenet_pytorch edits the process's warning filters when imported
             from fer_attention.faces.cascade import Cascade
 
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-        self.device = torch.device(device)
+        self.device = resolve_device(device)
         self.min_score = min_score
         self.max_side = max_side
         self._cascade = Cascade(self.device, min_face_size=min_face_size, thresholds=thresholds)

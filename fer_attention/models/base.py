@@ -185,6 +185,12 @@ class FERModel(nn.Module):
     def _build_classifier(self, num_classes: int, global_pool: str | None) -> None:
         raise NotImplementedError
 
+    @property
+    def placement(self) -> Factory:
+        """Device and type of the parameters, for a layer that joins them."""
+        parameter = next(self.parameters())
+        return {"device": parameter.device, "dtype": parameter.dtype}
+
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """Recompute activations block by block in the backward pass, to save memory."""
         self.grad_checkpointing = enable

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from timm.layers import DropPath, create_classifier, get_device_dtype, make_divisible
+from timm.layers import DropPath, create_classifier, make_divisible
 from torch import nn
 from torch.nn import functional as F
 
@@ -172,7 +172,7 @@ class ResNet(FERModel):
     def _build_classifier(self, num_classes: int, global_pool: str | None) -> None:
         pool = self.global_pool.pool_type if global_pool is None else global_pool
         self.global_pool, self.fc = create_classifier(
-            self.num_features, num_classes, pool_type=pool, **get_device_dtype(self)
+            self.num_features, num_classes, pool_type=pool, **self.placement
         )
         self.global_pool.train(self.training)
         self.fc.train(self.training)

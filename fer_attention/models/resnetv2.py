@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from timm.layers import BatchNormAct2d, ClassifierHead, DropPath, get_device_dtype, make_divisible
+from timm.layers import BatchNormAct2d, ClassifierHead, DropPath, make_divisible
 from torch import nn
 
 from fer_attention.models.base import Factory, FERModel, Step, activation_of, gate_of, initialise
@@ -173,7 +173,8 @@ class ResNetV2(FERModel):
 
     def _build_classifier(self, num_classes: int, global_pool: str | None) -> None:
         self.head.in_features = self.num_features
-        self.head.reset(num_classes, global_pool, **get_device_dtype(self))
+        self.head.reset(num_classes, global_pool)
+        self.head.to(**self.placement)
         self.head_hidden_size = self.num_features * self.head.global_pool.feat_mult()
 
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:

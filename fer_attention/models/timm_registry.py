@@ -15,6 +15,7 @@ import timm
 import torch
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
 
+from fer_attention.models import resnet, resnetv2, vgg  # noqa: F401  (their backbones are listed below)
 from fer_attention.models.base import FERModel
 from fer_attention.models.bundled import bundled_names, bundled_path
 from fer_attention.models.factory import from_spec

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from timm.layers import ClassifierHead, get_device_dtype, make_divisible, register_notrace_module
+from timm.layers import ClassifierHead, make_divisible, register_notrace_module
 from torch import nn
 from torch.nn import functional as F
 
@@ -153,7 +153,8 @@ class VGG(FERModel):
         return self.head.fc
 
     def _build_classifier(self, num_classes: int, global_pool: str | None) -> None:
-        self.head.reset(num_classes, global_pool, **get_device_dtype(self))
+        self.head.reset(num_classes, global_pool)
+        self.head.to(**self.placement)
         self.head_hidden_size = self.head.in_features * self.head.global_pool.feat_mult()
 
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:

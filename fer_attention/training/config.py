@@ -47,6 +47,7 @@ class TrainConfig(BaseModel):
     augment: AugmentConfig = AugmentConfig()
     precision: Literal["float32", "bfloat16"] = "bfloat16"
     seed: int = 0
+    keep_as: Literal["float32", "float16"] = Field("float32", description="type of the weights on disk")
 
     @model_validator(mode="after")
     def _model_exists(self) -> TrainConfig:

@@ -88,7 +88,7 @@ def train(
             epoch = run.epoch(number)
             if epoch.validation_accuracy > run.best:
                 run.best = epoch.validation_accuracy
-                save_weights(run.ema.module, output / "best.safetensors", record=run.record(epoch))
+                run.save(output / "best.safetensors", epoch)
             run.history.append(asdict(epoch))
             write_atomically(output / "history.jsonl", _lines(run.history))
             _save_checkpoint(run, output, number)
@@ -178,9 +178,9 @@ class _Run:
         self.ema.update(self.model)
         return loss.item(), int((logits.argmax(1) == labels).sum())
 
-    def record(self, epoch: Epoch) -> dict[str, Any]:
-        """Where the weights come from, for the weights file."""
-        return {
+    def save(self, path: Path, epoch: Epoch) -> None:
+        """The averaged weights, with a record of where they come from."""
+        record = {
             "config": self.config.model_dump(),
             "selected_on": self.select_on,
             "selected_epoch": epoch.epoch,
@@ -189,6 +189,7 @@ class _Run:
             "versions": {"fer_attention": fer_attention.__version__, "torch": torch.__version__},
             "machine": f"{platform.machine()}, {self.device.type}, {torch.get_num_threads()} threads",
         }
+        save_weights(self.ema.module, path, record=record, dtype=getattr(torch, self.config.keep_as))
 
 
 def _lines(history: list[dict[str, Any]]) -> bytes:

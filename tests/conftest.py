@@ -1,0 +1,23 @@
+"""What several test files share."""
+
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def shared_dir():
+    """Real data, photos and detector weights beside the checkout; skips where they are missing."""
+    path = Path(__file__).parent.parent.parent / "shared"
+    if not (path / "data").is_dir():
+        pytest.skip(f"needs real data and photos in {path.name}/ beside the checkout")
+    return path
+
+
+@pytest.fixture(scope="session")
+def astronaut():
+    """The astronaut Eileen Collins (NASA, public domain): uint8 (512, 512, 3), one smiling face."""
+    skimage_data = pytest.importorskip("skimage.data")
+    image = skimage_data.astronaut()
+    image.flags.writeable = False
+    return image
