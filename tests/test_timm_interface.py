@@ -9,7 +9,7 @@ import pytest
 import timm
 import torch
 from timm.models import FeatureInfo, group_parameters
-from timm.models._features_fx import GraphExtractNet, get_graph_node_names, get_notrace_modules
+from timm.models._features_fx import GraphExtractNet, get_graph_node_names
 from timm.optim import param_groups_layer_decay
 from torch import nn
 from torch.nn import functional as F
@@ -18,10 +18,8 @@ import fer_attention.models
 from fer_attention.attention import ATTENTIONS
 from fer_attention.models import BACKBONES, create_model, list_models, save_weights
 
-SAMPLED = [
-    b for b in BACKBONES if b in ("resnet18", "resnet50", "resnetv2_18", "resnetv2_50", "vgg11", "vgg11_bn")
-]
-SAMPLED += [b for b in BACKBONES if not b.startswith(("resnet", "vgg"))]
+SMALL = ("resnet18", "resnet50", "resnetv2_18", "resnetv2_50", "vgg11", "vgg11_bn")
+SAMPLED = [b for b in BACKBONES if b in SMALL or not b.startswith(("resnet", "vgg"))]
 """One or two of each family, and whatever family is registered later."""
 
 NAMES = [f"{backbone}_{variant}" for backbone in SAMPLED for variant in (*ATTENTIONS, "elu")]
@@ -29,7 +27,10 @@ FEW = [f"{backbone}_{variant}" for backbone in SAMPLED for variant in ("cbam", "
 
 every = pytest.mark.parametrize("name", NAMES)
 few = pytest.mark.parametrize("name", FEW)
-is_vgg = lambda name: name.startswith("vgg")  # noqa: E731
+
+
+def is_vgg(name):
+    return name.startswith("vgg")
 
 
 def make(name, **options):
@@ -52,7 +53,7 @@ class TestRegistration:
         ours = set(list_models(pattern))
         assert ours
         assert ours <= set(timm.list_models(pattern))
-        assert timm.list_models("*_cbam_*") == sorted(list_models("*_cbam_*"), key=timm.list_models().index)
+        assert set(timm.list_models("*_cbam_*")) == set(list_models("*_cbam_*"))
 
     def test_names_that_timm_has_itself_are_left_to_timm(self):
         for name in list_models():
@@ -240,11 +241,10 @@ class TestFeatures:
     @pytest.mark.parametrize("feature_cls", ["fx", "hook"])
     def test_timm_s_other_ways_to_features_work(self, name, feature_cls):
         net = make(name, features_only=True, feature_cls=feature_cls, out_indices=(1, 2, 4)).eval()
-        expected = make(name, features_only=True, out_indices=(1, 2, 4)).eval()
-        expected.model.load_state_dict(net.state_dict(), strict=False) if feature_cls == "hook" else None
+        expected = make(name, features_only=True, out_indices=(1, 2, 4)).eval()  # of the same seed
         outputs = net(faces())
         assert [o.shape[1] for o in outputs] == net.feature_info.channels()
-        assert [o.shape for o in outputs] == [o.shape for o in expected(faces())]
+        torch.testing.assert_close(outputs, expected(faces()), rtol=0, atol=0)
 
 
 class TestIntermediates:
@@ -360,8 +360,8 @@ class TestCheckpointing:
     @few
     def test_checkpointing_computes_blocks_again_in_the_backward_pass_until_it_is_switched_off(self, name):
         model, calls = make(name).train(), []
-        deep = [m for m in model.modules() if isinstance(m, nn.Conv2d) and m.kernel_size == (3, 3)][1:]
-        deep[0].register_forward_hook(lambda m, i, o: calls.append(1))
+        first = next(m for m in model.modules() if isinstance(m, nn.Conv2d) and m.kernel_size == (3, 3))
+        first.register_forward_hook(lambda m, i, o: calls.append(1))
         counts = []
         for enable in (True, False):
             model.set_grad_checkpointing(enable)
@@ -391,8 +391,7 @@ class TestGraphs:
     @every
     def test_torch_fx_traces_the_model_and_keeps_its_numbers(self, name):
         model = make(name).eval()
-        tracer = {"leaf_modules": list(get_notrace_modules()), "param_shapes_constant": True}
-        _, nodes = get_graph_node_names(model, tracer_kwargs=tracer)
+        _, nodes = get_graph_node_names(model)
         graph = GraphExtractNet(model, [nodes[-1]]).eval()
         torch.testing.assert_close(graph(faces(2)), model(faces(2)), rtol=0, atol=0)
 

@@ -20,8 +20,8 @@ _SMALLEST_FONT = 9
 def annotate(image: ImageSource, faces: Sequence[Face], captions: Sequence[str] | None = None) -> Image.Image:
     """Draws boxes, landmarks and captions on a copy of the photo.
 
-    Lines and letters grow with the photo; each caption stands above its box, or inside where there is no
-    room, and stays within the photo.
+    Lines and letters grow with the photo; each caption stands above its box, else below, else in it, and
+    stays within the photo.
 
     Args:
         image: The photo that the faces were found in.
@@ -60,26 +60,27 @@ def _outline(draw: ImageDraw.ImageDraw, face: Face, line: int) -> None:
 
 
 def _label(draw: ImageDraw.ImageDraw, size: tuple[int, int], face: Face, caption: str, line: int) -> None:
-    font, width, height = _fitting_font(draw, size, caption)
-    pad = max(2, round(height / 5))
-    x1, y1, _, _ = face.box
-    box_height = height + 2 * pad
-    above = y1 - line - box_height
-    top = above if above >= 0 else y1 + line
-    left = min(max(x1 - line, 0), max(size[0] - width - 2 * pad, 0))
-    top = min(max(top, 0), max(size[1] - box_height, 0))
-    draw.rectangle((left, top, left + width + 2 * pad - 1, top + box_height - 1), fill=_BRIGHT)
-    draw.text((left + pad, top + pad), caption, fill=_DARK, font=font, anchor="lt")
+    font, caption = _fitted(size, face, caption)
+    width = font.getlength(caption)
+    # Every label of a size is as high as "Ag", so that a row of them stands level.
+    _, ascent, _, descent = draw.textbbox((0, 0), "Ag", font=font, anchor="ls")
+    pad = max(2, round((descent - ascent) / 6))
+    label_width, label_height = width + 2 * pad, descent - ascent + 2 * pad
+    x1, y1, _, y2 = face.box
+    above, below = y1 - line - label_height, y2 + line
+    top = above if above >= 0 else below if below + label_height <= size[1] else y1 + line
+    left = min(max(x1 - line, 0), max(size[0] - label_width, 0))
+    top = min(max(top, 0), max(size[1] - label_height, 0))
+    draw.rectangle((left, top, left + label_width - 1, top + label_height - 1), fill=_BRIGHT)
+    draw.text((left + pad, top + pad - ascent), caption, fill=_DARK, font=font, anchor="ls")
 
 
-def _fitting_font(
-    draw: ImageDraw.ImageDraw, size: tuple[int, int], caption: str
-) -> tuple[_Font, float, float]:
-    """The font for the photo's size, smaller where the caption would be wider than the photo."""
-    points = max(_SMALLEST_FONT, round(min(size) / 28))
-    while True:
-        font = ImageFont.load_default(points)
-        left, top, right, bottom = draw.textbbox((0, 0), caption, font=font, anchor="lt")
-        if right - left <= 0.9 * size[0] or points <= _SMALLEST_FONT:
-            return font, right, bottom
-        points -= 1
+def _fitted(size: tuple[int, int], face: Face, caption: str) -> tuple[_Font, str]:
+    """The font that suits photo and face, and the caption, cut short if the photo is too narrow for it."""
+    largest, smallest = (max(_SMALLEST_FONT, round(min(size) / part)) for part in (28, 56))
+    room = min(face.width, 0.95 * size[0])
+    fitting = int(largest * room / ImageFont.load_default(largest).getlength(caption))
+    font = ImageFont.load_default(min(max(fitting, smallest), largest))
+    while font.getlength(caption) > 0.95 * size[0] and len(caption) > 1:
+        caption = caption[:-2] + "…"
+    return font, caption

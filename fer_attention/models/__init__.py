@@ -3,12 +3,7 @@
 The contract of a family is at the top of `base.py`; names are explained in `spec.py`.
 """
 
-from fer_attention.models import (  # noqa: F401  (each enters its backbones)
-    resnet,
-    resnetv2,
-    timm_registry,  # noqa: F401, I001  (enters our names into timm, last of all)
-    vgg,
-)
+from fer_attention.models import timm_registry  # noqa: F401  (enters our names into timm)
 from fer_attention.models.backbone_weights import fill_backbone
 from fer_attention.models.base import FERModel
 from fer_attention.models.bundled import bundled_names, bundled_path

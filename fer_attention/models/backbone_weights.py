@@ -15,9 +15,10 @@ from fer_attention.models.base import FERModel
 def fill_backbone(model: FERModel, source: str) -> list[str]:
     """Copy a timm state dict into a model, in place.
 
-    Gates stay as they are initialised, and so does a classifier with another number of classes. The first
-    convolution is adapted to the model's input channels as timm does, by summing over RGB for grey. The
-    fully connected head of a VGG is kept fresh, with a warning, where it is built for another input size.
+    Gates stay as they are initialised, and so does a classifier of another shape. The first convolution is
+    adapted to the model's input channels as timm does, by summing over RGB for grey. The fully connected
+    head of a VGG is kept fresh, with a warning, where it is built for another input size, and left out with
+    `head="gap"`.
 
     Args:
         model: The model to fill.
@@ -36,8 +37,10 @@ def fill_backbone(model: FERModel, source: str) -> list[str]:
         state[first] = adapt_input_conv(model.in_chans, state[first])
     own = model.state_dict()
     fresh = {name for name in own if "attn" in name.split(".")}
-    if state.get(f"{model.classifier}.weight", torch.empty(0)).shape[:1] != (model.num_classes,):
+    if _shape(state, f"{model.classifier}.weight") != _shape(own, f"{model.classifier}.weight"):
         fresh |= {name for name in own.keys() | state.keys() if name.startswith(f"{model.classifier}.")}
+    if model.spec.head == "gap":
+        fresh |= {name for name in state if name.startswith("pre_logits.")}
     refitted = {
         n for n in own if n.startswith("pre_logits.") and n in state and state[n].shape != own[n].shape
     }

@@ -138,7 +138,9 @@ class ResNetV2(FERModel):
                 chs = out_chs
                 reduction *= step
             self.stages.append(nn.Sequential(OrderedDict(blocks=blocks)))  # timm's name: stages.0.blocks.0
-            self.feature_info.append({"num_chs": chs, "reduction": reduction, "module": f"stages.{stage}"})
+            self.feature_info.append(
+                {"num_chs": chs, "reduction": reduction, "module": f"stages.{stage}.blocks"}
+            )
 
         self.num_features = chs
         self.norm: nn.Module = BatchNormAct2d(chs, act_layer=activation_of(spec, factory), **factory)

@@ -113,7 +113,7 @@ class ModelSpec:
             _one_of("head", self.head, HEADS)
             if self.drop_path_rate:
                 raise ValueError(
-                    f"drop_path_rate={self.drop_path_rate} needs residual blocks, which {self.backbone} lacks."
+                    f"drop_path_rate={self.drop_path_rate} needs residual blocks; {self.backbone} has none."
                 )
         elif self.head not in (None, "gap"):
             raise ValueError(f"{self.backbone} has no head={self.head!r}: only VGG has a choice of heads.")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 import torch
 from timm.layers import ClassifierHead, make_divisible, register_notrace_module
+from timm.models import checkpoint_seq
 from torch import nn
 from torch.nn import functional as F
 
@@ -128,6 +130,11 @@ class VGG(FERModel):
 
     def _attend(self, x: torch.Tensor) -> torch.Tensor:
         return x if self.attn is None else x + self.attn(x)
+
+    def _run(self, level: Sequence[Step], x: torch.Tensor) -> torch.Tensor:
+        if self.grad_checkpointing and torch.is_grad_enabled():
+            return checkpoint_seq(level, x, every=len(level))  # by stages: a VGG has no blocks
+        return super()._run(level, x)
 
     def prune_intermediate_layers(
         self, indices: int | list[int] = 1, prune_norm: bool = False, prune_head: bool = True

@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from difflib import ndiff
 from pathlib import Path
 from typing import Any
@@ -86,32 +87,47 @@ def load_weights(path: str | os.PathLike[str], *, device: torch.device | str | N
     """
     path = Path(path)
     metadata, tensors = _read(path)
-    try:
+    with _weights_errors(path, "its metadata cannot be used"):
         spec = ModelSpec.from_json(metadata["spec"])
-        labels = tuple(json.loads(metadata["labels"]))
+        labels = json.loads(metadata["labels"])
         preprocessing = Preprocessing.from_json(metadata["preprocessing"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise WeightsError(f"{path}: its metadata cannot be used: {error}") from error
-    model = BACKBONES[spec.backbone](spec, device="meta")
-    _check_tensors(path, model, tensors)
-    model.load_state_dict(
-        {n: t.float() if t.is_floating_point() else t for n, t in tensors.items()}, assign=True
-    )
+        model: FERModel = BACKBONES[spec.backbone](spec, device="meta")
+    if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
+        raise WeightsError(f"{path}: its labels are no list of names: {labels!r}.")
     if len(labels) != model.num_classes:
         raise WeightsError(f"{path}: {len(labels)} labels for {model.num_classes} outputs.")
-    model.labels = labels
+    _check_tensors(path, model, tensors)
+    # copies: safetensors maps the file, and whoever writes into it later would write into the model
+    own = {
+        n: t.to(torch.float32 if t.is_floating_point() else t.dtype, copy=True) for n, t in tensors.items()
+    }
+    model.load_state_dict(own, assign=True)
+    model.labels = tuple(labels)
     model.preprocessing = preprocessing
     return model.to(device or "cpu").eval()
 
 
 def read_record(path: str | os.PathLike[str]) -> dict[str, Any]:
     """What `save_weights` was told of the weights' origin."""
-    return dict(json.loads(_read_metadata(Path(path)).get("record", "{}")))
+    metadata = _read_metadata(Path(path))
+    with _weights_errors(path, "its record cannot be used"):
+        return dict(json.loads(metadata.get("record", "{}")))
 
 
 def read_spec(path: str | os.PathLike[str]) -> ModelSpec:
     """The structure of a weights file, without reading the weights."""
-    return ModelSpec.from_json(_read_metadata(Path(path))["spec"])
+    metadata = _read_metadata(Path(path))
+    with _weights_errors(path, "its metadata cannot be used"):
+        return ModelSpec.from_json(metadata["spec"])
+
+
+@contextmanager
+def _weights_errors(path: str | os.PathLike[str], what: str) -> Iterator[None]:
+    """Whatever a damaged file provokes inside becomes a WeightsError that names it."""
+    try:
+        yield
+    except Exception as error:
+        raise WeightsError(f"{path}: {what}: {type(error).__name__}: {error}") from error
 
 
 def _read_metadata(path: Path) -> dict[str, str]:
@@ -122,7 +138,9 @@ def _read_metadata(path: Path) -> dict[str, str]:
 def _read(path: Path) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
     with _open(path) as file:
         metadata = _metadata(path, file)
-        return metadata, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (no mapping)
+        with _weights_errors(path, "its tensors cannot be read"):
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (no mapping)
+        return metadata, tensors
 
 
 def _open(path: Path) -> Any:
@@ -146,14 +164,18 @@ def _metadata(path: Path, file: Any) -> dict[str, str]:
 
 
 def _check_tensors(path: Path, model: FERModel, tensors: Mapping[str, torch.Tensor]) -> None:
-    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    expected = {name: _kind(tensor) for name, tensor in model.state_dict().items()}
+    found = {name: _kind(tensor) for name, tensor in tensors.items()}
     for name in sorted(expected.keys() | found.keys()):
         if expected.get(name) != found.get(name):
             raise WeightsError(
                 f"{path} does not fit its own spec {model.spec.name}: {name} is "
                 f"{found.get(name, 'missing')}, expected {expected.get(name, 'no such tensor')}."
             )
+
+
+def _kind(tensor: torch.Tensor) -> str:
+    return f"{'floating' if tensor.is_floating_point() else tensor.dtype} {tuple(tensor.shape)}"
 
 
 def _check_structure(model: FERModel) -> None:

@@ -1,0 +1,226 @@
+"""Start from timm's state dicts: only gates, and a classifier of another size, are new."""
+
+import pytest
+import timm
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from fer_attention.attention import ATTENTIONS
+from fer_attention.models import build_model, fill_backbone
+
+SOURCES = ("resnet18", "resnetv2_18")
+CLASSIFIER = {"resnet18": ("fc.bias", "fc.weight"), "resnetv2_18": ("head.fc.bias", "head.fc.weight")}
+STEM = {"resnet18": "conv1.weight", "resnetv2_18": "stem.conv.weight", "vgg11": "features.0.weight"}
+
+
+def timm_state(name, **options):
+    torch.manual_seed(3)
+    model = timm.create_model(name, **options)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):  # away from their start, so that copying them shows
+            nn.init.uniform_(module.running_mean, -0.2, 0.2)
+            nn.init.uniform_(module.running_var, 0.8, 1.2)
+            module.num_batches_tracked.fill_(17)
+    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+
+@pytest.fixture(scope="module")
+def states():
+    return {name: timm_state(name, num_classes=10) for name in SOURCES}
+
+
+@pytest.fixture(scope="module")
+def files(states, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("timm")
+    paths = {}
+    for name, state in states.items():
+        paths[name, ".safetensors"] = folder / f"{name}.safetensors"
+        save_file(state, paths[name, ".safetensors"])
+        paths[name, ".pth"] = folder / f"{name}.pth"
+        torch.save(state, paths[name, ".pth"])
+    return {key: str(path) for key, path in paths.items()}
+
+
+@pytest.fixture(scope="module")
+def vgg_file(tmp_path_factory):
+    state = timm_state("vgg11", num_classes=10)
+    path = tmp_path_factory.mktemp("timm") / "vgg11.safetensors"
+    save_file(state, path)
+    return str(path), state
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+@pytest.mark.parametrize("attention", ATTENTIONS)
+@pytest.mark.parametrize("backbone", SOURCES)
+def test_only_gates_and_a_classifier_of_another_size_are_new(backbone, attention, suffix, files, states):
+    torch.manual_seed(0)
+    model = build_model(backbone, attention=attention, activation="elu", in_chans=3)
+    fresh = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    unfilled = fill_backbone(model, files[backbone, suffix])
+
+    gates = {name for name in fresh if ".attn." in name}
+    assert gates
+    assert unfilled == sorted(gates | set(CLASSIFIER[backbone]))
+    for name, tensor in model.state_dict().items():
+        expected = fresh[name] if name in unfilled else states[backbone][name]
+        assert torch.equal(tensor, expected), name
+
+
+@pytest.mark.parametrize("backbone", SOURCES)
+def test_a_classifier_of_the_same_size_is_filled_too_and_logits_are_timm_s(backbone, files, states):
+    model = build_model(backbone, num_classes=10, in_chans=3, backbone_weights=files[backbone, ".pth"])
+    theirs = timm.create_model(backbone, num_classes=10)
+    theirs.load_state_dict(states[backbone])
+    x = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(model.eval()(x), theirs.eval()(x))
+
+
+@pytest.mark.parametrize("backbone", SOURCES)
+def test_a_model_without_classifier_is_filled(backbone, files, states):
+    model = build_model(backbone, num_classes=0, in_chans=3)
+    assert fill_backbone(model, files[backbone, ".pth"]) == []
+    assert all(torch.equal(tensor, states[backbone][name]) for name, tensor in model.state_dict().items())
+
+
+@pytest.mark.parametrize("backbone", SOURCES)
+def test_the_first_convolution_reads_grey_as_the_sum_over_rgb(backbone, files, states):
+    model = build_model(
+        backbone, attention="eca", in_chans=1, backbone_weights=files[backbone, ".safetensors"]
+    )
+    rgb = states[backbone][STEM[backbone]]
+    torch.testing.assert_close(model.state_dict()[STEM[backbone]], rgb.sum(1, keepdim=True))
+
+
+def test_a_grey_model_gives_the_logits_of_the_rgb_model_on_grey_pictures(files):
+    source = files["resnet18", ".pth"]
+    grey = build_model("resnet18", num_classes=10, in_chans=1, backbone_weights=source).eval()
+    rgb = build_model("resnet18", num_classes=10, in_chans=3, backbone_weights=source).eval()
+    x = torch.randn(2, 1, 64, 64, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(grey(x), rgb(x.expand(-1, 3, -1, -1)), rtol=1e-4, atol=1e-5)
+
+
+def test_filling_keeps_the_model_s_type_and_mode(files):
+    model = build_model("resnet18", in_chans=3, dtype=torch.float64).eval()
+    fill_backbone(model, files["resnet18", ".pth"])
+    assert {p.dtype for p in model.parameters()} == {torch.float64}
+    assert not model.training
+
+
+@pytest.mark.parametrize(
+    ("structure", "tensors"),
+    [
+        ({"backbone": "resnet34"}, ["layer1.2.bn1.bias", "absent in the source"]),
+        ({"backbone": "resnetv2_18"}, ["bn1.bias", "in the source, absent in the model"]),
+        ({"backbone": "vgg11"}, ["bn1.bias", "does not fit vgg11"]),
+        (
+            {"backbone": "resnet18", "width": 0.5},
+            ["bn1.bias", r"\(64,\) in the source, \(32,\)", "width=0.5"],
+        ),
+        (
+            {"backbone": "resnet18", "stem": "half"},
+            [r"conv1.weight: \(64, 3, 7, 7\).*\(64, 3, 3, 3\)", "'half'"],
+        ),
+    ],
+    ids=str,
+)
+def test_a_source_of_another_structure_is_refused_with_the_tensors_and_nothing_changes(
+    structure, tensors, files
+):
+    model = build_model(**structure, attention="se", in_chans=3)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    with pytest.raises(ValueError, match="resnet18.pth does not fit") as caught:
+        fill_backbone(model, files["resnet18", ".pth"])
+    for text in tensors:
+        assert caught.match(text)
+    assert len(str(caught.value)) < 1000
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth", ".pt", ".bin"])
+def test_a_missing_file_is_refused_with_its_path(suffix, tmp_path):
+    path = str(tmp_path / f"absent{suffix}")
+    with pytest.raises(ValueError, match="does not exist") as caught:
+        build_model("resnet18", backbone_weights=path)
+    assert path in str(caught.value)
+
+
+def test_code_in_a_pickle_is_not_run(tmp_path):
+    class Trap:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "sprung"), "w"))
+
+    torch.save({"conv1.weight": Trap()}, tmp_path / "trap.pth")
+    with pytest.raises(Exception, match=r"(?i)weights.only"):
+        build_model("resnet18", backbone_weights=str(tmp_path / "trap.pth"))
+    assert not (tmp_path / "sprung").exists()
+
+
+@pytest.mark.parametrize("name", ["resnet18.no_such_tag", "resnet18_se", "nonsense", "resnet18,a1_in1k"])
+def test_a_name_without_weights_is_refused_with_those_that_timm_has_for_the_backbone(name):
+    with pytest.raises(ValueError, match="timm has no pretrained model") as caught:
+        build_model("resnet18", backbone_weights=name)
+    assert repr(name) in str(caught.value)
+    for known in timm.list_pretrained("resnet18.*"):
+        assert known in str(caught.value)
+
+
+def test_where_timm_has_no_weights_for_the_backbone_the_message_says_none(monkeypatch):
+    monkeypatch.setattr(timm, "list_pretrained", lambda pattern: [])
+    with pytest.raises(ValueError, match="For resnetv2_18 timm has: none"):
+        build_model("resnetv2_18", backbone_weights="resnetv2_18.absent")
+
+
+def test_weights_of_a_timm_name_come_from_timm(monkeypatch, states):
+    asked = []
+    real = timm.create_model
+
+    def create_model(name, pretrained=False, **options):
+        asked.append((name, pretrained))
+        model = real(name.split(".")[0], num_classes=10)
+        model.load_state_dict(states["resnet18"])
+        return model
+
+    monkeypatch.setattr(timm, "create_model", create_model)
+    monkeypatch.setattr(timm, "is_model_pretrained", lambda name: name == "resnet18.made_up")
+    model = build_model("resnet18", attention="cbam", in_chans=3, backbone_weights="resnet18.made_up")
+    assert asked == [("resnet18.made_up", True)]
+    assert torch.equal(model.layer4[1].conv2.weight, states["resnet18"]["layer4.1.conv2.weight"])
+
+
+class TestVGG:
+    def test_a_head_for_another_size_stays_fresh_with_a_warning(self, vgg_file):
+        path, state = vgg_file
+        torch.manual_seed(0)
+        model = build_model("vgg11", attention="se", img_size=48, in_chans=3)
+        before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+        with pytest.warns(
+            UserWarning, match=r"pre_logits\.fc1\.weight.*another input size than 48.*head='gap'"
+        ):
+            unfilled = fill_backbone(model, path)
+        gates = [name for name in before if name.startswith("attn.")]
+        assert unfilled == sorted([*gates, "head.fc.bias", "head.fc.weight", "pre_logits.fc1.weight"])
+        for name, tensor in model.state_dict().items():
+            assert torch.equal(tensor, before[name] if name in unfilled else state[name]), name
+
+    def test_the_warning_points_at_the_caller(self, vgg_file):
+        with pytest.warns(UserWarning, match="random start") as caught:
+            build_model("vgg11", img_size=48, in_chans=3, backbone_weights=vgg_file[0])
+        assert caught[0].filename == __file__
+
+    @pytest.mark.filterwarnings("error")
+    def test_global_pooling_needs_no_head_and_no_warning(self, vgg_file):
+        path, state = vgg_file
+        model = build_model("vgg11", attention="eca", head="gap", img_size=48, in_chans=3)
+        assert fill_backbone(model, path) == ["attn.conv.weight", "head.fc.bias", "head.fc.weight"]
+        assert torch.equal(model.features[0].weight, state["features.0.weight"])
+
+    @pytest.mark.filterwarnings("error")
+    def test_global_pooling_gets_a_fresh_classifier_even_of_the_source_s_class_count(self, vgg_file):
+        model = build_model("vgg11", head="gap", num_classes=10, in_chans=3)
+        assert fill_backbone(model, vgg_file[0]) == ["head.fc.bias", "head.fc.weight"]
+
+    @pytest.mark.filterwarnings("error")
+    def test_at_timm_s_size_everything_is_filled(self, vgg_file):
+        model = build_model("vgg11", img_size=224, num_classes=10, in_chans=3)
+        assert fill_backbone(model, vgg_file[0]) == []

@@ -1,0 +1,171 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from fer_attention.faces import DETECTORS, CropRule, Face, FaceDetector, annotate, create_detector, crop_face
+
+FIVE = ((1.0, 1.0), (3.0, 1.0), (2.0, 2.0), (1.0, 3.0), (3.0, 3.0))
+
+
+def noise(width, height, mode="RGB"):
+    pixels = np.random.default_rng(width * 1000 + height).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    return Image.fromarray(pixels).convert(mode)
+
+
+def test_a_face_knows_its_measures():
+    face = Face(box=np.array([1, 2, 4, 8]), score=np.float32(0.5), landmarks=FIVE)
+    assert (face.width, face.height, face.area, face.centre) == (3, 6, 18, (2.5, 5))
+    assert all(type(value) is float for value in face.box)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"box": (4, 0, 4, 2)},
+        {"box": (0, 3, 4, 2)},
+        {"box": (0, 0, math.nan, 2)},
+        {"box": (0, 0, 1)},
+        {"score": 1.1},
+        {"score": math.nan},
+        {"landmarks": FIVE[:4]},
+        {"landmarks": ((math.inf, 0),) * 5},
+    ],
+)
+def test_an_impossible_face_is_refused(fields):
+    with pytest.raises(ValueError, match="got"):
+        Face(**{"box": (0, 0, 4, 2), "score": 0.5, **fields})
+
+
+BOXES = st.tuples(*[st.floats(-50, 50)] * 2, *[st.floats(0.1, 80)] * 2).map(
+    lambda b: (b[0], b[1], b[0] + b[2], b[1] + b[3])
+)
+
+
+@given(BOXES, BOXES)
+def test_iou_is_symmetric_bounded_and_one_only_for_itself(a, b):
+    first, second = Face(a, 1), Face(b, 1)
+    assert first.iou(second) == pytest.approx(second.iou(first))
+    assert 0 <= first.iou(second) <= 1 + 1e-9
+    assert first.iou(first) == pytest.approx(1)
+
+
+def test_iou_by_hand():
+    assert Face((0, 0, 2, 2), 1).iou(Face((1, 1, 3, 3), 1)) == pytest.approx(1 / 7)
+
+
+def meets(box, size):
+    return box[0] < size[0] and box[1] < size[1] and box[2] > 0 and box[3] > 0
+
+
+RULES = st.builds(
+    CropRule,
+    scale=st.floats(0.05, 5),
+    reference=st.sampled_from(["height", "width", "longest"]),
+    border=st.sampled_from(["clamp", "pad"]),
+)
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    BOXES, st.integers(1, 40), st.integers(1, 30), RULES, st.integers(1, 30), st.sampled_from(["RGB", "L"])
+)
+def test_any_box_that_meets_any_photo_gives_a_crop_of_the_wanted_size(box, width, height, rule, size, mode):
+    photo = noise(width, height, mode)
+    if not meets(box, photo.size):
+        with pytest.raises(ValueError, match="outside"):
+            crop_face(photo, box, rule, size=size)
+        return
+    crop = crop_face(photo, box, rule, size=size)
+    assert (crop.size, crop.mode) == ((size, size), mode)
+    pixels, whole = np.asarray(crop), np.asarray(photo)
+    assert whole.min() <= pixels.min() <= pixels.max() <= whole.max()
+    x1, y1, x2, y2 = rule.square(box, photo.size)
+    assert x2 - x1 == pytest.approx(y2 - y1)
+    if rule.border == "clamp":
+        assert -1e-9 <= x1 < x2 <= width + 1e-9
+        assert -1e-9 <= y1 < y2 <= height + 1e-9
+    else:
+        assert ((x1 + x2) / 2, (y1 + y2) / 2) == pytest.approx(((box[0] + box[2]) / 2, (box[1] + box[3]) / 2))
+
+
+def test_a_crop_at_whole_pixels_is_cut_exactly():
+    photo = noise(40, 30)
+    crop = crop_face(photo, (10, 5, 26, 21), CropRule(scale=1), size=16)
+    np.testing.assert_array_equal(np.asarray(crop), np.asarray(photo)[5:21, 10:26])
+
+
+def test_the_default_square_is_0_95_of_the_height_about_the_centre():
+    assert CropRule().square((100, 100, 180, 200), (400, 400)) == pytest.approx((92.5, 102.5, 187.5, 197.5))
+
+
+def test_padding_repeats_the_outermost_pixels():
+    photo = noise(8, 8)
+    pixels = np.asarray(photo)
+    crop = np.asarray(crop_face(photo, (-4, -4, 4, 4), CropRule(scale=1, border="pad"), size=8))
+    np.testing.assert_array_equal(crop, np.pad(pixels[:4, :4], ((4, 0), (4, 0), (0, 0)), mode="edge"))
+
+
+def test_clamping_shifts_the_square_inside():
+    photo = noise(20, 12)
+    crop = np.asarray(crop_face(photo, (-4, -4, 4, 4), CropRule(scale=1), size=8))
+    np.testing.assert_array_equal(crop, np.asarray(photo)[:8, :8])
+    whole = np.asarray(crop_face(photo, (-40, -40, 60, 60), CropRule(scale=1), size=12))
+    np.testing.assert_array_equal(whole, np.asarray(photo)[:, 4:16])
+
+
+def test_shrinking_is_antialiased():
+    stripes = Image.fromarray(np.tile(np.array([[0, 255]], np.uint8), (64, 32)))
+    crop = np.asarray(crop_face(stripes, (0, 0, 64, 64), CropRule(scale=1), size=8))
+    assert abs(crop.astype(int) - 127).max() < 20
+
+
+@pytest.mark.parametrize(
+    "rule", [{"scale": 0}, {"scale": math.inf}, {"reference": "depth"}, {"border": "reflect"}]
+)
+def test_an_impossible_rule_is_refused(rule):
+    with pytest.raises(ValueError, match=str(next(iter(rule.values())))):
+        CropRule(**rule)
+
+
+def test_crop_refuses_modes_sizes_and_filters_it_does_not_know():
+    photo = noise(8, 8)
+    for image, options, message in (
+        (photo.convert("RGBA"), {}, "load_image"),
+        (photo, {"size": 0}, "at least one pixel"),
+        (photo, {"interpolation": "area"}, "interpolation"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            crop_face(image, (0, 0, 4, 4), **options)
+
+
+def test_annotations_change_a_copy_within_its_size():
+    photo = noise(60, 50)
+    before = np.asarray(photo).copy()
+    faces = [Face((-5, -5, 30, 40), 0.9, FIVE), Face((40, 30, 80, 70), 0.9)]
+    picture = annotate(photo, faces, ["surprise 100%", ""])
+    assert picture.size == photo.size
+    assert (np.asarray(picture) != before).any()
+    np.testing.assert_array_equal(np.asarray(photo), before)
+    with pytest.raises(ValueError, match="one caption a face"):
+        annotate(photo, faces, ["happy"])
+
+
+@pytest.mark.parametrize("name", DETECTORS)
+def test_every_detector_keeps_the_protocol(name):
+    detector = create_detector(name, device="cpu")
+    assert isinstance(detector, FaceDetector)
+    assert detector.name == name
+    assert detector.detect([]) == []
+    with pytest.raises(TypeError, match="Wrap it"):
+        detector.detect(noise(8, 8))
+
+
+def test_unknown_detectors_and_options_name_the_nearest():
+    with pytest.raises(ValueError, match="Did you mean 'mtcnn'"):
+        create_detector("mtcn")
+    with pytest.raises(TypeError, match="Did you mean 'min_score'"):
+        create_detector("mtcnn", min_scor=0.5)

@@ -1,0 +1,140 @@
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fer_attention.faces import ImageError, load_image
+
+PIXELS = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+ORIENTATION = 0x0112
+EXIF = {  # orientation tag -> how to bring the stored pixels upright
+    1: lambda a: a,
+    2: lambda a: a[:, ::-1],
+    3: lambda a: a[::-1, ::-1],
+    4: lambda a: a[::-1],
+    5: lambda a: a.transpose(1, 0, 2),
+    6: lambda a: np.rot90(a, -1),
+    7: lambda a: a[::-1, ::-1].transpose(1, 0, 2),
+    8: lambda a: np.rot90(a),
+}
+
+
+def saved(tmp_path, image, name="x.png", **options):
+    image.save(tmp_path / name, **options)
+    return tmp_path / name
+
+
+def array_of(source):
+    image = load_image(source)
+    assert image.mode == "RGB"
+    return np.asarray(image)
+
+
+def test_a_path_a_picture_and_an_array_give_the_same_pixels(tmp_path):
+    path = saved(tmp_path, Image.fromarray(PIXELS))
+    for source in (path, str(path), Image.fromarray(PIXELS), PIXELS):
+        np.testing.assert_array_equal(array_of(source), PIXELS)
+
+
+@pytest.mark.parametrize("orientation", EXIF)
+def test_exif_orientation_is_applied(tmp_path, orientation):
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    path = saved(tmp_path, Image.fromarray(PIXELS), exif=exif)
+    np.testing.assert_array_equal(array_of(path), EXIF[orientation](PIXELS))
+
+
+def test_grey_has_three_equal_channels():
+    grey = PIXELS[:, :, 0]
+    for source in (grey, grey[:, :, None], Image.fromarray(grey)):
+        np.testing.assert_array_equal(array_of(source), np.stack([grey] * 3, axis=-1))
+
+
+def test_transparent_pixels_lie_on_white():
+    alpha = np.zeros((20, 30, 1), np.uint8)
+    alpha[:10] = 255
+    rgba = np.concatenate([PIXELS, alpha], axis=-1)
+    for source in (rgba, Image.fromarray(rgba)):
+        got = array_of(source)
+        np.testing.assert_array_equal(got[:10], PIXELS[:10])
+        assert (got[10:] == 255).all()
+
+
+def test_sixteen_bit_grey_keeps_its_scale():
+    ramp = np.linspace(0, 65535, 600).astype(np.uint16).reshape(20, 30)
+    got = array_of(Image.fromarray(ramp))[:, :, 0]
+    np.testing.assert_allclose(got, ramp / 257, atol=0.51)
+
+
+@pytest.mark.parametrize("mode", ["1", "P", "L", "LA", "CMYK", "YCbCr", "HSV", "RGBA", "PA", "RGBX"])
+def test_every_eight_bit_mode_is_read(mode):
+    picture = Image.fromarray(PIXELS)
+    via = {"PA": "P"}.get(mode, "RGB")
+    assert array_of(picture.convert(via).convert(mode)).shape == PIXELS.shape
+
+
+def test_the_first_frame_of_an_animation_counts(tmp_path):
+    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
+    path = saved(tmp_path, frames[0], "x.gif", save_all=True, append_images=frames[1:])
+    assert (array_of(path) == (255, 0, 0)).all()
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_a_truncated_photo_is_an_error_never_half_a_picture(tmp_path, share):
+    buffer = io.BytesIO()
+    Image.fromarray(np.kron(PIXELS, np.ones((8, 8, 1), np.uint8))).save(buffer, "JPEG")
+    path = tmp_path / "cut.jpg"
+    path.write_bytes(buffer.getvalue()[: int(share * len(buffer.getvalue()))])
+    with pytest.raises(ImageError, match=r"cut\.jpg"):
+        load_image(path)
+
+
+def test_files_that_are_no_photos_are_named(tmp_path):
+    (tmp_path / "text.jpg").write_text("hello")
+    (tmp_path / "empty.png").touch()
+    for name in ("text.jpg", "empty.png", "absent.png", "."):
+        with pytest.raises(ImageError, match="Cannot read"):
+            load_image(tmp_path / name)
+
+
+def test_a_picture_beyond_pillows_limit_says_how_to_allow_it(tmp_path, monkeypatch):
+    path = saved(tmp_path, Image.fromarray(PIXELS))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with pytest.raises(ImageError, match="MAX_IMAGE_PIXELS"):
+        load_image(path)
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        PIXELS / 255,
+        PIXELS.astype(np.int64),
+        PIXELS[:, :, 0] > 128,
+        PIXELS.transpose(2, 0, 1),
+        PIXELS[None],
+        np.zeros((0, 4, 3), np.uint8),
+        np.zeros((4, 4, 2), np.uint8),
+    ],
+    ids=lambda array: f"{array.dtype}{array.shape}",
+)
+def test_arrays_of_unclear_meaning_are_refused(array):
+    with pytest.raises(ImageError, match="array"):
+        load_image(array)
+
+
+def test_floating_point_pictures_are_refused():
+    with pytest.raises(ImageError, match="'F'"):
+        load_image(Image.fromarray(PIXELS[:, :, 0].astype(np.float32)))
+
+
+@pytest.mark.parametrize("source", [None, 3, b"bytes", ["x.png"]])
+def test_other_things_are_a_type_error(source):
+    with pytest.raises(TypeError, match="An image is"):
+        load_image(source)
+
+
+def test_the_result_shares_no_memory_with_its_source():
+    source = Image.fromarray(PIXELS)
+    load_image(source).putpixel((0, 0), (1, 2, 3))
+    assert source.getpixel((0, 0)) == tuple(PIXELS[0, 0])

@@ -1,0 +1,143 @@
+import subprocess
+import sys
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from fer_attention.faces import Face, create_detector, load_image
+
+COLLINS = Face(box=(181, 62, 268, 172), score=1.0)
+
+
+@pytest.fixture(scope="module")
+def detector():
+    return create_detector("mtcnn", device="cpu")
+
+
+def only(detector, image):
+    [[face]] = detector.detect([image])
+    return face
+
+
+def test_the_astronaut_is_found_once_with_landmarks_in_their_places(detector, astronaut):
+    face = only(detector, astronaut)
+    assert face.iou(COLLINS) > 0.6
+    left_eye, right_eye, nose, left_mouth, right_mouth = face.landmarks
+    assert left_eye[0] < nose[0] < right_eye[0]
+    assert left_mouth[0] < right_mouth[0]
+    assert max(left_eye[1], right_eye[1]) < nose[1] < min(left_mouth[1], right_mouth[1])
+
+
+def test_the_same_faces_as_facenet_pytorch_itself_finds(detector, astronaut):
+    with warnings.catch_warnings():  # it edits the warning filters
+        from facenet_pytorch import MTCNN
+
+        reference = MTCNN(keep_all=True, device="cpu")
+        boxes, scores, points = reference.detect(Image.fromarray(np.asarray(astronaut)), landmarks=True)
+    face = only(detector, astronaut)
+    np.testing.assert_allclose(face.box, boxes[0].astype(float), atol=0.01)
+    assert face.score == pytest.approx(float(scores[0]), abs=1e-4)
+    np.testing.assert_allclose(face.landmarks, points[0].astype(float), atol=0.01)
+
+
+@pytest.mark.data
+def test_the_same_faces_as_facenet_pytorch_itself_finds_in_a_crowd(shared_dir):
+    with warnings.catch_warnings():
+        from facenet_pytorch import MTCNN
+
+        photo = load_image(shared_dir / "media" / "multiface.jpg")
+        boxes, scores, _ = MTCNN(keep_all=True, device="cpu").detect(photo, landmarks=True)
+    faces = create_detector("mtcnn", device="cpu", min_score=0).detect([photo])[0]
+    assert len(faces) == len(boxes) >= 3
+    for box in boxes:
+        assert max(Face(tuple(box), 1).iou(face) for face in faces) > 0.99
+
+
+@pytest.mark.parametrize("size", [(1, 1), (5, 5), (11, 300), (300, 11), (12, 12), (20, 20), (1, 4000)])
+def test_tiny_and_narrow_pictures_give_no_face_and_no_error(detector, size):
+    pixels = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    assert detector.detect([pixels]) == [[]]
+
+
+@pytest.mark.parametrize("value", [0, 127, 255])
+def test_blank_pictures_have_no_face(detector, value):
+    assert detector.detect([np.full((90, 120, 3), value, np.uint8)]) == [[]]
+
+
+def test_noise_in_all_sizes_is_survived():
+    loose = create_detector("mtcnn", device="cpu", thresholds=(0.0, 0.0, 0.0), min_score=0, min_face_size=12)
+    generator = np.random.default_rng(0)
+    for height, width in ((13, 40), (30, 30), (25, 61)):
+        for face in loose.detect([generator.integers(0, 256, (height, width, 3), dtype=np.uint8)])[0]:
+            assert face.area > 0
+
+
+def test_photos_of_several_sizes_keep_their_order_and_their_faces(detector, astronaut):
+    picture = Image.fromarray(np.asarray(astronaut))
+    photos = [
+        picture.resize((300, 300)),
+        np.zeros((50, 70, 3), np.uint8),
+        picture,
+        picture.resize((300, 300)),
+    ]
+    together = detector.detect(photos)
+    assert [len(faces) for faces in together] == [1, 0, 1, 1]
+    for photo, faces in zip(photos, together, strict=True):
+        [alone] = detector.detect([photo])
+        for a, b in zip(alone, faces, strict=True):
+            np.testing.assert_allclose(a.box, b.box, atol=1e-2)
+            assert a.score == pytest.approx(b.score, abs=1e-4)
+    assert together[2][0].iou(COLLINS) > 0.6
+
+
+def test_grey_transparent_and_rotated_photos_show_the_same_face(detector, astronaut, tmp_path):
+    picture = Image.fromarray(np.asarray(astronaut))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    picture.rotate(90).save(tmp_path / "rotated.png", exif=exif)
+    for source in (picture.convert("L"), picture.convert("RGBA"), tmp_path / "rotated.png"):
+        assert only(detector, source).iou(COLLINS) > 0.6
+
+
+def test_large_photos_are_searched_small_and_boxes_count_in_their_own_pixels(astronaut):
+    large = Image.fromarray(np.asarray(astronaut)).resize((2048, 2048))
+    face = only(create_detector("mtcnn", device="cpu", max_side=512), large)
+    scaled = Face(tuple(value * 4 for value in COLLINS.box), 1)
+    assert face.iou(scaled) > 0.6
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"min_face_size": 5}, {"thresholds": (0.5, 0.5)}, {"min_score": 2}, {"max_side": 4}, {"device": "gpu"}],
+)
+def test_numbers_out_of_range_are_refused(options):
+    with pytest.raises(ValueError, match=r"got"):
+        create_detector("mtcnn", **{"device": "cpu", **options})
+
+
+def test_random_state_and_warning_filters_stay_as_they_were(astronaut):
+    code = (
+        "import warnings, torch, fer_attention.faces as faces, torchvision, timm.layers, numpy as np\n"
+        "filters, state = list(warnings.filters), torch.get_rng_state()\n"
+        "faces.create_detector('mtcnn', device='cpu').detect([np.zeros((60, 60, 3), np.uint8)])\n"
+        "assert list(warnings.filters) == filters\n"
+        "assert torch.equal(torch.get_rng_state(), state)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_no_gradients_are_kept(detector, astronaut):
+    before = torch.is_grad_enabled()
+    only(detector, astronaut)
+    assert torch.is_grad_enabled() == before
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("name", ["single_large.jpg", "single_medium.jpg"])
+def test_portraits_have_one_main_face(detector, shared_dir, name):
+    faces = detector.detect([shared_dir / "media" / name])[0]
+    assert faces[0].score > 0.95
+    assert all(face.area < 0.2 * faces[0].area for face in faces[1:])

@@ -1,0 +1,540 @@
+"""Weights files: what goes in comes out, and whatever is damaged is refused by one error that says why."""
+
+import dataclasses
+import errno
+import json
+import os
+import pickle
+import resource
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+import fer_attention.atomic
+from fer_attention.activations import swap_activation
+from fer_attention.data.preprocessing import Preprocessing
+from fer_attention.emotions import CKPLUS, FERPLUS
+from fer_attention.models import (
+    WeightsError,
+    bundled_path,
+    create_model,
+    list_models,
+    load_weights,
+    read_record,
+    save_weights,
+)
+from fer_attention.models.weights import read_spec
+
+RECORD = {"data": "FER2013", "seed": 7, "accuracy": [0.5, {"lower": 0.4}], "note": "grüße ☺"}
+
+VARIANTS = {
+    "resnet18_cbam_elu": {"stem": "half", "attention_options": {"reduction": 4, "kernel_size": 3}},
+    "resnet50_se": {"stride_on": "1x1", "in_chans": 3, "drop_rate": 0.1, "drop_path_rate": 0.2},
+    "resnetv2_18_eca_prelu": {
+        "stem": "full",
+        "attention_options": {"kernel_size": None},
+        "global_pool": "max",
+    },
+    "resnetv2_50": {"img_size": (64, 40)},
+    "vgg11_bn_cbam": {"head": "gap"},
+    "vgg11_eca_elu": {"num_classes": 8},
+}
+
+
+def faces(model, n=2):
+    return torch.randn(n, *model.spec.input_size, generator=torch.Generator().manual_seed(1))
+
+
+def tiny(name="resnet18_eca_elu", seed=0, **structure):
+    torch.manual_seed(seed)
+    model = create_model(name, **{"width": 0.125, **structure})
+    model(faces(model, 4))  # running statistics away from their start
+    return model.eval()
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A small weights file, as bytes."""
+    return save_weights(tiny(), tmp_path_factory.mktemp("w") / "w.safetensors", record=RECORD).read_bytes()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("damaged")
+
+
+def refused(path, *texts):
+    """Loading is a WeightsError that names the file, for every way to read it; gives the message."""
+    with pytest.raises(WeightsError) as caught:
+        load_weights(path)
+    for text in (str(path), *texts):
+        assert text in str(caught.value)
+    return str(caught.value)
+
+
+def content(path):
+    with safe_open(path, framework="pt") as file:
+        return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata())  # noqa: SIM118
+
+
+def rewritten(whole, path, *, tensors=None, **metadata):
+    """The file with some tensors and metadata exchanged; None takes one out."""
+    path.write_bytes(whole)
+    old_tensors, old_metadata = content(path)
+    new_tensors = {k: v.clone() for k, v in (old_tensors | (tensors or {})).items() if v is not None}
+    save_file(new_tensors, path, {k: v for k, v in (old_metadata | metadata).items() if v is not None})
+    return path
+
+
+def spec(**changes):
+    """Metadata with a changed spec of `tiny()`."""
+    fields = {"backbone": "resnet18", "attention": "eca", "activation": "elu", "width": 0.125}
+    return {"spec": json.dumps(fields | changes)}
+
+
+class TestRoundTrip:
+    @pytest.mark.parametrize("name", VARIANTS)
+    def test_everything_comes_back(self, name, tmp_path):
+        model = tiny(name, **{"width": 0.25, **VARIANTS[name]})
+        model.labels = FERPLUS if model.num_classes == 8 else CKPLUS
+        path = save_weights(model, tmp_path / "w.safetensors", record=RECORD)
+        again = load_weights(path)
+        assert again.spec == model.spec
+        assert again.labels == model.labels
+        assert again.preprocessing == model.preprocessing
+        assert read_record(path) == RECORD
+        assert read_spec(path) == model.spec
+        assert not any(module.training for module in again.modules())
+        torch.testing.assert_close(again(faces(model)), model(faces(model)), rtol=0, atol=0)
+        state = model.state_dict()
+        assert again.state_dict().keys() == state.keys()
+        assert all(torch.equal(tensor, state[key]) for key, tensor in again.state_dict().items())
+
+    def test_half_precision_is_close_and_half_as_large(self, tmp_path):
+        model = tiny(width=0.5)
+        full = save_weights(model, tmp_path / "full.safetensors")
+        half = save_weights(model, tmp_path / "half.safetensors", dtype=torch.float16)
+        assert half.stat().st_size < 0.52 * full.stat().st_size
+        again = load_weights(half)
+        assert {p.dtype for p in again.parameters()} == {torch.float32}
+        torch.testing.assert_close(again(faces(model)), model(faces(model)), rtol=1e-2, atol=5e-3)
+        assert torch.equal(again.bn1.running_var, model.bn1.running_var)  # norms stay exact
+
+    @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64], ids=str)
+    def test_a_model_of_another_type_comes_back_as_float32(self, dtype, tmp_path):
+        model = tiny().to(dtype)
+        again = load_weights(save_weights(model, tmp_path / "w.safetensors"))
+        assert {t.dtype for t in again.state_dict().values() if t.is_floating_point()} == {torch.float32}
+        torch.testing.assert_close(again.fc.weight, model.fc.weight.float(), rtol=0, atol=0)
+
+    def test_saving_leaves_the_model_alone(self, tmp_path):
+        model = tiny().double().train()
+        model.layer2.eval()
+        model.conv1.weight.requires_grad_(False)
+        model = model.to(memory_format=torch.channels_last)
+
+        def facts():
+            modes = [module.training for module in model.modules()]
+            tensors = [(t.dtype, t.device, t.stride(), t.data_ptr()) for t in model.state_dict().values()]
+            return modes, tensors, [p.requires_grad for p in model.parameters()], model.spec, model.labels
+
+        before, values = facts(), [t.clone() for t in model.state_dict().values()]
+        save_weights(model, tmp_path / "w.safetensors", dtype=torch.float16)
+        assert facts() == before
+        assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), values, strict=True))
+
+    def test_a_loaded_model_trains(self, tmp_path):
+        model = load_weights(save_weights(tiny(), tmp_path / "w.safetensors")).train()
+        model(faces(model)).sum().backward()
+        assert all(p.requires_grad and p.grad is not None for p in model.parameters())
+
+    def test_a_loaded_model_does_not_hang_on_the_file(self, tmp_path):
+        path = save_weights(tiny(), tmp_path / "w.safetensors")
+        model = load_weights(path)
+        with path.open("r+b") as file:  # in place, as `cp` would
+            file.write(b"\xff" * path.stat().st_size)
+        expected = tiny()
+        torch.testing.assert_close(model(faces(model)), expected(faces(expected)), rtol=0, atol=0)
+
+    def test_a_swapped_activation_is_saved_with_its_spec(self, tmp_path):
+        model = tiny("resnet18_se", attention_options={"reduction": 4})
+        swap_activation(model, "selu")
+        again = load_weights(save_weights(model, tmp_path / "w.safetensors"))
+        assert again.spec.name == "resnet18_se_selu"
+        torch.testing.assert_close(again(faces(model)), model(faces(model)), rtol=0, atol=0)
+
+    @pytest.mark.parametrize("name", ["resnet18_eca", "resnetv2_18_eca", "vgg11_eca"])
+    def test_a_model_with_a_new_classifier_is_saved_with_its_labels(self, name, tmp_path):
+        model = tiny(name)
+        model.reset_classifier(3)
+        with pytest.raises(WeightsError, match=r"3 outputs and labels=None; set model\.labels"):
+            save_weights(model, tmp_path / "w.safetensors")
+        model.labels = ("calm", "tense", "other")
+        again = load_weights(save_weights(model, tmp_path / "w.safetensors"))
+        assert again.labels == model.labels
+        torch.testing.assert_close(again(faces(model)), model(faces(model)), rtol=0, atol=0)
+
+    def test_the_file_has_the_permissions_of_any_new_file(self, tmp_path):
+        (tmp_path / "other").touch()
+        path = save_weights(tiny(), tmp_path / "w.safetensors")
+        assert path.stat().st_mode == (tmp_path / "other").stat().st_mode
+
+    def test_paths_may_be_strings(self, tmp_path):
+        path = save_weights(tiny(), str(tmp_path / "w.safetensors"))
+        assert path == tmp_path / "w.safetensors"
+        assert load_weights(str(path)).spec == read_spec(str(path))
+
+    @pytest.mark.parametrize("name", list_models(pretrained=True))
+    def test_bundled_weights_load_by_name(self, name):
+        model = create_model(name, pretrained=True)
+        by_file = load_weights(bundled_path(name))
+        assert model.spec == by_file.spec
+        assert model.spec.name == name.split(".")[0]
+        assert model.labels == by_file.labels
+        torch.testing.assert_close(model.eval()(faces(model)), by_file(faces(model)), rtol=0, atol=0)
+        assert create_model(name, pretrained=True, num_classes=3).get_classifier().weight.shape[0] == 3
+        with pytest.raises(TypeError, match="settles width"):
+            create_model(name, pretrained=True, width=0.5)
+
+
+class TestRefusedModels:
+    @pytest.mark.parametrize(
+        ("change", "texts"),
+        [
+            (lambda m: setattr(m, "act1", nn.ReLU()), ["(act1): ELU"]),
+            (lambda m: setattr(m.layer1[0], "attn", None), ["attn"]),
+            (lambda m: m.add_module("extra", nn.Linear(2, 2)), ["(extra): Linear"]),
+            (lambda m: m.layer1.append(nn.Identity()), ["Identity"]),
+            (
+                lambda m: setattr(m, "conv1", nn.Conv2d(1, 8, 5, padding=2, bias=False)),
+                ["kernel_size=(7, 7)"],
+            ),
+            (lambda m: m.prune_intermediate_layers([2]), []),
+            (
+                lambda m: swap_activation(m, lambda: nn.ELU(alpha=0.5), source=nn.ELU),
+                ["alpha=0.5", "alpha=1.0"],
+            ),
+        ],
+        ids=[
+            "activation",
+            "gate gone",
+            "module added",
+            "block added",
+            "convolution",
+            "pruned",
+            "elu's alpha",
+        ],
+    )
+    def test_a_structure_that_its_spec_does_not_rebuild_is_refused_with_the_difference(
+        self, change, texts, tmp_path
+    ):
+        model = tiny()
+        change(model)
+        if model.labels is None:
+            model.labels = ()
+        with pytest.raises(
+            WeightsError, match="no longer has the structure of its spec resnet18_eca_elu"
+        ) as caught:
+            save_weights(model, tmp_path / "w.safetensors")
+        assert not texts or any(text in str(caught.value) for text in texts)
+        assert list(tmp_path.iterdir()) == []
+
+    @pytest.mark.parametrize("labels", [None, ("a", "b")])
+    def test_labels_must_be_as_many_as_outputs(self, labels, tmp_path):
+        model = tiny()
+        model.labels = labels
+        with pytest.raises(WeightsError, match="7 outputs and labels="):
+            save_weights(model, tmp_path / "w.safetensors")
+
+    def test_a_preprocessing_is_needed(self, tmp_path):
+        model = tiny(in_chans=2)
+        with pytest.raises(WeightsError, match=r"2 channels is not known; set model\.preprocessing"):
+            save_weights(model, tmp_path / "w.safetensors")
+
+    def test_a_record_that_json_cannot_hold_is_refused_before_anything_is_written(self, tmp_path):
+        with pytest.raises(TypeError, match="JSON"):
+            save_weights(tiny(), tmp_path / "w.safetensors", record={"tensor": torch.ones(1)})
+        assert list(tmp_path.iterdir()) == []
+
+
+class TestDamagedFiles:
+    @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @given(st.floats(0, 1, exclude_max=True))
+    @example(0.0)
+    def test_a_file_cut_anywhere_is_refused(self, whole, folder, fraction):
+        path = folder / "cut.safetensors"
+        path.write_bytes(whole[: int(fraction * len(whole))])
+        refused(path, "not a whole safetensors file")
+
+    @pytest.mark.parametrize("missing", [1, 2, 7, 8, 9, 100])
+    def test_a_file_without_its_last_or_beyond_its_first_bytes_is_refused(self, whole, tmp_path, missing):
+        path = tmp_path / "w.safetensors"
+        for damaged in (whole[:-missing], whole[:missing], whole + b"x" * missing, whole[missing:]):
+            path.write_bytes(damaged)
+            refused(path, "not a whole safetensors file")
+
+    @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @given(data=st.data())
+    def test_any_byte_of_the_header_changed_is_refused_or_harmless(self, whole, folder, data):
+        header = 8 + struct.unpack("<Q", whole[:8])[0]
+        position = data.draw(st.integers(0, header - 1))
+        byte = data.draw(st.integers(32, 126) | st.integers(0, 255))
+        path = folder / "flipped.safetensors"
+        path.write_bytes(whole[:position] + bytes([byte]) + whole[position + 1 :])
+        for read in (load_weights, read_record, read_spec):
+            try:
+                read(path)
+            except WeightsError as error:
+                assert str(path) in str(error)  # noqa: PT017  (a changed label is no damage that shows)
+
+    @pytest.mark.parametrize("read", [load_weights, read_record, read_spec])
+    @pytest.mark.parametrize(
+        "kind", ["missing", "folder", "empty", "text", "zeros", "pickle", "foreign", "png"]
+    )
+    def test_what_is_no_weights_file_of_ours_is_refused(self, kind, read, tmp_path):
+        path = tmp_path / f"{kind}.safetensors"
+        if kind == "folder":
+            path.mkdir()
+        elif kind == "pickle":
+            path = tmp_path / "w.pth"
+            torch.save(tiny().state_dict(), path)
+        elif kind == "foreign":
+            save_file({"weight": torch.ones(3)}, path, {"format": "pt"})
+        elif kind != "missing":
+            starts = {
+                "empty": b"",
+                "text": b"hello " * 99,
+                "zeros": bytes(999),
+                "png": b"\x89PNG\r\n\x1a\n" * 9,
+            }
+            path.write_bytes(starts[kind])
+        with pytest.raises(WeightsError) as caught:
+            read(path)
+        assert str(path) in str(caught.value)
+        expected = {"missing": "does not exist", "folder": "is no file", "foreign": "its format is 'pt'"}
+        assert expected.get(kind, "not a whole safetensors file") in str(caught.value)
+
+    def test_nothing_is_unpickled(self, tmp_path):
+        class Trap:
+            def __reduce__(self):
+                return (open, (str(tmp_path / "sprung"), "w"))
+
+        for name in ("trap.pth", "trap.safetensors"):
+            (tmp_path / name).write_bytes(pickle.dumps(Trap()))
+            refused(tmp_path / name, "not a whole safetensors file")
+        assert not (tmp_path / "sprung").exists()
+
+    def test_a_safetensors_file_without_metadata_is_refused(self, tmp_path):
+        save_file({"weight": torch.ones(3)}, tmp_path / "w.safetensors")
+        refused(tmp_path / "w.safetensors", "not a weights file of this library", "None")
+
+    def test_a_later_format_is_refused_with_both_numbers(self, whole, tmp_path):
+        path = rewritten(whole, tmp_path / "w.safetensors", format="fer_attention/2")
+        refused(path, "'fer_attention/2'", "'fer_attention/1'")
+
+    @pytest.mark.parametrize(
+        ("metadata", "texts"),
+        [
+            ({"spec": None}, ["spec"]),
+            ({"spec": "{"}, ["metadata"]),
+            ({"spec": "[]"}, ["Not a model spec"]),
+            ({"spec": "null"}, ["Not a model spec"]),
+            (spec(backbone="resnet19"), ["Unknown backbone 'resnet19'", "'resnet18'"]),
+            (spec(backbone=["resnet18"]), ["metadata"]),
+            (spec(depth=9), ["Not a model spec", "depth"]),
+            (spec(width=-1), ["width", "-1"]),
+            (spec(attention_options={"k": 1}), ["'k'"]),
+            (spec(attention_options={"kernel_size": "3"}), ["metadata"]),
+            (spec(attention="se", attention_options={"reduction": 9999}), ["reduction=9999"]),
+            (spec(num_classes=1e3), ["num_classes", "1000.0"]),
+            (spec(attention="none"), ["layer1.0.attn.conv.weight", "no such tensor"]),
+            (spec(backbone="resnet34"), ["layer1.2", "missing"]),
+            (spec(width=1.0), ["bn1.bias", "(8,)", "(64,)"]),
+            (spec(num_classes=8), ["7 labels for 8 outputs"]),
+            ({"labels": None}, ["labels"]),
+            ({"labels": '["a", "b"]'}, ["2 labels for 7 outputs"]),
+            ({"labels": '"abcdefg"'}, ["no list of names"]),
+            ({"labels": "[1, 2, 3, 4, 5, 6, 7]"}, ["no list of names"]),
+            ({"labels": "null"}, ["no list of names"]),
+            ({"labels": "{"}, ["metadata"]),
+            ({"preprocessing": None}, ["preprocessing"]),
+            ({"preprocessing": "5"}, ["metadata"]),
+            ({"preprocessing": "{}"}, ["metadata"]),
+            ({"preprocessing": "[" * 100_000}, ["metadata"]),
+        ],
+        ids=lambda value: str(value)[:70],
+    )
+    def test_damaged_metadata_is_refused_with_what_is_wrong(self, metadata, texts, whole, tmp_path):
+        refused(rewritten(whole, tmp_path / "w.safetensors", **metadata), *texts)
+
+    @pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(Preprocessing)])
+    def test_a_damaged_preprocessing_is_refused(self, field, whole, tmp_path):
+        path = rewritten(whole, tmp_path / "w.safetensors")
+        record = json.loads(content(path)[1]["preprocessing"])
+        assert field in record
+        for value in (None, []):
+            damaged = json.dumps({**record, field: value})
+            refused(rewritten(whole, path, preprocessing=damaged), "metadata")
+        refused(rewritten(whole, path, preprocessing=json.dumps({**record, "x": 1})), "metadata", "x")
+
+    @pytest.mark.parametrize("record", ["{", "5", '"x"', "[1]"])
+    def test_a_damaged_record_does_not_stop_loading_but_is_refused_when_read(self, record, whole, tmp_path):
+        path = rewritten(whole, tmp_path / "w.safetensors", record=record)
+        load_weights(path)
+        with pytest.raises(WeightsError, match="its record cannot be used") as caught:
+            read_record(path)
+        assert str(path) in str(caught.value)
+
+    @pytest.mark.parametrize(
+        ("tensors", "texts"),
+        [
+            ({"conv1.weight": None}, ["conv1.weight is missing"]),
+            ({"extra": torch.ones(2)}, ["extra", "no such tensor"]),
+            ({"conv1.weight": torch.ones(8, 1, 3, 3)}, ["conv1.weight", "(8, 1, 3, 3)", "(8, 1, 7, 7)"]),
+            ({"conv1.weight": torch.ones(8, 1, 7, 7, dtype=torch.int32)}, ["conv1.weight", "int32"]),
+            ({"bn1.num_batches_tracked": torch.ones(())}, ["bn1.num_batches_tracked", "int64"]),
+        ],
+        ids=lambda value: str(value)[:40],
+    )
+    def test_tensors_that_do_not_fit_the_spec_are_refused_by_name(self, tensors, texts, whole, tmp_path):
+        refused(rewritten(whole, tmp_path / "w.safetensors", tensors=tensors), "resnet18_eca_elu", *texts)
+
+    def test_every_refusal_is_a_value_error(self):
+        assert issubclass(WeightsError, ValueError)
+
+
+class TestFailingWrites:
+    @pytest.fixture
+    def saved(self, tmp_path):
+        """A whole file, and its bytes."""
+        path = save_weights(tiny(seed=1), tmp_path / "w.safetensors", record={"version": 1})
+        return path, path.read_bytes()
+
+    def check_untouched(self, saved):
+        path, before = saved
+        assert path.read_bytes() == before
+        assert list(path.parent.iterdir()) == [path]  # no temporary file is left
+        assert read_record(path) == {"version": 1}
+
+    @pytest.mark.parametrize("call", ["replace", "fsync", "chmod"])
+    def test_a_failure_at_any_step_leaves_the_previous_file_and_nothing_else(self, call, saved, monkeypatch):
+        def fail(*args):
+            raise OSError(errno.EIO, "Input/output error")
+
+        monkeypatch.setattr(fer_attention.atomic.os, call, fail)
+        with pytest.raises(OSError, match="Input/output error"):
+            save_weights(tiny(seed=2), saved[0])
+        monkeypatch.undo()
+        self.check_untouched(saved)
+
+    def test_a_full_disk_leaves_the_previous_file_and_nothing_else(self, saved, monkeypatch):
+        real = os.fdopen
+
+        def fdopen(descriptor, mode):
+            file = real(descriptor, mode)
+
+            class Full:
+                def __enter__(self):
+                    return self
+
+                def __exit__(self, *error):
+                    file.close()
+
+                def write(self, data):
+                    file.write(data[: len(data) // 2])
+                    raise OSError(errno.ENOSPC, "No space left on device")
+
+            return Full()
+
+        monkeypatch.setattr(fer_attention.atomic.os, "fdopen", fdopen)
+        with pytest.raises(OSError, match="No space left"):
+            save_weights(tiny(seed=2), saved[0])
+        monkeypatch.undo()
+        self.check_untouched(saved)
+
+    def test_a_limit_of_the_system_leaves_the_previous_file_and_nothing_else(self, saved):
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (len(saved[1]) // 2, hard))
+        try:
+            with pytest.raises(OSError, match="File too large"):
+                save_weights(tiny(seed=2), saved[0])
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        self.check_untouched(saved)
+
+    def test_an_interrupt_leaves_the_previous_file_and_nothing_else(self, saved, monkeypatch):
+        def interrupt(*args):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(fer_attention.atomic.os, "fsync", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            save_weights(tiny(seed=2), saved[0])
+        monkeypatch.undo()
+        self.check_untouched(saved)
+
+    def test_an_absent_folder_is_an_error_and_is_not_made(self, tmp_path):
+        with pytest.raises(OSError, match="absent"):
+            save_weights(tiny(), tmp_path / "absent" / "w.safetensors")
+        assert list(tmp_path.iterdir()) == []
+
+    def test_a_folder_in_the_place_of_the_file_is_an_error(self, tmp_path):
+        (tmp_path / "w.safetensors").mkdir()
+        with pytest.raises(OSError, match=r"w\.safetensors"):
+            save_weights(tiny(), tmp_path / "w.safetensors")
+        assert [entry.name for entry in tmp_path.iterdir()] == ["w.safetensors"]
+
+
+KILLED_WHILE_SAVING = """
+import os, random, signal, sys, time
+import torch
+from fer_attention.models import build_model, load_weights, read_record, save_weights
+
+path = sys.argv[1]
+model = build_model("resnet18", width=0.5)
+
+
+def save(version):
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.fill_(version)
+    save_weights(model, path, record={"version": version})
+
+
+save(0)
+draw, seen = random.Random(0), set()
+for _ in range(15):
+    child = os.fork()
+    if child == 0:
+        version = read_record(path)["version"]
+        while True:
+            version += 1
+            save(version)
+    time.sleep(draw.uniform(0.05, 0.25))
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    version = read_record(path)["version"]
+    loaded = load_weights(path)
+    assert all((parameter == version).all() for parameter in loaded.parameters()), version
+    seen.add(version)
+print(len(seen))
+"""
+
+
+def test_a_process_killed_while_saving_leaves_a_whole_file(tmp_path):
+    path = tmp_path / "w.safetensors"
+    run = subprocess.run(
+        [sys.executable, "-c", KILLED_WHILE_SAVING, str(path)], capture_output=True, text=True, timeout=120
+    )
+    assert run.returncode == 0, run.stderr
+    assert int(run.stdout) > 5  # it was killed between many different files
+    others = [entry.name for entry in Path(tmp_path).iterdir() if entry != path]
+    assert all(name.startswith(".w.safetensors.") for name in others)  # hidden, and never taken for the file
