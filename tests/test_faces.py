@@ -1,3 +1,5 @@
+import dataclasses
+import json
 import math
 
 import numpy as np
@@ -7,6 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from fer_attention.faces import DETECTORS, CropRule, Face, FaceDetector, annotate, create_detector, crop_face
+from fer_attention.faces.face import largest_first
 
 FIVE = ((1.0, 1.0), (3.0, 1.0), (2.0, 2.0), (1.0, 3.0), (3.0, 3.0))
 
@@ -169,3 +172,64 @@ def test_unknown_detectors_and_options_name_the_nearest():
         create_detector("mtcn")
     with pytest.raises(TypeError, match="Did you mean 'min_score'"):
         create_detector("mtcnn", min_scor=0.5)
+
+
+def test_faces_are_ordered_by_area_then_place():
+    boxes = [(5, 0, 6, 1), (0, 0, 9, 9), (0, 3, 1, 4), (0, 1, 1, 2)]
+    ordered = [face.box for face in largest_first([Face(box, 0.5) for box in boxes])]
+    assert ordered == [(0, 0, 9, 9), (0, 1, 1, 2), (0, 3, 1, 4), (5, 0, 6, 1)]
+
+
+def test_faces_and_rules_survive_json():
+    rule, face = CropRule(1.2, "longest", "pad"), Face(np.float32([1, 2, 3, 4]), np.float32(0.5), FIVE)
+    assert CropRule(**json.loads(json.dumps(dataclasses.asdict(rule)))) == rule
+    assert json.loads(json.dumps(dataclasses.asdict(face)))["box"] == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("border", ["clamp", "pad"])
+@pytest.mark.parametrize(
+    "box", [(-1e6, -1e6, 1e6, 1e6), (-1e6, 3, 5, 4), (3, 3, 3.001, 3.001), (39.9, 29.9, 1e6, 1e6)]
+)
+def test_huge_and_tiny_boxes_cost_no_memory_and_show_no_border(box, border):
+    photo = Image.new("RGB", (40, 30), (9, 80, 200))
+    crop = crop_face(photo, box, CropRule(3.0, border=border), size=24)
+    assert crop.getcolors() == [(24 * 24, (9, 80, 200))]
+
+
+@pytest.mark.parametrize("box", [(30, 20, 50, 40), (-10, 5, 60, 75), (-50, -50, 5, 5)])
+def test_padding_equals_a_cut_from_a_padded_copy(box):
+    x1, y1, x2, y2 = box
+    padded = np.pad(np.asarray(noise(40, 30)), ((60, 60), (60, 60), (0, 0)), mode="edge")
+    crop = crop_face(noise(40, 30), box, CropRule(1.0, border="pad"))
+    np.testing.assert_array_equal(np.asarray(crop), padded[60 + y1 : 60 + y2, 60 + x1 : 60 + x2])
+
+
+def test_a_ramp_is_resampled_where_it_lies():
+    # The mean of a linear ramp over a result pixel is its value at that pixel's centre.
+    ramp = Image.fromarray(np.tile(np.arange(240, dtype=np.uint8), (240, 1)))
+    crop = np.asarray(crop_face(ramp, (20.25, 30.5, 140.25, 150.5), CropRule(1.0), size=40))
+    expected = 20.25 + 3 * (np.arange(40) + 0.5) - 0.5
+    np.testing.assert_allclose(crop[20], expected, atol=0.51)
+
+
+def test_a_size_of_two_numbers_is_height_and_width():
+    assert crop_face(noise(40, 30), (5, 5, 25, 25), size=(12, 7)).size == (7, 12)
+
+
+@pytest.mark.parametrize(
+    "box", [(100, 2, 200, 120), (-50, -50, 40, 40), (280, 150, 330, 230), (-9, -9, 320, 220)]
+)
+def test_a_caption_stays_whole_within_the_photo(box):
+    bare, captioned = (
+        np.asarray(annotate(Image.new("RGB", (300, 200), "grey"), [Face(box, 0.9)], captions))
+        for captions in (None, ["surprise 97 %"])
+    )
+    rows, columns = np.nonzero((bare != captioned).any(axis=2))
+    assert np.ptp(rows) >= 8
+    assert np.ptp(columns) >= 45
+
+
+@pytest.mark.parametrize("size", [(1, 1), (20, 8)])
+def test_tiny_pictures_can_be_annotated(size):
+    faces = [Face((-5, -5, size[0] / 2, size[1] / 2), 0.9, FIVE)]
+    assert annotate(Image.new("RGB", size), faces, ["a caption far too long " * 5]).size == size

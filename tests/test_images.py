@@ -2,6 +2,7 @@ import io
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from fer_attention.faces import ImageError, load_image
@@ -138,3 +139,99 @@ def test_the_result_shares_no_memory_with_its_source():
     source = Image.fromarray(PIXELS)
     load_image(source).putpixel((0, 0), (1, 2, 3))
     assert source.getpixel((0, 0)) == tuple(PIXELS[0, 0])
+
+
+@pytest.mark.parametrize("mode", ["P", "L", "RGB"])
+def test_a_transparent_colour_in_a_png_lies_on_white(tmp_path, mode):
+    picture = Image.new(mode, (2, 1), 0)
+    picture.putpixel((0, 0), (7, 7, 7) if mode == "RGB" else 7)
+    if mode == "P":
+        picture.putpalette([value for value in range(256) for _ in range(3)])
+    path = saved(tmp_path, picture, transparency=(0, 0, 0) if mode == "RGB" else 0)
+    assert array_of(path).tolist() == [[[7] * 3, [255] * 3]]
+
+
+@pytest.mark.parametrize("suffix", ["tiff", "webp", "jpg"])
+def test_exif_orientation_is_applied_once_in_every_format(tmp_path, suffix):
+    exif = Image.Exif()
+    exif[ORIENTATION] = 6
+    options = {"lossless": True} if suffix == "webp" else {"quality": 100} if suffix == "jpg" else {}
+    flat = np.full((16, 32, 3), 40, np.uint8)
+    flat[:, :16] = 200
+    path = saved(tmp_path, Image.fromarray(flat), f"x.{suffix}", exif=exif, **options)
+    np.testing.assert_allclose(array_of(path).astype(int), np.rot90(flat, -1), atol=3)
+
+
+def test_unreadable_exif_does_not_spoil_a_sound_photo(tmp_path):
+    path = saved(tmp_path, Image.fromarray(PIXELS), "x.jpg", exif=b"Exif\0\0garbage, no TIFF header")
+    assert load_image(path).size == (30, 20)
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")
+@pytest.mark.parametrize("suffix", ["png", "gif", "bmp", "webp", "tiff"])
+def test_a_truncated_file_of_any_format_is_an_error(tmp_path, suffix):
+    path = saved(tmp_path, Image.fromarray(PIXELS), f"cut.{suffix}")
+    whole = path.read_bytes()
+    for share in (0.02, 0.5, 0.9):
+        path.write_bytes(whole[: int(len(whole) * share)])
+        with pytest.raises(ImageError, match="cut"):
+            load_image(path)
+
+
+def test_a_truncated_file_that_the_caller_opened_is_an_error_too(tmp_path):
+    path = saved(tmp_path, Image.fromarray(np.kron(PIXELS, np.ones((8, 8, 1), np.uint8))), "cut.jpg")
+    path.write_bytes(path.read_bytes()[:-500])
+    with Image.open(path) as photo, pytest.raises(ImageError, match=r"cut\.jpg.*truncated"):
+        load_image(photo)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("suffix", ["jpg", "png", "gif", "webp", "ppm", "tiff"])
+def test_broken_bytes_raise_nothing_but_image_error(tmp_path, suffix):
+    path = saved(tmp_path, Image.fromarray(PIXELS), f"x.{suffix}")
+    whole = np.frombuffer(path.read_bytes(), np.uint8)
+    generator = np.random.default_rng(1)
+    refused = 0
+    for _ in range(80):
+        broken = whole.copy()
+        broken[generator.integers(0, min(len(broken), 200), 3)] = generator.integers(0, 256, 3)
+        path.write_bytes(broken.tobytes())
+        try:
+            assert load_image(path).mode == "RGB"
+        except ImageError:
+            refused += 1
+    assert refused > 0
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "gif", "tiff"])
+@pytest.mark.filterwarnings("error::ResourceWarning", "error::pytest.PytestUnraisableExceptionWarning")
+def test_files_are_closed_whether_sound_or_broken(tmp_path, suffix):
+    path = saved(tmp_path, Image.fromarray(PIXELS), f"x.{suffix}")
+    load_image(path)
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(ImageError):
+        load_image(path)
+
+
+def test_a_view_is_read_as_seen():
+    np.testing.assert_array_equal(array_of(PIXELS[::-1, :, ::-1]), PIXELS[::-1, :, ::-1])
+
+
+@pytest.mark.parametrize(
+    ("array", "fix"),
+    [
+        (PIXELS / 255, r"\(array \* 255\)\.round\(\)"),
+        (PIXELS > 9, r"array\.astype\(np\.uint8\) \* 255"),
+        (PIXELS.transpose(2, 0, 1), r"array\.transpose\(1, 2, 0\)"),
+        (PIXELS[None], r"list\(array\)"),
+    ],
+    ids=["float", "bool", "channels first", "batch"],
+)
+def test_a_refused_array_says_how_to_convert_it(array, fix):
+    with pytest.raises(ImageError, match=fix):
+        load_image(array)
+
+
+def test_a_tensor_is_refused_with_the_way_to_pass_it():
+    with pytest.raises(TypeError, match=r"got Tensor.*permute\(1, 2, 0\)"):
+        load_image(torch.zeros(3, 4, 4, dtype=torch.uint8))

@@ -141,3 +141,70 @@ def test_portraits_have_one_main_face(detector, shared_dir, name):
     faces = detector.detect([shared_dir / "media" / name])[0]
     assert faces[0].score > 0.95
     assert all(face.area < 0.2 * faces[0].area for face in faces[1:])
+
+
+@pytest.mark.parametrize("min_face_size", [12, 13, 41, 49, 98, 107])
+def test_a_picture_as_small_as_the_smallest_face_is_no_error(min_face_size):
+    detector = create_detector("mtcnn", min_face_size=min_face_size, device="cpu")
+    blanks = [Image.new("RGB", (min_face_size + extra, min_face_size)) for extra in (-1, 0, 1)]
+    assert detector.detect(blanks) == [[], [], []]
+
+
+def test_a_batch_of_one_size_finds_what_one_by_one_finds(detector, astronaut):
+    pixels = np.asarray(astronaut)
+    photos = [pixels, pixels[:, ::-1], np.zeros_like(pixels), np.vstack([pixels[40:296]] * 2), pixels]
+    together = detector.detect(photos)
+    assert [len(faces) for faces in together] == [1, 1, 0, 2, 1]
+    for photo, faces in zip(photos, together, strict=True):
+        for a, b in zip(detector.detect([photo])[0], faces, strict=True):
+            np.testing.assert_allclose(a.box, b.box, atol=1e-3)
+            np.testing.assert_allclose(a.landmarks, b.landmarks, atol=1e-3)
+
+
+def test_many_pixels_are_searched_in_parts(detector, astronaut, monkeypatch):
+    monkeypatch.setattr("fer_attention.faces.mtcnn._PIXELS_AT_ONCE", 300_000)
+    small = np.asarray(astronaut)[:256, 100:400]
+    photos = [small, np.zeros((200, 300, 3), np.uint8), small, small[:, ::-1], small, small]
+    assert [len(faces) for faces in detector.detect(photos)] == [1, 0, 1, 1, 1, 1]
+
+
+def test_weak_finds_are_left_out_by_min_score_and_the_largest_comes_first(astronaut):
+    options = {"thresholds": (0.5, 0.3, 0.05), "device": "cpu"}
+    every = create_detector("mtcnn", min_score=0, **options).detect([astronaut])[0]
+    sure = create_detector("mtcnn", min_score=0.9, **options).detect([astronaut])[0]
+    assert sure == [face for face in every if face.score >= 0.9]
+    assert len(sure) == 1 < len(every)
+    assert [face.area for face in every] == sorted((face.area for face in every), reverse=True)
+
+
+def test_candidates_outside_the_picture_are_dropped(detector):
+    from fer_attention.faces.cascade import Candidates  # loaded by the detector, which guards the filters
+
+    boxes = torch.tensor([[-40.0, -40, -10, -10], [70, 5, 90, 25], [5, 70, 25, 90]])
+    outside = Candidates(boxes, torch.ones(3), torch.zeros(3, dtype=torch.int64), torch.zeros(3, 4))
+    pixels = torch.zeros(1, 3, 64, 64)
+    assert len(detector._cascade._weed_out(pixels, outside).boxes) == 0
+    assert len(detector._cascade._settle(pixels, outside).boxes) == 0
+
+
+def test_a_long_thin_photo_survives_shrinking():
+    assert create_detector("mtcnn", max_side=100, device="cpu").detect([np.zeros((1, 9000), np.uint8)]) == [
+        []
+    ]
+
+
+def test_the_callers_default_dtype_does_not_matter(astronaut):
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert only(create_detector("mtcnn", device="cpu"), astronaut).iou(COLLINS) > 0.6
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.data
+def test_a_crowd_twice_in_a_batch_is_the_crowd_twice(detector, shared_dir):
+    photo = shared_dir / "media" / "multiface.jpg"
+    [[*alone], [*first], [*second]] = detector.detect([photo]) + detector.detect([photo, photo])
+    assert len(alone) == len(first) == len(second) == 6
+    for a, b, c in zip(alone, first, second, strict=True):
+        np.testing.assert_allclose([a.box, a.box], [b.box, c.box], atol=1e-3)

@@ -79,7 +79,7 @@ def _fitted(size: tuple[int, int], face: Face, caption: str) -> tuple[_Font, str
     """The font that suits photo and face, and the caption, cut short if the photo is too narrow for it."""
     largest, smallest = (max(_SMALLEST_FONT, round(min(size) / part)) for part in (28, 56))
     room = min(face.width, 0.95 * size[0])
-    fitting = int(largest * room / ImageFont.load_default(largest).getlength(caption))
+    fitting = int(largest * room / max(ImageFont.load_default(largest).getlength(caption), 1))
     font = ImageFont.load_default(min(max(fitting, smallest), largest))
     while font.getlength(caption) > 0.95 * size[0] and len(caption) > 1:
         caption = caption[:-2] + "…"

@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from fer_attention.models.base import Factory, FERModel, Step, activation_of, gate_of, initialise
+from fer_attention.models.residual import DEPTHS, WIDTHS, drop_path_rates, stem_layers
 from fer_attention.models.spec import BACKBONES, ModelSpec
 
 
@@ -118,22 +119,18 @@ class ResNet(FERModel):
     ) -> None:
         super().__init__(spec)
         factory: Factory = {"device": device, "dtype": dtype}
-        chs = make_divisible(64 * spec.width)
-        kernel, stride = STEM_CONV[spec.stem]
-        self.conv1 = nn.Conv2d(
-            spec.in_chans, chs, kernel, stride=stride, padding=kernel // 2, bias=False, **factory
-        )
+        self.conv1, self.maxpool = stem_layers(spec, factory)
+        chs, reduction = self.conv1.out_channels, self.conv1.stride[0]
         self.bn1 = nn.BatchNorm2d(chs, **factory)
         self.act1 = activation_of(spec, factory)()
-        self.maxpool = nn.MaxPool2d(3, stride=2, padding=1) if spec.stem == "imagenet" else nn.Identity()
-        self.feature_info = [{"num_chs": chs, "reduction": stride, "module": "act1"}]
+        self.feature_info = [{"num_chs": chs, "reduction": reduction, "module": "act1"}]
 
-        reduction = 4 if spec.stem == "imagenet" else stride
+        reduction *= 2 if spec.stem == "imagenet" else 1
         self.layer1, self.layer2, self.layer3, self.layer4 = (nn.Sequential() for _ in depths)
         rates = iter(drop_path_rates(spec.drop_path_rate, sum(depths)))
         stages = (self.layer1, self.layer2, self.layer3, self.layer4)
         for stage, (blocks, depth) in enumerate(zip(stages, depths, strict=True)):
-            mid_chs = make_divisible(64 * 2**stage * spec.width)
+            mid_chs = make_divisible(WIDTHS[stage] * spec.width)
             for i in range(depth):
                 step = 2 if i == 0 and stage > 0 else 1
                 blocks.append(block(spec, chs, mid_chs, stride=step, drop_path=next(rates), factory=factory))
@@ -182,24 +179,6 @@ class ResNet(FERModel):
         """Parameter groups by depth, for timm's layer-wise learning rates."""
         return {"stem": r"^conv1|bn1|maxpool", "blocks": r"^layer(\d+)" if coarse else r"^layer(\d+)\.(\d+)"}
 
-
-STEM_CONV = {"imagenet": (7, 2), "half": (3, 2), "full": (3, 1)}
-"""Kernel size and stride of each stem's convolution."""
-
-
-def drop_path_rates(last: float, blocks: int) -> list[float]:
-    """Stochastic depth, growing linearly to its last rate (Huang et al. 2016, arXiv:1603.09382)."""
-    return [last * i / (blocks - 1) for i in range(blocks)]
-
-
-DEPTHS: dict[str, tuple[bool, tuple[int, int, int, int]]] = {
-    "18": (False, (2, 2, 2, 2)),
-    "34": (False, (3, 4, 6, 3)),
-    "50": (True, (3, 4, 6, 3)),
-    "101": (True, (3, 4, 23, 3)),
-    "152": (True, (3, 8, 36, 3)),
-}
-"""Whether each depth has bottlenecks, and its blocks per stage."""
 
 for _depth, (_bottleneck, _blocks) in DEPTHS.items():
     BACKBONES.register(f"resnet{_depth}")(

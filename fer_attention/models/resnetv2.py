@@ -12,7 +12,7 @@ from timm.layers import BatchNormAct2d, ClassifierHead, DropPath, make_divisible
 from torch import nn
 
 from fer_attention.models.base import Factory, FERModel, Step, activation_of, gate_of, initialise
-from fer_attention.models.resnet import DEPTHS, STEM_CONV, drop_path_rates
+from fer_attention.models.residual import DEPTHS, WIDTHS, drop_path_rates, stem_layers
 from fer_attention.models.spec import BACKBONES, ModelSpec
 
 Norm = Callable[[int], nn.Module]
@@ -116,20 +116,16 @@ class ResNetV2(FERModel):
     ) -> None:
         super().__init__(spec)
         factory: Factory = {"device": device, "dtype": dtype}
-        chs = make_divisible(64 * spec.width)
-        kernel, stride = STEM_CONV[spec.stem]
-        conv = nn.Conv2d(
-            spec.in_chans, chs, kernel, stride=stride, padding=kernel // 2, bias=False, **factory
-        )
-        pool = nn.MaxPool2d(3, stride=2, padding=1) if spec.stem == "imagenet" else nn.Identity()
+        conv, pool = stem_layers(spec, factory)
+        chs, reduction = conv.out_channels, conv.stride[0]
         self.stem = nn.Sequential(OrderedDict(conv=conv, pool=pool))
-        self.feature_info = [{"num_chs": chs, "reduction": stride, "module": "stem.conv"}]
+        self.feature_info = [{"num_chs": chs, "reduction": reduction, "module": "stem.conv"}]
 
-        reduction = 4 if spec.stem == "imagenet" else stride
+        reduction *= 2 if spec.stem == "imagenet" else 1
         rates = iter(drop_path_rates(spec.drop_path_rate, sum(depths)))
         expansion = 4 if block is PreActBottleneck else 1
         self.stages = nn.Sequential()
-        for stage, (depth, base) in enumerate(zip(depths, (64, 128, 256, 512), strict=True)):
+        for stage, (depth, base) in enumerate(zip(depths, WIDTHS, strict=True)):
             out_chs = make_divisible(base * expansion * spec.width)
             blocks = nn.Sequential()
             for i in range(depth):

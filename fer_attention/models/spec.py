@@ -14,16 +14,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fer_attention.activations import ACTIVATIONS
 from fer_attention.attention import ATTENTIONS, attention_options
 from fer_attention.registry import Registry, unknown_name
 
-if TYPE_CHECKING:
-    from fer_attention.models.base import FERModel
-
-BACKBONES: Registry[Callable[..., FERModel]] = Registry("backbone")
+BACKBONES: Registry[Callable[..., Any]] = Registry("backbone")
 """Builders `(spec, *, device, dtype) -> FERModel`, entered by vgg.py, resnet.py and resnetv2.py."""
 
 STEMS = ("imagenet", "half", "full")

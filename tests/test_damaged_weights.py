@@ -1,0 +1,216 @@
+"""Whatever is wrong with a weights file, it is refused by one error that names the file and says why."""
+
+import dataclasses
+import json
+import pickle
+import struct
+
+import pytest
+import torch
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from fer_attention.data.preprocessing import Preprocessing
+from fer_attention.models import WeightsError, create_model, load_weights, read_record, save_weights
+from fer_attention.models.weights import read_spec
+
+
+def tiny():
+    torch.manual_seed(0)
+    return create_model("resnet18_eca_elu", width=0.125).eval()
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A small weights file, as bytes."""
+    return save_weights(tiny(), tmp_path_factory.mktemp("w") / "w.safetensors").read_bytes()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("damaged")
+
+
+def refused(path, *texts):
+    """Loading is a WeightsError that names the file, for every way to read it; gives the message."""
+    with pytest.raises(WeightsError) as caught:
+        load_weights(path)
+    for text in (str(path), *texts):
+        assert text in str(caught.value)
+    return str(caught.value)
+
+
+def content(path):
+    with safe_open(path, framework="pt") as file:
+        return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata())  # noqa: SIM118
+
+
+def rewritten(whole, path, *, tensors=None, **metadata):
+    """The file with some tensors and metadata exchanged; None takes one out."""
+    path.write_bytes(whole)
+    old_tensors, old_metadata = content(path)
+    new_tensors = {k: v.clone() for k, v in (old_tensors | (tensors or {})).items() if v is not None}
+    save_file(new_tensors, path, {k: v for k, v in (old_metadata | metadata).items() if v is not None})
+    return path
+
+
+def spec(**changes):
+    """Metadata with a changed spec of `tiny()`."""
+    fields = {"backbone": "resnet18", "attention": "eca", "activation": "elu", "width": 0.125}
+    return {"spec": json.dumps(fields | changes)}
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.floats(0, 1, exclude_max=True))
+@example(0.0)
+def test_a_file_cut_anywhere_is_refused(whole, folder, fraction):
+    path = folder / "cut.safetensors"
+    path.write_bytes(whole[: int(fraction * len(whole))])
+    refused(path, "not a whole safetensors file")
+
+
+@pytest.mark.parametrize("missing", [1, 2, 7, 8, 9, 100])
+def test_a_file_without_its_last_or_beyond_its_first_bytes_is_refused(whole, tmp_path, missing):
+    path = tmp_path / "w.safetensors"
+    for damaged in (whole[:-missing], whole[:missing], whole + b"x" * missing, whole[missing:]):
+        path.write_bytes(damaged)
+        refused(path, "not a whole safetensors file")
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_any_byte_of_the_header_changed_is_refused_or_harmless(whole, folder, data):
+    header = 8 + struct.unpack("<Q", whole[:8])[0]
+    position = data.draw(st.integers(0, header - 1))
+    byte = data.draw(st.integers(32, 126) | st.integers(0, 255))
+    path = folder / "flipped.safetensors"
+    path.write_bytes(whole[:position] + bytes([byte]) + whole[position + 1 :])
+    for read in (load_weights, read_record, read_spec):
+        try:
+            read(path)
+        except WeightsError as error:
+            assert str(path) in str(error)  # noqa: PT017  (a changed label is no damage that shows)
+
+
+@pytest.mark.parametrize("read", [load_weights, read_record, read_spec])
+@pytest.mark.parametrize("kind", ["missing", "folder", "empty", "text", "zeros", "pickle", "foreign", "png"])
+def test_what_is_no_weights_file_of_ours_is_refused(kind, read, tmp_path):
+    path = tmp_path / f"{kind}.safetensors"
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "pickle":
+        path = tmp_path / "w.pth"
+        torch.save(tiny().state_dict(), path)
+    elif kind == "foreign":
+        save_file({"weight": torch.ones(3)}, path, {"format": "pt"})
+    elif kind != "missing":
+        starts = {
+            "empty": b"",
+            "text": b"hello " * 99,
+            "zeros": bytes(999),
+            "png": b"\x89PNG\r\n\x1a\n" * 9,
+        }
+        path.write_bytes(starts[kind])
+    with pytest.raises(WeightsError) as caught:
+        read(path)
+    assert str(path) in str(caught.value)
+    expected = {"missing": "does not exist", "folder": "is no file", "foreign": "its format is 'pt'"}
+    assert expected.get(kind, "not a whole safetensors file") in str(caught.value)
+
+
+def test_nothing_is_unpickled(tmp_path):
+    class Trap:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "sprung"), "w"))
+
+    for name in ("trap.pth", "trap.safetensors"):
+        (tmp_path / name).write_bytes(pickle.dumps(Trap()))
+        refused(tmp_path / name, "not a whole safetensors file")
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_a_safetensors_file_without_metadata_is_refused(tmp_path):
+    save_file({"weight": torch.ones(3)}, tmp_path / "w.safetensors")
+    refused(tmp_path / "w.safetensors", "not a weights file of this library", "None")
+
+
+def test_a_later_format_is_refused_with_both_numbers(whole, tmp_path):
+    path = rewritten(whole, tmp_path / "w.safetensors", format="fer_attention/2")
+    refused(path, "'fer_attention/2'", "'fer_attention/1'")
+
+
+@pytest.mark.parametrize(
+    ("metadata", "texts"),
+    [
+        ({"spec": None}, ["spec"]),
+        ({"spec": "{"}, ["metadata"]),
+        ({"spec": "[]"}, ["Not a model spec"]),
+        ({"spec": "null"}, ["Not a model spec"]),
+        (spec(backbone="resnet19"), ["Unknown backbone 'resnet19'", "'resnet18'"]),
+        (spec(backbone=["resnet18"]), ["metadata"]),
+        (spec(depth=9), ["Not a model spec", "depth"]),
+        (spec(width=-1), ["width", "-1"]),
+        (spec(attention_options={"k": 1}), ["'k'"]),
+        (spec(attention_options={"kernel_size": "3"}), ["metadata"]),
+        (spec(attention="se", attention_options={"reduction": 9999}), ["reduction=9999"]),
+        (spec(num_classes=1e3), ["num_classes", "1000.0"]),
+        (spec(attention="none"), ["layer1.0.attn.conv.weight", "no such tensor"]),
+        (spec(backbone="resnet34"), ["layer1.2", "missing"]),
+        (spec(width=1.0), ["bn1.bias", "(8,)", "(64,)"]),
+        (spec(num_classes=8), ["7 labels for 8 outputs"]),
+        ({"labels": None}, ["labels"]),
+        ({"labels": '["a", "b"]'}, ["2 labels for 7 outputs"]),
+        ({"labels": '"abcdefg"'}, ["no list of names"]),
+        ({"labels": "[1, 2, 3, 4, 5, 6, 7]"}, ["no list of names"]),
+        ({"labels": "null"}, ["no list of names"]),
+        ({"labels": "{"}, ["metadata"]),
+        ({"preprocessing": None}, ["preprocessing"]),
+        ({"preprocessing": "5"}, ["metadata"]),
+        ({"preprocessing": "{}"}, ["metadata"]),
+        ({"preprocessing": "[" * 100_000}, ["metadata"]),
+    ],
+    ids=lambda value: str(value)[:70],
+)
+def test_damaged_metadata_is_refused_with_what_is_wrong(metadata, texts, whole, tmp_path):
+    refused(rewritten(whole, tmp_path / "w.safetensors", **metadata), *texts)
+
+
+@pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(Preprocessing)])
+def test_a_damaged_preprocessing_is_refused(field, whole, tmp_path):
+    path = rewritten(whole, tmp_path / "w.safetensors")
+    record = json.loads(content(path)[1]["preprocessing"])
+    assert field in record
+    for value in (None, []):
+        damaged = json.dumps({**record, field: value})
+        refused(rewritten(whole, path, preprocessing=damaged), "metadata")
+    refused(rewritten(whole, path, preprocessing=json.dumps({**record, "x": 1})), "metadata", "x")
+
+
+@pytest.mark.parametrize("record", ["{", "5", '"x"', "[1]"])
+def test_a_damaged_record_does_not_stop_loading_but_is_refused_when_read(record, whole, tmp_path):
+    path = rewritten(whole, tmp_path / "w.safetensors", record=record)
+    load_weights(path)
+    with pytest.raises(WeightsError, match="its record cannot be used") as caught:
+        read_record(path)
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("tensors", "texts"),
+    [
+        ({"conv1.weight": None}, ["conv1.weight is missing"]),
+        ({"extra": torch.ones(2)}, ["extra", "no such tensor"]),
+        ({"conv1.weight": torch.ones(8, 1, 3, 3)}, ["conv1.weight", "(8, 1, 3, 3)", "(8, 1, 7, 7)"]),
+        ({"conv1.weight": torch.ones(8, 1, 7, 7, dtype=torch.int32)}, ["conv1.weight", "int32"]),
+        ({"bn1.num_batches_tracked": torch.ones(())}, ["bn1.num_batches_tracked", "int64"]),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_tensors_that_do_not_fit_the_spec_are_refused_by_name(tensors, texts, whole, tmp_path):
+    refused(rewritten(whole, tmp_path / "w.safetensors", tensors=tensors), "resnet18_eca_elu", *texts)
+
+
+def test_every_refusal_is_a_value_error():
+    assert issubclass(WeightsError, ValueError)
