@@ -177,16 +177,6 @@ def test_weak_finds_are_left_out_by_min_score_and_the_largest_comes_first(astron
     assert [face.area for face in every] == sorted((face.area for face in every), reverse=True)
 
 
-def test_candidates_outside_the_picture_are_dropped(detector):
-    from fer_attention.faces.cascade import Candidates  # loaded by the detector, which guards the filters
-
-    boxes = torch.tensor([[-40.0, -40, -10, -10], [70, 5, 90, 25], [5, 70, 25, 90]])
-    outside = Candidates(boxes, torch.ones(3), torch.zeros(3, dtype=torch.int64), torch.zeros(3, 4))
-    pixels = torch.zeros(1, 3, 64, 64)
-    assert len(detector._cascade._weed_out(pixels, outside).boxes) == 0
-    assert len(detector._cascade._settle(pixels, outside).boxes) == 0
-
-
 def test_a_long_thin_photo_survives_shrinking():
     assert create_detector("mtcnn", max_side=100, device="cpu").detect([np.zeros((1, 9000), np.uint8)]) == [
         []
@@ -208,3 +198,9 @@ def test_a_crowd_twice_in_a_batch_is_the_crowd_twice(detector, shared_dir):
     assert len(alone) == len(first) == len(second) == 6
     for a, b, c in zip(alone, first, second, strict=True):
         np.testing.assert_allclose([a.box, a.box], [b.box, c.box], atol=1e-3)
+
+
+@pytest.mark.parametrize("side", [12, 23, 49, 93, 98])
+def test_a_picture_exactly_as_large_as_the_smallest_face_is_survived(side):
+    detector = create_detector("mtcnn", device="cpu", min_face_size=side)
+    assert detector.detect([np.zeros((side, side, 3), np.uint8)]) == [[]]

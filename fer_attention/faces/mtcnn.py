@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from PIL import Image
 
 from fer_attention.device import resolve_device
@@ -16,10 +17,7 @@ from fer_attention.faces.detectors import DETECTORS
 from fer_attention.faces.face import Face, largest_first
 from fer_attention.faces.images import ImageSource, load_image, require_several
 
-if TYPE_CHECKING:
-    import torch
-
-    from fer_attention.faces.cascade import Finds
+Numbers: TypeAlias = npt.NDArray[Any]
 
 _PIXELS_AT_ONCE = 4_000_000  # about 250 MB for the networks at the default min_face_size, 500 MB at 12
 
@@ -75,13 +73,18 @@ class MTCNNDetector:
                 f"max_side is at least min_face_size ({min_face_size}), or None for no shrinking; "
                 f"got {max_side}."
             )
-        with warnings.catch_warnings():  # facenet_pytorch edits the process's warning filters when imported
-            from fer_attention.faces.cascade import Cascade
+        resolved = resolve_device(device)
+        with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
+            # facenet_pytorch edits the warning filters when imported, and draws before it loads its weights
+            from facenet_pytorch import MTCNN
 
-        self.device = resolve_device(device)
+            network = MTCNN(
+                min_face_size=min_face_size, thresholds=list(thresholds), keep_all=True, device=resolved
+            )
         self.min_score = min_score
+        self.min_face_size = min_face_size
         self.max_side = max_side
-        self._cascade = Cascade(self.device, min_face_size=min_face_size, thresholds=thresholds)
+        self._network = network.eval()
 
     def detect(self, images: Sequence[ImageSource]) -> list[list[Face]]:
         """Finds the faces of each photo; photos of one size go through the networks together.
@@ -121,16 +124,20 @@ class MTCNNDetector:
 
     def _search(self, waiting: dict[tuple[int, int], list[_Waiting]], found: list[list[Face]]) -> None:
         """Empties `waiting`, putting each photo's faces into its place in `found`."""
-        import torch
-
         for size, group in waiting.items():
-            batch = torch.from_numpy(np.stack([np.asarray(photo.copy) for photo in group]))
-            for photo, finds in zip(group, self._cascade(batch.permute(0, 3, 1, 2)), strict=True):
-                found[photo.place] = self._faces(finds, np.divide(photo.photo_size, size))
+            if min(size) * (12.0 / self.min_face_size) < 12:  # as MTCNN rounds it: no level in its pyramid
+                continue
+            batch = np.stack([np.asarray(photo.copy) for photo in group])
+            finds = zip(*self._network.detect(batch, landmarks=True), strict=True)
+            for photo, (boxes, scores, landmarks) in zip(group, finds, strict=True):
+                if boxes is not None:
+                    ratio = np.divide(photo.photo_size, size)
+                    found[photo.place] = self._faces(boxes * np.tile(ratio, 2), scores, landmarks * ratio)
         waiting.clear()
 
-    def _faces(self, finds: Finds, ratio: npt.NDArray[np.float64]) -> list[Face]:
-        boxes, scores, landmarks = finds
+    def _faces(self, boxes: Numbers, scores: Numbers, landmarks: Numbers) -> list[Face]:
         good = (scores >= self.min_score) & (boxes[:, :2] < boxes[:, 2:]).all(axis=1)
-        faces = zip(boxes[good] * np.tile(ratio, 2), scores[good], landmarks[good] * ratio, strict=True)
-        return largest_first([Face(tuple(box), score, tuple(map(tuple, five))) for box, score, five in faces])
+        faces = zip(boxes[good], scores[good], landmarks[good], strict=True)
+        return largest_first(
+            [Face(tuple(box), min(score, 1.0), tuple(map(tuple, five))) for box, score, five in faces]
+        )
