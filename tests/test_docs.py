@@ -1,14 +1,17 @@
 """What the documents say is run, or regenerated and compared."""
 
 import importlib.util
+import json
 import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
 from fer_attention.activations import ACTIVATIONS
+from fer_attention.cli import app
 from fer_attention.models import BACKBONES, bundled_path
 
 ROOT = Path(__file__).parent.parent
@@ -51,3 +54,19 @@ def test_the_model_table_is_up_to_date():
 
 def test_the_bundled_weights_are_small():
     assert bundled_path("resnetv2_18_eca_elu.fer2013").stat().st_size <= 6_000_000
+
+
+@pytest.mark.data
+def test_the_documented_accuracy_is_what_the_bundled_file_gives(shared_dir, tmp_path):
+    arguments = ["evaluate", "resnetv2_18_eca_elu.fer2013", "--json", str(tmp_path / "numbers.json")]
+    data = ["--data", str(shared_dir / "data" / "fer2013.zip"), "--device", "cpu"]
+    result = CliRunner().invoke(app, arguments + data)
+    assert result.exit_code == 0, result.output
+    results = json.loads((tmp_path / "numbers.json").read_text())["results"]
+    for document in ("README.md", "docs/model_card.md"):
+        text = (ROOT / document).read_text(encoding="utf-8")
+        for numbers in results.values():
+            low, high = numbers["interval_95"]
+            assert f"{numbers['accuracy'] * 100:.2f} %" in text
+            assert f"{low * 100:.2f} to {high * 100:.2f}" in text
+    assert results["all images"]["accuracy"] > 0.64

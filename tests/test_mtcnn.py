@@ -200,7 +200,7 @@ def test_a_crowd_twice_in_a_batch_is_the_crowd_twice(detector, shared_dir):
         np.testing.assert_allclose([a.box, a.box], [b.box, c.box], atol=1e-3)
 
 
-@pytest.mark.parametrize("side", [12, 23, 49, 93, 98])
+@pytest.mark.parametrize("side", [12, 47, 94])
 def test_a_picture_exactly_as_large_as_the_smallest_face_is_survived(side):
     detector = create_detector("mtcnn", device="cpu", min_face_size=side)
     assert detector.detect([np.zeros((side, side, 3), np.uint8)]) == [[]]
