@@ -1,0 +1,76 @@
+"""Weights that come with the package, by our own name and through timm."""
+
+import pytest
+import timm
+import torch
+
+from fer_attention import create_model, list_models
+from fer_attention.models import bundled_names, bundled_path, load_weights, read_record
+
+NAMES = bundled_names()
+IMAGES = torch.randn(2, 1, 48, 48, generator=torch.Generator().manual_seed(0))
+
+
+def logits(model):
+    with torch.no_grad():
+        return model.eval()(IMAGES)
+
+
+@pytest.fixture(params=NAMES)
+def name(request):
+    return request.param
+
+
+def test_the_bundled_names_are_listed():
+    assert list_models(pretrained=True) == NAMES
+    assert "resnetv2_18_eca_elu.fer2013" in NAMES
+
+
+def test_a_name_gives_the_model_of_its_file(name):
+    expected = load_weights(bundled_path(name))
+    for model in (create_model(name, pretrained=True), create_model(name.split(".")[0], pretrained=True)):
+        assert model.spec == expected.spec
+        assert (model.labels, model.preprocessing) == (expected.labels, expected.preprocessing)
+        assert torch.equal(logits(model), logits(expected))
+
+
+def test_timm_gives_the_same_logits(name):
+    expected = logits(load_weights(bundled_path(name)))
+    assert torch.equal(logits(timm.create_model(name, pretrained=True)), expected)
+    assert torch.equal(logits(timm.create_model(name.split(".")[0], pretrained=True)), expected)
+    assert name in timm.list_pretrained(f"{name.split('.')[0]}*")
+
+
+def test_a_tag_without_pretrained_gives_the_structure_alone(name):
+    model = create_model(name)
+    trained = load_weights(bundled_path(name))
+    assert model.spec == trained.spec
+    assert not torch.equal(logits(model), logits(trained))
+
+
+def test_other_classes_keep_the_backbone_and_renew_the_classifier(name):
+    model = create_model(name, pretrained=True, num_classes=3, drop_rate=0.1)
+    trained = load_weights(bundled_path(name)).state_dict()
+    assert logits(model).shape == (2, 3)
+    assert model.labels is None
+    assert (model.spec.num_classes, model.spec.drop_rate) == (3, 0.1)
+    for key, tensor in model.state_dict().items():
+        assert key.startswith("head.fc") or torch.equal(tensor, trained[key])
+
+
+@pytest.mark.parametrize("structure", [{"stem": "full"}, {"width": 1.0}, {"in_chans": 3}, {"foo": 1}])
+def test_what_the_weights_settle_cannot_be_changed(name, structure):
+    with pytest.raises(TypeError, match=next(iter(structure))):
+        create_model(name, pretrained=True, **structure)
+
+
+@pytest.mark.parametrize("other", ["resnet50", "resnet18_cbam_elu", "resnetv2_18_eca_elu.ferplus"])
+def test_models_without_bundled_weights_say_which_have_some(other):
+    with pytest.raises(ValueError, match="resnetv2_18_eca_elu.fer2013"):
+        create_model(other, pretrained=True)
+
+
+def test_the_record_says_where_the_weights_come_from(name):
+    record = read_record(bundled_path(name))
+    assert {"config", "selected_on", "selected_epoch", "selection_accuracy", "machine"} <= set(record)
+    assert record["config"]["seed"] == 0
