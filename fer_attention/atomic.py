@@ -10,8 +10,13 @@ from pathlib import Path
 def write_atomically(path: Path, content: bytes) -> None:
     """Write a file under a temporary name beside it, flush it to the disk, then rename it.
 
-    Whatever happens, `path` holds all of `content` or what it held before. The folder must exist.
+    Whatever happens, `path` holds all of `content` or what it held before.
+
+    Raises:
+        FileNotFoundError: The folder does not exist.
     """
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"Cannot write {path}: the folder {path.parent} does not exist.")
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "wb") as file:

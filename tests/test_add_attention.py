@@ -175,3 +175,9 @@ def randomise_norms(model):
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.uniform_(module.weight, 0.5, 1.0, generator=generator)
+
+
+def test_one_name_may_come_alone():
+    model = nn.Sequential(nn.Conv2d(3, 32, 3), nn.ReLU())
+    assert add_attention(model, "se", after="0") == 1
+    assert model(torch.zeros(1, 3, 8, 8)).shape == (1, 32, 6, 6)

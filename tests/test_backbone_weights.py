@@ -7,7 +7,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from fer_attention.attention import ATTENTIONS
-from fer_attention.models import build_model, fill_backbone
+from fer_attention.models import build_model, create_model, fill_backbone
 
 SOURCES = ("resnet18", "resnetv2_18")
 CLASSIFIER = {"resnet18": ("fc.bias", "fc.weight"), "resnetv2_18": ("head.fc.bias", "head.fc.weight")}
@@ -224,3 +224,20 @@ class TestVGG:
     def test_at_timm_s_size_everything_is_filled(self, vgg_file):
         model = build_model("vgg11", img_size=224, num_classes=10, in_chans=3)
         assert fill_backbone(model, vgg_file[0]) == []
+
+
+def test_activations_with_weights_of_their_own_stay_fresh(tmp_path):
+    path = tmp_path / "resnet18.safetensors"
+    save_file(timm.create_model("resnet18").state_dict(), path)
+    model = create_model("resnet18_se_prelu", in_chans=3)
+    fresh = fill_backbone(model, str(path))
+    assert "act1.weight" in fresh
+    assert "layer1.0.act2.weight" in fresh
+    assert not any("conv" in name or "bn" in name for name in fresh)
+
+
+def test_a_damaged_file_is_named(tmp_path):
+    for name in ("x.safetensors", "x.pth"):
+        (tmp_path / name).write_bytes(b"no weights")
+        with pytest.raises(ValueError, match=name):
+            build_model("resnet18", backbone_weights=str(tmp_path / name))

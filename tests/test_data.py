@@ -1,3 +1,4 @@
+import math
 import zipfile
 
 import numpy as np
@@ -189,7 +190,15 @@ def test_preprocessing_survives_json_and_refuses_foreign_fields():
 
 @pytest.mark.parametrize(
     "fields",
-    [{"channels": 2}, {"mean": (0.1, 0.2)}, {"std": (0.0,)}, {"size": (0, 4)}, {"interpolation": "area"}],
+    [
+        {"channels": 2},
+        {"mean": (0.1, 0.2)},
+        {"std": (0.0,)},
+        {"mean": ("x",)},
+        {"std": (math.nan,)},
+        {"size": (0, 4)},
+        {"interpolation": "area"},
+    ],
 )
 def test_preprocessing_refuses_numbers_that_cannot_be(fields):
     with pytest.raises(ValueError):  # noqa: PT011  (each has its own message)

@@ -336,3 +336,8 @@ class TestFactory:
     def test_parts_are_keywords(self):
         with pytest.raises(TypeError, match="positional"):
             build_model("resnet18", "se")
+
+
+def test_what_the_name_says_cannot_be_said_again():
+    with pytest.raises(TypeError, match=r"'resnet18_se' says attention already; build_model"):
+        create_model("resnet18_se", attention="eca")

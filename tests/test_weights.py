@@ -13,6 +13,7 @@ from torch import nn
 
 import fer_attention.atomic
 from fer_attention.activations import swap_activation
+from fer_attention.data import Preprocessing
 from fer_attention.emotions import CKPLUS, FERPLUS
 from fer_attention.models import (
     WeightsError,
@@ -208,7 +209,9 @@ class TestRefusedModels:
 
     def test_a_preprocessing_is_needed(self, tmp_path):
         model = tiny(in_chans=2)
-        with pytest.raises(WeightsError, match=r"2 channels is not known; set model\.preprocessing"):
+        with pytest.raises(
+            WeightsError, match=r"takes 2 channels, its preprocessing is None; set model\.preprocessing"
+        ):
             save_weights(model, tmp_path / "w.safetensors")
 
     def test_a_record_that_json_cannot_hold_is_refused_before_anything_is_written(self, tmp_path):
@@ -337,9 +340,30 @@ print(len(seen))
 def test_a_process_killed_while_saving_leaves_a_whole_file(tmp_path):
     path = tmp_path / "w.safetensors"
     run = subprocess.run(
-        [sys.executable, "-c", KILLED_WHILE_SAVING, str(path)], capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", KILLED_WHILE_SAVING, str(path)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},  # a forked process must not wait for its parent's threads
     )
     assert run.returncode == 0, run.stderr
     assert int(run.stdout) > 5  # it was killed between many different files
     others = [entry.name for entry in Path(tmp_path).iterdir() if entry != path]
     assert all(name.startswith(".w.safetensors.") for name in others)  # hidden, and never taken for the file
+
+
+def test_a_preprocessing_of_other_channels_is_refused(tmp_path):
+    model = create_model("resnet18", width=0.25, in_chans=3)
+    model.preprocessing = Preprocessing()
+    with pytest.raises(WeightsError, match="takes 3 channels"):
+        save_weights(model, tmp_path / "x.safetensors")
+
+
+def test_a_model_without_numbers_is_refused(tmp_path):
+    with pytest.raises(WeightsError, match="meta device"):
+        save_weights(create_model("resnet18", device="meta"), tmp_path / "x.safetensors")
+
+
+def test_an_absent_folder_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="absent"):
+        save_weights(create_model("resnet18", width=0.25), tmp_path / "absent" / "x.safetensors")

@@ -34,7 +34,11 @@ class Gated(nn.Sequential):
 
 
 def add_attention(
-    model: nn.Module, name: str, *, after: Iterable[str] | Mapping[str, int] | None = None, **options: Any
+    model: nn.Module,
+    name: str,
+    *,
+    after: str | Iterable[str] | Mapping[str, int] | None = None,
+    **options: Any,
 ) -> int:
     """Put attention blocks into a CNN, in place.
 
@@ -46,8 +50,8 @@ def add_attention(
     Args:
         model: Any module tree.
         name: A registered block, such as `"cbam"`.
-        after: Dotted names of the modules to gate, for any other CNN; a mapping to channel counts
-            where these cannot be read off the module (the last convolution or norm in it).
+        after: Dotted name or names of the modules to gate, for any other CNN; a mapping to channel
+            counts where these cannot be read off the module (the last convolution or norm in it).
         options: The block's own keywords.
 
     Returns:
@@ -72,6 +76,7 @@ def add_attention(
                 "Models of fer_attention take attention by name: build_model(backbone, attention=...)."
             )
     else:
+        after = [after] if isinstance(after, str) else after
         channels = dict(after) if isinstance(after, Mapping) else dict.fromkeys(after)
         if not channels:
             raise ValueError("after=[] names no module, so no block would be placed.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, get_args
@@ -43,6 +44,8 @@ class Preprocessing:
             raise ValueError(f"size is (height, width) in pixels, got {self.size}.")
         if self.channels not in (1, 3):
             raise ValueError(f"channels is 1 (grey) or 3 (RGB), got {self.channels}.")
+        if not all(isinstance(n, (int, float)) and math.isfinite(n) for n in (*self.mean, *self.std)):
+            raise ValueError(f"mean and std are finite numbers, got {self.mean} and {self.std}.")
         if len(self.mean) != self.channels or len(self.std) != self.channels or min(self.std) <= 0:
             raise ValueError(
                 f"mean and std need {self.channels} numbers each, std above 0; got {self.mean}, {self.std}."

@@ -9,16 +9,17 @@ import timm
 import torch
 from timm.models import adapt_input_conv, load_state_dict
 
+from fer_attention.activations import create_activation
 from fer_attention.models.base import FERModel
 
 
 def fill_backbone(model: FERModel, source: str) -> list[str]:
     """Copy a timm state dict into a model, in place.
 
-    Gates stay as they are initialised, and so does a classifier of another shape. The first convolution is
-    adapted to the model's input channels as timm does, by summing over RGB for grey. The fully connected
-    head of a VGG is kept fresh, with a warning, where it is built for another input size, and left out with
-    `head="gap"`.
+    Gates stay as they are initialised, and so do activations with weights and a classifier of another
+    shape. The first convolution is adapted to the model's input channels as timm does, by summing over RGB
+    for grey. The fully connected head of a VGG is kept fresh, with a warning, where it is built for another
+    input size, and left out with `head="gap"`.
 
     Args:
         model: The model to fill.
@@ -36,7 +37,7 @@ def fill_backbone(model: FERModel, source: str) -> list[str]:
     if first in state:
         state[first] = adapt_input_conv(model.in_chans, state[first])
     own = model.state_dict()
-    fresh = {name for name in own if "attn" in name.split(".")}
+    fresh = {name for name in own if "attn" in name.split(".")} | _activation_weights(model)
     if _shape(state, f"{model.classifier}.weight") != _shape(own, f"{model.classifier}.weight"):
         fresh |= {name for name in own.keys() | state.keys() if name.startswith(f"{model.classifier}.")}
     if model.spec.head == "gap":
@@ -68,7 +69,10 @@ def _state_dict(source: str, model: FERModel) -> dict[str, torch.Tensor]:
     if Path(source).suffix in (".safetensors", ".pth", ".pt", ".bin"):
         if not Path(source).is_file():
             raise ValueError(f"backbone_weights: the file {source} does not exist.")
-        return dict(load_state_dict(source))
+        try:
+            return dict(load_state_dict(source))
+        except Exception as error:  # torch's and safetensors' readers have no common error class
+            raise ValueError(f"backbone_weights: {source} cannot be read: {error}") from error
     if not timm.is_model_pretrained(source):
         near = timm.list_pretrained(f"{model.spec.backbone}.*")
         raise ValueError(
@@ -76,6 +80,17 @@ def _state_dict(source: str, model: FERModel) -> dict[str, torch.Tensor]:
             f"For {model.spec.backbone} timm has: {', '.join(near) or 'none'}."
         )
     return dict(timm.create_model(source, pretrained=True).state_dict())
+
+
+def _activation_weights(model: FERModel) -> set[str]:
+    """The names of the weights inside activations (PReLU), which no ReLU network has."""
+    kind = type(create_activation(model.spec.activation))
+    return {
+        f"{path}.{name}"
+        for path, module in model.named_modules()
+        if type(module) is kind
+        for name, _ in module.named_parameters()
+    }
 
 
 def _shape(state: dict[str, torch.Tensor], name: str) -> str:

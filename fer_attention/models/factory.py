@@ -114,6 +114,8 @@ def create_model(name: str, *, pretrained: bool = False, **structure: Any) -> FE
         UnknownNameError: No such model, or no weights of this name; the nearest name is in the message.
         TypeError: An unknown keyword, or one that the weights settle already.
     """
+    if named := sorted({"backbone", "attention", "activation"} & set(structure)):
+        raise TypeError(f"The name {name!r} says {', '.join(named)} already; build_model() takes the parts.")
     if not pretrained and "." not in name:
         spec = ModelSpec.parse(name)
         return build_model(spec.backbone, attention=spec.attention, activation=spec.activation, **structure)

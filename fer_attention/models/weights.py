@@ -50,18 +50,22 @@ def save_weights(
         dtype: Keep convolution and linear weights in this type; `torch.float16` halves the file.
 
     Raises:
-        WeightsError: The model has no labels or no preprocessing, or its structure is no longer the one that
-            its spec describes.
+        WeightsError: The model has no labels, no fitting preprocessing or no numbers, or its structure is
+            no longer the one that its spec describes.
+        FileNotFoundError: The folder does not exist.
     """
     labels = model.labels
     if labels is None or len(labels) != model.num_classes:
         raise WeightsError(
             f"The model has {model.num_classes} outputs and labels={labels}; set model.labels to their names."
         )
-    if model.preprocessing is None:
+    if model.preprocessing is None or model.preprocessing.channels != model.in_chans:
         raise WeightsError(
-            f"How a crop becomes the model's {model.in_chans} channels is not known; set model.preprocessing."
+            f"The model takes {model.in_chans} channels, its preprocessing is {model.preprocessing}; set "
+            "model.preprocessing to how a crop becomes its input."
         )
+    if any(tensor.is_meta for tensor in model.state_dict().values()):
+        raise WeightsError("The model is on the meta device: it has shapes, but no weights to save.")
     _check_structure(model)
     metadata = {
         "format": FORMAT,
