@@ -224,3 +224,13 @@ def test_a_wrong_field_fails_before_anything_runs(changes, message):
 def test_an_unknown_recipe_names_the_nearest():
     with pytest.raises(ValueError, match="Did you mean 'compact'"):
         load_recipe("compcat")
+
+
+def test_a_model_of_three_channels_trains_on_grey_crops(tmp_path):
+    structure = {**TINY["structure"], "in_chans": 3}
+    best = train(TrainConfig(**{**TINY, "epochs": 1, "structure": structure}), stripes(), tmp_path)
+    preprocessing = load_weights(best).preprocessing
+    assert preprocessing.channels == 3
+    pixels = stripes().split("train").images / 255
+    assert preprocessing.mean == pytest.approx([pixels.mean()] * 3, abs=1e-4)
+    assert preprocessing.std == pytest.approx([pixels.std()] * 3, abs=1e-4)

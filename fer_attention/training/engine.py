@@ -8,11 +8,10 @@ import math
 import platform
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from timm.optim import param_groups_weight_decay
 from timm.utils import ModelEmaV3
@@ -22,7 +21,7 @@ import fer_attention
 from fer_attention.atomic import write_atomically
 from fer_attention.data import FaceCrops, Preprocessing
 from fer_attention.evaluation import accuracy, predict_logits
-from fer_attention.models import save_weights
+from fer_attention.models import ModelSpec, save_weights
 from fer_attention.models.factory import from_spec
 from fer_attention.training.augment import augmentation
 from fer_attention.training.config import TrainConfig
@@ -107,16 +106,10 @@ class _Run:
         with torch.random.fork_rng():
             torch.manual_seed(config.seed)
             self.model = from_spec(spec).to(device).to(memory_format=torch.channels_last)
-        channels = 3 if training.images.ndim == 4 else 1
-        pixels = training.images.reshape(-1, channels) / np.float32(255)
+        self.preprocessing, images = _measured(spec, training)
         self.model.labels = data.label_names
-        self.model.preprocessing = self.preprocessing = Preprocessing(
-            size=spec.input_size[1:],
-            channels=channels,
-            mean=tuple(round(float(m), 4) for m in pixels.mean(0, dtype=np.float64)),
-            std=tuple(round(float(s), 4) for s in pixels.std(0, dtype=np.float64)),
-        )
-        self.images = self.preprocessing.prepare(training.images).to(device)
+        self.model.preprocessing = self.preprocessing
+        self.images = images.to(device)
         self.labels = torch.from_numpy(training.labels).to(device)
         self.validation_images = self.preprocessing.normalize(self.preprocessing.prepare(validation.images))
         self.validation_labels = validation.labels
@@ -190,6 +183,19 @@ class _Run:
             "machine": f"{platform.machine()}, {self.device.type}, {torch.get_num_threads()} threads",
         }
         save_weights(self.ema.module, path, record=record, dtype=getattr(torch, self.config.keep_as))
+
+
+def _measured(spec: ModelSpec, training: FaceCrops) -> tuple[Preprocessing, torch.Tensor]:
+    """The model's preprocessing, with the training pixels' mean and deviation, and these pixels in uint8."""
+    channels = spec.in_chans
+    neutral = Preprocessing(spec.input_size[1:], channels, mean=(0.0,) * channels, std=(1.0,) * channels)
+    images = neutral.prepare(training.images)
+    pixels = images.transpose(0, 1).reshape(channels, -1).float() / 255
+    std, mean = (
+        tuple(round(value, 4) for value in moment.tolist())
+        for moment in torch.std_mean(pixels.double(), dim=1, correction=0)
+    )
+    return replace(neutral, mean=mean, std=std), images
 
 
 def _lines(history: list[dict[str, Any]]) -> bytes:
