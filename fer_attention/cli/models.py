@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
+from rich.progress import track
 from rich.table import Table
 
-from fer_attention.cli.common import errors_as_lines, out
+from fer_attention.cli.common import err, errors_as_lines, out
 from fer_attention.evaluation import complexity
 from fer_attention.models import ModelSpec, list_models
 from fer_attention.models.factory import from_spec
@@ -25,7 +26,7 @@ def models(
     for heading in ("parameters, M", "MACs, M", "activations, M"):
         table.add_column(heading, justify="right")
     with errors_as_lines():
-        for name in names:
+        for name in track(names, "counting", console=err, disable=len(names) < 9, transient=True):
             spec = ModelSpec.parse(name, img_size=img_size, in_chans=in_chans)
             costs = complexity(from_spec(spec, device="meta"))
             counts = (costs.parameters, costs.macs, costs.activations)
