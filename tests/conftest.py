@@ -3,6 +3,10 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("shared-machine", deadline=None)  # another process may hold any example up
+settings.load_profile("shared-machine")
 
 
 @pytest.fixture(scope="session")

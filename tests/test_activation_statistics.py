@@ -75,7 +75,7 @@ def test_mean_variance_and_sign_are_numpy_s_over_all_batches():
         assert s.gradient_norm is None
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(sizes=st.lists(st.integers(1, 4), min_size=1, max_size=6), offset=st.sampled_from([0.0, 1e4]))
 def test_the_statistics_do_not_depend_on_how_images_are_batched(sizes, offset):
     model = nn.Sequential(nn.Identity(), nn.LeakyReLU())

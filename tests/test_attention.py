@@ -244,7 +244,7 @@ def test_the_adaptive_kernel_is_odd_and_positive_whatever_gamma_and_b(channels, 
 
 
 @pytest.mark.parametrize("name", ["se", "eca"])
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 2**31), height=st.integers(1, 7), width=st.integers(1, 7))
 def test_a_channel_gate_does_not_see_where_pixels_are(name, seed, height, width):
     block = gate(name, dtype=torch.float64)

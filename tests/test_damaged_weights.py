@@ -62,7 +62,7 @@ def spec(**changes):
     return {"spec": json.dumps(fields | changes)}
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.floats(0, 1, exclude_max=True))
 @example(0.0)
 def test_a_file_cut_anywhere_is_refused(whole, folder, fraction):
@@ -79,7 +79,7 @@ def test_a_file_without_its_last_or_beyond_its_first_bytes_is_refused(whole, tmp
         refused(path, "not a whole safetensors file")
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_byte_of_the_header_changed_is_refused_or_harmless(whole, folder, data):
     header = 8 + struct.unpack("<Q", whole[:8])[0]

@@ -72,7 +72,7 @@ RULES = st.builds(
 )
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(
     BOXES, st.integers(1, 40), st.integers(1, 30), RULES, st.integers(1, 30), st.sampled_from(["RGB", "L"])
 )

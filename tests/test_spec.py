@@ -113,7 +113,7 @@ class TestNames:
         [*BACKBONES, *ATTENTIONS, *ACTIVATIONS, "none", "bn", "_", "__", ".", "v2", ""]
     )
 
-    @settings(max_examples=300, deadline=None)
+    @settings(max_examples=300)
     @given(
         st.lists(fragments, max_size=5).map("_".join)
         | st.lists(fragments, max_size=5).map("".join)
@@ -256,7 +256,6 @@ specs = st.builds(
 
 
 class TestJson:
-    @settings(deadline=None)
     @given(specs)
     def test_json_gives_back_an_equal_spec(self, fields):
         try:
