@@ -7,15 +7,18 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
 from fer_attention.attention import (
     ATTENTIONS,
     AttentionGate,
     ECABlock,
+    add_attention,
     attention_options,
     create_attention,
     eca_kernel_size,
 )
+from fer_attention.models import create_model, list_models
 from fer_attention.registry import UnknownNameError
 
 C = 32
@@ -267,3 +270,24 @@ def test_no_two_blocks_compute_the_same():
     x = maps(2, C, 6, 6)
     for first, second in itertools.combinations(ATTENTIONS, 2):
         assert not torch.allclose(gate(first)(x), gate(second)(x)), (first, second)
+
+
+def test_a_block_registered_by_a_user_is_in_every_name_at_once(monkeypatch):
+    monkeypatch.setattr(ATTENTIONS, "_entries", dict(ATTENTIONS._entries))
+
+    @ATTENTIONS.register("half")
+    class HalfBlock(AttentionGate):
+        """Halves its input."""
+
+        def __init__(self, channels, *, share=0.5, device=None, dtype=None):
+            super().__init__(channels)
+            self.share = share
+
+        def weights(self, x):
+            return x.new_full((x.shape[0], self.channels, 1, 1), self.share)
+
+    assert "vgg16_half_elu" in list_models("vgg16_half*")
+    model = create_model("resnetv2_18_half_elu", width=0.25, attention_options={"share": 0.25}).eval()
+    assert [m.share for m in model.modules() if isinstance(m, HalfBlock)] == [0.25] * 8
+    assert model(torch.zeros(1, 1, 48, 48)).shape == (1, 7)
+    assert add_attention(nn.Sequential(nn.Conv2d(3, 8, 3)), "half", after="0") == 1
