@@ -38,6 +38,12 @@ def test_timm_gives_the_same_logits(name):
     expected = logits(load_weights(bundled_path(name)))
     assert torch.equal(logits(timm.create_model(name, pretrained=True)), expected)
     assert torch.equal(logits(timm.create_model(name.split(".")[0], pretrained=True)), expected)
+    ours, theirs = create_model(name, pretrained=True), timm.create_model(name, pretrained=True)
+    assert theirs.preprocessing == ours.preprocessing
+    for model in (ours, theirs):
+        config = timm.data.resolve_model_data_config(model)
+        assert (config["mean"], config["std"]) == (ours.preprocessing.mean, ours.preprocessing.std)
+        assert config["input_size"] == ours.spec.input_size
     assert name in timm.list_pretrained(f"{name.split('.')[0]}*")
 
 

@@ -53,7 +53,6 @@ class FERModel(nn.Module):
         super().__init__()
         self.spec = spec
         self.labels: tuple[str, ...] | None = None
-        self.preprocessing: Preprocessing | None = None
         self.num_classes = spec.num_classes
         self.in_chans = spec.in_chans
         self.drop_rate = spec.drop_rate
@@ -62,6 +61,19 @@ class FERModel(nn.Module):
         self.num_features = 0
         self.head_hidden_size = 0
         self.default_cfg = self.pretrained_cfg = self.timm_cfg(spec)
+        self.preprocessing = None
+
+    @property
+    def preprocessing(self) -> Preprocessing | None:
+        """How a face crop becomes the input; setting it keeps timm's record in step."""
+        return self._preprocessing
+
+    @preprocessing.setter
+    def preprocessing(self, preprocessing: Preprocessing | None) -> None:
+        self._preprocessing = preprocessing
+        if preprocessing is not None:
+            for name in ("mean", "std", "interpolation"):
+                self.default_cfg[name] = getattr(preprocessing, name)
 
     @classmethod
     def timm_cfg(cls, spec: ModelSpec) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import timm
@@ -20,7 +21,7 @@ from fer_attention.models.base import FERModel
 from fer_attention.models.bundled import bundled_names, bundled_path
 from fer_attention.models.factory import from_spec
 from fer_attention.models.spec import BACKBONES, ModelSpec, listed_names
-from fer_attention.models.weights import read_spec
+from fer_attention.models.weights import read_preprocessing, read_spec
 
 __all__: list[str] = []  # timm adds the names
 
@@ -33,10 +34,10 @@ def _entrypoint(name: str) -> Callable[..., torch.nn.Module]:
         tag = kwargs.get("pretrained_cfg")
         if pretrained and tag is None and tagged:
             tag = next(iter(tagged))
-        chosen = read_spec(bundled_path(tagged[tag])) if isinstance(tag, str) and tag in tagged else spec
+        origin = bundled_path(tagged[tag]) if isinstance(tag, str) and tag in tagged else None
         levels = 6 if spec.backbone.startswith("vgg") else 5
         return build_model_with_cfg(
-            partial(_construct, chosen),
+            partial(_construct, spec if origin is None else read_spec(origin), origin),
             name,
             pretrained,
             feature_cfg={"feature_cls": "getter", "out_indices": tuple(range(levels))},
@@ -50,12 +51,16 @@ def _entrypoint(name: str) -> Callable[..., torch.nn.Module]:
 
 def _construct(
     spec: ModelSpec,
+    origin: Path | None,
     *,
     device: torch.device | str | None = None,
     dtype: torch.dtype | None = None,
     **structure: Any,
 ) -> FERModel:
-    return from_spec(replace(spec, **structure), device=device, dtype=dtype)
+    model = from_spec(replace(spec, **structure), device=device, dtype=dtype)
+    if origin is not None and model.in_chans == spec.in_chans:
+        model.preprocessing = read_preprocessing(origin)
+    return model
 
 
 def _timm_cfg(spec: ModelSpec) -> dict[str, Any]:
@@ -65,10 +70,15 @@ def _timm_cfg(spec: ModelSpec) -> dict[str, Any]:
     return cfg
 
 
+def _bundled_cfg(path: Path) -> dict[str, Any]:
+    input_ = read_preprocessing(path)
+    facts = {"mean": input_.mean, "std": input_.std, "interpolation": input_.interpolation}
+    return {**_timm_cfg(read_spec(path)), **facts, "file": str(path)}
+
+
 _names = [name for name in listed_names() if not timm.is_model(name)]
 _cfgs: dict[str, Any] = {name: _timm_cfg(ModelSpec.parse(name)) for name in _names} | {
-    name: {**_timm_cfg(read_spec(bundled_path(name))), "file": str(bundled_path(name))}
-    for name in bundled_names()
+    name: _bundled_cfg(bundled_path(name)) for name in bundled_names()
 }
 default_cfgs = generate_default_cfgs(_cfgs)
 for _name in _names:

@@ -125,6 +125,13 @@ def read_spec(path: str | os.PathLike[str]) -> ModelSpec:
         return ModelSpec.from_json(metadata["spec"])
 
 
+def read_preprocessing(path: str | os.PathLike[str]) -> Preprocessing:
+    """How a weights file's model wants its input, without reading the weights."""
+    metadata = _read_metadata(Path(path))
+    with _weights_errors(path, "its metadata cannot be used"):
+        return Preprocessing.from_json(metadata["preprocessing"])
+
+
 @contextmanager
 def _weights_errors(path: str | os.PathLike[str], what: str) -> Iterator[None]:
     """Whatever a damaged file provokes inside becomes a WeightsError that names it."""
