@@ -97,7 +97,10 @@ print([name for name in optional if name in sys.modules])
 
 def test_importing_is_silent_and_loads_no_optional_library():
     result = subprocess.run(
-        [sys.executable, "-W", "error", "-c", IMPORT], capture_output=True, text=True, check=False
+        [sys.executable, "-W", "error", "-W", "ignore::ResourceWarning", "-c", IMPORT],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert result.returncode == 0, result.stderr
     assert result.stdout.strip() == "[]"

@@ -70,7 +70,7 @@ def _state_dict(source: str, model: FERModel) -> dict[str, torch.Tensor]:
         if not Path(source).is_file():
             raise ValueError(f"backbone_weights: the file {source} does not exist.")
         try:
-            return dict(load_state_dict(source))
+            return dict(load_state_dict(source, weights_only=True))
         except Exception as error:  # torch's and safetensors' readers have no common error class
             raise ValueError(f"backbone_weights: {source} cannot be read: {error}") from error
     if not timm.is_model_pretrained(source):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 from timm.layers import BatchNormAct2d, ClassifierHead, DropPath, make_divisible
@@ -149,7 +149,7 @@ class ResNetV2(FERModel):
     def levels(self) -> list[list[Step]]:
         """The stem's convolution, then the four stages."""
         conv, pool = self.stem
-        first, *others = (stage.get_submodule("blocks") for stage in self.stages)
+        first, *others = [cast("nn.Sequential", stage.blocks) for stage in self.stages]
         levels: list[list[Step]] = [[conv], [pool, first]]
         return levels + [[blocks] for blocks in others]
 
@@ -172,7 +172,7 @@ class ResNetV2(FERModel):
     def _build_classifier(self, num_classes: int, global_pool: str | None) -> None:
         self.head.in_features = self.num_features
         self.head.reset(num_classes, global_pool)
-        self.head.to(**self.placement)
+        self.head.to(**self.placement).train(self.training)
         self.head_hidden_size = self.num_features * self.head.global_pool.feat_mult()
 
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:

@@ -161,7 +161,7 @@ class VGG(FERModel):
 
     def _build_classifier(self, num_classes: int, global_pool: str | None) -> None:
         self.head.reset(num_classes, global_pool)
-        self.head.to(**self.placement)
+        self.head.to(**self.placement).train(self.training)
         self.head_hidden_size = self.head.in_features * self.head.global_pool.feat_mult()
 
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
