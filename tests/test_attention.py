@@ -5,6 +5,7 @@ import math
 
 import pytest
 import torch
+from gates import C, distinct, gate, maps
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -21,23 +22,7 @@ from fer_attention.attention import (
 from fer_attention.models import create_model, list_models
 from fer_attention.registry import UnknownNameError
 
-C = 32
 EVERY = pytest.mark.parametrize("name", ATTENTIONS)
-
-
-def maps(*shape, seed=0, dtype=torch.float32):
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
-
-
-def distinct(*shape, seed=0):
-    """Distinct, evenly spaced values in float64: no maximum is a tie, so every gate is smooth there."""
-    order = torch.randperm(math.prod(shape), generator=torch.Generator().manual_seed(seed))
-    return (order.double() / order.numel() * 4 - 2).reshape(shape)
-
-
-def gate(name, channels=C, *, seed=0, **options):
-    torch.manual_seed(seed)
-    return create_attention(name, channels, **options)
 
 
 class TestContract:
