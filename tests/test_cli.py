@@ -131,9 +131,9 @@ def test_train_and_evaluate_run_from_a_folder_of_images(tmp_path):
     assert result.exit_code == 0, result.output
     weights = tmp_path / "run" / "best.safetensors"
     assert str(weights) in result.stdout
-    result = run("evaluate", weights, "--data", tmp_path / "data", "--json", tmp_path / "e.json")
+    result = run("evaluate", weights, "--data", tmp_path / "data", "--json", tmp_path / "new" / "e.json")
     assert result.exit_code == 0, result.output
-    numbers = json.loads((tmp_path / "e.json").read_text())
+    numbers = json.loads((tmp_path / "new" / "e.json").read_text())
     assert numbers["results"]["all images"]["n"] == 16
     result = run(
         "train", "compact", "--data", tmp_path / "data", "--output", tmp_path / "run", "--set", "epochs"

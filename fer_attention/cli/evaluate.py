@@ -27,6 +27,8 @@ def evaluate(
 ) -> None:
     """Accuracy of a weights file on a split of FER2013, in one plain pass."""
     with errors_as_lines():
+        if json_file is not None:  # before the work: an unwritable place must not cost its result
+            json_file.parent.mkdir(parents=True, exist_ok=True)
         path = weights_path(weights)
         model = load_weights(path, device=resolve_device(device))
         faces = load_fer2013(data)
