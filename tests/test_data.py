@@ -84,6 +84,18 @@ def test_a_file_that_cannot_be_used_is_an_error_or_a_listed_skip(kaggle, reason)
     assert reason in why
 
 
+def test_a_damaged_member_of_a_zip_is_an_error_or_a_listed_skip(kaggle):
+    archive = zipped(kaggle)
+    content = bytearray(archive.read_bytes())
+    place = content.index(b"IDAT") + 40  # inside the first image's stored pixels: its checksum fails
+    content[place : place + 4] = bytes(255 - byte for byte in content[place : place + 4])
+    archive.write_bytes(bytes(content))
+    with pytest.raises(DataError, match="not a whole image"):
+        load_fer2013(archive)
+    faces = load_fer2013(archive, on_error="skip")
+    assert (len(faces), len(faces.skipped)) == (27, 1)
+
+
 def test_absent_empty_and_foreign_sources_say_what_was_expected(tmp_path):
     for path, message in ((tmp_path / "none", "does not exist"), (tmp_path, "No FER2013 image")):
         with pytest.raises(DataError, match=message):

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from fer_attention.data.records import DataError, FaceCrops
 from fer_attention.emotions import FER2013, canonical
@@ -40,7 +40,7 @@ def load_fer2013(path: str | os.PathLike[str], *, on_error: Literal["raise", "sk
     for name, read in _files(Path(path)):
         try:
             label, split = _meaning(name)
-            image = _decode(read())
+            image = _decode(read)
         except DataError as error:
             if on_error == "raise":
                 raise DataError(
@@ -97,11 +97,11 @@ def _meaning(name: str) -> tuple[int, str]:
     return FER2013.index(emotion), SPLITS[prefix]
 
 
-def _decode(content: bytes) -> np.ndarray:
+def _decode(read: Callable[[], bytes]) -> np.ndarray:
     try:
-        with Image.open(io.BytesIO(content)) as image:
+        with Image.open(io.BytesIO(read())) as image:
             grey = np.asarray(image.convert("L"))
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+    except Exception as error:  # readers of images and of zip members have no common error class
         raise DataError(f"not a whole image ({error}).") from error
     if grey.shape != SIZE:
         raise DataError(f"{grey.shape[1]}×{grey.shape[0]} pixels instead of 48×48.")
