@@ -1,6 +1,12 @@
 """Attention blocks (the contract is at the top of `base.py`), by name and for any CNN."""
 
-from fer_attention.attention.base import ATTENTIONS, AttentionGate, attention_options, create_attention
+from fer_attention.attention.base import (
+    ATTENTIONS,
+    AttentionGate,
+    attention_options,
+    check_attention_options,
+    create_attention,
+)
 from fer_attention.attention.cbam import CBAM, CBAMChannelGate, CBAMSpatialGate
 from fer_attention.attention.eca import ECABlock, eca_kernel_size
 from fer_attention.attention.insertion import add_attention
@@ -16,6 +22,7 @@ __all__ = [
     "SEBlock",
     "add_attention",
     "attention_options",
+    "check_attention_options",
     "create_attention",
     "eca_kernel_size",
 ]

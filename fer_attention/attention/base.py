@@ -11,6 +11,7 @@ A new block is one file with `@ATTENTIONS.register("name")` above its class and 
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -70,19 +71,26 @@ def create_attention(name: str, channels: int, **options: Any) -> AttentionGate:
         ValueError: A number that the block cannot work with.
     """
     block = ATTENTIONS[name]
-    known = attention_options(name)
-    if unknown := sorted(set(options) - set(known) - {"device", "dtype"}):
-        raise TypeError(
-            f"Attention {name!r} has no option {', '.join(map(repr, unknown))}. "
-            f"Its options: {', '.join(known) or 'none'}."
-        )
+    check_attention_options(name, set(options) - {"device", "dtype"})
     return block(channels, **options)
 
 
 def attention_options(name: str) -> tuple[str, ...]:
-    """The keywords that a block accepts beside `device` and `dtype`."""
+    """The keywords that a block accepts beside `device` and `dtype`; none for `"none"`."""
+    if name == "none":
+        return ()
     parameters = inspect.signature(ATTENTIONS[name]).parameters
     return tuple(p for p in parameters if p not in ("channels", "device", "dtype"))
+
+
+def check_attention_options(name: str, options: Iterable[str]) -> None:
+    """Refuse, by a TypeError that names the known ones, options that a block does not have."""
+    known = attention_options(name)
+    if unknown := sorted(set(options) - set(known)):
+        raise TypeError(
+            f"Attention {name!r} has no option {', '.join(map(repr, unknown))}. "
+            f"Its options: {', '.join(known) or 'none'}."
+        )
 
 
 def reduced_channels(channels: int, reduction: int) -> int:

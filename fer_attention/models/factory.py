@@ -137,7 +137,7 @@ def _from_weights(
     dtype: torch.dtype | None = None,
     **rates: float,
 ) -> FERModel:
-    model = load_weights(bundled_path(name)).train()
+    model = load_weights(bundled_path(name))
     spec = replace(model.spec, **rates)  # type: ignore[arg-type]
     fresh = from_spec(spec)
     fresh.labels, fresh.preprocessing = model.labels, model.preprocessing

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from fer_attention.activations import ACTIVATIONS
-from fer_attention.attention import ATTENTIONS, attention_options
+from fer_attention.attention import ATTENTIONS, check_attention_options
 from fer_attention.registry import Registry, unknown_name
 
 BACKBONES: Registry[Callable[..., Any]] = Registry("backbone")
@@ -85,12 +85,7 @@ class ModelSpec:
         _one_of("stem", self.stem, STEMS)
         _one_of("global_pool", self.global_pool, POOLS)
         self._check_family()
-        known = attention_options(self.attention) if self.attention != "none" else ()
-        if unknown := sorted(set(self.attention_options) - set(known)):
-            raise TypeError(
-                f"Attention {self.attention!r} has no option {', '.join(map(repr, unknown))}. "
-                f"Its options: {', '.join(known) or 'none'}."
-            )
+        check_attention_options(self.attention, self.attention_options)
 
     def _check_numbers(self) -> None:
         for name, least in (("num_classes", 0), ("in_chans", 1)):
