@@ -44,6 +44,9 @@ class TrainConfig(BaseModel):
     weight_decay: float = Field(5e-4, ge=0, description="on weights of two dimensions or more only")
     label_smoothing: float = Field(0.1, ge=0, lt=1)
     ema_decay: float = Field(0.998, ge=0, lt=1)
+    warmup: float = Field(0.2, gt=0, lt=1, description="share of the schedule in which the rate rises")
+    teacher: str | None = Field(None, description="weights whose probabilities soften the labels")
+    teacher_weight: float = Field(0.5, ge=0, le=1, description="share of the teacher in the target")
     augment: AugmentConfig = AugmentConfig()
     precision: Literal["float32", "bfloat16"] = "bfloat16"
     seed: int = 0

@@ -21,7 +21,8 @@ import fer_attention
 from fer_attention.atomic import write_atomically
 from fer_attention.data import FaceCrops, Preprocessing
 from fer_attention.evaluation import accuracy, predict_logits
-from fer_attention.models import ModelSpec, save_weights
+from fer_attention.models import ModelSpec, load_weights, save_weights
+from fer_attention.models.bundled import weights_path
 from fer_attention.models.factory import from_spec
 from fer_attention.training.augment import augmentation
 from fer_attention.training.config import TrainConfig
@@ -111,6 +112,10 @@ class _Run:
         self.model.preprocessing = self.preprocessing
         self.images = images.to(device)
         self.labels = torch.from_numpy(training.labels).to(device)
+        self.targets = nn.functional.one_hot(self.labels, len(data.label_names)).float()
+        if config.teacher is not None:
+            taught = _teacher_probabilities(config.teacher, data.label_names, training, device)
+            self.targets = torch.lerp(self.targets, taught, config.teacher_weight)
         self.validation_images = self.preprocessing.normalize(self.preprocessing.prepare(validation.images))
         self.validation_labels = validation.labels
         self.augment = augmentation(config.augment)
@@ -127,7 +132,7 @@ class _Run:
             nesterov=config.momentum > 0,
         )
         self.schedule = torch.optim.lr_scheduler.OneCycleLR(
-            self.optimiser, max_lr=config.lr, total_steps=config.epochs * self.steps, pct_start=0.2
+            self.optimiser, max_lr=config.lr, total_steps=config.epochs * self.steps, pct_start=config.warmup
         )
         self.loss = nn.CrossEntropyLoss(label_smoothing=config.label_smoothing)
         self.history: list[dict[str, Any]] = []
@@ -158,18 +163,18 @@ class _Run:
         )
 
     def _step(self, rows: torch.Tensor) -> tuple[float, int]:
-        images, labels = self.augment(self.images[rows].float() / 255), self.labels[rows]
+        images = self.augment(self.images[rows].float() / 255)
         inputs = self.preprocessing.standardize(images).contiguous(memory_format=torch.channels_last)
         enabled = self.config.precision == "bfloat16"
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=enabled):
             logits = self.model(inputs)
-        loss = self.loss(logits.float(), labels)
+        loss = self.loss(logits.float(), self.targets[rows])
         self.optimiser.zero_grad()
         loss.backward()
         self.optimiser.step()
         self.schedule.step()
         self.ema.update(self.model)
-        return loss.item(), int((logits.argmax(1) == labels).sum())
+        return loss.item(), int((logits.argmax(1) == self.labels[rows]).sum())
 
     def save(self, path: Path, epoch: Epoch) -> None:
         """The averaged weights, with a record of where they come from."""
@@ -196,6 +201,19 @@ def _measured(spec: ModelSpec, training: FaceCrops) -> tuple[Preprocessing, torc
         for moment in torch.std_mean(pixels.double(), dim=1, correction=0)
     )
     return replace(neutral, mean=mean, std=std), images
+
+
+@torch.inference_mode()
+def _teacher_probabilities(
+    source: str, labels: tuple[str, ...], training: FaceCrops, device: torch.device
+) -> torch.Tensor:
+    """(N, classes): what a trained model says of each training image, mean of the image and its mirror."""
+    teacher = load_weights(weights_path(source), device=device)
+    if teacher.labels != labels or teacher.preprocessing is None:
+        raise TrainingError(f"The teacher {source} names {teacher.labels}, the data has {labels}.")
+    images = teacher.preprocessing.normalize(teacher.preprocessing.prepare(training.images))
+    views = (predict_logits(teacher, view).softmax(1) for view in (images, images.flip(-1)))
+    return torch.stack(list(views)).mean(0).to(device)
 
 
 def _lines(history: list[dict[str, Any]]) -> bytes:
