@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from fer_attention.data.files import ImageFiles
 from fer_attention.faces.crop import CropRule, Interpolation, crop_face
 from fer_attention.registry import unknown_name
 
@@ -56,10 +57,10 @@ class Preprocessing:
         face = crop_face(photo, box, self.crop_rule, size=self.size, interpolation=self.interpolation)
         return as_batch(np.asarray(face.convert(self._mode))[None])[0]
 
-    def prepare(self, images: NDArray[np.uint8]) -> torch.Tensor:
+    def prepare(self, images: NDArray[np.uint8] | ImageFiles) -> torch.Tensor:
         """uint8 (N, channels, H, W) of whole crops, (N, h, w) grey or (N, h, w, 3) RGB of any size."""
         if images.shape[1:] == (*self.size, *((3,) if self.channels == 3 else ())):
-            return as_batch(images)
+            return as_batch(images[:])
         height, width = self.size
         method = Image.Resampling[self.interpolation.upper()]
         crops = [Image.fromarray(image).resize((width, height), method) for image in images]

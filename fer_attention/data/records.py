@@ -1,12 +1,14 @@
-"""Labelled face crops in memory: what every data set becomes."""
+"""Labelled face crops: what every data set becomes."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
+
+from fer_attention.data.files import ImageFiles
 
 
 class DataError(ValueError):
@@ -18,25 +20,31 @@ class FaceCrops:
     """Face crops of one size with their labels, N of them.
 
     Attributes:
-        images: uint8, (N, H, W) grey or (N, H, W, 3) RGB.
+        images: uint8, (N, H, W) grey or (N, H, W, 3) RGB, in memory or decoded from files on use.
         labels: int64, (N,), indices into `label_names`.
         names: N names that are unique in the set, such as `train/happy/Training_1.jpg`.
-        splits: N names of splits, such as `train`.
+        splits: N names of splits, such as `train`; `all` where the set gives none.
         label_names: The emotions in the order of their indices.
+        subjects: N people, where the set names them: `S005`.
+        sequences: N image sequences, where the set has them: `S005_001`. Each is of one subject.
+        targets: float32, (N, classes), each row a distribution over the labels, where several people voted.
         skipped: (name, reason) of the files that were left out, where the caller allowed that.
     """
 
-    images: NDArray[np.uint8]
+    images: NDArray[np.uint8] | ImageFiles
     labels: NDArray[np.int64]
     names: NDArray[np.str_]
     splits: NDArray[np.str_]
     label_names: tuple[str, ...]
+    subjects: NDArray[np.str_] | None = None
+    sequences: NDArray[np.str_] | None = None
+    targets: NDArray[np.float32] | None = None
     skipped: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
-        counts = {len(self.images), len(self.labels), len(self.names), len(self.splits)}
-        if len(counts) > 1:
-            raise DataError(f"images, labels, names and splits differ in length: {sorted(counts)}.")
+        lengths = {name: len(getattr(self, name)) for name in self._columns()}
+        if len(set(lengths.values())) > 1:
+            raise DataError(f"The columns differ in length: {lengths}.")
         if self.images.dtype != np.uint8 or self.images.ndim not in (3, 4):
             raise DataError(
                 f"images are uint8 (N, H, W) or (N, H, W, 3), got {self.images.dtype} {self.images.shape}."
@@ -45,21 +53,22 @@ class FaceCrops:
             raise DataError(
                 f"Labels run from {self.labels.min()} to {self.labels.max()}, for {self.label_names}."
             )
+        if self.targets is not None and self.targets.shape != (len(self), len(self.label_names)):
+            raise DataError(f"targets are (N, {len(self.label_names)}), got {self.targets.shape}.")
+
+    def _columns(self) -> list[str]:
+        per_image = {f.name for f in fields(self)} - {"label_names", "skipped"}
+        return [f.name for f in fields(self) if f.name in per_image and getattr(self, f.name) is not None]
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def take(self, rows: NDArray[np.bool_] | NDArray[np.int64] | Sequence[int]) -> FaceCrops:
         """The chosen rows, by mask or by index."""
-        rows = np.asarray(rows)
-        return replace(
-            self,
-            images=self.images[rows],
-            labels=self.labels[rows],
-            names=self.names[rows],
-            splits=self.splits[rows],
-            skipped=(),
-        )
+        chosen = np.asarray(rows)
+        columns = {name: getattr(self, name)[chosen] for name in self._columns() if name != "images"}
+        images = self.images.take(chosen) if isinstance(self.images, ImageFiles) else self.images[chosen]
+        return replace(self, images=images, skipped=(), **columns)
 
     def split(self, name: str) -> FaceCrops:
         """The rows of one split.
