@@ -1,9 +1,9 @@
 import math
-import zipfile
 
 import numpy as np
 import pytest
 import torch
+from datasets import write_kaggle, zipped
 from PIL import Image
 
 from fer_attention.data import DataError, FaceCrops, Preprocessing, load_fer2013
@@ -13,26 +13,7 @@ from fer_attention.faces import CropRule
 
 @pytest.fixture
 def kaggle(tmp_path):
-    """Two images per emotion for training, one for each test split, in the layout of the Kaggle copies."""
-    generator = np.random.default_rng(0)
-    root = tmp_path / "fer2013"
-    number = 0
-    for folder, prefixes in (("train", ["Training"] * 2), ("test", ["PublicTest", "PrivateTest"])):
-        for emotion in FER2013:
-            (root / folder / emotion).mkdir(parents=True)
-            for prefix in prefixes:
-                number += 1
-                pixels = generator.integers(0, 256, (48, 48), dtype=np.uint8)
-                Image.fromarray(pixels).save(root / folder / emotion / f"{prefix}_{number}.png")
-    return root
-
-
-def zipped(root):
-    path = root.with_suffix(".zip")
-    with zipfile.ZipFile(path, "w") as archive:
-        for file in root.rglob("*.png"):
-            archive.write(file, file.relative_to(root))
-    return path
+    return write_kaggle(tmp_path / "fer2013")
 
 
 def test_official_split_comes_from_the_file_names(kaggle):

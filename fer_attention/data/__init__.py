@@ -1,7 +1,26 @@
 """Data sets as labelled crops, and the one way from a crop to a tensor."""
 
+from fer_attention.data.ckplus import load_ckplus
 from fer_attention.data.fer2013 import load_fer2013
+from fer_attention.data.ferplus import load_ferplus
+from fer_attention.data.files import ImageFiles
+from fer_attention.data.image_folder import load_image_folder
+from fer_attention.data.jaffe import load_jaffe
+from fer_attention.data.loading import FORMATS, load_data
 from fer_attention.data.preprocessing import Preprocessing, as_batch
 from fer_attention.data.records import DataError, FaceCrops
 
-__all__ = ["DataError", "FaceCrops", "Preprocessing", "as_batch", "load_fer2013"]
+__all__ = [
+    "FORMATS",
+    "DataError",
+    "FaceCrops",
+    "ImageFiles",
+    "Preprocessing",
+    "as_batch",
+    "load_ckplus",
+    "load_data",
+    "load_fer2013",
+    "load_ferplus",
+    "load_image_folder",
+    "load_jaffe",
+]

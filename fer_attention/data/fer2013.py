@@ -1,108 +1,111 @@
-"""FER2013 (Goodfellow et al. 2013) in the folder layout of its public Kaggle copies.
+"""FER2013 (Goodfellow et al. 2013), as folders of images or as its original CSV file.
 
-`train/<emotion>/Training_*.jpg` and `test/<emotion>/{PublicTest,PrivateTest}_*.jpg`, as a directory or as a
-zip file. The official split is in the file names: train on `train`, select on `public`, open `private` once.
+Folders are the layout of its public Kaggle copies: `train/<emotion>/Training_*.jpg` and
+`test/<emotion>/{PublicTest,PrivateTest}_*.jpg`. Either comes as a directory or as a zip file. The official
+split is in the file names or in the column Usage: train on `train`, select on `public`, open `private` once.
 """
 
 from __future__ import annotations
 
-import io
-import os
-import zipfile
-from collections.abc import Callable, Iterator
-from pathlib import Path, PurePosixPath
-from typing import Literal
+from pathlib import PurePosixPath
 
-import numpy as np
-from PIL import Image
-
+from fer_attention.data.fer2013_csv import (
+    FER2013_CSV,
+    SIZE,
+    SPLITS,
+    VOTES_CSV,
+    csv_rows,
+    find_csv,
+    is_pixel_csv,
+    row_emotion,
+    row_image,
+    row_name,
+    row_usage,
+)
+from fer_attention.data.loading import reader
 from fer_attention.data.records import DataError, FaceCrops
+from fer_attention.data.sources import OnError, PathLike, Rows, Source, exact_grey, open_source
 from fer_attention.emotions import FER2013, canonical
 
-SPLITS = {"Training": "train", "PublicTest": "public", "PrivateTest": "private"}
-SUFFIXES = {".jpg", ".jpeg", ".png"}
-SIZE = (48, 48)
+
+def recognises(source: Source) -> bool:
+    """Whether there are images named as Kaggle's copies are, or a CSV file of FER2013's columns."""
+    if source.named(VOTES_CSV):
+        return False
+    if _has_images(source):
+        return True
+    table = find_csv(source, FER2013_CSV)
+    return table is not None and not _file(table).lower().startswith("ck") and is_pixel_csv(source, table)
 
 
-def load_fer2013(path: str | os.PathLike[str], *, on_error: Literal["raise", "skip"] = "raise") -> FaceCrops:
+@reader(
+    "fer2013",
+    recognises=recognises,
+    layout="train/<emotion>/Training_*.jpg, or one of " + ", ".join(FER2013_CSV),
+)
+def load_fer2013(path: PathLike, *, on_error: OnError = "raise") -> FaceCrops:
     """The whole set, or what is there of it: 35,887 grey faces of 48×48 in three splits.
 
+    Rows of a CSV file are named by their number among the data rows, from 1: `row0000017`. They are not named
+    as FER+ names them, since its numbers are no numbers of rows: `fer0000059.png` is the 61st row.
+
     Args:
-        path: The folder that holds `train` and `test`, or a zip file of it.
-        on_error: `"raise"` on the first file that cannot be used, or `"skip"` it and list it in `skipped`.
+        path: The folder that holds `train` and `test`, or a zip file of it; or `fer2013.csv` (columns
+            emotion, pixels, Usage), `icml_face_data.csv` (the same in another order) or Kaggle's `train.csv`
+            (no Usage: all is `train`), or a folder or zip that holds one: the first in this order counts.
+        on_error: `"raise"` on the first file or row that cannot be used, or `"skip"` it and list it in
+            `skipped`.
 
     Raises:
-        DataError: Nothing is there, the layout is another, or a file is damaged.
+        DataError: Nothing is there, the layout is another, or a file or row is damaged.
     """
-    if on_error not in ("raise", "skip"):
-        raise ValueError(f"on_error is 'raise' or 'skip', got {on_error!r}.")
-    images, labels, names, splits, skipped = [], [], [], [], []
-    for name, read in _files(Path(path)):
-        try:
+    rows = Rows(path, on_error)
+    expected = "FER2013 is expected as a folder or zip with train/ and test/, or as fer2013.csv."
+    with open_source(path, expected=expected) as source:
+        table = None if _has_images(source) else find_csv(source, FER2013_CSV)
+        if table is None:
+            _read_images(source, rows)
+            missing = f"No FER2013 image under {path}: expected train/<emotion>/Training_*.jpg"
+        else:
+            rows.unit = "rows"
+            _read_csv(source, table, rows)
+            missing = f"No FER2013 row in {table} of {path}"
+    return rows.faces(FER2013, missing=missing)
+
+
+def _has_images(source: Source) -> bool:
+    return any(_prefix(name) in SPLITS for name in source.images())
+
+
+def _file(name: str) -> str:
+    return name.rsplit("/", 1)[-1]
+
+
+def _prefix(name: str) -> str:
+    return _file(name).split("_")[0]
+
+
+def _read_images(source: Source, rows: Rows) -> None:
+    for name in source.images():
+        with rows.reading(name):
             label, split = _meaning(name)
-            image = _decode(read)
-        except DataError as error:
-            if on_error == "raise":
-                raise DataError(
-                    f"{path}: {name}: {error} Pass on_error='skip' to leave such files out."
-                ) from error
-            skipped.append((name, str(error)))
-            continue
-        images.append(image)
-        labels.append(label)
-        names.append(name)
-        splits.append(split)
-    if not images:
-        found = f"; {len(skipped)} files were skipped, the first: {skipped[0]}" if skipped else ""
-        raise DataError(f"No FER2013 image under {path}: expected train/<emotion>/Training_*.jpg{found}.")
-    return FaceCrops(
-        images=np.stack(images),
-        labels=np.array(labels, dtype=np.int64),
-        names=np.array(names),
-        splits=np.array(splits),
-        label_names=FER2013,
-        skipped=tuple(skipped),
-    )
-
-
-def _files(path: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
-    """Image files as (name, reader), sorted by name, so that order does not hang on the file system."""
-    if path.is_dir():
-        for file in sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES):
-            yield file.relative_to(path).as_posix(), file.read_bytes
-    elif path.is_file():
-        try:
-            with zipfile.ZipFile(path) as archive:
-                for name in sorted(
-                    n for n in archive.namelist() if PurePosixPath(n).suffix.lower() in SUFFIXES
-                ):
-                    yield name, lambda name=name: archive.read(name)  # type: ignore[misc]
-        except zipfile.BadZipFile as error:
-            raise DataError(f"{path} is neither a folder nor a whole zip file: {error}.") from error
-    else:
-        raise DataError(
-            f"{path} does not exist. FER2013 is expected as a folder or zip with train/ and test/."
-        )
+            rows.add(name, exact_grey(source.image(name), SIZE), label, split=split)
 
 
 def _meaning(name: str) -> tuple[int, str]:
     """Label and split of a file name."""
-    file = PurePosixPath(name)
-    emotion = canonical(file.parent.name)
+    folder = PurePosixPath(name).parent.name
+    emotion = canonical(folder)
     if emotion not in FER2013:
-        raise DataError(f"the folder {file.parent.name!r} is none of {', '.join(FER2013)}.")
-    prefix = file.name.split("_")[0]
+        raise DataError(f"the folder {folder!r} is none of {', '.join(FER2013)}.")
+    prefix = _prefix(name)
     if prefix not in SPLITS:
         raise DataError(f"the file name starts with none of {', '.join(SPLITS)}, so its split is unknown.")
     return FER2013.index(emotion), SPLITS[prefix]
 
 
-def _decode(read: Callable[[], bytes]) -> np.ndarray:
-    try:
-        with Image.open(io.BytesIO(read())) as image:
-            grey = np.asarray(image.convert("L"))
-    except Exception as error:  # readers of images and of zip members have no common error class
-        raise DataError(f"not a whole image ({error}).") from error
-    if grey.shape != SIZE:
-        raise DataError(f"{grey.shape[1]}×{grey.shape[0]} pixels instead of 48×48.")
-    return grey
+def _read_csv(source: Source, table: str, rows: Rows) -> None:
+    for row in csv_rows(source, table, needed=("emotion", "pixels")):
+        with rows.reading(f"row {row.number}"):
+            label, split = row_emotion(row, len(FER2013)), SPLITS[row_usage(row)]
+            rows.add(row_name(row), row_image(row), label, split=split)

@@ -13,6 +13,31 @@ from PIL import Image
 from fer_attention.faces.images import load_image
 
 
+def fit(image: Image.Image, *, size: tuple[int, int], channels: int) -> NDArray[np.uint8]:
+    """A picture as uint8 (H, W) grey or (H, W, 3) RGB of a size; shrinking is antialiased, bilinear.
+
+    Args:
+        image: An upright picture; it is stretched where its proportions are others.
+        size: (H, W), pixels.
+        channels: 1 grey (ITU-R 601 luma), 3 RGB.
+    """
+    height, width = size
+    coloured = image.convert("L" if channels == 1 else "RGB")
+    return np.asarray(coloured.resize((width, height), Image.Resampling.BILINEAR))
+
+
+def check_form(size: tuple[int, int], channels: int) -> None:
+    """Refuses a size or a number of channels that no picture has.
+
+    Raises:
+        ValueError: The size is not (height, width) of at least one pixel, or the channels not 1 or 3.
+    """
+    if len(size) != 2 or min(size) < 1:
+        raise ValueError(f"size is (height, width) in pixels, got {size}.")
+    if channels not in (1, 3):
+        raise ValueError(f"channels is 1 (grey) or 3 (RGB), got {channels}.")
+
+
 @dataclass(frozen=True, eq=False)
 class ImageFiles:
     """N image files, read as uint8 (N, H, W) grey or (N, H, W, 3) RGB whenever rows are asked for.
@@ -24,12 +49,18 @@ class ImageFiles:
         paths: The files.
         size: (H, W) that every image is resized to, pixels.
         channels: 1 grey, 3 RGB.
+
+    Raises:
+        ValueError: The size or the number of channels cannot be.
     """
 
     paths: tuple[Path, ...]
     size: tuple[int, int] = (48, 48)
     channels: int = 1
     dtype: np.dtype[np.uint8] = field(default=np.dtype(np.uint8), init=False)
+
+    def __post_init__(self) -> None:
+        check_form(self.size, self.channels)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -47,14 +78,14 @@ class ImageFiles:
     def __iter__(self) -> Iterator[NDArray[np.uint8]]:
         return (self.read(path) for path in self.paths)
 
-    def __getitem__(self, rows: NDArray[np.int64] | Sequence[int] | slice) -> NDArray[np.uint8]:
-        chosen = np.arange(len(self))[rows]
-        if not len(chosen):
-            return np.empty((0, *self.shape[1:]), dtype=np.uint8)
-        return np.stack([self.read(self.paths[row]) for row in chosen])
+    def __getitem__(
+        self, rows: NDArray[np.bool_] | NDArray[np.int64] | Sequence[int] | slice
+    ) -> NDArray[np.uint8]:
+        chosen = self.take(rows)
+        return np.stack(list(chosen)) if len(chosen) else np.empty(chosen.shape, dtype=np.uint8)
 
-    def take(self, rows: NDArray[np.bool_] | NDArray[np.int64]) -> ImageFiles:
-        """Some of the files, by mask or by index; nothing is read."""
+    def take(self, rows: NDArray[np.bool_] | NDArray[np.int64] | Sequence[int] | slice) -> ImageFiles:
+        """Some of the files, by mask, by index or by slice; nothing is read."""
         return replace(self, paths=tuple(self.paths[row] for row in np.arange(len(self))[rows]))
 
     def read(self, path: Path) -> NDArray[np.uint8]:
@@ -63,6 +94,4 @@ class ImageFiles:
         Raises:
             ImageError: The file is no whole image; its name is in the message.
         """
-        height, width = self.size
-        image = load_image(path).convert("L" if self.channels == 1 else "RGB")
-        return np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))
+        return fit(load_image(path), size=self.size, channels=self.channels)

@@ -1,14 +1,36 @@
-"""Measures of models: accuracy with intervals, and what a model costs."""
+"""Measures of models: how good their answers are, with intervals, and what a model costs."""
 
 from fer_attention.evaluation.accuracy import Accuracy, accuracy, predict_logits, wilson_interval
+from fer_attention.evaluation.calibration import Reliability, reliability
 from fer_attention.evaluation.complexity import Complexity, complexity, paper_parameters
+from fer_attention.evaluation.crops import match_labels, predict_crops
+from fer_attention.evaluation.metrics import (
+    ClassificationMetrics,
+    ClassMetrics,
+    Confusion,
+    classification_metrics,
+)
+from fer_attention.evaluation.report import EvaluationReport, library_versions
+from fer_attention.evaluation.tta import VIEWS, tta_logits
 
 __all__ = [
+    "VIEWS",
     "Accuracy",
+    "ClassMetrics",
+    "ClassificationMetrics",
     "Complexity",
+    "Confusion",
+    "EvaluationReport",
+    "Reliability",
     "accuracy",
+    "classification_metrics",
     "complexity",
+    "library_versions",
+    "match_labels",
     "paper_parameters",
+    "predict_crops",
     "predict_logits",
+    "reliability",
+    "tta_logits",
     "wilson_interval",
 ]

@@ -8,6 +8,7 @@
 
 from fer_attention.faces import mtcnn as _mtcnn  # noqa: F401 - registers itself
 from fer_attention.faces.crop import CropRule, crop_face
+from fer_attention.faces.cropper import FaceCropper
 from fer_attention.faces.detectors import DETECTORS, create_detector
 from fer_attention.faces.draw import annotate
 from fer_attention.faces.face import Face, FaceDetector
@@ -17,6 +18,7 @@ __all__ = [
     "DETECTORS",
     "CropRule",
     "Face",
+    "FaceCropper",
     "FaceDetector",
     "ImageError",
     "ImageSource",

@@ -1,6 +1,21 @@
-"""Training: a validated config, recipes, and one run."""
+"""Training: a validated config, recipes, and one run that can stop and go on anywhere."""
 
-from fer_attention.training.config import AugmentConfig, TrainConfig, load_recipe, recipe_names
-from fer_attention.training.engine import Epoch, TrainingError, train
+from fer_attention.training.checkpoint import TrainingError
+from fer_attention.training.config import AugmentConfig, TrainConfig
+from fer_attention.training.engine import Listener, TrainingResult, TrainingWarning, train
+from fer_attention.training.history import Epoch, Progress
+from fer_attention.training.recipes import load_recipe, recipe_names
 
-__all__ = ["AugmentConfig", "Epoch", "TrainConfig", "TrainingError", "load_recipe", "recipe_names", "train"]
+__all__ = [
+    "AugmentConfig",
+    "Epoch",
+    "Listener",
+    "Progress",
+    "TrainConfig",
+    "TrainingError",
+    "TrainingResult",
+    "TrainingWarning",
+    "load_recipe",
+    "recipe_names",
+    "train",
+]

@@ -8,6 +8,8 @@ import torch
 
 from fer_attention.training.config import AugmentConfig
 
+Mixing = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
+
 
 def augmentation(config: AugmentConfig) -> Callable[[torch.Tensor], torch.Tensor]:
     """A function on float images (N, C, H, W) in [0, 1]; draws from torch's global random state.
@@ -34,4 +36,32 @@ def augmentation(config: AugmentConfig) -> Callable[[torch.Tensor], torch.Tensor
         kornia.RandomContrast((1 - c.contrast, 1 + c.contrast), p=1.0 if c.contrast else 0.0),
         kornia.RandomErasing(scale=(0.02, 0.1), p=c.erase),
     ]
-    return kornia.AugmentationSequential(*(step for step in steps if step.p or step.p_batch))
+    sequence = kornia.AugmentationSequential(*(step for step in steps if step.p or step.p_batch))
+    if c.crop == 1:
+        return sequence
+
+    def cropped(images: torch.Tensor) -> torch.Tensor:
+        size = (images.shape[-2], images.shape[-1])
+        area = (c.crop**2, c.crop**2)
+        crop = kornia.RandomResizedCrop(size, scale=area, ratio=(1.0, 1.0), cropping_mode="resample", p=1.0)
+        return sequence(crop(images))
+
+    return cropped
+
+
+def mixing(config: AugmentConfig) -> Mixing:
+    """Mixup (Zhang et al. 2018, arXiv:1710.09412) and CutMix (Yun et al. 2019, arXiv:1905.04899).
+
+    A function on images (N, C, H, W) and target distributions (N, classes); with both switched on, each batch
+    is mixed by one of them, drawn evenly. Draws from torch's global random state.
+    """
+    from torchvision.transforms import v2  # noqa: PLC0415  (slow to import, needed for runs only)
+
+    ways: list[Mixing] = []
+    if config.mixup:
+        ways.append(v2.MixUp(alpha=config.mixup))
+    if config.cutmix:
+        ways.append(v2.CutMix(alpha=config.cutmix))
+    if not ways:
+        return lambda images, targets: (images, targets)
+    return ways[0] if len(ways) == 1 else v2.RandomChoice(ways)

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from importlib import resources
 from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from fer_attention.models import ModelSpec
+from fer_attention.models.bundled import weights_path
 from fer_attention.registry import unknown_name
 
 
 class AugmentConfig(BaseModel):
-    """Random changes of each training image; zero turns one off."""
+    """Random changes of each training image; zero turns one off, of `crop` one."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -22,67 +20,93 @@ class AugmentConfig(BaseModel):
     rotate: float = Field(0.0, ge=0, le=180, description="largest rotation, degrees")
     translate: float = Field(0.0, ge=0, le=1, description="largest shift, in widths and heights")
     scale: float = Field(0.0, ge=0, lt=1, description="zoom by a factor from 1 - scale to 1 + scale")
+    crop: float = Field(1.0, gt=0, le=1, description="side of a square placed at random, resized back")
     brightness: float = Field(0.0, ge=0, lt=1, description="factor from 1 - brightness to 1 + brightness")
     contrast: float = Field(0.0, ge=0, lt=1, description="factor from 1 - contrast to 1 + contrast")
     erase: float = Field(0.0, ge=0, le=1, description="probability of erasing a rectangle")
+    mixup: float = Field(0.0, ge=0, description="alpha of mixup's Beta distribution, one factor per batch")
+    cutmix: float = Field(0.0, ge=0, description="alpha of CutMix; beside mixup each takes half the batches")
 
 
 class TrainConfig(BaseModel):
-    """One run: SGD with Nesterov momentum, one-cycle schedule, EMA of the weights.
+    """One run. `model` names the model; `structure` holds further fields of its ModelSpec.
 
-    `model` names the model; `structure` holds further fields of its ModelSpec.
+    A step's batch is `batch_size × accumulate ×` number of processes. `lr` is for that batch as it is; it
+    is not scaled.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     model: str
     structure: dict[str, Any] = {}
+    weights: str | None = Field(None, description="start from these: a file or bundled weights of the spec")
+    backbone_weights: str | None = Field(None, description="start from ImageNet: timm's name, or a file")
+    freeze: tuple[str, ...] = Field((), description="submodules that keep their weights: stem, stages.0")
+
     epochs: int = Field(40, ge=1)
-    batch_size: int = Field(128, ge=2)
-    lr: float = Field(0.1, gt=0, description="peak of the one-cycle schedule")
-    momentum: float = Field(0.9, ge=0, lt=1)
+    batch_size: int = Field(128, ge=1, description="images per process and pass")
+    accumulate: int = Field(1, ge=1, description="passes per step of the optimiser")
+    sampling: Literal["shuffle", "balanced"] = Field("shuffle", description="balanced: classes equally often")
+
+    optimizer: str = Field("sgd", description="timm's name; its sgd has Nesterov momentum")
+    lr: float = Field(0.1, gt=0, description="peak of the schedule")
+    momentum: float = Field(0.9, ge=0, lt=1, description="of the optimisers that have it")
     weight_decay: float = Field(5e-4, ge=0, description="on weights of two dimensions or more only")
+    layer_decay: float | None = Field(None, gt=0, le=1, description="rate of each level over the next one's")
+    clip_norm: float | None = Field(None, gt=0, description="largest norm of a step's gradient")
+    schedule: Literal["one_cycle", "cosine", "step", "plateau", "constant"] = "one_cycle"
+    warmup: float = Field(0.2, ge=0, lt=1, description="share of the run in which the rate rises")
+    patience: int = Field(5, ge=1, description="plateau: epochs without gain before the rate falls")
+    decay_rate: float = Field(0.75, gt=0, lt=1, description="plateau, step: what the rate is multiplied by")
+    decay_epochs: int = Field(10, ge=1, description="step: epochs between two falls")
+
+    loss: Literal["cross_entropy", "focal", "binary"] = "cross_entropy"
+    focal_gamma: float = Field(2.0, ge=0)
     label_smoothing: float = Field(0.1, ge=0, lt=1)
-    ema_decay: float = Field(0.998, ge=0, lt=1)
-    warmup: float = Field(0.2, gt=0, lt=1, description="share of the schedule in which the rate rises")
+    class_weights: Literal["none", "balanced"] = Field("none", description="balanced: 1 / class frequency")
     teacher: str | None = Field(None, description="weights whose probabilities soften the labels")
     teacher_weight: float = Field(0.5, ge=0, le=1, description="share of the teacher in the target")
+
+    ema_decay: float = Field(0.998, ge=0, lt=1, description="of the averaged weights, per step; 0 for none")
     augment: AugmentConfig = AugmentConfig()
-    precision: Literal["float32", "bfloat16"] = "bfloat16"
-    seed: int = 0
+    normalization: Literal["measured", "unit"] = Field(
+        "measured", description="measured: minus the mean, over the deviation; unit: pixels in [0, 1]"
+    )
+
+    select_by: Literal["accuracy", "balanced_accuracy", "loss"] = "accuracy"
+    stop_after: int | None = Field(None, ge=1, description="epochs without a lower validation loss")
+    divergence: float = Field(5.0, gt=1, description="stop where the mean loss exceeds this × log(classes)")
+
+    precision: Literal["float32", "bfloat16", "float16"] = "bfloat16"
+    compile: bool = Field(False, description="torch.compile the model")
+    channels_last: bool = True
+    sync_batchnorm: bool = Field(True, description="several GPUs: normalise over all of them")
+    workers: int = Field(2, ge=0, description="processes that read images which stay on the disk")
+    seed: int = Field(0, ge=0)
+    checkpoint_minutes: float = Field(5.0, ge=0, description="longest time between two checkpoints")
+    trackers: tuple[str, ...] = Field(("tensorboard",), description="accelerate's trackers")
     keep_as: Literal["float32", "float16"] = Field("float32", description="type of the weights on disk")
 
     @model_validator(mode="after")
-    def _model_exists(self) -> TrainConfig:
+    def _is_possible(self) -> TrainConfig:
         self.spec()
+        self._optimizer_exists()
+        if self.weights is not None and self.backbone_weights is not None:
+            raise ValueError("weights and backbone_weights both start the model; give one.")
+        for source in (self.weights, self.teacher):
+            if source is not None and not weights_path(source).is_file():
+                raise ValueError(f"There is no weights file {source}.")
+        if self.layer_decay is not None and self.schedule in ("one_cycle", "plateau"):
+            raise ValueError(f"layer_decay and schedule={self.schedule} do not go together; take cosine.")
         return self
+
+    def _optimizer_exists(self) -> None:
+        from timm.optim import list_optimizers  # noqa: PLC0415  (a second's import, for runs only)
+
+        known = [str(name) for name in list_optimizers()]
+        if self.optimizer not in known:
+            raise unknown_name("optimizer", self.optimizer, known)
 
     def spec(self, **fields: Any) -> ModelSpec:
         """The structure that the run trains."""
         return ModelSpec.parse(self.model, **{**self.structure, **fields})
-
-
-def recipe_names() -> list[str]:
-    """The recipes that come with the package."""
-    folder = resources.files(__package__) / "recipes"
-    return sorted(file.name.removesuffix(".yaml") for file in folder.iterdir() if file.name.endswith(".yaml"))
-
-
-def load_recipe(name: str, changes: Mapping[str, Any] | None = None) -> TrainConfig:
-    """A recipe of the package, with fields changed: `load_recipe("compact", {"augment": {"flip": 0}})`.
-
-    Another model than the recipe's starts without the recipe's `structure`, which is made for its own.
-
-    Raises:
-        UnknownNameError: No recipe has this name.
-        pydantic.ValidationError: A field is unknown or out of range (a ValueError).
-    """
-    if name not in recipe_names():
-        raise unknown_name("recipe", name, recipe_names())
-    text = (resources.files(__package__) / "recipes" / f"{name}.yaml").read_text(encoding="utf-8")
-    recipe, changes = yaml.safe_load(text), dict(changes or {})
-    if changes.get("model", recipe["model"]) != recipe["model"]:
-        recipe["structure"] = {}
-    for field in ("structure", "augment"):
-        changes[field] = {**recipe.get(field, {}), **changes.get(field, {})}
-    return TrainConfig.model_validate({**recipe, **changes})

@@ -1,54 +1,67 @@
-"""Training on crops that fit into memory, with a checkpoint after every epoch."""
+"""One training run: from a config and crops to the weights that are best on the selection split."""
 
 from __future__ import annotations
 
-import io
 import json
-import math
-import platform
-import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+import signal
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from timm.optim import param_groups_weight_decay
-from timm.utils import ModelEmaV3
-from torch import nn
 
-import fer_attention
-from fer_attention.atomic import write_atomically
-from fer_attention.data import FaceCrops, Preprocessing
-from fer_attention.evaluation import accuracy, predict_logits
-from fer_attention.models import ModelSpec, load_weights, save_weights
-from fer_attention.models.bundled import weights_path
-from fer_attention.models.factory import from_spec
-from fer_attention.training.augment import augmentation
+from fer_attention.data import DataError, FaceCrops
+from fer_attention.models import save_weights
+from fer_attention.training.checkpoint import (
+    TrainingError,
+    identity,
+    read_checkpoint,
+    write_checkpoint,
+    write_result,
+)
 from fer_attention.training.config import TrainConfig
+from fer_attention.training.history import Epoch, Progress, to_csv
+from fer_attention.training.run import Run
+from fer_attention.training.setup import create_accelerator, environment
+from fer_attention.training.watch import overfitting, vanishing
+
+
+class TrainingWarning(UserWarning):
+    """A sign that a run is failing, while it goes on."""
 
 
 @dataclass(frozen=True)
-class Epoch:
-    """What one epoch came to.
+class Listener:
+    """What a run calls while it goes on, in the main process only.
 
     Attributes:
-        epoch: Its number, from 1.
-        loss: Mean training loss, with label smoothing, on augmented images.
-        train_accuracy: Share of augmented training images that were right in passing.
-        validation_accuracy: Of the averaged weights, on the selection split.
-        seconds: Its duration.
+        on_progress: After every few steps.
+        on_epoch: After every epoch, once it is saved.
+        on_warning: With a sentence on a sign of failure, once per kind; by default a TrainingWarning.
     """
 
-    epoch: int
-    loss: float
-    train_accuracy: float
-    validation_accuracy: float
-    seconds: float
+    on_progress: Callable[[Progress], None] = lambda progress: None
+    on_epoch: Callable[[Epoch], None] = lambda epoch: None
+    on_warning: Callable[[str], None] = lambda text: warnings.warn(text, TrainingWarning, stacklevel=2)
 
 
-class TrainingError(RuntimeError):
-    """A run that cannot go on: a loss that is no number, or a folder that holds another run."""
+@dataclass(frozen=True)
+class TrainingResult:
+    """What a run came to.
+
+    Attributes:
+        weights: The file of the best weights.
+        best: The epoch that they are of.
+        history: All epochs.
+    """
+
+    weights: Path
+    best: Epoch
+    history: tuple[Epoch, ...]
 
 
 def train(
@@ -56,198 +69,177 @@ def train(
     data: FaceCrops,
     output: Path,
     *,
-    select_on: str = "public",
-    device: torch.device | str = "cpu",
-    on_epoch: Callable[[Epoch], None] | None = None,
-) -> Path:
+    select_on: str | None = None,
+    device: torch.device | str = "auto",
+    listener: Listener | None = None,
+) -> TrainingResult:
     """Train one model on `data.split("train")` and keep the epoch that is best on the selection split.
 
-    A folder that holds a checkpoint of the same config is gone on with: each epoch draws from random
-    states seeded by (seed, epoch), so that a run stopped between epochs ends as if it had not been.
+    A folder that holds a checkpoint of the same config and data is gone on with, at the step where it was
+    written. On the CPU, with the same number of threads, the weights are then, bit by bit, those of a run
+    that was never stopped: what a step draws is seeded by its position in the run. SIGTERM and Ctrl-C save a
+    checkpoint first where one process trains.
 
     Args:
         config: The run.
         data: Crops with the splits `train` and `select_on`; no other split is looked at.
-        output: Folder for `config.json`, `history.jsonl`, `checkpoint.pt` and `best.safetensors`.
-        select_on: The split that chooses the epoch.
-        device: Where to train.
-        on_epoch: Called after every epoch.
-
-    Returns:
-        The path of the best weights.
+        output: Folder for `config.json`, `history.csv`, `checkpoint.pt`, `best.safetensors`, the trackers'
+            files and, at the end, `result.json`.
+        select_on: The split that chooses the epoch; by default `validation` or, of FER2013, `public`.
+        device: Where to train: auto, cpu, cuda, cuda:N.
+        listener: What to call meanwhile.
 
     Raises:
-        TrainingError: The loss is no longer finite, or `output` holds a run of another config.
+        TrainingError: The loss is not finite or has diverged; `output` holds another run; a file cannot be
+            written; the data does not fill one batch.
+        DataError: A split is missing.
+        ImportError: What trains is not installed: `fer_attention[train]`.
     """
-    output.mkdir(parents=True, exist_ok=True)
-    run = _Run(config, data, select_on, torch.device(device))
-    done = _resume(run, config, output)
-    with torch.random.fork_rng():
-        for number in range(done + 1, config.epochs + 1):
-            torch.manual_seed(config.seed * 100_003 + number)
-            epoch = run.epoch(number)
-            if epoch.validation_accuracy > run.best:
-                run.best = epoch.validation_accuracy
-                run.save(output / "best.safetensors", epoch)
-            run.history.append(asdict(epoch))
-            write_atomically(output / "history.jsonl", _lines(run.history))
-            _save_checkpoint(run, output, number)
-            if on_epoch is not None:
-                on_epoch(epoch)
-    return output / "best.safetensors"
+    listener = listener or Listener()
+    training = data.split("train")
+    select_on = select_on or _selection_split(data)
+    validation = data.split(select_on)
+    accelerator = create_accelerator(config, device, output)
+    main = accelerator.is_main_process
+    if main:
+        _make_folder(output)
+        write_result(output / "config.json", config.model_dump_json(indent=2).encode())
+    accelerator.wait_for_everyone()
+    devices = [accelerator.device] if accelerator.device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices), _signals(accelerator.num_processes) as received:
+        run = Run(config, training, validation, accelerator)
+        same = identity(
+            config, data.take((data.splits == "train") | (data.splits == select_on)),
+            processes=accelerator.num_processes, select_on=select_on,
+        )  # fmt: skip
+        state = read_checkpoint(output, same)
+        if state is not None:
+            run.load(state["run"])
 
+        def save() -> None:
+            if main:
+                write_checkpoint(output, {"identity": same, "run": run.state()})
 
-class _Run:
-    """The state of one run: model, averaged weights, optimiser, schedule and data on the device."""
-
-    def __init__(self, config: TrainConfig, data: FaceCrops, select_on: str, device: torch.device) -> None:
-        training, validation = data.split("train"), data.split(select_on)
-        self.config, self.device, self.select_on = config, device, select_on
-        spec = config.spec(num_classes=len(data.label_names))
-        with torch.random.fork_rng():
-            torch.manual_seed(config.seed)
-            self.model = from_spec(spec).to(device).to(memory_format=torch.channels_last)
-        self.preprocessing, images = _measured(spec, training)
-        self.model.labels = data.label_names
-        self.model.preprocessing = self.preprocessing
-        self.images = images.to(device)
-        self.labels = torch.from_numpy(training.labels).to(device)
-        self.targets = nn.functional.one_hot(self.labels, len(data.label_names)).float()
-        if config.teacher is not None:
-            taught = _teacher_probabilities(config.teacher, data.label_names, training, device)
-            self.targets = torch.lerp(self.targets, taught, config.teacher_weight)
-        self.validation_images = self.preprocessing.normalize(self.preprocessing.prepare(validation.images))
-        self.validation_labels = validation.labels
-        self.augment = augmentation(config.augment)
-        self.ema = ModelEmaV3(self.model, decay=config.ema_decay, use_warmup=True)
-        self.steps = len(self.labels) // config.batch_size
-        if self.steps == 0:
-            raise TrainingError(
-                f"{len(self.labels)} training images do not fill a batch of {config.batch_size}."
-            )
-        self.optimiser = torch.optim.SGD(
-            param_groups_weight_decay(self.model, config.weight_decay),
-            lr=config.lr,
-            momentum=config.momentum,
-            nesterov=config.momentum > 0,
-        )
-        self.schedule = torch.optim.lr_scheduler.OneCycleLR(
-            self.optimiser, max_lr=config.lr, total_steps=config.epochs * self.steps, pct_start=config.warmup
-        )
-        self.loss = nn.CrossEntropyLoss(label_smoothing=config.label_smoothing)
-        self.history: list[dict[str, Any]] = []
-        self.best = -1.0
-
-    def epoch(self, number: int) -> Epoch:
-        """One pass over the training images, then the selection split."""
-        began = time.perf_counter()
-        self.model.train()
-        order = torch.randperm(len(self.labels)).to(self.device)
-        size = self.config.batch_size
-        total, right = 0.0, 0
-        for step in range(self.steps):
-            loss, correct = self._step(order[step * size : (step + 1) * size])
-            total, right = total + loss, right + correct
-            if not math.isfinite(loss):
-                raise TrainingError(
-                    f"The loss is {loss} in epoch {number}, step {step + 1} of {self.steps}, learning rate "
-                    f"{self.schedule.get_last_lr()[0]:.3g}. The best weights so far are kept; try a lower lr."
-                )
-        predicted = predict_logits(self.ema.module, self.validation_images).argmax(1).numpy()
-        return Epoch(
-            epoch=number,
-            loss=total / self.steps,
-            train_accuracy=right / (self.steps * size),
-            validation_accuracy=accuracy(predicted, self.validation_labels).value,
-            seconds=time.perf_counter() - began,
-        )
-
-    def _step(self, rows: torch.Tensor) -> tuple[float, int]:
-        images = self.augment(self.images[rows].float() / 255)
-        inputs = self.preprocessing.standardize(images).contiguous(memory_format=torch.channels_last)
-        enabled = self.config.precision == "bfloat16"
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=enabled):
-            logits = self.model(inputs)
-        loss = self.loss(logits.float(), self.targets[rows])
-        self.optimiser.zero_grad()
-        loss.backward()
-        self.optimiser.step()
-        self.schedule.step()
-        self.ema.update(self.model)
-        return loss.item(), int((logits.argmax(1) == self.labels[rows]).sum())
-
-    def save(self, path: Path, epoch: Epoch) -> None:
-        """The averaged weights, with a record of where they come from."""
-        record = {
-            "config": self.config.model_dump(),
-            "selected_on": self.select_on,
-            "selected_epoch": epoch.epoch,
-            "selection_accuracy": epoch.validation_accuracy,
-            "training_images": len(self.labels),
-            "versions": {"fer_attention": fer_attention.__version__, "torch": torch.__version__},
-            "machine": f"{platform.machine()}, {self.device.type}, {torch.get_num_threads()} threads",
+        if config.trackers:
+            accelerator.init_trackers("tracking", config=_flat(config))
+        facts = {
+            "selected_on": select_on,
+            "training_images": len(training),
+            "selection_images": len(validation),
+            "data_fingerprint": same["data"],
+            "environment": environment(accelerator.device, accelerator.num_processes),
         }
-        save_weights(self.ema.module, path, record=record, dtype=getattr(torch, self.config.keep_as))
+        warned: set[str] = set()
+        while not _is_over(run.history, config):
+            for progress in run.steps(config.checkpoint_minutes * 60, save):
+                if received:
+                    save()
+                    _stop(received[0], output)
+                if main:
+                    listener.on_progress(progress)
+            epoch = run.finish_epoch()
+            if main and epoch is _best(run.history, config):
+                record = {
+                    "config": config.model_dump(mode="json"), "selected_epoch": epoch.epoch,
+                    "selection_accuracy": epoch.validation_accuracy, **facts,
+                }  # fmt: skip
+                _save_best(run, output / "best.safetensors", record)
+            save()
+            if main:
+                write_result(output / "history.csv", to_csv(run.history))
+                accelerator.log({k: v for k, v in asdict(epoch).items() if k != "epoch"}, step=epoch.epoch)
+                for sign in (overfitting(run.history), vanishing(run.gradients)):
+                    if sign is not None and sign.split(":")[0] not in warned:
+                        warned.add(sign.split(":")[0])
+                        listener.on_warning(f"epoch {epoch.epoch}: {sign}")
+                listener.on_epoch(epoch)
+        result = TrainingResult(output / "best.safetensors", _best(run.history, config), tuple(run.history))
+        if main:
+            summary = {"best": asdict(result.best), "epochs": len(result.history), **facts}
+            write_result(output / "result.json", json.dumps(summary, indent=2).encode())
+        if config.trackers:
+            accelerator.end_training()
+        accelerator.wait_for_everyone()
+    return result
 
 
-def _measured(spec: ModelSpec, training: FaceCrops) -> tuple[Preprocessing, torch.Tensor]:
-    """The model's preprocessing, with the training pixels' mean and deviation, and these pixels in uint8."""
-    channels = spec.in_chans
-    neutral = Preprocessing(spec.input_size[1:], channels, mean=(0.0,) * channels, std=(1.0,) * channels)
-    images = neutral.prepare(training.images)
-    pixels = images.transpose(0, 1).reshape(channels, -1).float() / 255
-    std, mean = (
-        tuple(round(value, 4) for value in moment.tolist())
-        for moment in torch.std_mean(pixels.double(), dim=1, correction=0)
+def _selection_split(data: FaceCrops) -> str:
+    there = sorted(set(data.splits.tolist()))
+    for name in ("validation", "public"):
+        if name in there:
+            return name
+    raise DataError(
+        f"No split to select the epoch on: there are {', '.join(there)}. Make one with a protocol "
+        "(fer_attention.data.create_protocol), or name it with select_on."
     )
-    return replace(neutral, mean=mean, std=std), images
 
 
-@torch.inference_mode()
-def _teacher_probabilities(
-    source: str, labels: tuple[str, ...], training: FaceCrops, device: torch.device
-) -> torch.Tensor:
-    """(N, classes): what a trained model says of each training image, mean of the image and its mirror."""
-    teacher = load_weights(weights_path(source), device=device)
-    if teacher.labels != labels or teacher.preprocessing is None:
-        raise TrainingError(f"The teacher {source} names {teacher.labels}, the data has {labels}.")
-    images = teacher.preprocessing.normalize(teacher.preprocessing.prepare(training.images))
-    views = (predict_logits(teacher, view).softmax(1) for view in (images, images.flip(-1)))
-    return torch.stack(list(views)).mean(0).to(device)
+def _is_over(history: list[Epoch], config: TrainConfig) -> bool:
+    if not history:
+        return False
+    lowest = min(history, key=lambda epoch: epoch.validation_loss)
+    waited = history[-1].epoch - lowest.epoch
+    return len(history) >= config.epochs or (config.stop_after is not None and waited >= config.stop_after)
 
 
-def _lines(history: list[dict[str, Any]]) -> bytes:
-    return "".join(json.dumps(entry) + "\n" for entry in history).encode()
-
-
-def _save_checkpoint(run: _Run, output: Path, number: int) -> None:
-    state = {
-        "epoch": number,
-        "config": run.config.model_dump(),
-        "model": run.model.state_dict(),
-        "ema": run.ema.state_dict(),
-        "optimiser": run.optimiser.state_dict(),
-        "schedule": run.schedule.state_dict(),
-        "history": run.history,
-        "best": run.best,
+def _best(history: list[Epoch], config: TrainConfig) -> Epoch:
+    """The first of the best epochs."""
+    scores: dict[str, Callable[[Epoch], float]] = {
+        "accuracy": lambda epoch: epoch.validation_accuracy,
+        "balanced_accuracy": lambda epoch: epoch.validation_balanced_accuracy,
+        "loss": lambda epoch: -epoch.validation_loss,
     }
-    buffer = io.BytesIO()
-    torch.save(state, buffer)
-    write_atomically(output / "checkpoint.pt", buffer.getvalue())
+    return max(history, key=scores[config.select_by])
 
 
-def _resume(run: _Run, config: TrainConfig, output: Path) -> int:
-    """Take up the checkpoint in `output`, if there is one; gives the number of epochs done."""
-    path = output / "checkpoint.pt"
-    if not path.exists():
-        write_atomically(output / "config.json", config.model_dump_json(indent=2).encode())
-        return 0
-    state = torch.load(path, weights_only=True, map_location=run.device)
-    if state["config"] != config.model_dump():
-        raise TrainingError(f"{output} holds a run of another config; choose another folder or remove it.")
-    run.model.load_state_dict(state["model"])
-    run.ema.load_state_dict(state["ema"])
-    run.optimiser.load_state_dict(state["optimiser"])
-    run.schedule.load_state_dict(state["schedule"])
-    run.history, run.best = state["history"], state["best"]
-    return int(state["epoch"])
+def _make_folder(output: Path) -> None:
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TrainingError(f"Cannot make the folder {output}: {error}.") from error
+
+
+def _save_best(run: Run, path: Path, record: dict[str, Any]) -> None:
+    try:
+        save_weights(run.ema.module, path, record=record, dtype=getattr(torch, run.config.keep_as))
+    except OSError as error:
+        raise TrainingError(f"Cannot write {path}: {error}. What was saved before is whole.") from error
+
+
+def _flat(config: TrainConfig) -> dict[str, Any]:
+    """The config as trackers take it: names and plain values."""
+    fields = config.model_dump()
+    augment = {f"augment.{name}": value for name, value in fields.pop("augment").items()}
+    values = {**fields, **augment}
+    return {k: v if isinstance(v, (int, float, str, bool)) else str(v) for k, v in values.items()}
+
+
+@contextmanager
+def _signals(processes: int) -> Iterator[list[int]]:
+    """Note SIGINT and SIGTERM instead of dying of them, so that a step is finished and saved.
+
+    Several processes get it at different steps, so there it acts at once, as does a second one.
+    """
+    received: list[int] = []
+    if processes > 1 or threading.current_thread() is not threading.main_thread():
+        yield received
+        return
+    before = {int(number): signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def note(number: int, frame: Any) -> None:
+        received.append(number)
+        signal.signal(number, before[number])
+
+    for number in before:
+        signal.signal(number, note)
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _stop(number: int, output: Path) -> None:
+    if number == signal.SIGINT:
+        raise KeyboardInterrupt(f"stopped; saved in {output}")
+    raise SystemExit(128 + number)

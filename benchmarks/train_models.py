@@ -1,0 +1,96 @@
+"""Train models under one recipe with several seeds, and keep a record of each run.
+
+    python benchmarks/train_models.py resnetv2_18_eca_elu resnetv2_18_elu --recipe quick --seeds 0 1 2 \
+        --data fer2013.zip --output runs/pair --records benchmarks/records/pair
+    python benchmarks/train_models.py --gpu-set --recipe strong --seeds 0 1 2 --data fer2013.zip \
+        --output runs/strong --records benchmarks/records/strong          # the paper's three and their twins
+
+An interrupted command goes on where it stopped. A record holds config, machine, curve, PublicTest (selects)
+and PrivateTest, which is opened once per finished run, with and without the copies of training images.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import yaml
+
+from fer_attention.atomic import write_atomically
+from fer_attention.data import FaceCrops, load_fer2013
+from fer_attention.device import resolve_device
+from fer_attention.evaluation import accuracy, predict_logits
+from fer_attention.models import load_weights, read_record
+from fer_attention.training import Listener, TrainingResult, load_recipe, train
+
+GPU_SET = (
+    "vgg19_cbam_elu",
+    "vgg19_elu",
+    "resnet50_cbam_elu",
+    "resnet50_elu",
+    "resnetv2_50_cbam_elu",
+    "resnetv2_50_elu",
+)
+"""Needs a GPU: the paper's three best families and their plain twins."""
+
+
+def main() -> None:
+    """Train what the command line names."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("models", nargs="*")
+    parser.add_argument("--gpu-set", action="store_true", help=", ".join(GPU_SET))
+    parser.add_argument("--recipe", default="quick")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", dest="changes")
+    parser.add_argument("--structure", default="{}", help="fields of the ModelSpec as YAML, for every model")
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--output", type=Path, required=True, help="folder of the runs")
+    parser.add_argument("--records", type=Path, required=True, help="folder of the records")
+    parser.add_argument("--device", default="auto")
+    options = parser.parse_args()
+    models = [*options.models, *(GPU_SET if options.gpu_set else ())]
+    if not models:
+        parser.error("name at least one model, or give --gpu-set")
+    data = load_fer2013(options.data)
+    options.records.mkdir(parents=True, exist_ok=True)
+    changes = {name: yaml.safe_load(value) for name, value in (c.split("=", 1) for c in options.changes)}
+    for seed in options.seeds:
+        for model in models:
+            record = options.records / f"{model}.seed{seed}.json"
+            if record.exists():
+                print(f"{record} is there", flush=True)
+                continue
+            structure = {"structure": yaml.safe_load(options.structure)}
+            config = load_recipe(options.recipe, {**changes, **structure, "model": model, "seed": seed})
+            listener = Listener(
+                on_epoch=lambda e: print(
+                    e.epoch, round(e.loss, 4), round(e.validation_accuracy, 4), flush=True
+                )
+            )
+            result = train(
+                config, data, options.output / record.stem, device=options.device, listener=listener
+            )
+            write_atomically(record, json.dumps(_record(result, data, options.device), indent=1).encode())
+            print(f"{record} written", flush=True)
+
+
+def _record(result: TrainingResult, data: FaceCrops, device: str) -> dict[str, object]:
+    model = load_weights(result.weights, device=resolve_device(device))
+    assert model.preprocessing is not None  # noqa: S101  (load_weights sets it; for the type checker)
+    private = data.split("private")
+    inputs = model.preprocessing.normalize(model.preprocessing.prepare(private.images))
+    predicted = predict_logits(model, inputs).argmax(1).numpy()
+    new = ~private.seen_in(data.split("train"))
+    return {
+        **read_record(result.weights),
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "public": result.best.validation_accuracy,
+        "private": vars(accuracy(predicted, private.labels)),
+        "private_without_duplicates": vars(accuracy(predicted[new], private.labels[new])),
+        "history": [vars(epoch) for epoch in result.history],
+    }
+
+
+if __name__ == "__main__":
+    main()

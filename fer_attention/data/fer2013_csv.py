@@ -1,0 +1,154 @@
+"""Tables of faces as FER2013's own CSV file: one row a face, its grey pixels as numbers in a cell."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from fer_attention.data.records import DataError
+from fer_attention.data.sources import Pixels, Source
+
+FER2013_CSV = ("fer2013.csv", "icml_face_data.csv", "train.csv")
+VOTES_CSV = "fer2013new.csv"  # FER+'s labels for the same rows
+SPLITS = {"Training": "train", "PublicTest": "public", "PrivateTest": "private"}
+SIZE = (48, 48)
+
+
+@dataclass(frozen=True)
+class CsvRow:
+    """One row of a CSV file.
+
+    Attributes:
+        number: Its number among the data rows, from 1.
+        cells: What it holds.
+        columns: Place of each column by its name, in lower case without blanks.
+    """
+
+    number: int
+    cells: list[str]
+    columns: Mapping[str, int]
+
+    @property
+    def whole(self) -> bool:
+        """Whether it has as many cells as the header."""
+        return len(self.cells) == len(self.columns)
+
+    def __getitem__(self, column: str) -> str:
+        """A cell without the blanks around it.
+
+        Raises:
+            DataError: The row has more or fewer cells than the header.
+        """
+        if not self.whole:
+            raise DataError(f"{len(self.cells)} cells instead of {len(self.columns)}.")
+        return self.cells[self.columns[column]].strip()
+
+
+def csv_rows(source: Source, name: str, *, needed: tuple[str, ...]) -> Iterator[CsvRow]:
+    """The rows of a CSV file, one by one; empty lines do not count.
+
+    Args:
+        source: Where the file is.
+        name: Its name there.
+        needed: Columns that must be there, in lower case.
+
+    Raises:
+        DataError: A column is missing, or the file is damaged so that no further row can be read.
+    """
+    number = 0
+    try:
+        with source.open(name) as file:
+            lines = csv.reader(io.TextIOWrapper(file, encoding="utf-8-sig", errors="replace", newline=""))
+            columns = {column.strip().lower(): place for place, column in enumerate(next(lines, []))}
+            missing = [column for column in needed if column not in columns]
+            if missing:
+                hint = " A table of pixels without emotion, as Kaggle's test.csv, has no labels."
+                raise DataError(
+                    f"{source.path}: {name} has no column {', '.join(missing)}; its first row is "
+                    f"{', '.join(columns)[:200] or 'empty'}.{hint if missing == ['emotion'] else ''}"
+                )
+            for cells in filter(None, lines):
+                number += 1
+                yield CsvRow(number, cells, columns)
+    except DataError:
+        raise
+    except Exception as error:  # the csv module, zip members and their codecs have no common error class
+        raise DataError(f"{source.path}: {name} cannot be read beyond row {number}: {error}.") from error
+
+
+def find_csv(source: Source, known: tuple[str, ...]) -> str | None:
+    """The table of a source: the first of the known names that is there, or its only file of type CSV.
+
+    Raises:
+        DataError: The same name is there more than once.
+    """
+    for file_name in known:
+        if found := source.named(file_name):
+            if len(found) > 1:
+                raise DataError(f"{source.path} has {' and '.join(found)}. Pass the path of the one to read.")
+            return found[0]
+    tables = [name for name in source.names if name.lower().endswith(".csv")]
+    return tables[0] if len(tables) == 1 and not source.images() else None
+
+
+def is_pixel_csv(source: Source, name: str) -> bool:
+    """Whether a file's first row names a column of pixels."""
+    try:
+        next(csv_rows(source, name, needed=("pixels",)), None)
+    except DataError:
+        return False
+    return True
+
+
+def row_name(row: CsvRow) -> str:
+    """What a row of pixels is called in the record: `row0000017` is the 17th."""
+    return f"row{row.number:07}"
+
+
+def row_image(row: CsvRow) -> Pixels:
+    """uint8 (48, 48), from 2,304 numbers with blanks between them.
+
+    Raises:
+        DataError: There are more or fewer numbers, something else than numbers, or numbers above 255.
+    """
+    text = row["pixels"]
+    if text.encode().translate(None, b"0123456789 "):  # anything else would end the parsing without an error
+        strange = [part for part in text.split() if not (part.isascii() and part.isdigit())]
+        if strange:
+            raise DataError(f"the pixel {strange[0]!r} is no whole number from 0 to 255.")
+        text = " ".join(text.split())
+    pixels = np.fromstring(text, dtype=np.int64, sep=" ")
+    if pixels.size != SIZE[0] * SIZE[1]:
+        raise DataError(f"{pixels.size} pixels instead of {SIZE[0] * SIZE[1]}, 48×48.")
+    if pixels.max() > 255:
+        raise DataError(f"the pixel {pixels.max()} is above 255.")
+    return pixels.astype(np.uint8).reshape(SIZE)
+
+
+def row_emotion(row: CsvRow, count: int) -> int:
+    """The emotion's code, from 0 to `count` - 1.
+
+    Raises:
+        DataError: The cell holds something else.
+    """
+    text = row["emotion"]
+    if not (text.isascii() and text.isdigit() and int(text) < count):
+        raise DataError(f"the emotion {text!r} is none of 0 to {count - 1}.")
+    return int(text)
+
+
+def row_usage(row: CsvRow) -> str:
+    """Training, PublicTest or PrivateTest; Training where there is no such column, as in Kaggle's train.csv.
+
+    Raises:
+        DataError: The cell holds something else.
+    """
+    if "usage" not in row.columns:
+        return "Training"
+    if row["usage"] not in SPLITS:
+        raise DataError(f"the Usage {row['usage']!r} is none of {', '.join(SPLITS)}.")
+    return row["usage"]

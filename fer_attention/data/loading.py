@@ -1,0 +1,94 @@
+"""Any known data set by its path: readers by name, and the one that recognises what is there."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from fer_attention.data.records import DataError, FaceCrops
+from fer_attention.data.sources import OnError, PathLike, Source, open_source
+from fer_attention.registry import Registry, unknown_name
+
+Load = TypeVar("Load", bound=Callable[..., FaceCrops])
+
+FALLBACK = "folder"  # folders of emotions fit many sets: asked only when no other reader knows the layout
+
+
+@dataclass(frozen=True)
+class Reader:
+    """How one data set is recognised and read.
+
+    Attributes:
+        load: Takes the path and `on_error`, and options by keyword; gives the record.
+        recognises: Whether an opened source has this set's layout; reads no more than names and a header.
+        layout: What it looks for, in words, for the error if nothing fits.
+    """
+
+    load: Callable[..., FaceCrops]
+    recognises: Callable[[Source], bool]
+    layout: str
+
+
+FORMATS: Registry[Reader] = Registry("data format")
+
+
+def reader(name: str, *, recognises: Callable[[Source], bool], layout: str) -> Callable[[Load], Load]:
+    """Decorator that enters a reading function into `FORMATS`; see `Reader` for the arguments."""
+
+    def enter(load: Load) -> Load:
+        FORMATS.register(name)(Reader(load, recognises, layout))
+        return load
+
+    return enter
+
+
+def load_data(
+    path: PathLike, *, format: str = "auto", on_error: OnError = "raise", **options: Any
+) -> FaceCrops:
+    """Reads a data set of whatever known layout.
+
+    Args:
+        path: A folder, a zip file or a CSV file.
+        format: A name in `FORMATS`, or `"auto"`: the reader that knows the names of the files or the header
+            of the CSV file, `folder` if no other does.
+        on_error: `"raise"` on what cannot be used, or `"skip"` it and list it in `skipped`.
+        **options: The reader's own, as its function documents them: `size`, `crop`, `target` and others.
+
+    Raises:
+        DataError: Nothing is there, no reader or more than one recognises it, or something is damaged.
+        UnknownNameError: No reader has that name.
+        TypeError: The reader has no such option.
+    """
+    name = recognised_format(path) if format == "auto" else format
+    load = FORMATS[name].load
+    known = inspect.signature(load).parameters.keys() - {"path", "on_error"}
+    for option in options:
+        if option not in known:
+            raise TypeError(str(unknown_name(f"option of the data format {name!r}:", option, known)))
+    return load(path, on_error=on_error, **options)
+
+
+def recognised_format(path: PathLike) -> str:
+    """The name of the reader that knows the layout of what is there.
+
+    Raises:
+        DataError: Nothing is there, or no reader or more than one recognises it.
+    """
+    expected = "A data set is a folder, a zip file or a CSV file."
+    with open_source(path, expected=expected) as source:
+        fitting = [name for name in FORMATS if name != FALLBACK and FORMATS[name].recognises(source)]
+        if not fitting and FALLBACK in FORMATS and FORMATS[FALLBACK].recognises(source):
+            fitting = [FALLBACK]
+        shown = ", ".join(source.names[:3]) or "nothing"
+        count = len(source.names)
+    if len(fitting) == 1:
+        return fitting[0]
+    if fitting:
+        raise DataError(f"{path} looks like {' and '.join(fitting)}. Say which: format={fitting[0]!r}.")
+    looked_for = "; ".join(f"{name}: {FORMATS[name].layout}" for name in FORMATS)
+    raise DataError(
+        f"{path} has no known layout. Files there: {count} ({shown}{', …' if count > 3 else ''}). "
+        f"Looked for {looked_for}. Pass format= if it is one of these."
+    )

@@ -1,0 +1,240 @@
+"""What the readers share: files of a folder or zip, their pictures, and the rows that become FaceCrops."""
+
+from __future__ import annotations
+
+import difflib
+import io
+import os
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import IO, Any, Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from fer_attention.data.files import ImageFiles, fit
+from fer_attention.data.records import DataError, FaceCrops
+from fer_attention.faces.images import ImageError, load_image
+
+OnError: TypeAlias = Literal["raise", "skip"]
+Crop: TypeAlias = Callable[[Image.Image], Image.Image]
+PathLike: TypeAlias = str | os.PathLike[str]
+Pixels: TypeAlias = npt.NDArray[np.uint8]
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".pgm", ".ppm")
+
+
+@dataclass(frozen=True)
+class Source:
+    """Files by name: those of a folder and its subfolders, those of a zip file, or one lone CSV file.
+
+    Attributes:
+        path: The folder, the zip file or the CSV file.
+        names: Paths inside it with forward slashes, sorted, so that order does not hang on the file system.
+        open: Opens one of the names as binary; of a zip, only inside the `with` of `open_source`.
+    """
+
+    path: Path
+    names: tuple[str, ...]
+    open: Callable[[str], IO[bytes]]
+
+    def images(self) -> list[str]:
+        """The names that end as image files do, in upper or lower case."""
+        return [name for name in self.names if name.lower().endswith(IMAGE_SUFFIXES)]
+
+    def named(self, file_name: str) -> list[str]:
+        """The files of that name, in whatever subfolder."""
+        return [name for name in self.names if PurePosixPath(name).name.lower() == file_name.lower()]
+
+    def image(self, name: str) -> Image.Image:
+        """A picture, decoded to its end, of whatever mode the file has.
+
+        Raises:
+            DataError: The file is no whole image.
+        """
+        try:
+            with self.open(name) as file:
+                image = Image.open(io.BytesIO(file.read()))  # whole: of a zip, small reads and seeks are slow
+            image.load()
+        except Exception as error:  # readers of images and of zip members have no common error class
+            raise DataError(f"not a whole image ({error}).") from error
+        return image
+
+
+@contextmanager
+def open_source(path: PathLike, *, expected: str = "") -> Iterator[Source]:
+    """A folder, a zip file or one `.csv` file, as long as the `with` lasts.
+
+    Linked folders are followed, each once. What macOS adds to files (`._x`) is left out.
+
+    Args:
+        path: Where to look.
+        expected: A sentence on what should be there, for the error if nothing is.
+
+    Raises:
+        DataError: Nothing is there, a folder cannot be read, or a file is neither CSV nor a whole zip.
+    """
+    place = Path(path)
+    if place.is_dir():
+        names = _in_order(file.relative_to(place).as_posix() for file in _walk(place))
+        yield Source(place, names, lambda name: (place / name).open("rb"))
+    elif place.is_file() and place.suffix.lower() == ".csv":
+        yield Source(place, (place.name,), lambda _: place.open("rb"))
+    elif place.is_file():
+        try:
+            archive = zipfile.ZipFile(place)
+        except zipfile.BadZipFile as error:
+            raise DataError(f"{path} is neither a folder nor a whole zip file: {error}.") from error
+        with archive:
+            yield Source(place, _in_order(n for n in archive.namelist() if not n.endswith("/")), archive.open)
+    else:
+        raise DataError(" ".join(filter(None, [f"{path} does not exist.", _meant(place), expected])))
+
+
+def _in_order(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(sorted({name for name in names if "/._" not in f"/{name}"}))
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    def refuse(error: OSError) -> None:
+        raise DataError(f"{error.filename} cannot be read: {error.strerror}.") from error
+
+    seen = set()
+    for place, folders, files in os.walk(folder, onerror=refuse, followlinks=True):
+        if (true_place := os.path.realpath(place)) in seen:
+            folders.clear()
+            continue
+        seen.add(true_place)
+        yield from (Path(place, file) for file in files)
+
+
+def _meant(path: Path) -> str:
+    """A hint at the file that was meant, if one beside it is named alike."""
+    if not path.parent.is_dir():
+        return f"Neither does {path.parent}."
+    near = difflib.get_close_matches(path.name, os.listdir(path.parent), n=1)
+    return f"Did you mean {near[0]!r}?" if near else ""
+
+
+def exact_grey(image: Image.Image, size: tuple[int, int]) -> Pixels:
+    """A picture of a set whose pictures all have one size, as uint8 (H, W), its pixels untouched.
+
+    Raises:
+        DataError: It has another size.
+    """
+    if image.size != size[::-1]:
+        raise DataError(f"{image.width}×{image.height} pixels instead of {size[1]}×{size[0]}.")
+    return np.asarray(image.convert("L"))
+
+
+def face_of(
+    image: Image.Image, *, size: tuple[int, int], channels: int = 1, crop: Crop | None = None
+) -> Pixels:
+    """A picture of any size and mode as uint8 (H, W) grey or (H, W, 3) RGB: upright, cropped, resized.
+
+    Args:
+        image: What `Source.image` gives.
+        size: (H, W) of the result, pixels; the picture is stretched to it.
+        channels: 1 grey, 3 RGB.
+        crop: Takes the upright RGB picture and gives the part to keep; its ImageError means: no face.
+
+    Raises:
+        DataError: The picture's values have no fixed scale, or `crop` found no face.
+    """
+    try:
+        upright = load_image(image)
+        return fit(crop(upright) if crop else upright, size=size, channels=channels)
+    except ImageError as error:
+        raise DataError(str(error)) from error
+
+
+@dataclass
+class Rows:
+    """Gathers the rows of a set, and the names of what was left out.
+
+    Args:
+        path: The set, for messages.
+        on_error: `"raise"` on the first row that cannot be used, or `"skip"` it and list it.
+        unit: What the rows are in the set, in the plural, for messages.
+
+    Raises:
+        ValueError: `on_error` is something else.
+    """
+
+    path: PathLike
+    on_error: OnError
+    unit: str = "files"
+    skipped: list[tuple[str, str]] = field(default_factory=list)
+    _rows: list[tuple[Any, ...]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if self.on_error not in ("raise", "skip"):
+            raise ValueError(f"on_error is 'raise' or 'skip', got {self.on_error!r}.")
+
+    @contextmanager
+    def reading(self, name: str) -> Iterator[None]:
+        """Around the reading of one row: its DataError names the row and how to skip it, or is a skip."""
+        try:
+            yield
+        except DataError as error:
+            if self.on_error == "raise":
+                raise DataError(
+                    f"{self.path}: {name}: {error} Pass on_error='skip' to leave such {self.unit} out."
+                ) from error
+            self.skipped.append((name, str(error)))
+
+    def leave_out(self, name: str, reason: str) -> None:
+        """Lists a row that a rule of the set, not an error, leaves out."""
+        self.skipped.append((name, reason))
+
+    def add(
+        self,
+        name: str,
+        image: Pixels | Path,
+        label: int,
+        *,
+        split: str = "all",
+        subject: str | None = None,
+        sequence: str | None = None,
+        target: npt.NDArray[np.float32] | None = None,
+    ) -> None:
+        """One more row, of the same kinds of facts as the rows before."""
+        self._rows.append((name, image, label, split, subject, sequence, target))
+
+    def faces(
+        self,
+        label_names: Sequence[str],
+        *,
+        missing: str,
+        pack: Callable[[list[Any]], Pixels | ImageFiles] = np.stack,
+    ) -> FaceCrops:
+        """The rows as a record, in the order they came in.
+
+        Args:
+            label_names: The emotions in the order of the labels.
+            missing: What to say when there is no row, up to the full stop.
+            pack: Makes one object of all images.
+
+        Raises:
+            DataError: There is no row.
+        """
+        if not self._rows:
+            count = len(self.skipped)
+            found = f"; {count} {self.unit} were skipped, the first: {self.skipped[0]}" if count else ""
+            raise DataError(f"{missing}{found}.")
+        names, images, labels, splits, subjects, sequences, targets = zip(*self._rows, strict=True)
+        return FaceCrops(
+            images=pack(list(images)),
+            labels=np.array(labels, dtype=np.int64),
+            names=np.array(names),
+            splits=np.array(splits),
+            label_names=tuple(label_names),
+            subjects=None if subjects[0] is None else np.array(subjects),
+            sequences=None if sequences[0] is None else np.array(sequences),
+            targets=None if targets[0] is None else np.stack(targets),
+            skipped=tuple(self.skipped),
+        )

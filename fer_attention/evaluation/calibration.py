@@ -1,0 +1,130 @@
+"""Whether a classifier is as often right as it is sure (Guo et al. 2017, arXiv:1706.04599)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Bin:
+    """Answers whose confidence lies in (low, high]: how many, their mean confidence and their accuracy."""
+
+    low: float
+    high: float
+    count: int
+    confidence: float
+    accuracy: float
+
+
+@dataclass(frozen=True, eq=False)
+class Reliability:
+    """Confidence, the highest probability of an answer, against accuracy, in bins of equal width.
+
+    Attributes:
+        count: int64 (bins,), answers whose confidence falls in ((b - 1) / bins, b / bins].
+        confidence: float64 (bins,), their mean confidence; NaN in empty bins.
+        accuracy: float64 (bins,), the share of right answers among them; NaN in empty bins.
+    """
+
+    count: NDArray[np.int64]
+    confidence: NDArray[np.float64]
+    accuracy: NDArray[np.float64]
+
+    @property
+    def edges(self) -> NDArray[np.float64]:
+        """Ends of the bins, (bins + 1,), from 0 to 1."""
+        return np.linspace(0, 1, len(self.count) + 1)
+
+    @property
+    def gaps(self) -> NDArray[np.float64]:
+        """|accuracy - confidence| of each bin, 0 in empty ones."""
+        return np.nan_to_num(np.abs(self.accuracy - self.confidence))
+
+    @property
+    def ece(self) -> float:
+        """Expected calibration error: the mean gap, weighted by the bins' counts (eq. 3)."""
+        return float(self.count @ self.gaps / self.count.sum())
+
+    @property
+    def mce(self) -> float:
+        """Maximum calibration error: the largest gap of a bin, however few answers it holds (eq. 5)."""
+        return float(self.gaps.max())
+
+    def filled(self) -> list[Bin]:
+        """The bins that hold answers, from the least to the most sure."""
+        columns = (self.edges[:-1], self.edges[1:], self.count, self.confidence, self.accuracy)
+        rows = zip(*(column.tolist() for column in columns), strict=True)
+        return [Bin(*row) for row in rows if row[2]]
+
+    def to_dict(self) -> dict[str, Any]:
+        """What JSON can hold; null in empty bins."""
+        return {
+            "edges": self.edges.tolist(),
+            "count": self.count.tolist(),
+            "confidence": [None if np.isnan(value) else value for value in self.confidence.tolist()],
+            "accuracy": [None if np.isnan(value) else value for value in self.accuracy.tolist()],
+        }
+
+
+def reliability(
+    probabilities: NDArray[np.floating[Any]], labels: NDArray[np.integer[Any]], *, bins: int = 15
+) -> Reliability:
+    """Bins of the answers by confidence; the answer is the most probable class, the first of equal ones.
+
+    Args:
+        probabilities: (N, classes), N > 0, rows that sum to 1.
+        labels: (N,), right classes.
+        bins: How many, of equal width; 15 as in the paper.
+
+    Raises:
+        ValueError: The arrays do not fit each other, or are no probabilities or no labels.
+    """
+    if bins < 1:
+        raise ValueError(f"Needs at least one bin, got bins={bins}.")
+    probabilities, labels = checked(probabilities, labels)
+    confidence = probabilities.max(axis=1)
+    right = probabilities.argmax(axis=1) == labels
+    edges = np.linspace(0, 1, bins + 1)
+    bin_of = np.searchsorted(edges, confidence, side="left") - 1  # each bin holds its upper end
+    bin_of = np.minimum(bin_of, bins - 1)  # rounding may lift a confidence above 1
+    count = np.bincount(bin_of, minlength=bins)
+    with np.errstate(invalid="ignore"):  # 0 / 0 of empty bins
+        return Reliability(
+            count=count,
+            confidence=np.bincount(bin_of, weights=confidence, minlength=bins) / count,
+            accuracy=np.bincount(bin_of, weights=right, minlength=bins) / count,
+        )
+
+
+def checked(
+    probabilities: NDArray[np.floating[Any]], labels: NDArray[np.integer[Any]]
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Probabilities in float64, their rows divided by their sums to undo rounding, and labels in int64.
+
+    Raises:
+        ValueError: They do not fit each other, rows are no distributions, or labels are no class indices.
+    """
+    probabilities, labels = np.asarray(probabilities), np.asarray(labels)
+    if probabilities.ndim != 2 or not probabilities.size or labels.shape != probabilities.shape[:1]:
+        raise ValueError(
+            f"Needs probabilities (N, classes) and labels (N,), N > 0, got {probabilities.shape} and "
+            f"{labels.shape}."
+        )
+    if not np.issubdtype(labels.dtype, np.integer):
+        raise ValueError(f"Labels are whole numbers, got {labels.dtype}.")
+    classes = probabilities.shape[1]
+    if not 0 <= labels.min() <= labels.max() < classes:
+        raise ValueError(f"Labels run from {labels.min()} to {labels.max()}, for {classes} classes.")
+    exact = probabilities.astype(np.float64)
+    sums = exact.sum(axis=1, keepdims=True)
+    if not np.isfinite(exact).all() or exact.min() < 0 or np.abs(sums - 1).max() > 1e-3:
+        raise ValueError(
+            "Rows of probabilities are at least 0 and sum to 1; these lie between "
+            f"{exact.min():.4g} and {exact.max():.4g}, with sums from {sums.min():.4g} to {sums.max():.4g}. "
+            "Are they logits? Take softmax(1) first."
+        )
+    return exact / sums, labels.astype(np.int64)

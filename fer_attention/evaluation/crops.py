@@ -1,0 +1,87 @@
+"""A model on a set of face crops: labels matched by name, probabilities block by block."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from fer_attention.data import DataError, FaceCrops
+from fer_attention.emotions import label_map
+from fer_attention.evaluation.tta import tta_logits
+from fer_attention.models import FERModel
+
+BLOCK = 4096
+"""Images that are decoded and kept as floats at a time."""
+
+
+def match_labels(
+    crops: FaceCrops, labels: tuple[str, ...], *, drop_unknown: bool = False
+) -> tuple[FaceCrops, dict[str, int]]:
+    """Crops whose labels are indices into `labels`, matched by name, and how many were left out.
+
+    Names are compared in the library's spelling: `anger` is `angry`.
+
+    Args:
+        crops: Labelled images.
+        labels: The model's class names.
+        drop_unknown: Leave out images of labels that the model lacks, instead of raising.
+
+    Returns:
+        The crops, without `targets`, and the number of images left out by label.
+
+    Raises:
+        DataError: Images have labels that the model lacks, or none is left.
+    """
+    index_of = label_map(crops.label_names, labels)
+    counts = np.bincount(crops.labels, minlength=len(crops.label_names))
+    unknown = {
+        crops.label_names[index]: int(counts[index])
+        for index, target in index_of.items()
+        if target is None and counts[index]
+    }
+    if unknown and not drop_unknown:
+        found = ", ".join(f"{name} (images: {count})" for name, count in unknown.items())
+        raise DataError(
+            f"The model has no label for {found}; it knows {', '.join(labels)}. Leave those images out with "
+            "--drop-unknown-labels (drop_unknown=True)."
+        )
+    lookup = np.array([-1 if target is None else target for target in index_of.values()], dtype=np.int64)
+    mapped = lookup[crops.labels]
+    if not (mapped >= 0).any():
+        raise DataError(f"No image has a label that the model knows: {', '.join(labels)}.")
+    kept = crops.take(mapped >= 0)
+    relabelled = replace(kept, labels=mapped[mapped >= 0], label_names=tuple(labels), targets=None)
+    return relabelled, unknown
+
+
+def predict_crops(
+    model: FERModel, crops: FaceCrops, *, tta: str = "none", batch_size: int = 256
+) -> NDArray[np.float64]:
+    """Probabilities (N, classes) of all crops, prepared as the model's own preprocessing says.
+
+    Images that stay on the disk are read some thousand at a time.
+
+    Args:
+        model: A model with `preprocessing`; it computes where its parameters are.
+        crops: N images.
+        tta: See `tta_logits`.
+        batch_size: Images per pass.
+
+    Raises:
+        ValueError: The model has no preprocessing, or there is no image.
+    """
+    if model.preprocessing is None:
+        raise ValueError("model.preprocessing is None; set it to how a crop becomes the model's input.")
+    if not len(crops):
+        raise ValueError("There is no image to predict on.")
+    device = next(model.parameters()).device
+    blocks = []
+    for start in range(0, len(crops), BLOCK):
+        pixels = model.preprocessing.prepare(crops.images[start : start + BLOCK])
+        inputs = model.preprocessing.normalize(pixels.to(device))
+        blocks.append(tta_logits(model, inputs, tta=tta, batch_size=batch_size))
+    probabilities: NDArray[np.float64] = torch.cat(blocks).double().softmax(1).numpy()
+    return probabilities

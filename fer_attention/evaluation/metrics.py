@@ -1,0 +1,195 @@
+"""How good the answers of a classifier are, in all and class by class."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fer_attention.evaluation.accuracy import Accuracy, accuracy, wilson_interval
+from fer_attention.evaluation.calibration import Reliability, checked, reliability
+
+
+@dataclass(frozen=True)
+class ClassMetrics:
+    """One class against all others.
+
+    Attributes:
+        label: Its name.
+        support: Samples of this class.
+        predicted: Samples that were taken for it.
+        precision: Share of right ones among the predicted; 0 where nothing was predicted.
+        recall: Share of right ones among the support, which is the accuracy on this class; NaN where the
+            class does not occur.
+        low: Lower end of the recall's 95 % Wilson interval; 0 where the class does not occur.
+        high: Upper end; 1 where the class does not occur.
+        f1: Harmonic mean of precision and recall, 2·right / (support + predicted); 0 where both are 0.
+    """
+
+    label: str
+    support: int
+    predicted: int
+    precision: float
+    recall: float
+    low: float
+    high: float
+    f1: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """What JSON can hold; the recall of a class that does not occur is null."""
+        return {
+            "label": self.label,
+            "support": self.support,
+            "predicted": self.predicted,
+            "precision": self.precision,
+            "recall": None if math.isnan(self.recall) else self.recall,
+            "recall_interval_95": [self.low, self.high],
+            "f1": self.f1,
+        }
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """Samples of one class that were taken for another: `fear taken for sad: 90 of 528`."""
+
+    true: str
+    predicted: str
+    count: int
+    support: int
+
+    def __str__(self) -> str:
+        return f"{self.true} taken for {self.predicted}: {self.count} of {self.support}"
+
+
+@dataclass(frozen=True, eq=False)
+class ClassificationMetrics:
+    """Measures of N answers among C classes.
+
+    Attributes:
+        accuracy: Share of right answers with its interval; `accuracy.balanced` is the mean recall of the
+            classes that occur.
+        macro_f1: Mean F1 of the classes that occur or are predicted, which is scikit-learn's rule.
+        negative_log_likelihood: Mean of -ln p(right class), in nats; p is kept above 2.2e-16.
+        reliability: Confidence against accuracy; `reliability.ece` is the expected calibration error.
+        classes: Measures of each class, in the order of the labels.
+        confusion: int64 (C, C); row: right class, column: answer.
+    """
+
+    accuracy: Accuracy
+    macro_f1: float
+    negative_log_likelihood: float
+    reliability: Reliability
+    classes: tuple[ClassMetrics, ...]
+    confusion: NDArray[np.int64]
+
+    @property
+    def n(self) -> int:
+        """How many answers."""
+        return self.accuracy.n
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """The classes in order."""
+        return tuple(one.label for one in self.classes)
+
+    def confusions(self, limit: int | None = None) -> list[Confusion]:
+        """Pairs of classes that were confused, the most frequent first, at most `limit` of them."""
+        wrong = self.confusion - np.diag(np.diag(self.confusion))
+        order = np.argsort(-wrong, axis=None, kind="stable")
+        pairs = [divmod(int(flat), len(self.classes)) for flat in order if wrong.flat[flat]]
+        return [
+            Confusion(
+                self.classes[true].label,
+                self.classes[predicted].label,
+                int(wrong[true, predicted]),
+                self.classes[true].support,
+            )
+            for true, predicted in pairs[:limit]
+        ]
+
+    def to_dict(self) -> dict[str, Any]:
+        """What JSON can hold."""
+        return {
+            "accuracy": self.accuracy.value,
+            "interval_95": [self.accuracy.low, self.accuracy.high],
+            "balanced_accuracy": self.accuracy.balanced,
+            "correct": self.accuracy.correct,
+            "n": self.n,
+            "macro_f1": self.macro_f1,
+            "negative_log_likelihood": self.negative_log_likelihood,
+            "expected_calibration_error": self.reliability.ece,
+            "maximum_calibration_error": self.reliability.mce,
+            "classes": [one.to_dict() for one in self.classes],
+            "confusion_matrix": self.confusion.tolist(),
+            "reliability": self.reliability.to_dict(),
+        }
+
+
+def classification_metrics(
+    probabilities: NDArray[np.floating[Any]],
+    labels: NDArray[np.integer[Any]],
+    label_names: Sequence[str],
+    *,
+    bins: int = 15,
+) -> ClassificationMetrics:
+    """All measures; the answer is the most probable class, the first of equal ones.
+
+    Args:
+        probabilities: (N, C), N > 0, C > 1, rows that sum to 1; computed in float64.
+        labels: (N,), indices of the right classes.
+        label_names: C names.
+        bins: Of the calibration errors.
+
+    Raises:
+        ValueError: The arrays or the names do not fit each other, or are no probabilities or no labels.
+        ImportError: scikit-learn is not installed.
+    """
+    try:
+        from sklearn.metrics import confusion_matrix, f1_score, log_loss, precision_recall_fscore_support
+    except ImportError as error:
+        raise ImportError("The metrics need scikit-learn: pip install 'fer_attention[train]'.") from error
+    probabilities, labels = checked(probabilities, labels)
+    classes = np.arange(probabilities.shape[1])
+    if len(classes) < 2 or len(set(label_names)) != len(classes) or len(label_names) != len(classes):
+        raise ValueError(
+            f"Needs two classes or more, each with a name of its own; got {len(classes)} columns and "
+            f"label_names={tuple(label_names)}."
+        )
+    answers = probabilities.argmax(axis=1)
+    precision, recall, f1, _ = precision_recall_fscore_support(
+        labels, answers, labels=classes, zero_division=0
+    )
+    confusion = confusion_matrix(labels, answers, labels=classes).astype(np.int64)
+    return ClassificationMetrics(
+        accuracy=accuracy(answers, labels),
+        macro_f1=float(f1_score(labels, answers, average="macro", zero_division=0)),
+        negative_log_likelihood=float(log_loss(labels, probabilities, labels=classes)),
+        reliability=reliability(probabilities, labels, bins=bins),
+        classes=tuple(
+            _class_metrics(name, confusion, index, *(float(part[index]) for part in (precision, recall, f1)))
+            for index, name in enumerate(label_names)
+        ),
+        confusion=confusion,
+    )
+
+
+def _class_metrics(
+    name: str, confusion: NDArray[np.int64], index: int, precision: float, recall: float, f1: float
+) -> ClassMetrics:
+    support, predicted = int(confusion[index].sum()), int(confusion[:, index].sum())
+    right = int(confusion[index, index])
+    low, high = wilson_interval(right, support) if support else (0.0, 1.0)
+    return ClassMetrics(
+        label=name,
+        support=support,
+        predicted=predicted,
+        precision=precision,
+        recall=recall if support else math.nan,
+        low=low,
+        high=high,
+        f1=f1,
+    )

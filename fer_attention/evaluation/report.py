@@ -1,0 +1,164 @@
+"""A report of an evaluation: everything that its numbers hang on, as JSON and as one HTML file."""
+
+from __future__ import annotations
+
+import json
+import math
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import resources
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from fer_attention.atomic import write_atomically
+from fer_attention.evaluation.metrics import ClassificationMetrics
+from fer_attention.evaluation.plots import recall_svg, reliability_svg
+from fer_attention.evaluation.tta import VIEWS
+
+ALL = "all images"
+NEW = "without duplicates of training images"
+
+
+def library_versions() -> dict[str, str]:
+    """Versions of what the numbers hang on; a library that is not installed is left out."""
+    import fer_attention
+
+    versions = {
+        "fer_attention": fer_attention.__version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,  # with its build, which package metadata may lack
+    }
+    for name in ("timm", "numpy", "pillow", "scikit-learn"):
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return versions
+
+
+@dataclass(frozen=True, eq=False)
+class EvaluationReport:
+    """What was measured, on what, with what.
+
+    Attributes:
+        weights: File name of the weights.
+        model: Name of the spec.
+        parameters: Learned numbers of the model.
+        data: Name of the data.
+        split: Which part of it.
+        results: Measures by set of images; the first is the headline: `ALL`, then, where training images
+            are at hand, `NEW`.
+        tta: Test-time augmentation, a name in `VIEWS`.
+        record: What the weights file says of its origin.
+        dropped: Images left out by label, because the model lacks it.
+        notes: Sentences that belong to the numbers.
+        machine: Where it was computed, in words.
+        seconds: How long the predictions took.
+        versions: Libraries and their versions; by default those of this process.
+
+    Raises:
+        ValueError: There is no result.
+        UnknownNameError: There is no such test-time augmentation.
+    """
+
+    weights: str
+    model: str
+    parameters: int
+    data: str
+    split: str
+    results: Mapping[str, ClassificationMetrics]
+    tta: str = "none"
+    record: Mapping[str, Any] = field(default_factory=dict)
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    machine: str = "not recorded"
+    seconds: float | None = None
+    versions: Mapping[str, str] = field(default_factory=library_versions)
+
+    def __post_init__(self) -> None:
+        if not self.results:
+            raise ValueError("A report needs at least one result.")
+        VIEWS[self.tta]
+
+    @property
+    def headline(self) -> ClassificationMetrics:
+        """The measures of the first set of images."""
+        return next(iter(self.results.values()))
+
+    @property
+    def passes(self) -> str:
+        """The way of predicting, in words."""
+        return "one plain pass" if self.tta == "none" else f"mean logits over {self.tta} views"
+
+    def to_dict(self) -> dict[str, Any]:
+        """What JSON can hold."""
+        return {
+            "weights": self.weights,
+            "model": self.model,
+            "parameters": self.parameters,
+            "data": self.data,
+            "split": self.split,
+            "n": self.headline.n,
+            "tta": self.tta,
+            "labels": list(self.headline.label_names),
+            "results": {name: metrics.to_dict() for name, metrics in self.results.items()},
+            "dropped": dict(self.dropped),
+            "notes": list(self.notes),
+            "record": dict(self.record),
+            "machine": self.machine,
+            "seconds": self.seconds,
+            "versions": dict(self.versions),
+        }
+
+    def to_html(self) -> str:
+        """One page that needs nothing from elsewhere: no script, font or image, styles and plots inside.
+
+        Raises:
+            ImportError: jinja2 or matplotlib is not installed.
+        """
+        try:
+            from jinja2 import Environment, StrictUndefined
+        except ImportError as error:
+            raise ImportError("HTML reports need jinja2: pip install 'fer_attention[train]'.") from error
+        text = resources.files("fer_attention.evaluation") / "templates" / "report.html.jinja"
+        environment = Environment(
+            autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        )
+        template = environment.from_string(text.read_text(encoding="utf-8"))
+        return template.render(
+            report=self,
+            record=json.dumps(dict(self.record), indent=2, ensure_ascii=False),
+            chance_loss=math.log(len(self.headline.classes)),
+            sections=[
+                {
+                    "id": f"set-{number}",
+                    "name": name,
+                    "metrics": metrics,
+                    "bins": metrics.reliability.filled(),
+                    "recall_svg": recall_svg(metrics, prefix=f"recall-{number}"),
+                    "reliability_svg": reliability_svg(metrics.reliability, prefix=f"reliability-{number}"),
+                }
+                for number, (name, metrics) in enumerate(self.results.items(), start=1)
+            ],
+        )
+
+    def write_json(self, path: Path) -> None:
+        """`to_dict` as a file, written whole or not at all.
+
+        Raises:
+            FileNotFoundError: The folder does not exist.
+        """
+        write_atomically(path, json.dumps(self.to_dict(), indent=2).encode())
+
+    def write_html(self, path: Path) -> None:
+        """`to_html` as a file, written whole or not at all.
+
+        Raises:
+            FileNotFoundError: The folder does not exist.
+            ImportError: jinja2 or matplotlib is not installed.
+        """
+        write_atomically(path, self.to_html().encode())

@@ -1,0 +1,143 @@
+"""From crops to batches: whole sets as uint8 on the device, or files read by workers, in one order.
+
+What a step sees is a pure function of (seed, epoch, step, rank). So a run can go on at any step: there is no
+sampler to save.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader, Dataset
+
+from fer_attention.data import FaceCrops, Preprocessing
+from fer_attention.data.files import ImageFiles
+from fer_attention.training.config import TrainConfig
+
+MEASURED_FILES = 10_000
+"""Of more files than these, evenly spaced ones are read for the mean and the deviation."""
+
+
+def epoch_order(labels: NDArray[np.int64], config: TrainConfig, epoch: int) -> torch.Tensor:
+    """The rows of one epoch in their order, all processes together: int64 (N,).
+
+    `balanced` draws with replacement, every class that occurs equally often on average.
+    """
+    generator = torch.Generator().manual_seed(config.seed * 1_000_003 + epoch)
+    if config.sampling == "shuffle":
+        return torch.randperm(len(labels), generator=generator)
+    counts = np.bincount(labels)
+    weights = torch.from_numpy(1 / counts[labels])
+    return torch.multinomial(weights, len(labels), replacement=True, generator=generator)
+
+
+class Batches:
+    """Batches of one process: uint8 images (B, C, H, W) and their rows in the set, on the device.
+
+    Attributes:
+        steps: Full batches of all processes in an epoch; the incomplete rest, others each time, is left out.
+    """
+
+    def __init__(
+        self,
+        data: FaceCrops,
+        config: TrainConfig,
+        *,
+        preprocessing: Preprocessing,
+        device: torch.device,
+        rank: int = 0,
+        processes: int = 1,
+    ) -> None:
+        self.config, self.device, self.rank, self.processes = config, device, rank, processes
+        self.labels = data.labels
+        self._preprocessing = preprocessing
+        self._files = data.images if isinstance(data.images, ImageFiles) else None
+        self._images = None
+        if self._files is None:
+            self._images = preprocessing.prepare(data.images).to(device)
+        self.steps = len(data) // self.step_size
+
+    @property
+    def step_size(self) -> int:
+        """Images per step, of all processes and passes."""
+        return self.config.batch_size * self.config.accumulate * self.processes
+
+    def epoch(self, number: int, *, start: int = 0) -> Iterator[list[tuple[torch.Tensor, torch.Tensor]]]:
+        """For each step from `start` on the passes of this process: (images, rows)."""
+        order = epoch_order(self.labels, self.config, number)
+        passes = [
+            [
+                rows.view(self.processes, -1)[self.rank]
+                for rows in order[step * self.step_size : (step + 1) * self.step_size].chunk(
+                    self.config.accumulate
+                )
+            ]
+            for step in range(start, self.steps)
+        ]
+        if self._images is not None:
+            for step in passes:
+                rows = [part.to(self.device) for part in step]
+                yield [(self._images[part], part) for part in rows]
+        else:
+            yield from self._read(passes)
+
+    def plain(self, size: int = 256) -> Iterator[torch.Tensor]:
+        """All images once in the order of their rows: uint8 (up to `size`, C, H, W)."""
+        if self._images is not None:
+            yield from torch.split(self._images, size)
+        else:
+            yield from self._loader([r.tolist() for r in torch.split(torch.arange(len(self.labels)), size)])
+
+    def _read(self, passes: list[list[torch.Tensor]]) -> Iterator[list[tuple[torch.Tensor, torch.Tensor]]]:
+        images = iter(self._loader([rows.tolist() for step in passes for rows in step]))
+        for step in passes:
+            rows = [part.to(self.device) for part in step]
+            yield [(next(images).to(self.device, non_blocking=True), part) for part in rows]
+
+    def _loader(self, batches: list[list[int]]) -> DataLoader[torch.Tensor]:
+        assert self._files is not None  # noqa: S101  (for the type checker)
+        return DataLoader(
+            _Files(self._files, self._preprocessing),
+            batch_sampler=batches,
+            num_workers=self.config.workers,
+            pin_memory=self.device.type == "cuda",
+            # the base seed of workers would otherwise come from, and move, the global random state
+            generator=torch.Generator().manual_seed(self.config.seed),
+        )
+
+
+class _Files(Dataset[torch.Tensor]):
+    """Single images of a set that stays on the disk, as the model wants them."""
+
+    def __init__(self, files: ImageFiles, preprocessing: Preprocessing) -> None:
+        self._files, self._preprocessing = files, preprocessing
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def __getitem__(self, row: int) -> torch.Tensor:
+        return self._preprocessing.prepare(self._files[[row]])[0]
+
+
+def measured(preprocessing: Preprocessing, data: FaceCrops) -> Preprocessing:
+    """The preprocessing with the mean and the deviation of these crops' pixels, per channel."""
+    images = data.images
+    if isinstance(images, ImageFiles) and len(images) > MEASURED_FILES:
+        images = images.take(np.linspace(0, len(images) - 1, MEASURED_FILES).astype(np.int64))
+    channels = preprocessing.channels
+    count, total, squares = 0, torch.zeros(channels).double(), torch.zeros(channels).double()
+    for start in range(0, len(images), 1024):
+        pixels = preprocessing.prepare(images[start : start + 1024]).double().transpose(0, 1) / 255
+        pixels = pixels.reshape(channels, -1)
+        count, total, squares = count + pixels.shape[1], total + pixels.sum(1), squares + (pixels**2).sum(1)
+    mean = total / count
+    std = (squares / count - mean**2).clamp(min=0).sqrt()
+    return replace(
+        preprocessing,
+        mean=tuple(round(value, 4) for value in mean.tolist()),
+        std=tuple(max(round(value, 4), 1e-3) for value in std.tolist()),
+    )

@@ -1,0 +1,246 @@
+"""The state of a run, and its steps."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from timm.utils import ModelEmaV3
+from torch import nn
+from torch.nn import functional as F
+
+from fer_attention.data import FaceCrops
+from fer_attention.evaluation import accuracy, predict_logits
+from fer_attention.training.augment import augmentation, mixing
+from fer_attention.training.batches import Batches
+from fer_attention.training.checkpoint import TrainingError
+from fer_attention.training.config import TrainConfig
+from fer_attention.training.history import Epoch, Progress
+from fer_attention.training.objective import create_loss, target_distributions
+from fer_attention.training.optimisation import create_optimizer, create_schedule
+from fer_attention.training.setup import create_start, freeze
+from fer_attention.training.watch import first_bad_step, has_diverged, relative_gradients
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+LOOK_EVERY = 20
+"""Steps between two looks at the losses, since each look makes a GPU wait."""
+
+ADVICE = (
+    "The last good checkpoint and the best weights so far are kept; try a lower lr or clip_norm=1, in a new "
+    "folder."
+)
+
+
+class Run:
+    """Model, averaged weights, optimiser, schedule and data of one process of a run.
+
+    Attributes:
+        ema: The averaged weights; what is validated and saved.
+        history: The epochs that are done.
+        gradients: The relative gradient of each layer in the last step of the last epoch.
+    """
+
+    def __init__(
+        self, config: TrainConfig, training: FaceCrops, validation: FaceCrops, accelerator: Accelerator
+    ) -> None:
+        self.config, self.accelerator = config, accelerator
+        device = accelerator.device
+        model = create_start(config, training).to(device)
+        assert model.preprocessing is not None  # noqa: S101  (create_start sets it; for the type checker)
+        self.preprocessing = model.preprocessing
+        if config.channels_last:
+            model = model.to(memory_format=torch.channels_last)
+        self._frozen = freeze(model, config.freeze)
+        self.ema = ModelEmaV3(model, decay=config.ema_decay, use_warmup=True)
+        self.raw: nn.Module = model
+        if accelerator.num_processes > 1 and device.type == "cuda" and config.sync_batchnorm:
+            self.raw = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
+        optimizer = create_optimizer(self.raw, config)
+        self.model, self.optimizer = accelerator.prepare(self.raw, optimizer)
+        part = {"rank": accelerator.process_index, "processes": accelerator.num_processes}
+        batches = {"preprocessing": self.preprocessing, "device": device}
+        self.training = Batches(training, config, **batches, **part)
+        self.validation = Batches(validation, config, **batches)
+        if self.training.steps == 0:
+            raise TrainingError(
+                f"{len(training)} training images do not fill a batch of {self.training.step_size} "
+                "(batch_size × accumulate × processes)."
+            )
+        self.schedule = create_schedule(optimizer, config, steps=self.training.steps)
+        self.targets = target_distributions(training, config, device=device)
+        self.loss = create_loss(config, training.labels, classes=len(training.label_names), device=device)
+        self.augment, self.mix = augmentation(config.augment), mixing(config.augment)
+        self.history: list[Epoch] = []
+        self.gradients: dict[str, float] = {}
+        self._step, self._loss_sum, self._right, self._norm, self._lr = 0, 0.0, 0.0, 0.0, 0.0
+        self._began = time.perf_counter()
+        self._rate = 0.0
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that is running or comes next, from 1."""
+        return len(self.history) + 1
+
+    def steps(self, save_every: float, save: Callable[[], None]) -> Iterator[Progress]:
+        """What is left of the running epoch, with a checkpoint after every `save_every` seconds.
+
+        Raises:
+            TrainingError: The loss is no finite number, or has diverged; nothing was saved since it was good.
+        """
+        self._began = saved = time.perf_counter()
+        first = self._step
+        self.model.train()
+        for module in self._frozen:
+            module.eval()
+        look_every = 1 if self.accelerator.device.type == "cpu" else LOOK_EVERY
+        pending: list[torch.Tensor] = []
+        recent: deque[float] = deque(maxlen=LOOK_EVERY)
+        right = torch.zeros((), device=self.accelerator.device)
+        for passes in self.training.epoch(self.epoch, start=first):
+            self._lr = self.optimizer.param_groups[0]["lr"]
+            loss, correct = self._one_step(passes)
+            self._step += 1
+            pending.append(loss)
+            right += correct
+            last = self._step == self.training.steps
+            if len(pending) < look_every and not last:
+                continue
+            self._look(torch.stack(pending).float().cpu(), recent)
+            self._right += float(right)
+            pending.clear()
+            right.zero_()
+            self._rate = (self._step - first) * self.training.step_size / (time.perf_counter() - self._began)
+            if not last and time.perf_counter() - saved >= save_every:
+                save()
+                saved = time.perf_counter()
+            yield Progress(
+                epoch=self.epoch,
+                step=self._step,
+                steps=self.training.steps,
+                loss=self._loss_sum / self._step,
+                train_accuracy=self._right / (self._step * self.config.accumulate * self.config.batch_size),
+                images_per_second=self._rate,
+            )
+
+    def _one_step(self, passes: list[tuple[torch.Tensor, torch.Tensor]]) -> tuple[torch.Tensor, torch.Tensor]:
+        """One step of the optimiser: mean loss and number of right answers of this process."""
+        torch.manual_seed(self._seed())
+        total = torch.zeros((), device=self.accelerator.device)
+        right = torch.zeros((), device=self.accelerator.device)
+        for number, (images, rows) in enumerate(passes, start=1):
+            with torch.no_grad():
+                pixels, targets = self.mix(self.augment(images.float() / 255), self.targets[rows])
+                inputs = self.preprocessing.standardize(pixels)
+            if self.config.channels_last:
+                inputs = inputs.contiguous(memory_format=torch.channels_last)
+            waits = number < len(passes)
+            with self.accelerator.no_sync(self.model) if waits else torch.enable_grad():
+                logits = self.model(inputs).float()
+                loss = self.loss(logits, targets)
+                self.accelerator.backward(loss / len(passes))
+            total += loss.detach() / len(passes)
+            right += (logits.detach().argmax(1) == targets.argmax(1)).sum()
+        if self.config.clip_norm is not None:
+            self.accelerator.clip_grad_norm_(self.raw.parameters(), self.config.clip_norm)
+        if self._step == self.training.steps - 1:
+            self.gradients = relative_gradients(self.raw)
+            norms = [p.grad.norm() for p in self.raw.parameters() if p.grad is not None]
+            self._norm = float(torch.stack(norms).norm())
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.schedule.step()
+        done = (self.epoch - 1) * self.training.steps + self._step
+        self.ema.update(self.raw, step=done + 1)
+        return total, right
+
+    def _seed(self) -> int:
+        position = (self.config.seed * 100_003 + self.epoch) * 1_000_003 + self._step
+        return (position * 4099 + self.accelerator.process_index) % 2**63
+
+    def _look(self, losses: torch.Tensor, recent: deque[float]) -> None:
+        where = f"in epoch {self.epoch}, step {{}} of {self.training.steps}, learning rate {self._lr:.3g}"
+        bad = first_bad_step(losses)
+        if bad is not None:
+            step = self._step - len(losses) + bad + 1
+            raise TrainingError(f"The loss is {losses[bad].item()} {where.format(step)}. {ADVICE}")
+        recent.extend(losses.tolist())
+        window = torch.tensor(recent)
+        factor = self.config.divergence
+        if has_diverged(window, classes=self.targets.shape[1], factor=factor):
+            raise TrainingError(
+                f"The loss has diverged: {window.mean():.3g} {where.format(self._step)}, over {factor:g} "
+                f"times that of an even guess. {ADVICE}"
+            )
+        self._loss_sum += float(losses.double().sum())
+
+    def finish_epoch(self) -> Epoch:
+        """Validate the averaged weights and close the epoch."""
+        steps = self.training.steps
+        mine = torch.tensor([self._loss_sum / steps, self._right], dtype=torch.float64)
+        whole = self.accelerator.reduce(mine.float().to(self.accelerator.device), "sum").tolist()
+        processes = self.accelerator.num_processes
+        if processes == 1:
+            whole = mine.tolist()
+        logits = torch.cat(
+            [
+                predict_logits(self.ema.module, self.preprocessing.normalize(images))
+                for images in self.validation.plain()
+            ]
+        )
+        labels = self.validation.labels
+        scores = accuracy(logits.argmax(1).numpy(), labels)
+        slowest = min(self.gradients.values(), default=0.0)
+        median = float(np.median(list(self.gradients.values()) or [1.0]))
+        epoch = Epoch(
+            epoch=self.epoch,
+            lr=self._lr,
+            loss=whole[0] / processes,
+            train_accuracy=whole[1] / (steps * self.training.step_size),
+            validation_loss=float(F.cross_entropy(logits.double(), torch.from_numpy(labels))),
+            validation_accuracy=scores.value,
+            validation_balanced_accuracy=scores.balanced,
+            gradient_norm=self._norm,
+            smallest_gradient=slowest / median if median else 0.0,
+            images_per_second=self._rate,
+            seconds=time.perf_counter() - self._began,
+        )
+        if not math.isfinite(epoch.validation_loss):
+            raise TrainingError(
+                f"The averaged weights give no finite numbers after epoch {self.epoch}. {ADVICE}"
+            )
+        self.schedule.epoch(epoch.validation_loss)
+        self.history.append(epoch)
+        self._step, self._loss_sum, self._right = 0, 0.0, 0.0
+        return epoch
+
+    def state(self) -> dict[str, Any]:
+        """All that `load` needs to go on from the last step that was done."""
+        scaler = self.accelerator.scaler
+        return {
+            "model": self.raw.state_dict(),
+            "ema": self.ema.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "scaler": None if scaler is None else scaler.state_dict(),
+            "history": [asdict(epoch) for epoch in self.history],
+            "position": (self._step, self._loss_sum, self._right),
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Go on from a state."""
+        self.raw.load_state_dict(state["model"])
+        self.ema.load_state_dict(state["ema"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
+        if self.accelerator.scaler is not None and state["scaler"] is not None:
+            self.accelerator.scaler.load_state_dict(state["scaler"])
+        self.history = [Epoch(**epoch) for epoch in state["history"]]
+        self._step, self._loss_sum, self._right = state["position"]

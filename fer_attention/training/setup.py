@@ -1,0 +1,135 @@
+"""What a run is made of: the accelerator, the model it starts from, and facts about the machine."""
+
+from __future__ import annotations
+
+import os
+import platform
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import timm
+import torch
+from torch import nn
+
+import fer_attention
+from fer_attention.data import FaceCrops, Preprocessing
+from fer_attention.device import resolve_device
+from fer_attention.models import FERModel, load_weights
+from fer_attention.models.backbone_weights import fill_backbone
+from fer_attention.models.bundled import weights_path
+from fer_attention.models.factory import from_spec
+from fer_attention.training.batches import measured
+from fer_attention.training.checkpoint import TrainingError
+from fer_attention.training.config import TrainConfig
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+
+def create_accelerator(config: TrainConfig, device: torch.device | str, output: Path) -> Accelerator:
+    """Accelerate on this machine: one CPU or GPU, or as many as torchrun started processes for.
+
+    Raises:
+        ImportError: accelerate or a tracker is not installed.
+        TrainingError: float16 is asked for on the CPU.
+    """
+    try:
+        from accelerate import Accelerator  # noqa: PLC0415  (optional, loaded where it is used)
+        from accelerate.state import AcceleratorState  # noqa: PLC0415
+        from accelerate.tracking import get_available_trackers  # noqa: PLC0415
+    except ImportError as error:
+        raise ImportError("Training runs on accelerate: pip install 'fer_attention[train]'.") from error
+    present = [str(getattr(tracker, "value", tracker)) for tracker in get_available_trackers()]
+    if missing := sorted(set(config.trackers) - set(present)):
+        raise ImportError(
+            f"Trackers not installed: {', '.join(missing)}; installed: {', '.join(present) or 'none'}. "
+            "tensorboard comes with fer_attention[train]; trackers=[] goes without."
+        )
+    resolved = resolve_device(device)
+    if resolved.type == "cpu" and config.precision == "float16":
+        raise TrainingError("float16 trains on GPUs only; take precision=bfloat16 or float32 on the CPU.")
+    if resolved.type == "cuda" and resolved.index is not None:
+        torch.cuda.set_device(resolved)
+    several = int(os.environ.get("WORLD_SIZE", "1")) > 1
+    AcceleratorState._reset_state(reset_partial_state=not several)  # else a second run keeps the first's
+    return Accelerator(
+        cpu=resolved.type == "cpu",
+        mixed_precision={"float32": "no", "bfloat16": "bf16", "float16": "fp16"}[config.precision],
+        dynamo_backend="inductor" if config.compile else "no",
+        log_with=list(config.trackers) or None,
+        project_dir=output,
+    )
+
+
+def create_start(config: TrainConfig, training: FaceCrops) -> FERModel:
+    """The model that a run starts from, with the labels and the preprocessing of its data.
+
+    Raises:
+        TrainingError: The weights are of another model than the config's.
+    """
+    classes = len(training.label_names)
+    if config.weights is not None:
+        return _from_weights(config, training)
+    spec = config.spec(num_classes=classes)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        model = from_spec(spec)
+    if config.backbone_weights is not None:
+        fill_backbone(model, config.backbone_weights)
+    channels = spec.in_chans
+    if channels not in (1, 3):
+        raise TrainingError(f"Faces are grey or RGB: in_chans is 1 or 3, got {channels}.")
+    unit = Preprocessing(spec.input_size[1:], channels, mean=(0.0,) * channels, std=(1.0,) * channels)
+    model.preprocessing = unit if config.normalization == "unit" else measured(unit, training)
+    model.labels = training.label_names
+    return model
+
+
+def _from_weights(config: TrainConfig, training: FaceCrops) -> FERModel:
+    model = load_weights(weights_path(str(config.weights)))
+    if config.structure or model.spec.name != config.spec().name:
+        raise TrainingError(
+            f"{config.weights} settles the structure: {model.spec.name}. Set model={model.spec.name} and "
+            f"structure={{}}; got {config.model} with structure={config.structure}."
+        )
+    if model.labels != training.label_names:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            model.reset_classifier(len(training.label_names))
+        model.labels = training.label_names
+    return model
+
+
+def freeze(model: nn.Module, names: tuple[str, ...]) -> list[nn.Module]:
+    """Take submodules out of training; gives those whose statistics are to stay as well.
+
+    Raises:
+        TrainingError: There is no such submodule.
+    """
+    frozen = []
+    for name in names:
+        try:
+            module = model.get_submodule(name)
+        except AttributeError as error:
+            known = [path for path, _ in model.named_modules() if path and path.count(".") < 2]
+            raise TrainingError(f"freeze: no submodule {name!r}; there are {', '.join(known)}.") from error
+        module.requires_grad_(False)
+        frozen.append(module)
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise TrainingError("freeze: nothing is left to train.")
+    return frozen
+
+
+def environment(device: torch.device, processes: int) -> dict[str, Any]:
+    """What a number may hang on besides its config: versions, machine, threads."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
+    return {
+        "fer_attention": fer_attention.__version__,
+        "torch": torch.__version__,
+        "timm": timm.__version__,
+        "python": platform.python_version(),
+        "device": f"{device.type}: {name}",
+        "processes": processes,
+        "threads": torch.get_num_threads(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+    }

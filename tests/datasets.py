@@ -1,0 +1,100 @@
+"""Writers of tiny data sets, each in the exact layout of the real one."""
+
+import zipfile
+
+import numpy as np
+from PIL import Image
+
+from fer_attention.emotions import FER2013
+
+VOTES_HEADER = "Usage,Image name,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF"
+USAGES = ("Training", "Training", "PublicTest", "PrivateTest")
+
+
+def noise(seed, size=(48, 48)):
+    """A picture that differs from seed to seed: uint8 of the size."""
+    return np.random.default_rng(seed).integers(0, 256, size, dtype=np.uint8)
+
+
+def save(path, pixels):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+
+
+def write_text(path, *lines):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def zipped(root):
+    path = root.with_name(f"{root.name}.zip")
+    with zipfile.ZipFile(path, "w") as archive:
+        for file in root.rglob("*.*"):
+            archive.write(file, file.relative_to(root))
+    return path
+
+
+def write_kaggle(root):
+    """Two images per emotion for training, one for each test split, in the layout of the Kaggle copies."""
+    number = 0
+    for folder, prefixes in (("train", ["Training"] * 2), ("test", ["PublicTest", "PrivateTest"])):
+        for emotion in FER2013:
+            for prefix in prefixes:
+                number += 1
+                save(root / folder / emotion / f"{prefix}_{number}.png", noise(number))
+    return root
+
+
+def cell(pixels):
+    return " ".join(map(str, np.ravel(pixels).tolist()))
+
+
+def write_fer2013_csv(path, *, usages=USAGES, emotions=None):
+    """`fer2013.csv`: row i shows noise(i), of emotion i modulo 7 unless told."""
+    codes = emotions or [number % 7 for number in range(len(usages))]
+    rows = (
+        f"{code},{cell(noise(i))},{usage}" for i, (code, usage) in enumerate(zip(codes, usages, strict=True))
+    )
+    return write_text(path, "emotion,pixels,Usage", *rows)
+
+
+def write_votes(path, votes, *, usages=None, removed=()):
+    """`fer2013new.csv` with a row of ten votes each; the rows `removed`, from 0, have no image name."""
+    rows = (
+        f"{usage},{'' if i in removed else f'fer{i:07}.png'},{','.join(map(str, counts))}"
+        for i, (counts, usage) in enumerate(zip(votes, usages or ["Training"] * len(votes), strict=True))
+    )
+    return write_text(path, VOTES_HEADER, *rows)
+
+
+def write_ck48(root):
+    """`CK+48`: the last three frames of three sequences of two people."""
+    for number, (emotion, sequence) in enumerate(
+        [("anger", "S010_004"), ("contempt", "S138_008"), ("happy", "S010_006")]
+    ):
+        for frame in (12, 13, 14):
+            save(root / "CK+48" / emotion / f"{sequence}_{frame:08}.png", noise(10 * number + frame))
+    return root
+
+
+def write_original_ck(root, *, size=(490, 640)):
+    """The original release of CK+: two labelled sequences (surprise, contempt) and one without a label."""
+    codes = {"S005/001": 7, "S010/002": 2, "S010/003": None}
+    for number, (place, code) in enumerate(codes.items()):
+        sequence = place.replace("/", "_")
+        for frame in range(1, 6):
+            pixels = np.full(size, 40 * number + frame, np.uint8)
+            save(root / "cohn-kanade-images" / place / f"{sequence}_{frame:08}.png", pixels)
+        if code is not None:
+            write_text(root / "Emotion" / place / f"{sequence}_{5:08}_emotion.txt", f"   {code}.0000000e+00")
+    (root / "cohn-kanade-images/.DS_Store").write_bytes(b"not an image")
+    return root
+
+
+def write_jaffe(root, *, suffix=".tiff"):
+    """A photo of each emotion of two women, 256×256."""
+    for number, subject in enumerate(["KA", "YM"]):
+        for index, code in enumerate(["AN", "DI", "FE", "HA", "NE", "SA", "SU"]):
+            save(root / f"{subject}.{code}1.{10 * number + index}{suffix}", noise(index, (256, 256)))
+    return root

@@ -1,0 +1,60 @@
+"""Several processes train what one trains on their joint batch."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from tiny_runs import checkpoint_of, stripes, tiny
+
+from fer_attention.training import train
+
+# VGG has no batch norm, whose statistics on the CPU stay each process's own
+FIELDS = {
+    "model": "vgg11_eca_elu",
+    "structure": {"width": 0.125, "img_size": 16},
+    "epochs": 2,
+    "lr": 0.02,
+    "augment": {"flip": 0},
+    "clip_norm": 1.0,
+}
+
+SCRIPT = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from pathlib import Path
+from tiny_runs import stripes, tiny
+from test_distributed import FIELDS
+from fer_attention.training import train
+train(tiny(**FIELDS, batch_size=8), stripes(), Path(sys.argv[2]), device="cpu")
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one_with_the_doubled_batch(tmp_path):
+    one = train(tiny(**FIELDS, batch_size=16), stripes(), tmp_path / "one", device="cpu")
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    command = [*launcher, str(script), os.path.dirname(__file__), str(tmp_path / "two")]
+    subprocess.run(command, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, timeout=300)
+    start = train(tiny(**{**FIELDS, "lr": 1e-12}, batch_size=16), stripes(), tmp_path / "start", device="cpu")
+    whole, parts = checkpoint_of(tmp_path / "one"), checkpoint_of(tmp_path / "two")
+    initial = checkpoint_of(start.weights.parent)
+    for name, weight in whole["model"].items():
+        torch.testing.assert_close(parts["model"][name], weight, rtol=1e-4, atol=1e-6)
+    moved = [not torch.allclose(initial["model"][n], w, atol=1e-4) for n, w in whole["model"].items()]
+    assert any(moved)  # else the comparison could not fail
+    for a, b in zip(one.history, parts["history"], strict=True):
+        assert b["loss"] == pytest.approx(a.loss, rel=1e-4)
+        assert b["validation_accuracy"] == a.validation_accuracy
+
+
+def test_accumulated_passes_train_as_one_of_their_size(tmp_path):
+    one = train(tiny(**FIELDS, batch_size=16), stripes(), tmp_path / "one")
+    four = train(tiny(**FIELDS, batch_size=4, accumulate=4), stripes(), tmp_path / "four")
+    a, b = (checkpoint_of(result.weights.parent)["model"] for result in (one, four))
+    for name in a:
+        torch.testing.assert_close(a[name], b[name], rtol=1e-4, atol=1e-6)
+    assert [epoch.train_accuracy for epoch in one.history] == [e.train_accuracy for e in four.history]

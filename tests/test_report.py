@@ -1,0 +1,283 @@
+import importlib
+import json
+import sys
+from html.parser import HTMLParser
+
+import matplotlib
+import numpy as np
+import pytest
+import sklearn.metrics as reference
+import torch
+from typer.testing import CliRunner
+
+from fer_attention.cli import app
+from fer_attention.data import FaceCrops, Preprocessing, load_fer2013
+from fer_attention.emotions import FER2013
+from fer_attention.evaluation import EvaluationReport, classification_metrics, predict_logits
+from fer_attention.evaluation.report import ALL, NEW
+from fer_attention.models import create_model, load_weights, save_weights
+from fer_attention.models.bundled import weights_path
+from fer_attention.registry import UnknownNameError
+
+EVIL = "<script>alert('1')</script>"
+
+
+def metrics(*, n=60, names=FER2013, seed=0):
+    generator = np.random.default_rng(seed)
+    labels = generator.integers(0, len(names) - 1, n)  # the last class does not occur
+    return classification_metrics(generator.dirichlet(np.ones(len(names)), n), labels, names)
+
+
+def report(**changes):
+    facts = {
+        "weights": "a.safetensors",
+        "model": "resnet18_se",
+        "parameters": 1_234_567,
+        "data": "faces.zip",
+        "split": "private",
+        "results": {ALL: metrics(), NEW: metrics(n=40)},
+        "record": {"seed": 0, "config": {"model": "resnet18_se"}},
+        "dropped": {"contempt": 3},
+        "notes": ("20 of the 60 images are copies.",),
+        "machine": "one core",
+        "seconds": 1.5,
+    }
+    return EvaluationReport(**{**facts, **changes})
+
+
+class Page(HTMLParser):
+    """Tags with their attributes, and the text."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.texts = [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+
+    def handle_data(self, data):
+        self.texts.append(data)
+
+    @property
+    def text(self):
+        return " ".join(" ".join(self.texts).split()).replace("\u202f", " ")
+
+
+def test_json_holds_every_fact_and_number(tmp_path):
+    made = report()
+    made.write_json(tmp_path / "r.json")
+    record = json.loads((tmp_path / "r.json").read_text())
+    assert record == made.to_dict()
+    assert record["results"][NEW] == made.results[NEW].to_dict()
+    facts = ("weights", "model", "parameters", "data", "split", "n", "tta", "record", "machine", "seconds")
+    assert [record[fact] for fact in facts] == [
+        "a.safetensors", "resnet18_se", 1_234_567, "faces.zip", "private", 60, "none",
+        {"seed": 0, "config": {"model": "resnet18_se"}}, "one core", 1.5,
+    ]  # fmt: skip
+    assert record["versions"]["torch"] == torch.__version__
+
+
+def test_the_page_needs_nothing_from_elsewhere():
+    text = report().to_html()
+    assert "://" not in text
+    assert "@import" not in text
+    assert text.count("url(") == text.count("url(#")
+    tags = Page(text).tags
+    assert not {tag for tag, _ in tags} & {"script", "link", "iframe", "img", "object", "embed"}
+    ids = [attributes["id"] for _, attributes in tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    for _, attributes in tags:
+        assert not {"src", "srcset", "data"} & set(attributes)
+        for name in ("href", "xlink:href"):
+            assert attributes.get(name, "#" + ids[0])[1:] in ids
+
+
+def test_the_page_says_the_numbers_and_how_to_read_them():
+    made = report()
+    text = Page(made.to_html()).text
+    for result in made.results.values():
+        right = result.accuracy
+        assert f"{right.value * 100:.2f} %" in text
+        assert f"{right.low * 100:.2f} to {right.high * 100:.2f} %" in text
+        assert f"n = {result.n}" in text
+        assert f"{result.reliability.ece * 100:.2f} %" in text
+        assert str(result.confusions(1)[0]) in text
+    for said in ("1,234,567 parameters", "3 labelled contempt", "20 of the 60 images", "one core", "1.5 s"):
+        assert said in text
+    assert text.count("A row holds the images of one class") == 2
+
+
+def test_the_page_can_be_read_by_a_screen_reader():
+    tags = Page(report().to_html()).tags
+    assert ("html", {"lang": "en"}) in tags
+    headers = [attributes for tag, attributes in tags if tag == "th"]
+    assert all(attributes["scope"] in ("row", "col") for attributes in headers)
+    pictures = [attributes["aria-label"] for _, attributes in tags if attributes.get("role") == "img"]
+    assert len(pictures) == len([tag for tag, _ in tags if tag == "svg"]) == 4
+    assert all(len(words) > 40 for words in pictures)
+
+
+def test_names_from_outside_are_text_and_never_markup():
+    names = (EVIL, "$x$", "a & b", "--> x", "neutral")
+    made = report(
+        weights=EVIL, data=EVIL, split=EVIL, machine=EVIL, notes=(EVIL,), dropped={EVIL: 1},
+        record={EVIL: EVIL}, versions={EVIL: EVIL}, results={EVIL: metrics(names=names)},
+    )  # fmt: skip
+    text = made.to_html()
+    page = Page(text)
+    assert "script" not in {tag for tag, _ in page.tags}
+    assert EVIL not in text
+    assert page.text.count(EVIL) >= 15
+    assert "--> x" in page.text
+
+
+def settings():
+    """matplotlib's, but for the backend: asking for it imports pyplot."""
+    return {name: matplotlib.rcParams[name] for name in matplotlib.rcParams if name != "backend"}
+
+
+def test_plots_leave_matplotlibs_state_alone(monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)  # importing it would fail
+    before = settings()
+    assert report().to_html() == report().to_html()
+    assert settings() == before
+
+
+def test_a_report_without_results_or_with_unknown_views_is_refused():
+    with pytest.raises(ValueError, match="at least one result"):
+        report(results={})
+    with pytest.raises(UnknownNameError, match="Did you mean 'flip'"):
+        report(tta="flips")
+
+
+@pytest.mark.parametrize("module", ["jinja2", "matplotlib.figure"])
+def test_a_missing_library_is_named_with_its_extra(module, monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(ImportError, match=r"fer_attention\[train\]"):
+        report().write_html(tmp_path / "r.html")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture
+def weights(tmp_path):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = create_model("resnet18_se", width=0.25, stem="half")
+    model.labels, model.preprocessing = FER2013, Preprocessing()
+    return save_weights(model, tmp_path / "w.safetensors", record={"seed": 0})
+
+
+def faces(*, names=FER2013, splits=("train", "public", "private"), each=14):
+    """Random faces, of which the first two of the last split are copies of the first two of all."""
+    generator = np.random.default_rng(0)
+    n = each * len(splits)
+    images = generator.integers(0, 256, (n, 48, 48), dtype=np.uint8)
+    images[-each : -each + 2] = images[:2]
+    labels = np.arange(n) % len(names)
+    return FaceCrops(images, labels, np.arange(n).astype(str), np.repeat(splits, each), tuple(names))
+
+
+@pytest.fixture
+def run(weights, tmp_path, monkeypatch):
+    """`fer-attention evaluate` on crops in memory: the result and the JSON."""
+
+    def call(crops, *options):
+        module = importlib.import_module("fer_attention.cli.evaluate")
+        monkeypatch.setattr(module, "load_data", lambda path, *, format: crops)
+        file = tmp_path / "new" / "r.json"
+        arguments = ["evaluate", weights, "--data", tmp_path / "faces", "--json", file, *options]
+        result = CliRunner().invoke(app, [str(argument) for argument in arguments], env={"COLUMNS": "160"})
+        return result, json.loads(file.read_text()) if file.is_file() else None
+
+    return call
+
+
+def test_evaluate_measures_with_and_without_copies_and_writes_both_files(run, tmp_path):
+    result, record = run(faces(), "--html", tmp_path / "deep" / "r.html", "--tta", "flip")
+    assert result.exit_code == 0, result.output
+    assert (record["split"], record["tta"], record["model"]) == ("private", "flip", "resnet18_se")
+    assert (record["results"][ALL]["n"], record["results"][NEW]["n"]) == (14, 12)
+    assert record["record"] == {"seed": 0}
+    assert "2 of the 14 images" in result.stdout
+    for said in ("balanced", "macro-F1", "ECE", "surprise"):
+        assert said in result.stdout
+    assert "w.safetensors" in Page((tmp_path / "deep" / "r.html").read_text()).text
+
+
+def test_evaluate_matches_labels_by_name_whatever_their_order_and_spelling(run):
+    crops = faces()
+    names = ("Happiness", "sad", "anger", "neutral", "FEAR", "surprise", "disgust")
+    order = np.array([2, 6, 4, 0, 1, 5, 3])  # where each of FER2013's labels went
+    renamed = FaceCrops(crops.images, order[crops.labels], crops.names, crops.splits, names)
+    assert run(renamed)[1]["results"] == run(crops)[1]["results"]
+
+
+def test_evaluate_refuses_unknown_labels_or_leaves_them_out_and_says_so(run):
+    crops = faces(names=(*FER2013, "contempt"), each=16)
+    result, record = run(crops)
+    assert result.exit_code == 2
+    assert record is None
+    assert "contempt (images: 2)" in result.stderr
+    assert "--drop-unknown-labels" in result.stderr
+    result, record = run(crops, "--drop-unknown-labels")
+    assert record["dropped"] == {"contempt": 2}
+    assert record["n"] == 14
+    assert "Left out: 2 images labelled contempt" in result.stdout
+    assert run(faces(names=("contempt", "awe")), "--drop-unknown-labels")[0].exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("splits", "chosen", "results"),
+    [
+        (("train", "test"), "test", 2),
+        (("all",), "all", 1),
+        (("public", "test"), "test", 1),
+        (("test", "private"), "private", 1),
+    ],
+)
+def test_evaluate_chooses_the_split_that_reports(run, splits, chosen, results):
+    _, record = run(faces(splits=splits))
+    assert record["split"] == chosen
+    assert len(record["results"]) == results
+
+
+def test_evaluate_names_the_splits_if_none_is_the_one(run):
+    result, _ = run(faces(splits=("train", "validation")))
+    assert result.exit_code == 2
+    assert "train, validation" in result.stderr
+    _, record = run(faces(splits=("train", "validation")), "--split", "train")
+    assert list(record["results"]) == [ALL]
+
+
+def test_evaluate_explains_wrong_options_before_it_reads_anything(run):
+    result, _ = run(None, "--tta", "ten-corp")
+    assert result.exit_code == 2
+    assert "Did you mean 'ten-crop'" in result.stderr
+
+
+@pytest.mark.data
+@pytest.mark.slow
+def test_the_printed_numbers_agree_with_scikit_learn_on_saved_predictions(shared_dir, tmp_path):
+    data = shared_dir / "data" / "fer2013.zip"
+    path = weights_path("resnetv2_18_eca_elu.fer2013")
+    model, chosen = load_weights(path), load_fer2013(data).split("private")
+    inputs = model.preprocessing.normalize(model.preprocessing.prepare(chosen.images))
+    np.save(tmp_path / "logits.npy", predict_logits(model, inputs).numpy())
+    logits = torch.from_numpy(np.load(tmp_path / "logits.npy")).double()
+    answered, labels = logits.argmax(1).numpy(), chosen.labels
+    arguments = ["evaluate", path, "--data", data, "--device", "cpu", "--json", tmp_path / "r.json"]
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments], env={"COLUMNS": "160"})
+    assert result.exit_code == 0, result.output
+    for score in (
+        reference.accuracy_score(labels, answered),
+        reference.balanced_accuracy_score(labels, answered),
+        reference.f1_score(labels, answered, average="macro"),
+        *reference.recall_score(labels, answered, average=None),
+        *reference.precision_score(labels, answered, average=None),
+    ):
+        assert f"{score:.2%}" in result.stdout
+    found = json.loads((tmp_path / "r.json").read_text())["results"][ALL]
+    loss = reference.log_loss(labels, logits.softmax(1).numpy())
+    assert found["negative_log_likelihood"] == pytest.approx(loss, abs=1e-8)
+    assert found["confusion_matrix"] == reference.confusion_matrix(labels, answered).tolist()

@@ -1,0 +1,189 @@
+"""A run that stops anywhere goes on as if it had not: exceptions, signals, SIGKILL, a full disk."""
+
+import os
+import random
+import resource
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from tiny_runs import assert_same_run, checkpoint_of, stripes, tiny
+
+from fer_attention.training import Listener, TrainingError, train
+
+AUGMENT = {"flip": 0.5, "rotate": 10, "erase": 0.5, "mixup": 0.2}
+
+
+class StoppedError(Exception):
+    pass
+
+
+def stop_at(epoch, step):
+    def on_progress(progress):
+        if (progress.epoch, progress.step) == (epoch, step):
+            raise StoppedError
+
+    return Listener(on_progress=on_progress)
+
+
+@pytest.mark.parametrize("schedule", ["one_cycle", "cosine", "plateau"])
+@pytest.mark.parametrize(("epoch", "step"), [(1, 1), (2, 3), (3, 4)])
+def test_a_run_stopped_at_a_step_ends_as_if_it_had_not_been(tmp_path, epoch, step, schedule):
+    config = tiny(augment=AUGMENT, checkpoint_minutes=0, schedule=schedule, patience=1)
+    train(config, stripes(), tmp_path / "whole")
+    with pytest.raises(StoppedError):
+        train(config, stripes(), tmp_path / "parts", listener=stop_at(epoch, step))
+    train(config, stripes(), tmp_path / "parts")
+    assert_same_run(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_a_resumed_run_takes_up_the_step_and_not_only_the_epoch(tmp_path):
+    config = tiny(checkpoint_minutes=0)
+    with pytest.raises(StoppedError):
+        train(config, stripes(), tmp_path, listener=stop_at(2, 3))
+    seen = []
+    train(config, stripes(), tmp_path, listener=Listener(on_progress=seen.append))
+    assert (seen[0].epoch, seen[0].step) == (2, 4)
+
+
+def test_a_finished_run_is_not_trained_again(tmp_path):
+    first = train(tiny(), stripes(), tmp_path)
+    seen = []
+    again = train(tiny(), stripes(), tmp_path, listener=Listener(on_progress=seen.append))
+    assert again == first
+    assert seen == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "data", "message"),
+    [
+        ({"lr": 0.01}, stripes(), "another config: lr was 0.05, is 0.01"),
+        ({}, stripes(seed=1), "another data"),
+    ],
+)
+def test_another_run_does_not_go_on_in_a_used_folder(tmp_path, fields, data, message):
+    with pytest.raises(StoppedError):
+        train(tiny(checkpoint_minutes=0), stripes(), tmp_path, listener=stop_at(1, 2))
+    with pytest.raises(TrainingError, match=message):
+        train(tiny(**fields), data, tmp_path)
+
+
+def test_fields_that_change_no_number_may_change(tmp_path):
+    with pytest.raises(StoppedError):
+        train(tiny(checkpoint_minutes=0), stripes(), tmp_path, listener=stop_at(1, 2))
+    train(tiny(checkpoint_minutes=3, workers=0), stripes(), tmp_path)
+
+
+def test_a_checkpoint_that_is_none_is_named(tmp_path):
+    (tmp_path / "checkpoint.pt").write_bytes(b"no checkpoint")
+    with pytest.raises(TrainingError, match="is no checkpoint"):
+        train(tiny(), stripes(), tmp_path)
+
+
+def test_what_a_kill_left_half_written_is_removed(tmp_path):
+    leftover = tmp_path / ".checkpoint.pt.abcd1234"
+    leftover.write_bytes(b"half")
+    train(tiny(epochs=1), stripes(), tmp_path)
+    assert not leftover.exists()
+
+
+def test_a_diverging_run_keeps_its_last_good_checkpoint(tmp_path, monkeypatch):
+    from fer_attention.training import run  # noqa: PLC0415
+
+    with pytest.raises(StoppedError):
+        train(tiny(checkpoint_minutes=0), stripes(), tmp_path, listener=stop_at(2, 2))
+    before = (tmp_path / "checkpoint.pt").read_bytes()
+    monkeypatch.setattr(run, "first_bad_step", lambda losses: 0)
+    with pytest.raises(TrainingError, match="in epoch 2, step 3 of 4"):
+        train(tiny(checkpoint_minutes=0), stripes(), tmp_path)
+    assert (tmp_path / "checkpoint.pt").read_bytes() == before
+
+
+def test_a_full_disk_is_said_and_leaves_the_checkpoint_whole(tmp_path):
+    """The limit on file sizes stands for the full disk: the kernel refuses to write on."""
+    with pytest.raises(StoppedError):
+        train(tiny(checkpoint_minutes=0), stripes(), tmp_path, listener=stop_at(1, 2))
+    before = (tmp_path / "checkpoint.pt").read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, limits[1]))
+        with pytest.raises(TrainingError, match=r"Cannot write .*checkpoint.pt.* saved before is whole"):
+            train(tiny(checkpoint_minutes=0), stripes(), tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert (tmp_path / "checkpoint.pt").read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+    train(tiny(checkpoint_minutes=0), stripes(), tmp_path)
+
+
+def test_a_folder_that_cannot_be_made_is_said_before_the_work(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(TrainingError, match="Cannot make the folder"):
+        train(tiny(), stripes(), tmp_path / "file" / "run")
+
+
+SCRIPT = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from pathlib import Path
+from tiny_runs import stripes, tiny
+from test_resume import AUGMENT
+from fer_attention.training import Listener, train
+def show(progress):
+    print(progress.epoch, progress.step, flush=True)
+config = tiny(epochs=12, augment=AUGMENT, checkpoint_minutes=float(sys.argv[3]))
+train(config, stripes(), Path(sys.argv[2]), listener=Listener(on_progress=show))
+"""
+
+
+def start(folder, minutes):
+    return subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, os.path.dirname(__file__), str(folder), str(minutes)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+
+
+def finish(folder, minutes):
+    process = start(folder, minutes)
+    process.communicate()
+    assert process.returncode == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("minutes", [0, 60], ids=["saving at every step", "saving at every epoch"])
+def test_a_killed_process_goes_on_to_bit_identical_weights(tmp_path, minutes):
+    finish(tmp_path / "whole", minutes)
+    generator = random.Random(minutes)
+    for _ in range(4):  # each part is killed at some moment of some later step, often while it saves
+        process = start(tmp_path / "parts", minutes)
+        for _ in range(generator.randint(3, 9)):
+            process.stdout.readline()
+        time.sleep(generator.uniform(0, 0.06))
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        assert process.returncode == -signal.SIGKILL
+    finish(tmp_path / "parts", minutes)
+    assert_same_run(tmp_path / "whole", tmp_path / "parts")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 1), (signal.SIGTERM, 128 + signal.SIGTERM)])
+def test_a_signal_saves_before_the_process_ends(tmp_path, number, code):
+    process = start(tmp_path, 60)
+    for _ in range(6):
+        line = process.stdout.readline()
+    process.send_signal(number)
+    rest = process.communicate()[0].splitlines()
+    assert process.returncode in (code, -number)
+    epoch, step = map(int, (rest or [line])[-1].split())
+    state = checkpoint_of(tmp_path)
+    done = len(state["history"]) * 4 + state["position"][0]
+    assert done >= (epoch - 1) * 4 + step
+    assert torch.isfinite(state["model"]["stem.conv.weight"]).all()

@@ -1,0 +1,70 @@
+"""What the tests of training share: tiny configs, crops that can be learned, and comparisons."""
+
+import numpy as np
+import torch
+
+from fer_attention.data import FaceCrops
+from fer_attention.emotions import FER2013
+from fer_attention.models import load_weights
+from fer_attention.training import TrainConfig
+
+TINY = {
+    "model": "resnetv2_18_eca_elu",
+    "structure": {"width": 0.125, "stem": "half", "img_size": 16, "drop_rate": 0.1},
+    "epochs": 3,
+    "batch_size": 16,
+    "lr": 0.05,
+    "ema_decay": 0.8,
+    "precision": "float32",
+    "trackers": (),
+}
+
+
+def tiny(**fields):
+    return TrainConfig(**{**TINY, **fields})
+
+
+def stripes(count=96, seed=0):
+    """Crops of 16×16 in which the label is the position of a bright bar, under noise."""
+    generator = np.random.default_rng(seed)
+    labels = generator.integers(0, 7, count)
+    images = generator.integers(0, 100, (count, 16, 16))
+    for image, label in zip(images, labels, strict=True):
+        image[2 * label + 1 : 2 * label + 3] += 150
+    return FaceCrops(
+        images=images.astype(np.uint8),
+        labels=labels,
+        names=np.array([f"{i}" for i in range(count)]),
+        splits=np.array(["train"] * (count - 32) + ["public"] * 32),
+        label_names=FER2013,
+    )
+
+
+def state_of(result):
+    return load_weights(result.weights).state_dict()
+
+
+def checkpoint_of(folder):
+    return torch.load(folder / "checkpoint.pt", weights_only=True)["run"]
+
+
+def assert_same(a, b):
+    assert a.keys() == b.keys()
+    for name in a:
+        assert torch.equal(a[name], b[name]), name
+
+
+def assert_same_run(a, b):
+    """Two folders hold the same run, to the last bit."""
+    one, other = checkpoint_of(a), checkpoint_of(b)
+    for part in ("model", "ema"):
+        assert_same(one[part], other[part])
+    timed = {"seconds", "images_per_second"}
+    assert len(one["history"]) == len(other["history"])
+    for x, y in zip(one["history"], other["history"], strict=True):
+        assert {k: v for k, v in x.items() if k not in timed} == {
+            k: v for k, v in y.items() if k not in timed
+        }
+    assert_same(
+        load_weights(a / "best.safetensors").state_dict(), load_weights(b / "best.safetensors").state_dict()
+    )
