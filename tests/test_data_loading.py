@@ -80,7 +80,10 @@ def test_what_no_reader_knows_lists_what_was_looked_for(tmp_path):
     write_text(tmp_path / "notes/about.txt", "nothing")
     with pytest.raises(DataError) as error:
         load_data(tmp_path)
-    for part in ("Files there: 1 (notes/about.txt)", *(f"{name}: {FORMATS[name].layout}" for name in FORMATS)):
+    for part in (
+        "Files there: 1 (notes/about.txt)",
+        *(f"{name}: {FORMATS[name].layout}" for name in FORMATS),
+    ):
         assert part in str(error.value)
 
 

@@ -90,7 +90,9 @@ def state():
 before = state()
 import fer_attention
 assert state() == before
-optional = ("kornia", "facenet_pytorch", "cv2", "skimage", "matplotlib")
+optional = (
+    "kornia", "facenet_pytorch", "cv2", "skimage", "matplotlib", "sklearn", "jinja2", "accelerate", "tensorboard",
+)
 print([name for name in optional if name in sys.modules])
 """
 

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 import fer_attention
+from fer_attention.cli.data import data_app
 from fer_attention.cli.evaluate import evaluate
 from fer_attention.cli.models import models
 from fer_attention.cli.predict import predict
@@ -23,6 +24,7 @@ app.command()(predict)
 app.command()(models)
 app.command()(train)
 app.command()(evaluate)
+app.add_typer(data_app, name="data")
 
 
 def _version(wanted: bool) -> None:

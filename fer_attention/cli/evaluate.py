@@ -132,7 +132,7 @@ def _new_images(chosen: FaceCrops, crops: FaceCrops, split: str) -> tuple[NDArra
 def _machine(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"{platform.system()} {platform.machine()}, {device.type}, {torch.get_num_threads()} threads"
+    return f"{platform.system()} {platform.machine()}, {device.type}, threads: {torch.get_num_threads()}"
 
 
 def _print(report: EvaluationReport) -> None:
@@ -144,7 +144,7 @@ def _print(report: EvaluationReport) -> None:
     for name, metrics in report.results.items():
         right = metrics.accuracy
         table.add_row(
-            name, str(metrics.n), f"{right.value:.2%}", f"{right.low:.2%} to {right.high:.2%}",
+            name, str(metrics.n), f"{right.value:.2%}", f"{right.low * 100:.2f} to {right.high:.2%}",
             f"{right.balanced:.2%}", f"{metrics.macro_f1:.2%}", f"{metrics.reliability.ece:.2%}",
         )  # fmt: skip
     out.print(table)
@@ -162,7 +162,7 @@ def _class_table(name: str, metrics: ClassificationMetrics) -> Table:
     for heading in ("class", "n", "precision", "recall", "95 % interval", "F1"):
         table.add_column(heading)
     for one in metrics.classes:
-        recall, interval = f"{one.recall:.2%}", f"{one.low:.2%} to {one.high:.2%}"
+        recall, interval = f"{one.recall:.2%}", f"{one.low * 100:.2f} to {one.high:.2%}"
         if not one.support:
             recall = interval = "-"
         table.add_row(

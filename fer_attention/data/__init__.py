@@ -1,26 +1,44 @@
 """Data sets as labelled crops, and the one way from a crop to a tensor."""
 
+from fer_attention.data.audit import DataAudit, audit
 from fer_attention.data.ckplus import load_ckplus
 from fer_attention.data.fer2013 import load_fer2013
 from fer_attention.data.ferplus import load_ferplus
 from fer_attention.data.files import ImageFiles
+from fer_attention.data.folds import Fold, Protocol
 from fer_attention.data.image_folder import load_image_folder
 from fer_attention.data.jaffe import load_jaffe
 from fer_attention.data.loading import FORMATS, load_data
 from fer_attention.data.preprocessing import Preprocessing, as_batch
+from fer_attention.data.protocols import (
+    PROTOCOLS,
+    ProtocolWarning,
+    create_protocol,
+    default_protocol,
+    training_fraction,
+)
 from fer_attention.data.records import DataError, FaceCrops
 
 __all__ = [
     "FORMATS",
+    "PROTOCOLS",
+    "DataAudit",
     "DataError",
     "FaceCrops",
+    "Fold",
     "ImageFiles",
     "Preprocessing",
+    "Protocol",
+    "ProtocolWarning",
     "as_batch",
+    "audit",
+    "create_protocol",
+    "default_protocol",
     "load_ckplus",
     "load_data",
     "load_fer2013",
     "load_ferplus",
     "load_image_folder",
     "load_jaffe",
+    "training_fraction",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
@@ -66,6 +67,8 @@ class FaceCrops:
     def take(self, rows: NDArray[np.bool_] | NDArray[np.int64] | Sequence[int]) -> FaceCrops:
         """The chosen rows, by mask or by index."""
         chosen = np.asarray(rows)
+        if not chosen.size:  # an empty list is of floats to NumPy
+            chosen = chosen.astype(np.int64)
         columns = {name: getattr(self, name)[chosen] for name in self._columns() if name != "images"}
         images = self.images.take(chosen) if isinstance(self.images, ImageFiles) else self.images[chosen]
         return replace(self, images=images, skipped=(), **columns)
@@ -83,5 +86,10 @@ class FaceCrops:
 
     def seen_in(self, other: FaceCrops) -> NDArray[np.bool_]:
         """(N,), true where an image is, pixel for pixel, also among the `other` images."""
-        known = {image.tobytes() for image in other.images}
-        return np.array([image.tobytes() in known for image in self.images], dtype=bool)
+        known = {_hash(image) for image in other.images}
+        return np.array([_hash(image) in known for image in self.images], dtype=bool)
+
+
+def _hash(image: NDArray[np.uint8]) -> bytes:
+    """Sixteen bytes that stand for an image's pixels: a set of large images need not be kept whole."""
+    return hashlib.blake2b(image.tobytes(), digest_size=16).digest()

@@ -1,0 +1,135 @@
+"""`fer-attention data audit` and `fer-attention data split`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import Progress
+from rich.table import Table
+
+from fer_attention.atomic import write_atomically
+from fer_attention.cli.common import err, errors_as_lines, out
+from fer_attention.data.audit import DataAudit
+from fer_attention.data.audit import audit as look_through
+from fer_attention.data.loading import load_data
+from fer_attention.data.protocols import create_protocol
+
+data_app = typer.Typer(help="Look data sets through, and divide them.", no_args_is_help=True)
+
+DataPath = Annotated[Path, typer.Argument(help="FER2013, FER+, CK+, JAFFE or a folder of images by class.")]
+Format = Annotated[str, typer.Option("--format", help="Layout of the data: auto, or a reader's name.")]
+OnError = Annotated[str, typer.Option(help="Damaged images: raise, or skip and list them.")]
+
+
+@data_app.command("audit")
+def audit(
+    path: DataPath,
+    data_format: Format = "auto",
+    json_file: Annotated[Path | None, typer.Option("--json", help="File for all findings.")] = None,
+    near: Annotated[bool, typer.Option(help="Look for one photograph in other pixels, too.")] = True,
+    threshold: Annotated[float, typer.Option(help="Least correlation of such a pair.")] = 0.95,
+    on_error: OnError = "raise",
+) -> None:
+    """Class balance, copies within and across splits, contradicting labels, blanks, people on two sides."""
+    with errors_as_lines():
+        if json_file is not None:  # before the work: an unwritable place must not cost its result
+            json_file.parent.mkdir(parents=True, exist_ok=True)
+        data = load_data(path, format=data_format, on_error=on_error)  # type: ignore[arg-type]
+        with Progress(console=err, transient=True, disable=not err.is_terminal) as bar:
+            task = bar.add_task("comparing", visible=near)
+
+            def show(done: int, total: int) -> None:
+                bar.update(task, completed=done, total=total)
+
+            found = look_through(data, near=near, threshold=threshold, on_progress=show)
+        if json_file is not None:
+            write_atomically(json_file, found.to_json().encode())
+    out.print(_class_table(found))
+    out.print(_matrix("Identical images (on the diagonal: surplus copies)", found, found.copies()))
+    if found.near is not None:
+        out.print(_pair_table(found))
+    out.print(_findings(found))
+
+
+@data_app.command("split")
+def split(
+    path: DataPath,
+    protocol: Annotated[str, typer.Option(help="subject_kfold, loso, stratified_kfold, official or paper.")],
+    output: Annotated[Path, typer.Option(help="JSON file for the folds, for train --protocol FILE.")],
+    seed: Annotated[int, typer.Option(help="For what is drawn at random.", min=0)] = 0,
+    folds: Annotated[int | None, typer.Option(help="Number of folds, where the protocol has some.")] = None,
+    data_format: Format = "auto",
+    on_error: OnError = "raise",
+) -> None:
+    """Divide a set into folds that train, validate and test, and save them by image name."""
+    with errors_as_lines():
+        output.parent.mkdir(parents=True, exist_ok=True)
+        data = load_data(path, format=data_format, on_error=on_error)  # type: ignore[arg-type]
+        options = {} if folds is None else {"folds": folds}
+        made = create_protocol(protocol, data, seed=seed, **options)
+        made.save(output, data)
+    table = Table(title=f"{made.name} over {len(data)} images, seed {seed}")
+    for heading in ("fold", "train", "validation", "test"):
+        table.add_column(heading, justify="left" if heading == "fold" else "right")
+    for fold in made.folds:
+        table.add_row(fold.name, *(str(len(rows)) for rows in (fold.train, fold.validation, fold.test)))
+    out.print(table)
+
+
+def _class_table(found: DataAudit) -> Table:
+    classes = found.classes()
+    table = Table(title=f"{len(found.data)} images")
+    table.add_column("emotion")
+    for split_name in classes:
+        table.add_column(split_name, justify="right")
+        table.add_column("%", justify="right")
+    for label in found.data.label_names:
+        cells = []
+        for counts in classes.values():
+            cells += [str(counts[label]), f"{100 * counts[label] / max(1, sum(counts.values())):.1f}"]
+        table.add_row(label, *cells)
+    table.add_section()
+    table.add_row("all", *(cell for c in classes.values() for cell in (str(sum(c.values())), "")))
+    return table
+
+
+def _matrix(title: str, found: DataAudit, counts: dict[tuple[str, str], int]) -> Table:
+    table = Table(title=title, min_width=60)
+    table.add_column("images of")
+    for split_name in found.splits:
+        table.add_column(f"in {split_name}", justify="right")
+    for b in found.splits:
+        table.add_row(b, *(str(counts.get((a, b), 0)) for a in found.splits))
+    return table
+
+
+def _pair_table(found: DataAudit) -> Table:
+    table = Table(title=f"One photograph in other pixels: correlation from {found.threshold:g}", min_width=60)
+    table.add_column("splits")
+    table.add_column("pairs", justify="right")
+    for (a, b), count in found.near_copies().items():
+        table.add_row(f"within {a}" if a == b else f"{a} and {b}", str(count))
+    return table
+
+
+def _findings(found: DataAudit) -> Table:
+    names = found.data.names
+    table = Table(title="Findings")
+    table.add_column("what")
+    table.add_column("count", justify="right")
+    table.add_column("such as", overflow="fold")
+    conflicts = found.conflicts()
+    example = "\n".join(names[list(conflicts[0][:2])]) if conflicts else ""
+    table.add_row("groups of identical images with several labels", str(len(conflicts)), example)
+    if found.near is not None:
+        pairs = found.near_conflicts()
+        example = f"{names[pairs[0].first]}\n{names[pairs[0].second]}" if pairs else ""
+        table.add_row("such pairs with two labels", str(len(pairs)), example)
+    table.add_row("blank images", str(len(found.blank)), "\n".join(names[list(found.blank[:2])]))
+    for what, values in found.shared.items():
+        table.add_row(f"{what} in several splits", str(len(values)), ", ".join(values[:3]))
+    if found.data.skipped:
+        table.add_row("skipped files", str(len(found.data.skipped)), found.data.skipped[0][0])
+    return table

@@ -1,0 +1,141 @@
+"""Folds: which images train, which select, which report; saved by name, checked for people on two sides."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fer_attention.atomic import write_atomically
+from fer_attention.data.records import DataError, FaceCrops
+
+Rows = NDArray[np.int64]
+PARTS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True, eq=False)
+class Fold:
+    """One division of a set: rows that train, that select, and that are reported.
+
+    Attributes:
+        name: Such as `fold 3` or `KA`.
+        train: int64 rows of the set.
+        validation: int64 rows; they choose epochs and settings.
+        test: int64 rows; opened once.
+        shared: What the parts are allowed to share, `subjects` and `sequences`, by the protocol's nature.
+    """
+
+    name: str
+    train: Rows
+    validation: Rows
+    test: Rows
+    shared: tuple[str, ...] = ()
+
+    def apply(self, data: FaceCrops) -> FaceCrops:
+        """The fold's images, with `train`, `validation` and `test` as their splits, checked."""
+        self.check(data)
+        rows = np.concatenate([getattr(self, part) for part in PARTS])
+        splits = np.repeat(PARTS, [len(getattr(self, part)) for part in PARTS])
+        taken = data.take(rows)
+        return replace(taken, splits=splits)
+
+    def check(self, data: FaceCrops) -> None:
+        """Raises DataError where two parts share an image, a subject or a sequence, or a part is empty."""
+        columns: dict[str, NDArray[Any] | None] = {
+            "images": np.arange(len(data)),
+            "subjects": data.subjects,
+            "sequences": data.sequences,
+        }
+        for part in PARTS:
+            rows = getattr(self, part)
+            if not len(rows):
+                raise DataError(f"{self.name}: no image is left for {part}; the set is too small.")
+            if rows.min() < 0 or rows.max() >= len(data) or len(set(rows.tolist())) < len(rows):
+                raise DataError(f"{self.name}: the rows of {part} are not rows of these {len(data)} images.")
+        for what, column in columns.items():
+            if column is None or what in self.shared:
+                continue
+            for a, b in ((0, 1), (0, 2), (1, 2)):
+                both = np.intersect1d(column[getattr(self, PARTS[a])], column[getattr(self, PARTS[b])])
+                if len(both):
+                    raise DataError(
+                        f"{self.name}: {len(both)} {what} are in {PARTS[a]} and in {PARTS[b]}, such as "
+                        f"{', '.join(map(str, both[:3]))}."
+                    )
+
+
+@dataclass(frozen=True, eq=False)
+class Protocol:
+    """The folds of a set.
+
+    Attributes:
+        name: Of the registry.
+        folds: One or more.
+        seed: That drew them, where anything was drawn.
+        options: What they were made with besides.
+    """
+
+    name: str
+    folds: tuple[Fold, ...]
+    seed: int = 0
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def to_json(self, data: FaceCrops) -> str:
+        """The folds by the names of their images, which survive another order of the files."""
+        folds = [
+            {
+                "name": fold.name,
+                "shared": list(fold.shared),
+                **{part: data.names[getattr(fold, part)].tolist() for part in PARTS},
+            }
+            for fold in self.folds
+        ]
+        record = {"name": self.name, "seed": self.seed, "options": self.options, "images": len(data)}
+        return json.dumps({**record, "folds": folds}, indent=1)
+
+    @classmethod
+    def from_json(cls, text: str, data: FaceCrops) -> Protocol:
+        """The protocol of `to_json` over the same images, in whatever order.
+
+        Raises:
+            DataError: The text is no protocol, or names images that the data lacks.
+        """
+        row = {name: index for index, name in enumerate(data.names.tolist())}
+        try:
+            record = json.loads(text)
+            names = [name for fold in record["folds"] for part in PARTS for name in fold[part]]
+            if missing := [name for name in names if name not in row]:
+                raise DataError(
+                    f"The protocol names {len(missing)} images that this set lacks, such as {missing[0]}."
+                )
+            folds = [
+                Fold(
+                    name=fold["name"],
+                    shared=tuple(fold["shared"]),
+                    **{part: np.array([row[name] for name in fold[part]], dtype=np.int64) for part in PARTS},
+                )
+                for fold in record["folds"]
+            ]
+            protocol = cls(record["name"], tuple(folds), record["seed"], record["options"])
+        except (KeyError, TypeError, json.JSONDecodeError) as error:
+            raise DataError(f"This is no protocol: {type(error).__name__}: {error}.") from error
+        for fold in protocol.folds:
+            fold.check(data)
+        return protocol
+
+    def save(self, path: str | os.PathLike[str], data: FaceCrops) -> Path:
+        """Write `to_json` to a file, whole or not at all."""
+        write_atomically(Path(path), self.to_json(data).encode())
+        return Path(path)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], data: FaceCrops) -> Protocol:
+        """Read a file of `save`."""
+        if not Path(path).is_file():
+            raise DataError(f"There is no protocol file {path}.")
+        return cls.from_json(Path(path).read_text(encoding="utf-8"), data)

@@ -1,0 +1,182 @@
+"""Protocols: a set divided into folds by a rule.
+
+Each is a pure function of the data, its options and a seed.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fer_attention.data.folds import PARTS, Fold, Protocol, Rows
+from fer_attention.data.records import DataError, FaceCrops
+from fer_attention.registry import Registry
+
+
+class ProtocolWarning(UserWarning):
+    """What a protocol does not measure."""
+
+
+PROTOCOLS: Registry[Callable[..., list[Fold]]] = Registry("protocol")
+
+
+def create_protocol(name: str, data: FaceCrops, *, seed: int = 0, **options: Any) -> Protocol:
+    """The folds of a protocol over a set, checked.
+
+    Args:
+        name: `official`, `subject_kfold`, `loso`, `stratified_kfold` or `paper`.
+        data: The set.
+        seed: For what is drawn at random; the global random state is neither used nor moved.
+        options: The protocol's own, such as `folds=10`.
+
+    Raises:
+        UnknownNameError: No protocol has this name.
+        DataError: The set lacks what the protocol needs, or is too small for it.
+    """
+    folds = PROTOCOLS[name](data, seed=seed, **options)
+    for fold in folds:
+        fold.check(data)
+        missing = np.setdiff1d(data.labels[fold.test], data.labels[fold.train])
+        if len(missing):
+            names = ", ".join(data.label_names[label] for label in missing)
+            warnings.warn(
+                f"{name}, {fold.name}: no training image of {names}.", ProtocolWarning, stacklevel=2
+            )
+    return Protocol(name, tuple(folds), seed, options)
+
+
+def default_protocol(data: FaceCrops) -> str:
+    """The sound protocol for a set: its own splits, else by subject, else by class."""
+    splits = set(data.splits.tolist())
+    if "train" in splits and splits & {"public", "validation"}:
+        return "official"
+    return "subject_kfold" if data.subjects is not None else "stratified_kfold"
+
+
+@PROTOCOLS.register("official")
+def _official(data: FaceCrops, *, seed: int) -> list[Fold]:
+    """The set's own splits: FER2013's Training, PublicTest, PrivateTest; or train, validation, test."""
+    for names in (("train", "public", "private"), PARTS):
+        masks = [data.splits == name for name in names]
+        if all(mask.any() for mask in masks):
+            return [Fold("official", *(mask.nonzero()[0] for mask in masks))]
+    raise DataError(
+        "official needs the splits train, public and private, or train, validation and test; there are "
+        f"{', '.join(sorted(set(data.splits.tolist())))}. Take subject_kfold or stratified_kfold."
+    )
+
+
+@PROTOCOLS.register("subject_kfold")
+def _subject_kfold(data: FaceCrops, *, seed: int, folds: int = 10, shuffle: bool = False) -> list[Fold]:
+    """Subjects, sorted, every `folds`-th into one fold, as is usual for CK+; the next fold validates."""
+    subjects = _subjects(data, "subject_kfold", at_least=max(3, folds))
+    if folds < 3:
+        raise DataError(f"subject_kfold needs 3 folds or more (train, validation, test), got {folds}.")
+    if shuffle:
+        subjects = np.random.default_rng(seed).permutation(subjects)
+    groups = [subjects[start::folds] for start in range(folds)]
+    return _leave_out(data, groups, [f"fold {number}" for number in range(folds)])
+
+
+@PROTOCOLS.register("loso")
+def _loso(data: FaceCrops, *, seed: int, validation_subjects: int = 1) -> list[Fold]:
+    """Leave one subject out, as is usual for JAFFE; the next ones in sorted order validate."""
+    subjects = _subjects(data, "loso", at_least=2 + validation_subjects)
+    groups = [subjects[number : number + 1] for number in range(len(subjects))]
+    return _leave_out(data, groups, subjects.tolist(), validating=validation_subjects)
+
+
+@PROTOCOLS.register("stratified_kfold")
+def _stratified_kfold(data: FaceCrops, *, seed: int, folds: int = 5) -> list[Fold]:
+    """Folds of like class shares, for sets without subjects; the next fold validates."""
+    if data.subjects is not None:
+        raise DataError("This set names its subjects: take subject_kfold, which keeps a person on one side.")
+    try:
+        from sklearn.model_selection import StratifiedKFold  # noqa: PLC0415  (optional, loaded on use)
+    except ImportError as error:
+        raise ImportError(
+            "stratified_kfold needs scikit-learn: pip install 'fer_attention[train]'."
+        ) from error
+    rarest = int(np.bincount(data.labels)[np.unique(data.labels)].min())
+    if not 3 <= folds <= rarest:
+        raise DataError(
+            f"stratified_kfold: folds from 3 to {rarest}, the rarest class's images; got {folds}."
+        )
+    splitter = StratifiedKFold(folds, shuffle=True, random_state=seed)
+    parts = [rows for _, rows in splitter.split(data.labels, data.labels)]
+    return [
+        _fold(f"fold {number}", len(data), parts[number], parts[(number + 1) % folds])
+        for number in range(folds)
+    ]
+
+
+@PROTOCOLS.register("paper")
+def _paper(data: FaceCrops, *, seed: int) -> list[Fold]:
+    """A random fifth to report, then 30 % of the rest to validate (Miskow and Altahhan 2022)."""
+    warnings.warn(
+        "The protocol 'paper' divides images at random: frames of one sequence and pictures of one person "
+        "lie on both sides, so it measures how well known people are recognised again, and reports too much. "
+        "It is for comparison with published numbers; subject_kfold and loso are sound.",
+        ProtocolWarning,
+        stacklevel=3,
+    )
+    order = np.random.default_rng(seed).permutation(len(data))
+    tested = round(0.2 * len(data))
+    validating = round(0.3 * (len(data) - tested))
+    test, validation = np.sort(order[:tested]), np.sort(order[tested : tested + validating])
+    return [_fold("random", len(data), test, validation, shared=("subjects", "sequences"))]
+
+
+def training_fraction(data: FaceCrops, fraction: float, *, seed: int = 0) -> Rows:
+    """Rows of a share of a training set, for studies of its size: sorted int64.
+
+    Every class keeps its share, rounded, and at least one image. For one seed, a smaller fraction's rows are
+    among a larger one's. Rows are drawn without regard to subjects.
+
+    Raises:
+        ValueError: The fraction is not above 0 and at most 1.
+    """
+    if not 0 < fraction <= 1:
+        raise ValueError(f"fraction is above 0 and at most 1, got {fraction}.")
+    order = np.random.default_rng(seed).permutation(len(data))
+    chosen = []
+    for label in np.unique(data.labels):
+        rows = order[data.labels[order] == label]
+        chosen.append(rows[: max(1, round(fraction * len(rows)))])
+    return np.sort(np.concatenate(chosen)).astype(np.int64)
+
+
+def _subjects(data: FaceCrops, name: str, *, at_least: int) -> NDArray[np.str_]:
+    if data.subjects is None:
+        raise DataError(f"{name} needs subjects, which this set does not name; take stratified_kfold.")
+    subjects = np.unique(data.subjects)
+    if len(subjects) < at_least:
+        raise DataError(f"{name} needs {at_least} subjects or more, there are {len(subjects)}.")
+    return subjects
+
+
+def _leave_out(
+    data: FaceCrops, groups: Sequence[NDArray[np.str_]], names: Sequence[str], validating: int = 1
+) -> list[Fold]:
+    """One fold per group of subjects: the group is tested, the following ones validate, the rest train."""
+    assert data.subjects is not None  # noqa: S101  (_subjects has looked; for the type checker)
+    rows = [np.isin(data.subjects, group).nonzero()[0] for group in groups]
+    count = len(groups)
+    return [
+        _fold(
+            name,
+            len(data),
+            rows[number],
+            np.sort(np.concatenate([rows[(number + 1 + k) % count] for k in range(validating)])),
+        )
+        for number, name in enumerate(names)
+    ]
+
+
+def _fold(name: str, size: int, test: Rows, validation: Rows, shared: tuple[str, ...] = ()) -> Fold:
+    train = np.setdiff1d(np.arange(size), np.concatenate([test, validation]))
+    return Fold(name, train, validation.astype(np.int64), test.astype(np.int64), shared=shared)
