@@ -90,9 +90,7 @@ def state():
 before = state()
 import fer_attention
 assert state() == before
-optional = (
-    "kornia", "facenet_pytorch", "cv2", "skimage", "matplotlib", "sklearn", "jinja2", "accelerate", "tensorboard",
-)
+optional = ("accelerate", "cv2", "facenet_pytorch", "jinja2", "kornia", "matplotlib", "skimage", "sklearn")
 print([name for name in optional if name in sys.modules])
 """
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated
@@ -11,7 +13,8 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-out = Console()
+_silent = int(os.environ.get("RANK", "0")) > 0  # of several processes, torchrun's first one speaks
+out = Console(quiet=_silent)
 err = Console(stderr=True)
 
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
@@ -20,6 +23,21 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 def fail(message: str) -> None:
     """Print an error in red to standard error."""
     err.print(f"[bold red]error:[/] {escape(message)}", soft_wrap=True, highlight=False)
+
+
+def warn(message: str) -> None:
+    """Print a warning in yellow to standard error."""
+    err.print(f"[bold yellow]warning:[/] {escape(message)}", soft_wrap=True, highlight=False)
+
+
+@contextmanager
+def warnings_as_lines(category: type[Warning]) -> Iterator[None]:
+    """The library's own warnings of a kind, each as one line instead of a source line."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", category)
+        yield
+    for warning in caught:
+        warn(str(warning.message))
 
 
 @contextmanager

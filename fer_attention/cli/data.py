@@ -5,22 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import typer
+from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
 from fer_attention.atomic import write_atomically
-from fer_attention.cli.common import err, errors_as_lines, out
+from fer_attention.cli.common import err, errors_as_lines, out, warnings_as_lines
+from fer_attention.cli.datasets import DATA_HELP, Format, OnError, read
 from fer_attention.data.audit import DataAudit
 from fer_attention.data.audit import audit as look_through
-from fer_attention.data.loading import load_data
-from fer_attention.data.protocols import create_protocol
+from fer_attention.data.protocols import ProtocolWarning, create_protocol
 
 data_app = typer.Typer(help="Look data sets through, and divide them.", no_args_is_help=True)
 
-DataPath = Annotated[Path, typer.Argument(help="FER2013, FER+, CK+, JAFFE or a folder of images by class.")]
-Format = Annotated[str, typer.Option("--format", help="Layout of the data: auto, or a reader's name.")]
-OnError = Annotated[str, typer.Option(help="Damaged images: raise, or skip and list them.")]
+DataPath = Annotated[Path, typer.Argument(help=DATA_HELP)]
 
 
 @data_app.command("audit")
@@ -36,7 +36,7 @@ def audit(
     with errors_as_lines():
         if json_file is not None:  # before the work: an unwritable place must not cost its result
             json_file.parent.mkdir(parents=True, exist_ok=True)
-        data = load_data(path, format=data_format, on_error=on_error)  # type: ignore[arg-type]
+        data = read(path, data_format, on_error)
         with Progress(console=err, transient=True, disable=not err.is_terminal) as bar:
             task = bar.add_task("comparing", visible=near)
 
@@ -66,15 +66,18 @@ def split(
     """Divide a set into folds that train, validate and test, and save them by image name."""
     with errors_as_lines():
         output.parent.mkdir(parents=True, exist_ok=True)
-        data = load_data(path, format=data_format, on_error=on_error)  # type: ignore[arg-type]
+        data = read(path, data_format, on_error)
         options = {} if folds is None else {"folds": folds}
-        made = create_protocol(protocol, data, seed=seed, **options)
+        with warnings_as_lines(ProtocolWarning):
+            made = create_protocol(protocol, data, seed=seed, **options)
         made.save(output, data)
     table = Table(title=f"{made.name} over {len(data)} images, seed {seed}")
     for heading in ("fold", "train", "validation", "test"):
         table.add_column(heading, justify="left" if heading == "fold" else "right")
     for fold in made.folds:
-        table.add_row(fold.name, *(str(len(rows)) for rows in (fold.train, fold.validation, fold.test)))
+        table.add_row(
+            escape(fold.name), *(str(len(rows)) for rows in (fold.train, fold.validation, fold.test))
+        )
     out.print(table)
 
 
@@ -115,7 +118,7 @@ def _pair_table(found: DataAudit) -> Table:
 
 
 def _findings(found: DataAudit) -> Table:
-    names = found.data.names
+    names = np.array([escape(name) for name in found.data.names.tolist()])
     table = Table(title="Findings")
     table.add_column("what")
     table.add_column("count", justify="right")
@@ -129,7 +132,8 @@ def _findings(found: DataAudit) -> Table:
         table.add_row("such pairs with two labels", str(len(pairs)), example)
     table.add_row("blank images", str(len(found.blank)), "\n".join(names[list(found.blank[:2])]))
     for what, values in found.shared.items():
-        table.add_row(f"{what} in several splits", str(len(values)), ", ".join(values[:3]))
+        table.add_row(f"{what} in several splits", str(len(values)), escape(", ".join(values[:3])))
     if found.data.skipped:
-        table.add_row("skipped files", str(len(found.data.skipped)), found.data.skipped[0][0])
+        example = "\n".join(escape(name) for name, _ in found.data.skipped[:3])
+        table.add_row("skipped files", str(len(found.data.skipped)), example)
     return table

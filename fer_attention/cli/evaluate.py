@@ -16,8 +16,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from fer_attention.cli.common import Device, errors_as_lines, out
+from fer_attention.cli.datasets import DATA_HELP, FoldNumber, Format, OnError, ProtocolName, divided, read
 from fer_attention.data import DataError, FaceCrops
-from fer_attention.data.loading import load_data
 from fer_attention.device import resolve_device
 from fer_attention.evaluation import (
     VIEWS,
@@ -37,10 +37,10 @@ TRAIN = "train"
 
 def evaluate(
     weights: Annotated[str, typer.Argument(help="Bundled weights by name, or a weights file.")],
-    data: Annotated[Path, typer.Option(help="A data set: its folder, zip or CSV file.")],
-    data_format: Annotated[
-        str, typer.Option("--format", help="The data set's layout; auto recognises it.")
-    ] = "auto",
+    data: Annotated[Path, typer.Option(help=DATA_HELP)],
+    data_format: Format = "auto",
+    protocol: ProtocolName = None,
+    fold: FoldNumber = 0,
     split: Annotated[
         str | None, typer.Option(help="Split to measure on; by default private, else test.")
     ] = None,
@@ -50,6 +50,7 @@ def evaluate(
     drop_unknown_labels: Annotated[
         bool, typer.Option("--drop-unknown-labels", help="Leave out images whose label the model lacks.")
     ] = False,
+    on_error: OnError = "raise",
     batch_size: Annotated[int, typer.Option(min=1, help="Images per pass.")] = 256,
     device: Device = "auto",
 ) -> None:
@@ -63,7 +64,9 @@ def evaluate(
         VIEWS[tta]
         path = weights_path(weights)
         model = load_weights(path, device=resolve_device(device))
-        crops = load_data(data, format=data_format)
+        crops = read(data, data_format, on_error)
+        if protocol is not None:
+            crops = divided(crops, protocol, fold)
         split = split or _default_split(crops)
         chosen, dropped = match_labels(
             crops.split(split), model.labels or (), drop_unknown=drop_unknown_labels

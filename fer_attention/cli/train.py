@@ -8,14 +8,11 @@ from typing import Annotated, Any
 
 import typer
 import yaml
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from fer_attention.cli.common import Device, err, errors_as_lines, fail, out
-from fer_attention.data import FaceCrops
-from fer_attention.data.folds import Protocol
-from fer_attention.data.loading import load_data
-from fer_attention.data.protocols import create_protocol, training_fraction
+from fer_attention.cli.common import Device, err, errors_as_lines, fail, out, warn
+from fer_attention.cli.datasets import DATA_HELP, FoldNumber, Format, OnError, ProtocolName, divided, read
+from fer_attention.data import FaceCrops, default_protocol, training_fraction
 from fer_attention.training import Epoch, Listener, load_recipe
 from fer_attention.training import Progress as Position
 from fer_attention.training import train as run
@@ -23,36 +20,35 @@ from fer_attention.training import train as run
 
 def train(
     recipe: Annotated[str, typer.Argument(help="compact, paper, strong, quick, finetune, or a YAML file.")],
-    data: Annotated[Path, typer.Option(help="FER2013, FER+, CK+, JAFFE or a folder of images by class.")],
+    data: Annotated[Path, typer.Option(help=DATA_HELP)],
     output: Annotated[Path, typer.Option(help="Folder of this run; an interrupted run goes on there.")],
     model: Annotated[str | None, typer.Option(help="Another model than the recipe's, full width.")] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="Change a field: epochs=10, augment.flip=0.")
     ] = None,
-    data_format: Annotated[str, typer.Option("--format", help="Layout of the data.")] = "auto",
-    protocol: Annotated[
-        str | None, typer.Option(help="A protocol's name, or a file of data split; official by default.")
-    ] = None,
-    fold: Annotated[int, typer.Option(help="Fold of the protocol, from 0.", min=0)] = 0,
+    data_format: Format = "auto",
+    protocol: ProtocolName = None,
+    fold: FoldNumber = 0,
     fraction: Annotated[float, typer.Option(help="Share of the training images, by class.")] = 1.0,
-    on_error: Annotated[str, typer.Option(help="Damaged images: raise, or skip and list them.")] = "raise",
+    on_error: OnError = "raise",
     device: Device = "auto",
 ) -> None:
     """Train a model; a split that is never reported selects the epoch.
 
-    FER2013's official split selects on PublicTest and leaves PrivateTest closed. Ctrl-C saves; the same
-    command goes on where the run stopped.
+    FER2013's official split selects on PublicTest and leaves PrivateTest closed; sets without splits are
+    divided by the protocol, by default a sound one. Ctrl-C saves; the same command goes on where it stopped.
     """
     with errors_as_lines():
         changes = _changes(settings or [])
         if model is not None:
             changes["model"] = model
         config = load_recipe(recipe, changes)
-        crops = load_data(data, format=data_format, on_error=on_error)  # type: ignore[arg-type]
-        if crops.skipped:
-            names = ", ".join(name for name, _ in crops.skipped[:5])
-            err.print(f"{len(crops.skipped)} images are left out, the first: {names}", highlight=False)
-        crops = _split(crops, protocol, fold, fraction, config.seed)
+        crops = read(data, data_format, on_error)
+        protocol = protocol or default_protocol(crops)
+        if protocol != "official":  # whose splits the set has already, under its own names
+            crops = divided(crops, protocol, fold, seed=config.seed)
+        if fraction != 1:
+            crops = _share(crops, fraction, config.seed)
         bar = Progress(
             TextColumn("epoch {task.fields[epoch]}"),
             BarColumn(),
@@ -83,24 +79,11 @@ def train(
     )
 
 
-def _split(crops: FaceCrops, protocol: str | None, fold: int, fraction: float, seed: int) -> FaceCrops:
-    if protocol is not None:
-        file = Path(protocol)
-        chosen = (
-            Protocol.load(file, crops)
-            if file.suffix == ".json"
-            else create_protocol(protocol, crops, seed=seed)
-        )
-        if fold >= len(chosen.folds):
-            raise ValueError(f"--fold {fold}: {chosen.name} has folds 0 to {len(chosen.folds) - 1}.")
-        crops = chosen.folds[fold].apply(crops)
-    if fraction != 1:
-        training = crops.splits == "train"
-        rows = training.nonzero()[0][training_fraction(crops.take(training), fraction, seed=seed)]
-        keep = ~training
-        keep[rows] = True
-        crops = crops.take(keep)
-    return crops
+def _share(crops: FaceCrops, fraction: float, seed: int) -> FaceCrops:
+    training = crops.splits == "train"
+    keep = ~training
+    keep[training.nonzero()[0][training_fraction(crops.take(training), fraction, seed=seed)]] = True
+    return crops.take(keep)
 
 
 def _listener(bar: Progress) -> Listener:
@@ -125,10 +108,7 @@ def _listener(bar: Progress) -> Listener:
             highlight=False,
         )
 
-    def on_warning(text: str) -> None:
-        err.print(f"[bold yellow]warning:[/] {escape(text)}", soft_wrap=True, highlight=False)
-
-    return Listener(on_progress=on_progress, on_epoch=on_epoch, on_warning=on_warning)
+    return Listener(on_progress=on_progress, on_epoch=on_epoch, on_warning=warn)
 
 
 def _changes(settings: list[str]) -> dict[str, Any]:

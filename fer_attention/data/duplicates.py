@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from fer_attention.data.files import ImageFiles
+from fer_attention.data.files import ImageFiles, digest
 
 Images = NDArray[np.uint8] | ImageFiles
 
@@ -38,13 +38,13 @@ def exact_groups(images: Images) -> list[list[int]]:
     """The rows of images that are identical pixel for pixel, two or more a group, in order."""
     rows: dict[bytes, list[int]] = defaultdict(list)
     for row, image in enumerate(images):
-        rows[image.tobytes()].append(row)
+        rows[digest(image)].append(row)
     return [group for group in rows.values() if len(group) > 1]
 
 
 def spreads(images: Images) -> NDArray[np.float64]:
-    """(N,) standard deviation of each image's pixels, in grey levels."""
-    return np.array([image.std() for image in images])
+    """(N,) standard deviation of each image's pixels, in grey levels; of RGB, the widest channel's."""
+    return np.array([image.std(axis=(0, 1)).max() for image in images])
 
 
 def near_pairs(
@@ -82,7 +82,7 @@ def near_pairs(
     if not pairs:
         return []
     seen = {row for pair in pairs for row in (pair.first, pair.second)}
-    pixels = {row: image.tobytes() for row, image in enumerate(images) if row in seen}
+    pixels = {row: digest(image) for row, image in enumerate(images) if row in seen}
     return [pair for pair in pairs if pixels[pair.first] != pixels[pair.second]]
 
 
@@ -92,6 +92,8 @@ def _halves(images: Images) -> tuple[torch.Tensor, torch.Tensor, NDArray[np.int6
     Both have half as many numbers as an image: a product of each gives the upright and the mirrored
     correlation.
     """
+    if not len(images):
+        return torch.empty(0, 1), torch.empty(0, 1), np.empty(0, dtype=np.int64)
     even, odd, rows = [], [], []
     for start in range(0, len(images), BLOCK):
         block = torch.from_numpy(np.array(images[start : start + BLOCK])).float()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -36,6 +37,11 @@ def check_form(size: tuple[int, int], channels: int) -> None:
         raise ValueError(f"size is (height, width) in pixels, got {size}.")
     if channels not in (1, 3):
         raise ValueError(f"channels is 1 (grey) or 3 (RGB), got {channels}.")
+
+
+def digest(image: NDArray[np.uint8]) -> bytes:
+    """Sixteen bytes that stand for an image's pixels, so that a large set need not be kept to be compared."""
+    return hashlib.blake2b(image.tobytes(), digest_size=16).digest()
 
 
 @dataclass(frozen=True, eq=False)

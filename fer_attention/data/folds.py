@@ -96,14 +96,14 @@ class Protocol:
             for fold in self.folds
         ]
         record = {"name": self.name, "seed": self.seed, "options": self.options, "images": len(data)}
-        return json.dumps({**record, "folds": folds}, indent=1)
+        return json.dumps({**record, "label_names": data.label_names, "folds": folds}, indent=1)
 
     @classmethod
     def from_json(cls, text: str, data: FaceCrops) -> Protocol:
         """The protocol of `to_json` over the same images, in whatever order.
 
         Raises:
-            DataError: The text is no protocol, or names images that the data lacks.
+            DataError: The text is no protocol, names images that the data lacks, or is of fewer or more.
         """
         row = {name: index for index, name in enumerate(data.names.tolist())}
         try:
@@ -112,6 +112,11 @@ class Protocol:
             if missing := [name for name in names if name not in row]:
                 raise DataError(
                     f"The protocol names {len(missing)} images that this set lacks, such as {missing[0]}."
+                )
+            if record["images"] != len(data):
+                raise DataError(
+                    f"The protocol was made for {record['images']} images, this set has {len(data)}. "
+                    "Read the set as it was then, or divide it anew."
                 )
             folds = [
                 Fold(

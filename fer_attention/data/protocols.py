@@ -5,6 +5,7 @@ Each is a pure function of the data, its options and a seed.
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -14,12 +15,15 @@ from numpy.typing import NDArray
 
 from fer_attention.data.folds import PARTS, Fold, Protocol, Rows
 from fer_attention.data.records import DataError, FaceCrops
-from fer_attention.registry import Registry
+from fer_attention.registry import Registry, unknown_name
 
 
 class ProtocolWarning(UserWarning):
     """What a protocol does not measure."""
 
+
+OFFICIAL = (("train", "public", "private"), PARTS)
+"""Names of the splits that train, validate and test, in the sets that bring their own."""
 
 PROTOCOLS: Registry[Callable[..., list[Fold]]] = Registry("protocol")
 
@@ -28,7 +32,7 @@ def create_protocol(name: str, data: FaceCrops, *, seed: int = 0, **options: Any
     """The folds of a protocol over a set, checked.
 
     Args:
-        name: `official`, `subject_kfold`, `loso`, `stratified_kfold` or `paper`.
+        name: `official`, `holdout`, `subject_kfold`, `loso`, `stratified_kfold` or `paper`.
         data: The set.
         seed: For what is drawn at random; the global random state is neither used nor moved.
         options: The protocol's own, such as `folds=10`.
@@ -36,7 +40,12 @@ def create_protocol(name: str, data: FaceCrops, *, seed: int = 0, **options: Any
     Raises:
         UnknownNameError: No protocol has this name.
         DataError: The set lacks what the protocol needs, or is too small for it.
+        TypeError: The protocol has no such option.
     """
+    known = inspect.signature(PROTOCOLS[name]).parameters.keys() - {"data", "seed"}
+    for option in options:
+        if option not in known:
+            raise TypeError(str(unknown_name(f"option of the protocol {name!r}:", option, known)))
     folds = PROTOCOLS[name](data, seed=seed, **options)
     for fold in folds:
         fold.check(data)
@@ -51,16 +60,17 @@ def create_protocol(name: str, data: FaceCrops, *, seed: int = 0, **options: Any
 
 def default_protocol(data: FaceCrops) -> str:
     """The sound protocol for a set: its own splits, else by subject, else by class."""
-    splits = set(data.splits.tolist())
-    if "train" in splits and splits & {"public", "validation"}:
+    if any(np.isin(names, data.splits).all() for names in OFFICIAL):
         return "official"
+    if np.isin(("train", "test"), data.splits).all():
+        return "holdout"
     return "subject_kfold" if data.subjects is not None else "stratified_kfold"
 
 
 @PROTOCOLS.register("official")
 def _official(data: FaceCrops, *, seed: int) -> list[Fold]:
     """The set's own splits: FER2013's Training, PublicTest, PrivateTest; or train, validation, test."""
-    for names in (("train", "public", "private"), PARTS):
+    for names in OFFICIAL:
         masks = [data.splits == name for name in names]
         if all(mask.any() for mask in masks):
             return [Fold("official", *(mask.nonzero()[0] for mask in masks))]
@@ -68,6 +78,24 @@ def _official(data: FaceCrops, *, seed: int) -> list[Fold]:
         "official needs the splits train, public and private, or train, validation and test; there are "
         f"{', '.join(sorted(set(data.splits.tolist())))}. Take subject_kfold or stratified_kfold."
     )
+
+
+@PROTOCOLS.register("holdout")
+def _holdout(data: FaceCrops, *, seed: int, share: float = 0.1) -> list[Fold]:
+    """The set's own train and test, with a share of train to validate, by subject where they are known."""
+    training, test = ((data.splits == name).nonzero()[0] for name in ("train", "test"))
+    if not len(training) or not len(test):
+        there = ", ".join(sorted(set(data.splits.tolist())))
+        raise DataError(f"holdout needs the splits train and test; there are {there}.")
+    if not 0 < share < 1:
+        raise DataError(f"holdout: share is between 0 and 1, got {share}.")
+    part = data.take(training)
+    if part.subjects is None:
+        chosen = training_fraction(part, share, seed=seed)
+    else:
+        subjects = np.random.default_rng(seed).permutation(np.unique(part.subjects))
+        chosen = np.isin(part.subjects, subjects[: max(1, round(share * len(subjects)))]).nonzero()[0]
+    return [Fold("holdout", np.delete(training, chosen), training[chosen], test)]
 
 
 @PROTOCOLS.register("subject_kfold")
@@ -85,6 +113,8 @@ def _subject_kfold(data: FaceCrops, *, seed: int, folds: int = 10, shuffle: bool
 @PROTOCOLS.register("loso")
 def _loso(data: FaceCrops, *, seed: int, validation_subjects: int = 1) -> list[Fold]:
     """Leave one subject out, as is usual for JAFFE; the next ones in sorted order validate."""
+    if validation_subjects < 1:
+        raise DataError(f"loso validates on 1 subject or more, got {validation_subjects}.")
     subjects = _subjects(data, "loso", at_least=2 + validation_subjects)
     groups = [subjects[number : number + 1] for number in range(len(subjects))]
     return _leave_out(data, groups, subjects.tolist(), validating=validation_subjects)

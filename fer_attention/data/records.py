@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_attention.data.files import ImageFiles
+from fer_attention.data.files import ImageFiles, digest
 
 
 class DataError(ValueError):
@@ -86,10 +85,5 @@ class FaceCrops:
 
     def seen_in(self, other: FaceCrops) -> NDArray[np.bool_]:
         """(N,), true where an image is, pixel for pixel, also among the `other` images."""
-        known = {_hash(image) for image in other.images}
-        return np.array([_hash(image) in known for image in self.images], dtype=bool)
-
-
-def _hash(image: NDArray[np.uint8]) -> bytes:
-    """Sixteen bytes that stand for an image's pixels: a set of large images need not be kept whole."""
-    return hashlib.blake2b(image.tobytes(), digest_size=16).digest()
+        known = {digest(image) for image in other.images}
+        return np.array([digest(image) in known for image in self.images], dtype=bool)

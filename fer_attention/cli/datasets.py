@@ -1,0 +1,48 @@
+"""What the commands share that read data sets: options, reading, dividing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fer_attention.cli.common import err, out, warnings_as_lines
+from fer_attention.data import FaceCrops, Protocol, ProtocolWarning, create_protocol
+from fer_attention.data.loading import load_data
+
+DATA_HELP = "FER2013, FER+, CK+, JAFFE or a folder of images by class: a folder, zip or CSV file."
+
+Format = Annotated[str, typer.Option("--format", help="Layout of the data: auto, or a reader's name.")]
+OnError = Annotated[str, typer.Option(help="Damaged images: raise, or skip and list them.")]
+ProtocolName = Annotated[
+    str | None, typer.Option("--protocol", help="A protocol's name, or a file of data split.")
+]
+FoldNumber = Annotated[int, typer.Option(help="Fold of the protocol, from 0.", min=0)]
+
+
+def read(path: Path, data_format: str, on_error: str) -> FaceCrops:
+    """The data set; what was left out is said."""
+    crops = load_data(path, format=data_format, on_error=on_error)  # type: ignore[arg-type]
+    if crops.skipped:
+        name, reason = crops.skipped[0]
+        err.print(
+            f"{len(crops.skipped)} images are left out, the first: {name} ({reason})",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )
+    return crops
+
+
+def divided(crops: FaceCrops, protocol: str, fold: int, *, seed: int = 0) -> FaceCrops:
+    """One fold of a protocol, by its name or its file, with train, validation and test as splits."""
+    with warnings_as_lines(ProtocolWarning):
+        if protocol.endswith(".json"):
+            made = Protocol.load(protocol, crops)
+        else:
+            made = create_protocol(protocol, crops, seed=seed)
+    if fold >= len(made.folds):
+        raise ValueError(f"--fold {fold}: {made.name} has folds 0 to {len(made.folds) - 1}.")
+    out.print(f"protocol {made.name}, {made.folds[fold].name}", highlight=False, markup=False)
+    return made.folds[fold].apply(crops)
