@@ -13,7 +13,10 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections import defaultdict
 from pathlib import Path
+from statistics import fmean
+from typing import Any
 
 import yaml
 
@@ -73,6 +76,30 @@ def main() -> None:
             )
             write_atomically(record, json.dumps(_record(result, data, options.device), indent=1).encode())
             print(f"{record} written", flush=True)
+    print(summary(options.records))
+
+
+def summary(folder: Path) -> str:
+    """The records of a folder as a table in Markdown: mean and range over the seeds."""
+    runs: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for path in sorted(folder.glob("*.seed*.json")):
+        runs[path.name.split(".seed")[0]].append(json.loads(path.read_text(encoding="utf-8")))
+    lines = [
+        "| model | parameters | seeds | PublicTest | PrivateTest | without duplicates |",
+        "| --- | ---: | ---: | --- | --- | --- |",
+    ]
+    for model, found in runs.items():
+        public = [run["public"] for run in found]
+        private, new = (
+            [run[part]["correct"] / run[part]["n"] for run in found]
+            for part in ("private", "private_without_duplicates")
+        )
+        cells = " | ".join(
+            f"{100 * fmean(values):.2f} % ({100 * min(values):.2f} to {100 * max(values):.2f})"
+            for values in (public, private, new)
+        )
+        lines.append(f"| `{model}` | {found[0]['parameters']:,} | {len(found)} | {cells} |")
+    return "\n".join(lines)
 
 
 def _record(result: TrainingResult, data: FaceCrops, device: str) -> dict[str, object]:

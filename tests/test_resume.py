@@ -67,8 +67,10 @@ def test_a_finished_run_is_not_trained_again(tmp_path):
 def test_another_run_does_not_go_on_in_a_used_folder(tmp_path, fields, data, message):
     with pytest.raises(StoppedError):
         train(tiny(checkpoint_minutes=0), stripes(), tmp_path, listener=stop_at(1, 2))
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     with pytest.raises(TrainingError, match=message):
         train(tiny(**fields), data, tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 def test_fields_that_change_no_number_may_change(tmp_path):

@@ -103,25 +103,15 @@ def train(
     main = accelerator.is_main_process
     if main:
         _make_folder(output)
-        write_result(output / "config.json", config.model_dump_json(indent=2).encode())
     accelerator.wait_for_everyone()
     devices = [accelerator.device] if accelerator.device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices), _signals(accelerator.num_processes) as received:
         run = Run(config, training, validation, accelerator)
-        same = identity(
-            config, data.take((data.splits == "train") | (data.splits == select_on)),
-            processes=accelerator.num_processes, select_on=select_on,
-        )  # fmt: skip
+        used = data.take((data.splits == "train") | (data.splits == select_on))
+        same = identity(config, used, processes=accelerator.num_processes, select_on=select_on)
         state = read_checkpoint(output, same)
         if state is not None:
             run.load(state["run"])
-
-        def save() -> None:
-            if main:
-                write_checkpoint(output, {"identity": same, "run": run.state()})
-
-        if config.trackers:
-            accelerator.init_trackers("tracking", config=_flat(config))
         facts = {
             "selected_on": select_on,
             "training_images": len(training),
@@ -129,30 +119,34 @@ def train(
             "data_fingerprint": same["data"],
             "environment": environment(accelerator.device, accelerator.num_processes),
         }
+        if main:
+            write_result(output / "config.json", config.model_dump_json(indent=2).encode())
+        if config.trackers:
+            accelerator.init_trackers("tracking", config=_flat(config))
+
+        def save() -> None:
+            if main:
+                write_checkpoint(output, {"identity": same, "run": run.state()})
+
         warned: set[str] = set()
         while not _is_over(run.history, config):
             for progress in run.steps(config.checkpoint_minutes * 60, save):
-                if received:
+                if received and progress.step < progress.steps:
                     save()
                     _stop(received[0], output)
                 if main:
                     listener.on_progress(progress)
             epoch = run.finish_epoch()
             if main and epoch is _best(run.history, config):
-                record = {
-                    "config": config.model_dump(mode="json"), "selected_epoch": epoch.epoch,
-                    "selection_accuracy": epoch.validation_accuracy, **facts,
-                }  # fmt: skip
-                _save_best(run, output / "best.safetensors", record)
+                _save_best(run, output / "best.safetensors", epoch, facts)
             save()
             if main:
                 write_result(output / "history.csv", to_csv(run.history))
                 accelerator.log({k: v for k, v in asdict(epoch).items() if k != "epoch"}, step=epoch.epoch)
-                for sign in (overfitting(run.history), vanishing(run.gradients)):
-                    if sign is not None and sign.split(":")[0] not in warned:
-                        warned.add(sign.split(":")[0])
-                        listener.on_warning(f"epoch {epoch.epoch}: {sign}")
+                _warn(run, warned, listener)
                 listener.on_epoch(epoch)
+            if received:
+                _stop(received[0], output)
         result = TrainingResult(output / "best.safetensors", _best(run.history, config), tuple(run.history))
         if main:
             summary = {"best": asdict(result.best), "epochs": len(result.history), **facts}
@@ -161,6 +155,14 @@ def train(
             accelerator.end_training()
         accelerator.wait_for_everyone()
     return result
+
+
+def _warn(run: Run, warned: set[str], listener: Listener) -> None:
+    """Name each sign of failure once in a run."""
+    for kind, sign in (("overfitting", overfitting(run.history)), ("gradients", vanishing(run.gradients))):
+        if sign is not None and kind not in warned:
+            warned.add(kind)
+            listener.on_warning(f"epoch {run.history[-1].epoch}: {sign}")
 
 
 def _selection_split(data: FaceCrops) -> str:
@@ -199,7 +201,14 @@ def _make_folder(output: Path) -> None:
         raise TrainingError(f"Cannot make the folder {output}: {error}.") from error
 
 
-def _save_best(run: Run, path: Path, record: dict[str, Any]) -> None:
+def _save_best(run: Run, path: Path, epoch: Epoch, facts: dict[str, Any]) -> None:
+    """The averaged weights, with a record of where they come from."""
+    record = {
+        "config": run.config.model_dump(mode="json"),
+        "selected_epoch": epoch.epoch,
+        "selection_accuracy": epoch.validation_accuracy,
+        **facts,
+    }
     try:
         save_weights(run.ema.module, path, record=record, dtype=getattr(torch, run.config.keep_as))
     except OSError as error:

@@ -182,13 +182,28 @@ class Run:
         self._loss_sum += float(losses.double().sum())
 
     def finish_epoch(self) -> Epoch:
-        """Validate the averaged weights and close the epoch."""
-        steps = self.training.steps
-        mine = torch.tensor([self._loss_sum / steps, self._right], dtype=torch.float64)
-        whole = self.accelerator.reduce(mine.float().to(self.accelerator.device), "sum").tolist()
-        processes = self.accelerator.num_processes
-        if processes == 1:
-            whole = mine.tolist()
+        """Validate the averaged weights and close the epoch, in all processes alike."""
+        several = self.accelerator.num_processes > 1
+        sums = torch.tensor([self._loss_sum / self.training.steps, self._right], dtype=torch.float64)
+        if several:
+            sums = self.accelerator.reduce(sums.float().to(self.accelerator.device), "sum").double().cpu()
+        found = [self._validated(sums) if self.accelerator.is_main_process else None]
+        if several:
+            from accelerate.utils import broadcast_object_list  # noqa: PLC0415  (optional)
+
+            broadcast_object_list(found)  # schedules and early stopping must see the same numbers everywhere
+        (epoch,) = found
+        assert epoch is not None  # noqa: S101  (the main process gives it; for the type checker)
+        if not math.isfinite(epoch.validation_loss):
+            raise TrainingError(
+                f"The averaged weights give no finite numbers after epoch {self.epoch}. {ADVICE}"
+            )
+        self.schedule.epoch(epoch.validation_loss)
+        self.history.append(epoch)
+        self._step, self._loss_sum, self._right = 0, 0.0, 0.0
+        return epoch
+
+    def _validated(self, sums: torch.Tensor) -> Epoch:
         logits = torch.cat(
             [
                 predict_logits(self.ema.module, self.preprocessing.normalize(images))
@@ -199,11 +214,12 @@ class Run:
         scores = accuracy(logits.argmax(1).numpy(), labels)
         slowest = min(self.gradients.values(), default=0.0)
         median = float(np.median(list(self.gradients.values()) or [1.0]))
-        epoch = Epoch(
+        steps, processes = self.training.steps, self.accelerator.num_processes
+        return Epoch(
             epoch=self.epoch,
             lr=self._lr,
-            loss=whole[0] / processes,
-            train_accuracy=whole[1] / (steps * self.training.step_size),
+            loss=float(sums[0]) / processes,
+            train_accuracy=float(sums[1]) / (steps * self.training.step_size),
             validation_loss=float(F.cross_entropy(logits.double(), torch.from_numpy(labels))),
             validation_accuracy=scores.value,
             validation_balanced_accuracy=scores.balanced,
@@ -212,14 +228,6 @@ class Run:
             images_per_second=self._rate,
             seconds=time.perf_counter() - self._began,
         )
-        if not math.isfinite(epoch.validation_loss):
-            raise TrainingError(
-                f"The averaged weights give no finite numbers after epoch {self.epoch}. {ADVICE}"
-            )
-        self.schedule.epoch(epoch.validation_loss)
-        self.history.append(epoch)
-        self._step, self._loss_sum, self._right = 0, 0.0, 0.0
-        return epoch
 
     def state(self) -> dict[str, Any]:
         """All that `load` needs to go on from the last step that was done."""
