@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 from tiny_runs import assert_same, state_of, stripes, tiny
 
+from fer_attention import create_model
 from fer_attention.data import DataError, FaceCrops, ImageFiles
 from fer_attention.emotions import FER2013
 from fer_attention.models import load_weights, read_record
@@ -228,3 +230,30 @@ def test_files_that_stay_on_the_disk_train_as_crops_in_memory(tmp_path, monkeypa
     config = tiny(epochs=2, workers=workers)
     in_memory = train(config, data, tmp_path / "memory")
     assert_same(state_of(in_memory), state_of(train(config, streamed, tmp_path / "disk")))
+
+
+def test_an_imagenet_start_fills_the_backbone_and_leaves_the_gates(tmp_path):
+    structure = {"img_size": 16, "in_chans": 3}
+    file = tmp_path / "resnet18.safetensors"
+    plain = create_model("resnet18", num_classes=1000, **structure)
+    save_file(plain.state_dict(), file)
+    config = tiny(
+        model="resnet18_cbam",
+        structure=structure,
+        backbone_weights=str(file),
+        epochs=1,
+        lr=1e-9,
+        ema_decay=0.0,
+    )
+    trained = state_of(train(config, stripes(), tmp_path / "run"))
+    for name in ("conv1.weight", "layer4.1.conv2.weight"):
+        torch.testing.assert_close(trained[name], plain.state_dict()[name], rtol=1e-4, atol=1e-5)
+    assert trained["fc.weight"].shape == (7, 512)
+
+
+@pytest.mark.slow
+def test_a_compiled_model_trains(tmp_path):
+    result = train(tiny(epochs=2, compile=True), stripes(), tmp_path, device="cpu")
+    eager = train(tiny(epochs=2), stripes(), tmp_path / "eager", device="cpu")
+    assert result.history[-1].loss == pytest.approx(eager.history[-1].loss, rel=0.05)
+    assert load_weights(result.weights).labels == FER2013
