@@ -183,8 +183,8 @@ def run(weights, tmp_path, monkeypatch):
     """`fer-attention evaluate` on crops in memory: the result and the JSON."""
 
     def call(crops, *options):
-        module = importlib.import_module("fer_attention.cli.evaluate")
-        monkeypatch.setattr(module, "load_data", lambda path, *, format: crops)
+        module = importlib.import_module("fer_attention.cli.datasets")
+        monkeypatch.setattr(module, "load_data", lambda path, *, format, on_error: crops)
         file = tmp_path / "new" / "r.json"
         arguments = ["evaluate", weights, "--data", tmp_path / "faces", "--json", file, *options]
         result = CliRunner().invoke(app, [str(argument) for argument in arguments], env={"COLUMNS": "160"})
