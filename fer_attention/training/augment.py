@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 
 import torch
 
@@ -40,11 +41,14 @@ def augmentation(config: AugmentConfig) -> Callable[[torch.Tensor], torch.Tensor
     if c.crop == 1:
         return sequence
 
+    area = (c.crop**2, c.crop**2)
+
+    @cache  # one module for all batches: a run's images are of one size
+    def crop_of(size: tuple[int, int]) -> Callable[[torch.Tensor], torch.Tensor]:
+        return kornia.RandomResizedCrop(size, scale=area, ratio=(1.0, 1.0), cropping_mode="resample", p=1.0)
+
     def cropped(images: torch.Tensor) -> torch.Tensor:
-        size = (images.shape[-2], images.shape[-1])
-        area = (c.crop**2, c.crop**2)
-        crop = kornia.RandomResizedCrop(size, scale=area, ratio=(1.0, 1.0), cropping_mode="resample", p=1.0)
-        return sequence(crop(images))
+        return sequence(crop_of((images.shape[-2], images.shape[-1]))(images))
 
     return cropped
 
