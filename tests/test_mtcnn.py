@@ -162,7 +162,7 @@ def test_a_batch_of_one_size_finds_what_one_by_one_finds(detector, astronaut):
 
 
 def test_many_pixels_are_searched_in_parts(detector, astronaut, monkeypatch):
-    monkeypatch.setattr("fer_attention.faces.mtcnn._PIXELS_AT_ONCE", 300_000)
+    monkeypatch.setattr("fer_attention.faces.detectors.mtcnn._PIXELS_AT_ONCE", 300_000)
     small = np.asarray(astronaut)[:256, 100:400]
     photos = [small, np.zeros((200, 300, 3), np.uint8), small, small[:, ::-1], small, small]
     assert [len(faces) for faces in detector.detect(photos)] == [1, 0, 1, 1, 1, 1]

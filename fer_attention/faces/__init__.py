@@ -6,7 +6,6 @@
 (0.0, 20.0, 100.0, 120.0)
 """
 
-from fer_attention.faces import mtcnn as _mtcnn  # noqa: F401 - registers itself
 from fer_attention.faces.crop import CropRule, crop_face
 from fer_attention.faces.cropper import FaceCropper
 from fer_attention.faces.detectors import DETECTORS, create_detector

@@ -13,7 +13,8 @@ import torch
 from PIL import Image
 
 from fer_attention.device import resolve_device
-from fer_attention.faces.detectors import DETECTORS
+from fer_attention.faces.detectors.registry import DETECTORS
+from fer_attention.faces.detectors.shrinking import checked_max_side, shrunk
 from fer_attention.faces.face import Face, largest_first
 from fer_attention.faces.images import ImageSource, load_image, require_several
 
@@ -68,11 +69,6 @@ class MTCNNDetector:
             raise ValueError(f"thresholds are three scores in [0, 1], one a network; got {thresholds!r}.")
         if not 0 <= min_score <= 1:
             raise ValueError(f"min_score lies in [0, 1]; got {min_score}.")
-        if max_side is not None and max_side < min_face_size:
-            raise ValueError(
-                f"max_side is at least min_face_size ({min_face_size}), or None for no shrinking; "
-                f"got {max_side}."
-            )
         resolved = resolve_device(device)
         with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
             # facenet_pytorch edits the warning filters when imported, and draws before it loads its weights
@@ -83,7 +79,7 @@ class MTCNNDetector:
             )
         self.min_score = min_score
         self.min_face_size = min_face_size
-        self.max_side = max_side
+        self.max_side = checked_max_side(max_side, least=min_face_size)
         self._network = network.eval()
 
     def detect(self, images: Sequence[ImageSource]) -> list[list[Face]]:
@@ -106,7 +102,7 @@ class MTCNNDetector:
         pixels = 0
         for index, source in enumerate(images):
             photo = load_image(source)
-            copy = self._shrunk(photo)
+            copy = shrunk(photo, self.max_side)
             waiting.setdefault(copy.size, []).append(_Waiting(index, copy, photo.size))
             pixels += copy.width * copy.height
             if pixels >= _PIXELS_AT_ONCE:
@@ -114,13 +110,6 @@ class MTCNNDetector:
                 pixels = 0
         self._search(waiting, found)
         return found
-
-    def _shrunk(self, photo: Image.Image) -> Image.Image:
-        longer = max(photo.size)
-        if self.max_side is None or longer <= self.max_side:
-            return photo
-        width, height = (max(1, round(side * self.max_side / longer)) for side in photo.size)
-        return photo.resize((width, height), Image.Resampling.BILINEAR)
 
     def _search(self, waiting: dict[tuple[int, int], list[_Waiting]], found: list[list[Face]]) -> None:
         """Empties `waiting`, putting each photo's faces into its place in `found`."""
