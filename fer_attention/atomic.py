@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -15,18 +17,41 @@ def write_atomically(path: Path, content: bytes) -> None:
     Raises:
         FileNotFoundError: The folder does not exist.
     """
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary file beside `path`, of the same suffix, that takes its place when the block ends well.
+
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> with replacing(folder / "numbers.txt") as temporary:
+    ...     with temporary.open("w") as file:
+    ...         for number in range(3):
+    ...             _ = file.write(f"{number} ")
+    >>> (folder / "numbers.txt").read_text()
+    '0 1 2 '
+
+    Whatever happens, `path` holds all that was written in the block, flushed to the disk, or what it held
+    before; after an error the temporary file is gone.
+
+    Raises:
+        FileNotFoundError: The folder does not exist.
+    """
     if not path.parent.is_dir():
         raise FileNotFoundError(f"Cannot write {path}: the folder {path.parent} does not exist.")
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+    os.close(descriptor)
+    temporary = Path(name)
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
+        yield temporary
+        with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         os.chmod(temporary, 0o666 & ~_umask())  # mkstemp makes files private
         os.replace(temporary, path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
 
 

@@ -111,7 +111,6 @@ def test_a_picture_beyond_pillows_limit_says_how_to_allow_it(tmp_path, monkeypat
     [
         PIXELS / 255,
         PIXELS.astype(np.int64),
-        PIXELS[:, :, 0] > 128,
         PIXELS.transpose(2, 0, 1),
         PIXELS[None],
         np.zeros((0, 4, 3), np.uint8),
@@ -221,17 +220,54 @@ def test_a_view_is_read_as_seen():
     ("array", "fix"),
     [
         (PIXELS / 255, r"\(array \* 255\)\.round\(\)"),
-        (PIXELS > 9, r"array\.astype\(np\.uint8\) \* 255"),
+        (PIXELS.astype(np.int32), r"array\.astype\(np\.uint8\) if they run from 0 to 255"),
         (PIXELS.transpose(2, 0, 1), r"array\.transpose\(1, 2, 0\)"),
         (PIXELS[None], r"list\(array\)"),
     ],
-    ids=["float", "bool", "channels first", "batch"],
+    ids=["float", "int", "channels first", "batch"],
 )
 def test_a_refused_array_says_how_to_convert_it(array, fix):
     with pytest.raises(ImageError, match=fix):
         load_image(array)
 
 
-def test_a_tensor_is_refused_with_the_way_to_pass_it():
-    with pytest.raises(TypeError, match=r"got Tensor.*permute\(1, 2, 0\)"):
-        load_image(torch.zeros(3, 4, 4, dtype=torch.uint8))
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_tensor_has_its_channels_first(channels):
+    pixels = PIXELS[:, :, :channels]
+    expected = array_of(pixels)
+    np.testing.assert_array_equal(array_of(torch.from_numpy(pixels).permute(2, 0, 1)), expected)
+    if channels == 1:
+        np.testing.assert_array_equal(array_of(torch.from_numpy(pixels[:, :, 0].copy())), expected)
+
+
+@pytest.mark.parametrize("convert", [np.asarray, lambda a: torch.from_numpy(a).permute(2, 0, 1)])
+def test_sixteen_bits_and_truth_values_are_converted_by_their_type(convert):
+    wide = PIXELS.astype(np.uint16) * 257
+    np.testing.assert_array_equal(array_of(convert(wide)), PIXELS)
+    np.testing.assert_array_equal(array_of(convert(PIXELS > 99)), np.where(PIXELS > 99, 255, 0))
+
+
+@pytest.mark.parametrize(
+    ("tensor", "fix"),
+    [
+        (torch.zeros(5, 6, 3, dtype=torch.uint8), r"permute\(2, 0, 1\)"),
+        (torch.zeros(2, 3, 4, 5, dtype=torch.uint8), r"list\(tensor\)"),
+        (torch.zeros(3, 4, 5), r"float32.*\* 255"),
+        (torch.zeros(3, 0, 5, dtype=torch.uint8), "no pixels"),
+    ],
+    ids=["channels last", "batch", "float", "empty"],
+)
+def test_a_refused_tensor_says_how_to_convert_it(tensor, fix):
+    with pytest.raises(ImageError, match=fix):
+        load_image(tensor)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_hundred_megapixels_are_read_and_more_are_refused_by_their_size(tmp_path):
+    path = saved(tmp_path, Image.new("1", (11648, 8736)))  # a medium format camera's
+    assert load_image(path).size == (11648, 8736)
+    path = saved(tmp_path, Image.new("1", (12000, 12000)))
+    with pytest.raises(ImageError, match=r"12000x12000 pixels are more than the limit of 120 million"):
+        load_image(path)
+    with pytest.raises(ImageError, match="limit of 0.0001 million"):
+        load_image(saved(tmp_path, Image.fromarray(PIXELS)), max_pixels=100)

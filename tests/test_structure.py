@@ -12,13 +12,14 @@ import fer_attention
 PACKAGE = Path(fer_attention.__file__).parent
 
 # What each part may import of the others; everything may import the ground floor.
-GROUND = {"registry", "emotions", "atomic", "device", "modes"}
+GROUND = {"registry", "emotions", "atomic", "device", "modes", "optional"}
 ALLOWED = {
     "registry": set(),
     "emotions": set(),
     "atomic": set(),
     "device": set(),
     "modes": set(),
+    "optional": set(),
     "activations": set(),
     "attention": set(),
     "faces": set(),
@@ -27,7 +28,8 @@ ALLOWED = {
     "evaluation": {"attention", "data", "models"},
     "training": {"data", "models", "evaluation"},
     "recognizer": {"faces", "data", "models", "evaluation"},
-    "cli": {"faces", "data", "models", "evaluation", "training", "recognizer"},
+    "video": {"faces", "recognizer"},
+    "cli": {"faces", "data", "models", "evaluation", "training", "recognizer", "video"},
 }
 
 
@@ -90,7 +92,8 @@ def state():
 before = state()
 import fer_attention
 assert state() == before
-optional = ("accelerate", "cv2", "facenet_pytorch", "jinja2", "kornia", "matplotlib", "skimage", "sklearn")
+optional = ("accelerate", "av", "cv2", "facenet_pytorch", "jinja2", "kornia", "matplotlib", "onnxruntime",
+            "pyarrow", "skimage", "sklearn")
 print([name for name in optional if name in sys.modules])
 """
 

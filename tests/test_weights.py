@@ -245,25 +245,13 @@ class TestFailingWrites:
         self.check_untouched(saved)
 
     def test_a_full_disk_leaves_the_previous_file_and_nothing_else(self, saved, monkeypatch):
-        real = os.fdopen
+        real = Path.write_bytes
 
-        def fdopen(descriptor, mode):
-            file = real(descriptor, mode)
+        def full(path, content):
+            real(path, content[: len(content) // 2])
+            raise OSError(errno.ENOSPC, "No space left on device")
 
-            class Full:
-                def __enter__(self):
-                    return self
-
-                def __exit__(self, *error):
-                    file.close()
-
-                def write(self, data):
-                    file.write(data[: len(data) // 2])
-                    raise OSError(errno.ENOSPC, "No space left on device")
-
-            return Full()
-
-        monkeypatch.setattr(fer_attention.atomic.os, "fdopen", fdopen)
+        monkeypatch.setattr(Path, "write_bytes", full)
         with pytest.raises(OSError, match="No space left"):
             save_weights(tiny(seed=2), saved[0])
         monkeypatch.undo()

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from fer_attention.data.folds import PARTS, Fold, Protocol, Rows
 from fer_attention.data.records import DataError, FaceCrops
+from fer_attention.optional import needs_extra
 from fer_attention.registry import Registry, unknown_name
 
 
@@ -125,12 +126,8 @@ def _stratified_kfold(data: FaceCrops, *, seed: int, folds: int = 5) -> list[Fol
     """Folds of like class shares, for sets without subjects; the next fold validates."""
     if data.subjects is not None:
         raise DataError("This set names its subjects: take subject_kfold, which keeps a person on one side.")
-    try:
+    with needs_extra("train", "stratified_kfold needs scikit-learn"):
         from sklearn.model_selection import StratifiedKFold  # noqa: PLC0415  (optional, loaded on use)
-    except ImportError as error:
-        raise ImportError(
-            "stratified_kfold needs scikit-learn: pip install 'fer_attention[train]'."
-        ) from error
     rarest = int(np.bincount(data.labels)[np.unique(data.labels)].min())
     if not 3 <= folds <= rarest:
         raise DataError(

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from fer_attention.evaluation.accuracy import Accuracy, accuracy, wilson_interval
 from fer_attention.evaluation.calibration import Reliability, checked, reliability
+from fer_attention.optional import needs_extra
 
 
 @dataclass(frozen=True)
@@ -148,10 +149,8 @@ def classification_metrics(
         ValueError: The arrays or the names do not fit each other, or are no probabilities or no labels.
         ImportError: scikit-learn is not installed.
     """
-    try:
+    with needs_extra("train", "The metrics need scikit-learn"):
         from sklearn.metrics import confusion_matrix, f1_score, log_loss, precision_recall_fscore_support
-    except ImportError as error:
-        raise ImportError("The metrics need scikit-learn: pip install 'fer_attention[train]'.") from error
     probabilities, labels = checked(probabilities, labels)
     classes = np.arange(probabilities.shape[1])
     if len(classes) < 2 or len(set(label_names)) != len(classes) or len(label_names) != len(classes):

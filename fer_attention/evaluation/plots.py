@@ -10,6 +10,7 @@ import numpy as np
 
 from fer_attention.evaluation.calibration import Reliability
 from fer_attention.evaluation.metrics import ClassificationMetrics
+from fer_attention.optional import needs_extra
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -75,10 +76,8 @@ def recall_svg(metrics: ClassificationMetrics, *, prefix: str = "recall") -> str
 
 
 def _figure(width: float, height: float) -> Figure:
-    try:
+    with needs_extra("train", "The plots need matplotlib"):
         from matplotlib.figure import Figure  # the object API: pyplot would keep global state
-    except ImportError as error:
-        raise ImportError("The plots need matplotlib: pip install 'fer_attention[train]'.") from error
     return Figure(figsize=(width, height), layout="constrained", facecolor="none")
 
 

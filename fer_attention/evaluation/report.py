@@ -18,6 +18,7 @@ from fer_attention.atomic import write_atomically
 from fer_attention.evaluation.metrics import ClassificationMetrics
 from fer_attention.evaluation.plots import recall_svg, reliability_svg
 from fer_attention.evaluation.tta import VIEWS
+from fer_attention.optional import needs_extra
 
 ALL = "all images"
 NEW = "without duplicates of training images"
@@ -120,10 +121,8 @@ class EvaluationReport:
         Raises:
             ImportError: jinja2 or matplotlib is not installed.
         """
-        try:
+        with needs_extra("train", "HTML reports need jinja2"):
             from jinja2 import Environment, StrictUndefined
-        except ImportError as error:
-            raise ImportError("HTML reports need jinja2: pip install 'fer_attention[train]'.") from error
         text = resources.files("fer_attention.evaluation") / "templates" / "report.html.jinja"
         environment = Environment(
             autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True

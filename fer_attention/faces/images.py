@@ -3,55 +3,73 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-ImageSource: TypeAlias = str | os.PathLike[str] | Image.Image | npt.NDArray[Any]
+ImageSource: TypeAlias = str | os.PathLike[str] | Image.Image | npt.NDArray[Any] | torch.Tensor
 
-_ACCEPTED = "a path, a PIL image or a uint8 RGB array of shape (H, W), (H, W, 1), (H, W, 3) or (H, W, 4)"
+MAX_PIXELS = 120_000_000  # above what any camera but a scanning one gives; 360 MB as RGB
+
+_ACCEPTED = (
+    "a path, a PIL image, a uint8 RGB array of shape (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), "
+    "or a uint8 RGB tensor of shape (H, W), (1, H, W), (3, H, W) or (4, H, W)"
+)
 
 
 class ImageError(ValueError):
     """A picture that cannot be read or is of a kind whose pixel values have no agreed meaning."""
 
 
-def load_image(source: ImageSource) -> Image.Image:
+def load_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """Reads a picture as RGB, turned upright by its EXIF orientation.
 
     Transparent pixels are laid on white, 16-bit grey is divided by 257, and of an animation the first frame
     counts. The result shares no memory with `source`, and no file stays open.
 
     Args:
-        source: A path, a PIL image of any 8-bit mode, "1" or "I;16", or a uint8 array in RGB order of shape
-            (H, W), (H, W, 1), (H, W, 3) or (H, W, 4).
+        source: A path, a PIL image of any 8-bit mode, "1" or "I;16", or 8-bit RGB or grey pixels: an array
+            with channels last, (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), or a tensor with channels first,
+            as torchvision has them, (H, W), (1, H, W), (3, H, W) or (4, H, W), on any device. Arrays and
+            tensors of uint16 are divided by 257, of bool multiplied by 255.
+        max_pixels: Files of more pixels are refused before they are decoded. Above twice
+            `PIL.Image.MAX_IMAGE_PIXELS` Pillow refuses them all the same.
 
     Returns:
         A PIL image of mode "RGB".
 
     Raises:
-        ImageError: The file is missing, truncated, not an image or beyond Pillow's size limit; the picture
-            has no pixels; or its pixel type has no fixed scale (floats, 32-bit integers).
-        TypeError: `source` is something else, for instance a tensor.
+        ImageError: The file is missing, truncated, not an image or too large; the picture has no pixels; or
+            its pixel type has no fixed scale (floats, 32-bit integers).
+        TypeError: `source` is something else.
     """
     if isinstance(source, Image.Image):
         return _decoded(source, f"the PIL image {getattr(source, 'filename', '') or source!r}")
     if isinstance(source, np.ndarray):
         return _to_rgb(_from_array(source), f"the array of shape {source.shape}")
+    if isinstance(source, torch.Tensor):
+        return _to_rgb(_from_tensor(source), f"the tensor of shape {tuple(source.shape)}")
     if not isinstance(source, str | os.PathLike):
-        raise TypeError(
-            f"An image is {_ACCEPTED}; got {type(source).__name__}. "
-            "Of a (3, H, W) uint8 tensor pass tensor.permute(1, 2, 0).cpu().numpy()."
-        )
+        raise TypeError(f"An image is {_ACCEPTED}; got {type(source).__name__}.")
     label = repr(os.fspath(source))
     try:
-        opened = Image.open(source)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit here is ours
+            opened = Image.open(source)
     except Exception as error:  # Pillow's readers raise nearly anything on broken bytes, never one base class
         raise ImageError(f"Cannot read {label}: {_reason(error)}") from error
     with opened:
+        if opened.width * opened.height > max_pixels:
+            raise ImageError(
+                f"Cannot read {label}: its {opened.width}x{opened.height} pixels are more than the limit of "
+                f"{max_pixels / 1e6:g} million. Shrink the picture, or raise the limit: load_image(path, "
+                "max_pixels=...) takes more, and so does --max-pixels where a command has it."
+            )
         return _decoded(opened, label)
 
 
@@ -59,9 +77,9 @@ def require_several(images: Sequence[ImageSource]) -> None:
     """Refuses a lone picture where a sequence of pictures is wanted.
 
     Raises:
-        TypeError: `images` is itself one picture: a path, a PIL image or an array.
+        TypeError: `images` is itself one picture: a path, a PIL image, an array or a tensor.
     """
-    if isinstance(images, str | os.PathLike | Image.Image | np.ndarray):
+    if isinstance(images, str | os.PathLike | Image.Image | np.ndarray | torch.Tensor):
         raise TypeError(
             f"detect() takes a sequence of images and gives one list of faces for each; got a lone "
             f"{type(images).__name__}. Wrap it: detect([image])[0] (an array of several images: list(array))."
@@ -88,8 +106,7 @@ def _to_rgb(image: Image.Image, label: str) -> Image.Image:
     if 0 in image.size:
         raise ImageError(f"Cannot use {label}: it has no pixels, its size is {image.width}x{image.height}.")
     if image.mode.startswith("I;16"):
-        grey = (np.asarray(image).astype(np.uint32) + 128) // 257
-        return Image.fromarray(grey.astype(np.uint8)).convert("RGB")
+        return Image.fromarray(_eight_bit(np.asarray(image).astype(np.uint16))).convert("RGB")
     if image.mode in ("I", "F"):
         raise ImageError(
             f"Cannot use {label}: mode {image.mode!r} has no fixed range of values. "
@@ -113,26 +130,49 @@ def _from_array(array: npt.NDArray[Any]) -> Image.Image:
         elif array.ndim == 4:
             hint = " A batch is passed as a list: list(array)."
         raise ImageError(f"An image is {_ACCEPTED}; got an array of shape {array.shape}.{hint}")
-    if array.dtype != np.uint8:
-        fix = {
-            "f": "(array * 255).round().astype(np.uint8) if they run from 0 to 1, array.round()"
-            ".astype(np.uint8) if from 0 to 255",
-            "b": "array.astype(np.uint8) * 255",
-        }.get(array.dtype.kind, "array.astype(np.uint8) if they run from 0 to 255, else scale them first")
-        raise ImageError(
-            f"An image array is of dtype uint8; got {array.dtype}, whose range of values is not fixed. "
-            f"Convert its values: {fix}."
-        )
+    array = _eight_bit(array)
     if array.size == 0:
         raise ImageError(f"Cannot use an array of shape {array.shape}: it has no pixels.")
     return Image.fromarray(array[:, :, 0] if array.ndim == 3 and array.shape[2] == 1 else array)
 
 
+def _from_tensor(tensor: torch.Tensor) -> Image.Image:
+    if tensor.ndim != 2 and (tensor.ndim != 3 or tensor.shape[0] not in (1, 3, 4)):
+        hint = ""
+        if tensor.ndim == 3 and tensor.shape[2] in (1, 3, 4):
+            hint = " Channels come first in a tensor: pass tensor.permute(2, 0, 1)."
+        elif tensor.ndim == 4:
+            hint = " A batch is passed as a list: list(tensor)."
+        raise ImageError(f"An image is {_ACCEPTED}; got a tensor of shape {tuple(tensor.shape)}.{hint}")
+    pixels = tensor.detach().cpu()
+    return _from_array((pixels if pixels.ndim == 2 else pixels.permute(1, 2, 0)).numpy())
+
+
+def _eight_bit(array: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+    """The same picture in 0..255 where its type says what its values mean."""
+    if array.dtype == np.uint8:
+        return array
+    if array.dtype == np.uint16:
+        return ((array.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    if array.dtype == np.bool_:
+        return array.astype(np.uint8) * 255
+    fix = (
+        "(array * 255).round().astype(np.uint8) if they run from 0 to 1, array.round().astype(np.uint8) if "
+        "from 0 to 255"
+        if array.dtype.kind == "f"
+        else "array.astype(np.uint8) if they run from 0 to 255, else scale them first"
+    )
+    raise ImageError(
+        f"Image pixels are of dtype uint8, or uint16 or bool; got {array.dtype}, whose range of values is "
+        f"not fixed. Convert them: {fix}."
+    )
+
+
 def _reason(error: Exception) -> str:
     if isinstance(error, Image.DecompressionBombError):
         return (
-            f"it is too large ({error}). If you trust the file, raise PIL.Image.MAX_IMAGE_PIXELS, "
-            f"now {Image.MAX_IMAGE_PIXELS}."
+            f"it is too large ({error}). Shrink it, or if you trust the file raise "
+            f"PIL.Image.MAX_IMAGE_PIXELS, now {Image.MAX_IMAGE_PIXELS}."
         )
     if isinstance(error, UnidentifiedImageError):
         return "it is not an image, or of a format this Pillow does not know."

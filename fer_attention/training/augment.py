@@ -7,6 +7,7 @@ from functools import cache
 
 import torch
 
+from fer_attention.optional import needs_extra
 from fer_attention.training.config import AugmentConfig
 
 Mixing = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
@@ -18,10 +19,8 @@ def augmentation(config: AugmentConfig) -> Callable[[torch.Tensor], torch.Tensor
     Raises:
         ImportError: kornia is not installed.
     """
-    try:
+    with needs_extra("train", "Training augments with kornia"):
         import kornia.augmentation as kornia  # noqa: PLC0415  (optional, loaded where it is used)
-    except ImportError as error:
-        raise ImportError("Training augments with kornia: pip install 'fer_attention[train]'.") from error
     c = config
     geometry = kornia.RandomAffine(
         degrees=c.rotate,

@@ -18,6 +18,7 @@ from fer_attention.models import FERModel, load_weights
 from fer_attention.models.backbone_weights import fill_backbone
 from fer_attention.models.bundled import weights_path
 from fer_attention.models.factory import from_spec
+from fer_attention.optional import needs_extra
 from fer_attention.training.batches import measured
 from fer_attention.training.checkpoint import TrainingError
 from fer_attention.training.config import TrainConfig
@@ -33,12 +34,10 @@ def create_accelerator(config: TrainConfig, device: torch.device | str, output: 
         ImportError: accelerate or a tracker is not installed.
         TrainingError: float16 is asked for on the CPU.
     """
-    try:
+    with needs_extra("train", "Training runs on accelerate"):
         from accelerate import Accelerator  # noqa: PLC0415  (optional, loaded where it is used)
         from accelerate.state import AcceleratorState  # noqa: PLC0415
         from accelerate.tracking import get_available_trackers  # noqa: PLC0415
-    except ImportError as error:
-        raise ImportError("Training runs on accelerate: pip install 'fer_attention[train]'.") from error
     present = [str(getattr(tracker, "value", tracker)) for tracker in get_available_trackers()]
     if missing := sorted(set(config.trackers) - set(present)):
         raise ImportError(
