@@ -144,7 +144,7 @@ class EmotionRecognizer:
     def _predict(self, images: Sequence[Image.Image]) -> list[list[FacePrediction]]:
         faces = self.detector.detect(images)
         crops = [
-            self.preprocessing.crop(image, face.box)
+            self.preprocessing.crop(image, face, self.detector)
             for image, found in zip(images, faces, strict=True)
             for face in found
         ]

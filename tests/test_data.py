@@ -8,7 +8,7 @@ from PIL import Image
 
 from fer_attention.data import DataError, FaceCrops, Preprocessing, load_fer2013
 from fer_attention.emotions import FER2013
-from fer_attention.faces import CropRule
+from fer_attention.faces import CropRule, Face
 
 
 @pytest.fixture
@@ -167,7 +167,7 @@ def test_prepare_resizes_and_converts_as_pillow_does(channels):
 def test_a_whole_frame_crop_of_a_photo_is_the_prepared_frame():
     image = np.random.default_rng(1).integers(0, 256, (48, 48), dtype=np.uint8)
     record = Preprocessing(crop_rule=CropRule(scale=1.0))
-    cut = record.crop(Image.fromarray(image), (0, 0, 48, 48))
+    cut = record.crop(Image.fromarray(image), Face((0, 0, 48, 48), 1.0))
     assert torch.equal(cut, record.prepare(image[None])[0])
     assert torch.equal(cut[0], torch.from_numpy(image))
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from fer_attention.faces import DETECTORS, CropRule, Face, FaceDetector, annotate, create_detector, crop_face
+from fer_attention.faces import CropRule, Face, annotate, create_detector, crop_face
 from fer_attention.faces.face import largest_first
 
 FIVE = ((1.0, 1.0), (3.0, 1.0), (2.0, 2.0), (1.0, 3.0), (3.0, 3.0))
@@ -66,6 +66,7 @@ def meets(box, size):
 
 RULES = st.builds(
     CropRule,
+    shape=st.sampled_from(["square", "box"]),
     scale=st.floats(0.05, 5),
     reference=st.sampled_from(["height", "width", "longest"]),
     border=st.sampled_from(["clamp", "pad"]),
@@ -86,8 +87,9 @@ def test_any_box_that_meets_any_photo_gives_a_crop_of_the_wanted_size(box, width
     assert (crop.size, crop.mode) == ((size, size), mode)
     pixels, whole = np.asarray(crop), np.asarray(photo)
     assert whole.min() <= pixels.min() <= pixels.max() <= whole.max()
-    x1, y1, x2, y2 = rule.square(box, photo.size)
-    assert x2 - x1 == pytest.approx(y2 - y1)
+    x1, y1, x2, y2 = rule.region(box, photo.size)
+    if rule.shape == "square":
+        assert x2 - x1 == pytest.approx(y2 - y1)
     if rule.border == "clamp":
         assert -1e-9 <= x1 < x2 <= width + 1e-9
         assert -1e-9 <= y1 < y2 <= height + 1e-9
@@ -102,7 +104,7 @@ def test_a_crop_at_whole_pixels_is_cut_exactly():
 
 
 def test_the_default_square_is_0_95_of_the_height_about_the_centre():
-    assert CropRule().square((100, 100, 180, 200), (400, 400)) == pytest.approx((92.5, 102.5, 187.5, 197.5))
+    assert CropRule().region((100, 100, 180, 200), (400, 400)) == pytest.approx((92.5, 102.5, 187.5, 197.5))
 
 
 def test_padding_repeats_the_outermost_pixels():
@@ -126,8 +128,28 @@ def test_shrinking_is_antialiased():
     assert abs(crop.astype(int) - 127).max() < 20
 
 
+def test_the_paper_stretches_the_box_to_a_square():
+    photo = noise(60, 50)
+    crop = crop_face(photo, (10, 5, 30, 45), CropRule(shape="box"), size=80)
+    expected = photo.resize((80, 80), Image.Resampling.BILINEAR, box=(10, 5, 30, 45))
+    np.testing.assert_array_equal(np.asarray(crop), np.asarray(expected))
+
+
+def test_a_box_is_scaled_about_its_centre_and_cut_off_at_the_border():
+    rule = CropRule(1.5, shape="box")
+    assert rule.region((20, 20, 40, 60), (100, 100)) == (15, 10, 45, 70)
+    assert rule.region((0, 20, 20, 100), (100, 100)) == (0, 0, 25, 100)
+    assert CropRule(1.5, shape="box", border="pad").region((0, 20, 20, 100), (100, 100)) == (-5, 0, 25, 120)
+
+
+def test_an_aligned_rule_takes_no_box():
+    with pytest.raises(ValueError, match="use align_face"):
+        CropRule(shape="aligned").region((0, 0, 4, 4), (8, 8))
+
+
 @pytest.mark.parametrize(
-    "rule", [{"scale": 0}, {"scale": math.inf}, {"reference": "depth"}, {"border": "reflect"}]
+    "rule",
+    [{"scale": 0}, {"scale": math.inf}, {"reference": "depth"}, {"border": "reflect"}, {"shape": "round"}],
 )
 def test_an_impossible_rule_is_refused(rule):
     with pytest.raises(ValueError, match=str(next(iter(rule.values())))):
@@ -155,16 +177,6 @@ def test_annotations_change_a_copy_within_its_size():
     np.testing.assert_array_equal(np.asarray(photo), before)
     with pytest.raises(ValueError, match="one caption a face"):
         annotate(photo, faces, ["happy"])
-
-
-@pytest.mark.parametrize("name", DETECTORS)
-def test_every_detector_keeps_the_protocol(name):
-    detector = create_detector(name, device="cpu")
-    assert isinstance(detector, FaceDetector)
-    assert detector.name == name
-    assert detector.detect([]) == []
-    with pytest.raises(TypeError, match="Wrap it"):
-        detector.detect(noise(8, 8))
 
 
 def test_unknown_detectors_and_options_name_the_nearest():

@@ -71,7 +71,7 @@ def test_the_model_sees_the_crop_of_its_own_rule(astronaut):
     seen = []
     model.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0]))
     EmotionRecognizer(model, FixedDetector([COLLINS.box]), device="cpu").predict(astronaut)
-    crop = model.preprocessing.crop(Image.fromarray(np.asarray(astronaut)), COLLINS.box)
+    crop = model.preprocessing.crop(Image.fromarray(np.asarray(astronaut)), COLLINS)
     torch.testing.assert_close(seen[0], model.preprocessing.normalize(crop[None]))
 
 

@@ -9,9 +9,11 @@ import typer
 import fer_attention
 from fer_attention.cli.data import data_app
 from fer_attention.cli.evaluate import evaluate
+from fer_attention.cli.faces import faces
 from fer_attention.cli.models import models
 from fer_attention.cli.predict import predict
 from fer_attention.cli.train import train
+from fer_attention.cli.weights import weights_app
 
 app = typer.Typer(
     name="fer-attention",
@@ -21,10 +23,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(predict)
+app.command()(faces)
 app.command()(models)
 app.command()(train)
 app.command()(evaluate)
 app.add_typer(data_app, name="data")
+app.add_typer(weights_app, name="weights")
 
 
 def _version(wanted: bool) -> None:

@@ -13,7 +13,8 @@ from rich.table import Table
 
 from fer_attention.atomic import write_atomically
 from fer_attention.cli.common import Device, err, errors_as_lines, fail, out
-from fer_attention.faces import ImageError, annotate, load_image
+from fer_attention.cli.detectors import DetectorName, DetectorWeights, MinScore, detector_options
+from fer_attention.faces import ImageError, annotate, create_detector, load_image
 from fer_attention.models.bundled import DEFAULT
 from fer_attention.recognizer import EmotionRecognizer, FacePrediction
 
@@ -25,7 +26,9 @@ def predict(
     output: Annotated[Path | None, typer.Option(help="Folder for annotated pictures.")] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="File for all results.")] = None,
     weights: Annotated[str, typer.Option(help="Bundled weights by name, or a weights file.")] = DEFAULT,
-    detector: Annotated[str, typer.Option(help="Face detector.")] = "mtcnn",
+    detector: DetectorName = "mtcnn",
+    detector_weights: DetectorWeights = None,
+    min_score: MinScore = None,
     device: Device = "auto",
 ) -> None:
     """Recognise the expressions of all faces in photos.
@@ -37,7 +40,8 @@ def predict(
             output.mkdir(parents=True, exist_ok=True)
         if json_file is not None:
             json_file.parent.mkdir(parents=True, exist_ok=True)
-        recognizer = EmotionRecognizer.from_pretrained(weights, detector=detector, device=device)
+        found_by = create_detector(detector, device=device, **detector_options(detector_weights, min_score))
+        recognizer = EmotionRecognizer.from_pretrained(weights, detector=found_by, device=device)
         files = _expand(photos)
         targets = _targets(files, output) if output is not None else {}
         records: list[dict[str, Any]] = []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, get_args
 
@@ -14,7 +13,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fer_attention.data.files import ImageFiles
-from fer_attention.faces.crop import CropRule, Interpolation, crop_face
+from fer_attention.faces.crop import CropRule, Interpolation
+from fer_attention.faces.cropper import cut_face
+from fer_attention.faces.face import Face, FaceDetector
 from fer_attention.registry import unknown_name
 
 
@@ -52,10 +53,26 @@ class Preprocessing:
                 f"mean and std need {self.channels} numbers each, std above 0; got {self.mean}, {self.std}."
             )
 
-    def crop(self, photo: Image.Image, box: Sequence[float]) -> torch.Tensor:
-        """uint8 (channels, H, W): the face in a box of an upright RGB or grey photo."""
-        face = crop_face(photo, box, self.crop_rule, size=self.size, interpolation=self.interpolation)
-        return as_batch(np.asarray(face.convert(self._mode))[None])[0]
+    def crop(self, photo: Image.Image, face: Face, detector: FaceDetector | None = None) -> torch.Tensor:
+        """uint8 (channels, H, W): a face of an upright RGB or grey photo.
+
+        Args:
+            photo: What `load_image` gives.
+            face: A face in it.
+            detector: Who found it; detectors draw different boxes (`faces.BoxShape`).
+
+        Raises:
+            ValueError: The face lies outside the photo, or the crop rule needs landmarks that it lacks.
+        """
+        crop, _ = cut_face(
+            photo,
+            face,
+            self.crop_rule,
+            detector=detector,
+            size=self.size,
+            interpolation=self.interpolation,
+        )
+        return as_batch(np.asarray(crop.convert(self._mode))[None])[0]
 
     def prepare(self, images: NDArray[np.uint8] | ImageFiles) -> torch.Tensor:
         """uint8 (N, channels, H, W) of whole crops, (N, h, w) grey or (N, h, w, 3) RGB of any size."""

@@ -1,58 +1,74 @@
-"""The one way from a face's box to the square picture that a network sees."""
+"""The one way from a face's box to the picture that a network sees."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, cast, get_args
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 from fer_attention.faces.face import Box, checked_box
+from fer_attention.faces.geometry import CropTransform
 from fer_attention.registry import unknown_name
 
+Shape: TypeAlias = Literal["square", "box", "aligned"]
 Reference: TypeAlias = Literal["height", "width", "longest"]
 Border: TypeAlias = Literal["clamp", "pad"]
 Interpolation: TypeAlias = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 
+_SCALES: dict[str, float] = {"square": 0.95, "box": 1.0, "aligned": 1.0}
+
 
 @dataclass(frozen=True)
 class CropRule:
-    """Which square of the photo belongs to a face's box.
+    """Which part of the photo belongs to a face.
 
-    The default, 0.95 times the height of the box, is how FER2013's frames lie about MTCNN's boxes; other
-    detectors draw other boxes and want another scale. `dataclasses.asdict` gives a JSON-able record.
+    The default, a square of 0.95 times the height of MTCNN's box, is how FER2013's frames lie about faces.
+    `dataclasses.asdict` gives a JSON-able record.
 
     Args:
-        scale: Side of the square over the reference length, above 0.
-        reference: The length of the box that counts: its "height", its "width" or the "longest" of the two.
-        border: What happens at the photo's border. "clamp" shifts the square inside and, if it does not fit,
-            shrinks it to the photo's shorter side: only true pixels, but a face at the border is off centre.
-            "pad" keeps place and size and continues the outermost pixels outwards.
+        scale: Factor, above 0. Of a square, its side over the reference length; of a box, both of its sides
+            over the detector's; of an aligned crop, its side over that of FER2013's frame. None is the
+            shape's usual one: 0.95, 1 and 1.
+        reference: The length of the box that counts for a square: its "height", its "width" or the "longest".
+        border: What happens at the photo's border. "clamp" takes true pixels only: it shifts a square inside
+            and, if it does not fit, shrinks it to the photo's shorter side, so that a face at the border is
+            off centre; it cuts a box off. "pad" keeps place and size and continues the outermost pixels
+            outwards, as aligned crops always do.
+        shape: "square": a square about the box's centre, in true proportions. "box": the box itself, which a
+            square size stretches (the paper's crop). "aligned": the square in which eyes and mouth lie where
+            they do in FER2013's frames on average, turned upright; it needs landmarks.
 
     Raises:
-        ValueError: The scale is not a finite number above 0, or the reference or border is unknown.
+        ValueError: The scale is not a finite number above 0, or the shape, reference or border is unknown.
     """
 
-    scale: float = 0.95
+    scale: float | None = None
     reference: Reference = "height"
     border: Border = "clamp"
+    shape: Shape = "square"
 
     def __post_init__(self) -> None:
-        if not 0 < self.scale < math.inf:
+        for kind, value, known in (
+            ("crop shape", self.shape, Shape),
+            ("reference length", self.reference, Reference),
+            ("border rule", self.border, Border),
+        ):
+            if value not in get_args(known):
+                raise unknown_name(kind, value, get_args(known))
+        if self.scale is None:
+            object.__setattr__(self, "scale", _SCALES[self.shape])
+        elif not 0 < self.scale < math.inf:
             raise ValueError(f"scale is a finite number above 0, for instance 0.95; got {self.scale}.")
-        if self.reference not in get_args(Reference):
-            raise unknown_name("reference length", self.reference, get_args(Reference))
-        if self.border not in get_args(Border):
-            raise unknown_name("border rule", self.border, get_args(Border))
 
-    def square(self, box: Sequence[float], image_size: tuple[int, int]) -> Box:
-        """The square for a box, in pixels of the photo; its coordinates are not rounded.
+    def region(self, box: Sequence[float], image_size: tuple[int, int]) -> Box:
+        """The part of the photo that belongs to a box, in pixels; its coordinates are not rounded.
 
-        It has the box's centre unless clamped, and a side of at least one pixel.
+        It has the box's centre unless clamped, and sides of at least one pixel.
 
         Args:
             box: (x1, y1, x2, y2) in pixels; it may reach over the border.
@@ -62,24 +78,41 @@ class CropRule:
             (x1, y1, x2, y2), inside the photo if the border rule is "clamp".
 
         Raises:
-            ValueError: The box is empty, not finite or wholly outside the photo.
+            ValueError: The box is empty, not finite or wholly outside the photo, or the shape is "aligned",
+                which landmarks decide.
         """
         x1, y1, x2, y2 = checked_box(box)
         width, height = image_size
+        if self.shape == "aligned":
+            raise ValueError("An aligned crop follows from landmarks, not from a box: use align_face.")
         if x2 <= 0 or y2 <= 0 or x1 >= width or y1 >= height:
             raise ValueError(
                 f"The box {(x1, y1, x2, y2)} lies wholly outside the {width}x{height} photo. "
                 "Boxes count in pixels of the upright photo, as load_image gives it."
             )
-        lengths = {"height": y2 - y1, "width": x2 - x1, "longest": max(x2 - x1, y2 - y1)}
-        side = max(self.scale * lengths[self.reference], 1.0)
-        if self.border == "clamp":
-            side = min(side, width, height)
-        left, top = (x1 + x2 - side) / 2, (y1 + y2 - side) / 2
-        if self.border == "clamp":
-            left, top = min(max(left, 0.0), width - side), min(max(top, 0.0), height - side)
-            return left, top, min(left + side, width), min(top + side, height)
-        return left, top, left + side, top + side
+        scale = cast("float", self.scale)
+        if self.shape == "square":
+            lengths = {"height": y2 - y1, "width": x2 - x1, "longest": max(x2 - x1, y2 - y1)}
+            side = max(scale * lengths[self.reference], 1.0)
+            if self.border == "clamp":
+                side = min(side, width, height)
+            sides = (side, side)
+        else:
+            sides = (max(scale * (x2 - x1), 1.0), max(scale * (y2 - y1), 1.0))
+        left, right = self._span((x1 + x2) / 2, sides[0], width)
+        top, bottom = self._span((y1 + y2) / 2, sides[1], height)
+        return left, top, right, bottom
+
+    def _span(self, centre: float, side: float, length: int) -> tuple[float, float]:
+        """Start and stop along one axis."""
+        start, stop = centre - side / 2, centre + side / 2
+        if self.border == "pad":
+            return start, stop
+        if self.shape == "square":  # shifted inside
+            start = min(max(start, 0.0), length - side)
+            return start, min(start + side, length)
+        start, stop = max(start, 0.0), min(stop, float(length))  # cut off, but not to nothing
+        return min(start, length - 1.0), max(stop, 1.0)
 
 
 def crop_face(
@@ -90,17 +123,17 @@ def crop_face(
     size: int | tuple[int, int] | None = None,
     interpolation: Interpolation = "bilinear",
 ) -> Image.Image:
-    """Cuts a face out of a photo and brings it to a size, in one resampling step.
+    """Cuts a face out of a photo by its box and brings it to a size, in one resampling step.
 
-    The square of `rule` is resampled where it lies, without rounding to whole pixels; shrinking is
-    antialiased (Pillow's `resize`).
+    The region of `rule` is resampled where it lies, without rounding to whole pixels; shrinking is
+    antialiased (Pillow's `resize`). `crop_transform` says where the crop's pixels lie in the photo.
 
     Args:
         image: An RGB or grey ("L") photo, upright: what `load_image` gives.
         box: (x1, y1, x2, y2) in pixels of the photo: `Face.box`.
-        rule: Which square belongs to the box.
-        size: Side of the result in pixels, or (height, width), to which the square is stretched. None keeps
-            the photo's resolution: the square's side, rounded.
+        rule: Which part of the photo belongs to the box.
+        size: Side of the result in pixels, or (height, width), to which the region is stretched. None keeps
+            the photo's resolution: the region's sides, rounded.
         interpolation: "nearest", "bilinear", "bicubic" or "lanczos".
 
     Returns:
@@ -110,16 +143,10 @@ def crop_face(
         ValueError: The box is empty or wholly outside the photo, the size is below 1, the interpolation is
             unknown, or the photo is of another mode.
     """
-    if image.mode not in ("RGB", "L"):
-        raise ValueError(f"crop_face takes modes RGB and L; got {image.mode}. Use load_image first.")
-    if interpolation not in get_args(Interpolation):
-        raise unknown_name("interpolation", interpolation, get_args(Interpolation))
-    x1, y1, x2, y2 = rule.square(box, image.size)
-    if size is None:
-        size = math.floor(x2 - x1 + 0.5)
-    height, width = (size, size) if isinstance(size, int) else size
-    if height < 1 or width < 1:
-        raise ValueError(f"A crop is at least one pixel wide and high; got {size!r}.")
+    check_picture(image, interpolation)
+    region = rule.region(box, image.size)
+    x1, y1, x2, y2 = region
+    height, width = _size(size, region)
     left, right, columns = _visible(x1, x2, image.width, width)
     top, bottom, rows = _visible(y1, y2, image.height, height)
     visible = image.resize(
@@ -130,6 +157,51 @@ def crop_face(
     if visible.size == (width, height):
         return visible
     return Image.fromarray(np.asarray(visible)[rows[:, None], columns])
+
+
+def crop_transform(
+    box: Sequence[float],
+    rule: CropRule,
+    *,
+    image_size: tuple[int, int],
+    size: int | tuple[int, int] | None = None,
+) -> CropTransform:
+    """Where the pixels lie that `crop_face` gives for the same box, rule and size.
+
+    Args:
+        box: (x1, y1, x2, y2) in pixels of the photo.
+        rule: Which part of the photo belongs to the box.
+        image_size: (width, height) of the photo.
+        size: Of the crop: its side, (height, width), or None for the photo's resolution.
+
+    Raises:
+        ValueError: The box is empty or wholly outside the photo, or the size is below 1.
+    """
+    region = rule.region(box, image_size)
+    return CropTransform.of_region(region, _size(size, region))
+
+
+def check_picture(image: Image.Image, interpolation: str) -> None:
+    """Refuses modes and filters that crops do not know.
+
+    Raises:
+        ValueError: The mode is not RGB or L, or the interpolation is unknown.
+    """
+    if image.mode not in ("RGB", "L"):
+        raise ValueError(f"Crops are cut from modes RGB and L; got {image.mode}. Use load_image first.")
+    if interpolation not in get_args(Interpolation):
+        raise unknown_name("interpolation", interpolation, get_args(Interpolation))
+
+
+def _size(size: int | tuple[int, int] | None, region: Box) -> tuple[int, int]:
+    """(height, width) of a crop."""
+    if size is None:
+        x1, y1, x2, y2 = region
+        return math.floor(y2 - y1 + 0.5), math.floor(x2 - x1 + 0.5)
+    height, width = (size, size) if isinstance(size, int) else size
+    if height < 1 or width < 1:
+        raise ValueError(f"A crop is at least one pixel wide and high; got {size!r}.")
+    return height, width
 
 
 def _visible(start: float, stop: float, length: int, count: int) -> tuple[float, float, npt.NDArray[Any]]:

@@ -1,22 +1,108 @@
-"""From a whole photo to its largest face, for data sets whose photos show more than faces."""
+"""From whole photos to the crops of their faces, each with where it came from and how good it is."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 from PIL import Image
 
-from fer_attention.faces.crop import CropRule, crop_face
+from fer_attention.faces.align import align_face, alignment
+from fer_attention.faces.box_shape import box_for
+from fer_attention.faces.crop import CropRule, Interpolation, crop_face, crop_transform
 from fer_attention.faces.detectors import create_detector
-from fer_attention.faces.face import FaceDetector
-from fer_attention.faces.images import ImageError
+from fer_attention.faces.face import Face, FaceDetector
+from fer_attention.faces.geometry import CropTransform
+from fer_attention.faces.images import ImageError, ImageSource, load_image
+from fer_attention.faces.quality import FaceQuality, face_quality
+from fer_attention.registry import unknown_name
 
 if TYPE_CHECKING:
     import torch
 
+Choice: TypeAlias = Literal["largest", "central", "all"]
+
+
+@dataclass(frozen=True)
+class CroppedFace:
+    """A face, its crop, where the crop's pixels lie in the photo, and facts about the face."""
+
+    face: Face
+    image: Image.Image
+    transform: CropTransform
+    quality: FaceQuality
+
+
+def choose_faces(faces: Sequence[Face], choice: Choice, *, image_size: tuple[int, int]) -> list[Face]:
+    """Which of a photo's faces are meant.
+
+    Args:
+        faces: The faces, as a detector gives them.
+        choice: "largest" by area, "central", whose centre is nearest to the photo's, or "all" of them.
+        image_size: (width, height) of the photo.
+
+    Returns:
+        The chosen faces, the largest first; empty where there are none.
+
+    Raises:
+        UnknownNameError: There is no such choice.
+    """
+    if choice not in get_args(Choice):
+        raise unknown_name("choice of faces", choice, get_args(Choice))
+    ordered = sorted(faces, key=lambda face: -face.area)
+    if choice == "central":
+        x, y = image_size[0] / 2, image_size[1] / 2
+        ordered.sort(key=lambda face: (face.centre[0] - x) ** 2 + (face.centre[1] - y) ** 2)
+    return ordered if choice == "all" else ordered[:1]
+
+
+def cut_face(
+    image: Image.Image,
+    face: Face,
+    rule: CropRule,
+    *,
+    detector: FaceDetector | None = None,
+    size: int | tuple[int, int] | None = None,
+    interpolation: Interpolation = "bilinear",
+) -> tuple[Image.Image, CropTransform]:
+    """A face's crop by any rule, and where its pixels lie in the photo.
+
+    Args:
+        image: The RGB or grey photo, upright.
+        face: A face in it.
+        rule: Which part of the photo belongs to it.
+        detector: Who found it: squares are laid about the box that MTCNN would have drawn (`BoxShape`). None
+            takes boxes as they are.
+        size: Of the crop: its side, (height, width), or None for the photo's resolution.
+        interpolation: As in `crop_face`.
+
+    Raises:
+        ValueError: The face lies outside the photo, or the rule needs landmarks that the face lacks or a
+            square size.
+    """
+    if rule.shape != "aligned":
+        box = box_for(face, detector, rule)
+        transform = crop_transform(box, rule, image_size=image.size, size=size)
+        return crop_face(image, box, rule, size=size, interpolation=interpolation), transform
+    if face.landmarks is None:
+        who = "this face has" if detector is None else f"{detector.name} gives"
+        raise ValueError(f"Alignment needs landmarks, and {who} none. Take another detector or rule.")
+    scale = 1.0 if rule.scale is None else rule.scale
+    if size is None:
+        size = max(1, round(alignment(face.landmarks, size=1, scale=scale).scale))
+    elif not isinstance(size, int):
+        if size[0] != size[1]:
+            raise ValueError(f"An aligned crop is square; got the size {size}.")
+        size = size[0]
+    crop = align_face(image, face.landmarks, size=size, scale=scale, interpolation=interpolation)
+    return crop, alignment(face.landmarks, size=size, scale=scale)
+
 
 class FaceCropper:
-    """Cuts the square around the largest face out of a photo: a `crop` for the readers of data sets.
+    """Finds the faces of photos and cuts them out.
+
+    It is also a `crop` for the readers of data sets: called with one photo, it gives the chosen face's crop.
 
     >>> cropper = FaceCropper(rule=CropRule(scale=1.1))
     >>> cropper(Image.new("RGB", (64, 64)))
@@ -25,11 +111,13 @@ class FaceCropper:
 
     Args:
         detector: The name of a detector, or one that is built already.
-        rule: Which square belongs to a face's box.
+        rule: Which part of the photo belongs to a face.
+        size: Side of the crops in pixels; None keeps the photo's resolution.
+        choice: Which of several faces are cut: the "largest", the most "central" or "all".
         device: Where a detector that is given by name runs.
 
     Raises:
-        UnknownNameError: No detector has that name.
+        UnknownNameError: No detector or no choice has that name.
     """
 
     def __init__(
@@ -37,13 +125,42 @@ class FaceCropper:
         detector: str | FaceDetector = "mtcnn",
         *,
         rule: CropRule = CropRule(),  # noqa: B008 - frozen
+        size: int | None = None,
+        choice: Choice = "largest",
         device: str | torch.device = "cpu",
     ) -> None:
+        choose_faces([], choice, image_size=(1, 1))
         self.detector = create_detector(detector, device=device) if isinstance(detector, str) else detector
         self.rule = rule
+        self.size = size
+        self.choice = choice
+
+    def crop(self, images: Sequence[ImageSource]) -> list[list[CroppedFace]]:
+        """The chosen faces of each photo.
+
+        Args:
+            images: Photos, each anything that `load_image` takes.
+
+        Returns:
+            One list for each photo, in order, the largest face first; empty where there is no face.
+
+        Raises:
+            ImageError: A photo cannot be read.
+        """
+        photos = [load_image(source) for source in images]
+        found = self.detector.detect(photos)
+        return [self._cut(photo, faces) for photo, faces in zip(photos, found, strict=True)]
+
+    def cut(self, photo: Image.Image, face: Face) -> CroppedFace:
+        """One face of an upright RGB or grey photo."""
+        image, transform = cut_face(photo, face, self.rule, detector=self.detector, size=self.size)
+        return CroppedFace(face, image, transform, face_quality(photo, face))
+
+    def _cut(self, photo: Image.Image, faces: Sequence[Face]) -> list[CroppedFace]:
+        return [self.cut(photo, face) for face in choose_faces(faces, self.choice, image_size=photo.size)]
 
     def __call__(self, image: Image.Image) -> Image.Image:
-        """The square, in the photo's resolution and mode.
+        """The crop of the one chosen face, or of the largest, in the photo's mode.
 
         Args:
             image: An upright RGB or grey photo, as `load_image` gives it.
@@ -52,6 +169,7 @@ class FaceCropper:
             ImageError: The detector finds no face.
         """
         [faces] = self.detector.detect([image])
-        if not faces:
+        cut = self._cut(image, faces)
+        if not cut:
             raise ImageError(f"{self.detector.name} finds no face in the {image.width}×{image.height} photo.")
-        return crop_face(image, faces[0].box, self.rule)
+        return cut[0].image

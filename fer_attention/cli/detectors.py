@@ -1,0 +1,24 @@
+"""What the commands share that find faces: the detector and its weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from fer_attention.faces import DETECTORS
+
+DetectorName = Annotated[str, typer.Option("--detector", help=f"Face detector: {', '.join(DETECTORS)}.")]
+DetectorWeights = Annotated[
+    Path | None, typer.Option(help="Weights of the detector, where it has none of its own: an ONNX file.")
+]
+MinScore = Annotated[
+    float | None, typer.Option(help="Least confidence of a face, 0 to 1; the detector's own where not given.")
+]
+
+
+def detector_options(weights: Path | None, min_score: float | None = None) -> dict[str, Any]:
+    """What `create_detector` takes beside the name and the device: only what was given."""
+    given = {"weights": None if weights is None else str(weights), "min_score": min_score}
+    return {name: value for name, value in given.items() if value is not None}

@@ -1,0 +1,121 @@
+"""`fer-attention faces`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import Progress
+from rich.table import Table
+
+from fer_attention.cli.common import Device, err, errors_as_lines, fail, out
+from fer_attention.cli.detectors import DetectorName, DetectorWeights, MinScore, detector_options
+from fer_attention.faces import CropRule, QualityFilter
+from fer_attention.faces.folders import FolderOptions, FolderResult, crop_folder
+from fer_attention.faces.images import MAX_PIXELS
+
+_NAMED = 5  # of each kind; the manifest has all
+
+
+def _bound(what: str) -> typer.models.OptionInfo:
+    """A bound of the quality filter."""
+    option: typer.models.OptionInfo = typer.Option(help=f"{what}; other faces are listed, not cut.")
+    return option
+
+
+def faces(
+    source: Annotated[Path, typer.Argument(help="A folder of photos, or one photo.")],
+    output: Annotated[Path, typer.Argument(help="Folder for the same tree of crops and the manifest.")],
+    detector: DetectorName = "mtcnn",
+    detector_weights: DetectorWeights = None,
+    min_score: MinScore = None,
+    size: Annotated[int, typer.Option(help="Side of the crops, pixels.")] = 80,
+    shape: Annotated[
+        str, typer.Option(help="square (as FER2013 has it), box (stretched, as the paper has it) or aligned.")
+    ] = "square",
+    align: Annotated[bool, typer.Option("--align", help="The same as --shape aligned.")] = False,
+    scale: Annotated[
+        float | None, typer.Option(help="Above or below the shape's usual extent (0.95, 1, 1).")
+    ] = None,
+    border: Annotated[str, typer.Option(help="At the photo's border: clamp or pad.")] = "clamp",
+    grey: Annotated[bool, typer.Option("--grey", help="Grey crops.")] = False,
+    choice: Annotated[
+        str, typer.Option("--faces", help="Of several faces: largest, central or all.")
+    ] = "largest",
+    missing: Annotated[
+        str, typer.Option(help="Photos without a face: skip (and list), whole (cut whole), or fail.")
+    ] = "skip",
+    on_error: Annotated[str, typer.Option(help="Damaged images: skip (and list), or raise.")] = "skip",
+    min_size: Annotated[float | None, _bound("Least shorter side of the box, pixels")] = None,
+    min_sharpness: Annotated[float | None, _bound("Least sharpness")] = None,
+    min_brightness: Annotated[float | None, _bound("Least mean grey value, 0 to 255")] = None,
+    max_brightness: Annotated[float | None, _bound("Largest mean grey value, 0 to 255")] = None,
+    max_yaw: Annotated[float | None, _bound("Largest turn of the head, degrees")] = None,
+    max_roll: Annotated[float | None, _bound("Largest tilt of the head, degrees")] = None,
+    max_pixels: Annotated[int, typer.Option(help="Larger images count as damaged.")] = MAX_PIXELS,
+    manifest: Annotated[str, typer.Option(help="Format of the manifest: csv or parquet.")] = "csv",
+    jobs: Annotated[int, typer.Option(help="Processes that work at once.")] = 1,
+    restart: Annotated[bool, typer.Option("--restart", help="Remove an earlier run's crops first.")] = False,
+    device: Device = "auto",
+) -> None:
+    """Cut the faces out of a folder tree of photos.
+
+    A stopped run goes on with the same command. The exit code is 1 if image files could not be read.
+    """
+    with errors_as_lines():
+        if align and shape not in ("square", "aligned"):
+            raise ValueError(f"--align and --shape {shape} contradict each other; take one of them.")
+        options = FolderOptions(
+            detector=detector,
+            detector_options=detector_options(detector_weights, min_score),
+            rule=CropRule(shape="aligned" if align else shape, scale=scale, border=border),  # type: ignore[arg-type]
+            size=size,
+            grey=grey,
+            choice=choice,  # type: ignore[arg-type]
+            quality=QualityFilter(min_size, min_sharpness, min_brightness, max_brightness, max_yaw, max_roll),
+            missing=missing,  # type: ignore[arg-type]
+            on_error=on_error,  # type: ignore[arg-type]
+            max_pixels=max_pixels,
+            manifest=manifest,  # type: ignore[arg-type]
+        )
+        with Progress(console=err, transient=True, disable=not err.is_terminal) as bar:
+            task = bar.add_task("cutting")
+            done = [0, 0]
+
+            def show(number: int, total: int) -> None:
+                done[:] = number, total
+                bar.update(task, completed=number, total=total)
+
+            try:
+                result = crop_folder(
+                    source, output, options, device=device, jobs=jobs, restart=restart, on_progress=show
+                )
+            except KeyboardInterrupt:
+                bar.stop()
+                fail(f"stopped after {done[0]} of {done[1]} files; the same command goes on from there.")
+                sys.exit(130)
+    _print(result)
+    if result.unreadable:
+        fail(f"{len(result.unreadable)} images could not be read; {result.manifest} says why.")
+        raise typer.Exit(1)
+
+
+def _print(result: FolderResult) -> None:
+    table = Table()
+    table.add_column("what")
+    table.add_column("count", justify="right")
+    table.add_column("such as", overflow="fold")
+    table.add_row("images", str(result.photos), "")
+    table.add_row("crops", str(result.crops), "")
+    for what, found in (
+        ("without a face", result.without_face),
+        ("faces below the bounds", [f"{name}: {reason}" for name, reason in result.filtered]),
+        ("unreadable", [f"{name}: {reason}" for name, reason in result.unreadable]),
+        ("other files", result.not_images),
+    ):
+        if found:
+            table.add_row(what, str(len(found)), "\n".join(found[:_NAMED]))
+    out.print(table, markup=False)
+    out.print(f"manifest: {result.manifest}", markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,71 @@
+"""`fer-attention weights download` and `fer-attention weights list`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
+from rich.table import Table
+
+from fer_attention.cli.common import err, errors_as_lines, out
+from fer_attention.faces.detectors.weights import (
+    DOWNLOADABLE,
+    DownloadableWeights,
+    download_weights,
+    downloadable,
+    verified,
+    weights_folder,
+)
+
+weights_app = typer.Typer(help="Weights of face detectors, fetched on demand.", no_args_is_help=True)
+
+
+@weights_app.command("download")
+def download(name: Annotated[str, typer.Argument(help="A name that `weights list` shows.")]) -> None:
+    """Fetch the weights of a face detector and check them. What is there already is not fetched again."""
+    with errors_as_lines():
+        weights = downloadable(name)
+        columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
+        with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
+            task = bar.add_task(f"fetching {name}", total=weights.size)
+
+            def show(done: int, total: int) -> None:
+                bar.update(task, completed=done, total=total)
+
+            path = download_weights(name, on_progress=show)
+    rows = (
+        ("file", str(path)),
+        ("size", _size(weights)),
+        ("licence", weights.licence),
+        ("source", weights.source),
+    )
+    for label, value in rows:
+        out.print(f"{label:8}{escape(value)}", soft_wrap=True, highlight=False)
+
+
+@weights_app.command("list")
+def show_all() -> None:
+    """Which weights there are to fetch, on what terms, and which are here."""
+    table = Table(caption=f"kept in {escape(str(weights_folder()))}")
+    table.add_column("name", no_wrap=True)
+    table.add_column("size", justify="right", no_wrap=True)
+    for heading in ("licence", "source", "here"):
+        table.add_column(heading, overflow="fold")
+    with errors_as_lines():
+        for name, weights in sorted(DOWNLOADABLE.items()):
+            cells = (name, _size(weights), weights.licence, weights.source, _state(weights))
+            table.add_row(*map(escape, cells))
+    out.print(table)
+
+
+def _size(weights: DownloadableWeights) -> str:
+    return f"{weights.size:,} bytes"
+
+
+def _state(weights: DownloadableWeights) -> str:
+    path = weights_folder() / weights.filename
+    if not path.exists():
+        return "no"
+    return str(path) if verified(path, weights) else f"damaged, download again: {path}"

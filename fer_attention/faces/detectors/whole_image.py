@@ -1,0 +1,47 @@
+"""The whole picture as the face, for sets that are cropped already."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from fer_attention.faces.box_shape import BoxShape
+from fer_attention.faces.crop import CropRule
+from fer_attention.faces.detectors.registry import DETECTORS
+from fer_attention.faces.face import Face
+from fer_attention.faces.images import ImageSource, load_image, require_several
+
+
+@DETECTORS.register("none")
+class WholeImage:
+    """No detection: each picture is one face, as in FER2013.
+
+    Its box is the picture, its score 1, and there are no landmarks.
+
+    Args:
+        device: Taken for the sake of the other detectors' form; nothing runs anywhere.
+    """
+
+    name = "none"
+    box_shape = BoxShape(height=1 / (CropRule().scale or 1))  # the picture is what the usual square cuts out
+
+    def __init__(self, *, device: str | torch.device = "auto") -> None:
+        del device
+
+    def detect(self, images: Sequence[ImageSource]) -> list[list[Face]]:
+        """One face for each picture.
+
+        Args:
+            images: Pictures, of any sizes, each anything that `load_image` takes.
+
+        Returns:
+            One list of one face for each picture, in order.
+
+        Raises:
+            TypeError: A lone picture came instead of a sequence.
+            ImageError: A picture cannot be read.
+        """
+        require_several(images)
+        sizes = [load_image(source).size for source in images]
+        return [[Face((0, 0, width, height), 1.0)] for width, height in sizes]

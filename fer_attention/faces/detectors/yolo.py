@@ -1,0 +1,271 @@
+"""YOLO face models in ONNX as a face detector; the user brings the file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+from torchvision.ops import nms
+
+from fer_attention.device import resolve_device
+from fer_attention.faces.detectors.registry import DETECTORS
+from fer_attention.faces.detectors.yolo_layouts import Finds, find_layout
+from fer_attention.faces.face import Face, largest_first
+from fer_attention.faces.images import ImageSource, load_image, require_several
+from fer_attention.optional import needs_extra
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
+Numbers: TypeAlias = npt.NDArray[Any]
+
+_GREY = 114 / 255  # of the bars beside the photo, as ultralytics trains with
+_SIDE = 640  # of the input, where the model leaves it open
+_TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
+
+
+@DETECTORS.register("yolo")
+class YOLODetector:
+    """Any YOLO face model in ONNX, on ONNX Runtime: YOLO5Face, YOLOv8-face and ultralytics' pose exports.
+
+    Which of the known layouts (`yolo_layouts`) the outputs have is told from their shapes, by a run on blank
+    pictures at construction. Shapes cannot tell faces from something else: a model of other classes whose
+    outputs happen to have these shapes gives nonsense.
+
+    Photos are brought to the model's input size with their proportions kept, centred between grey bars, as
+    ultralytics does, but resized with antialiasing. Faces wholly in the bars are dropped.
+
+    Args:
+        weights: The ONNX file. None is shipped, as licences differ: YOLO5Face is under GPL-3.0, ultralytics'
+            models under AGPL-3.0.
+        device: "auto" (the GPU where torch sees one and ONNX Runtime can use it, else the CPU), "cpu", "cuda"
+            or "cuda:N".
+        min_score: Least score of a reported face; 0.6 is the floor of Miskow and Altahhan
+            (arXiv:2410.17740).
+        iou: Of two faces that overlap by more than this, the one of the lower score is dropped.
+        size: Side of the square input in pixels, a multiple of 32, for a model that leaves it open; None
+            takes 640.
+        batch_size: Photos per run at most, for a model that leaves it open; one exported for n photos gets n
+            a run, the last filled up with blank ones.
+
+    Attributes:
+        layout: Name of the layout of the model's outputs.
+        device: The torch device where the model really runs.
+
+    Raises:
+        ValueError: No weights are given, the file is no such model, a number is out of its range or
+            contradicts the model, or the device cannot be used.
+        FileNotFoundError: There is no such file.
+        RuntimeError: The model fails on blank pictures.
+        ImportError: ONNX Runtime is missing.
+    """
+
+    name = "yolo"
+
+    def __init__(
+        self,
+        *,
+        weights: str | os.PathLike[str] | None = None,
+        device: str | torch.device = "auto",
+        min_score: float = 0.6,
+        iou: float = 0.45,
+        size: int | None = None,
+        batch_size: int = 8,
+    ) -> None:
+        if weights is None:
+            raise ValueError(
+                "The detector 'yolo' needs the file of a YOLO face model in ONNX: create_detector('yolo', "
+                "weights='yolov8n-face.onnx'). None is shipped, as their licences differ (YOLO5Face is under "
+                "GPL-3.0, ultralytics' models are under AGPL-3.0)."
+            )
+        if not 0 <= min_score <= 1:
+            raise ValueError(f"min_score lies in [0, 1]; got {min_score}.")
+        if not 0 <= iou <= 1:
+            raise ValueError(f"iou lies in [0, 1]; got {iou}.")
+        if size is not None and (size < 32 or size % 32):
+            raise ValueError(f"size is a multiple of 32, for instance 640; got {size}.")
+        if batch_size < 1:
+            raise ValueError(f"batch_size is at least 1; got {batch_size}.")
+        self._path = path = Path(weights)
+        self.min_score = min_score
+        self.iou = iou
+        self._session, self.device = _open(path, device)
+        try:
+            self._input = _Input.of(self._session, size)
+            self._count = self._input.batch or batch_size
+            # Two, not one: a graph may claim to take any number and be frozen to one inside.
+            blank = self._input.blank(min(self._count, 2) if self._input.batch is None else self._count)
+            shapes = [np.shape(output) for output in self._run(blank)]
+            layout = find_layout(shapes, batch=len(blank), size=self._input.size)
+        except ValueError as error:
+            raise ValueError(f"Cannot use {str(path)!r}: {error}") from error
+        self.layout = layout.name
+        self._decode = layout.decode
+
+    def detect(self, images: Sequence[ImageSource]) -> list[list[Face]]:
+        """Finds the faces of each photo.
+
+        Args:
+            images: Photos, of any sizes, each anything that `load_image` takes. They are read as they are
+                needed: a long list of paths does not fill the memory.
+
+        Returns:
+            One list for each photo, in order: its faces, the largest first; empty where there are none.
+
+        Raises:
+            TypeError: A lone photo came instead of a sequence.
+            ImageError: A photo cannot be read.
+            RuntimeError: The model fails, for instance for want of memory.
+        """
+        require_several(images)
+        found: list[list[Face]] = []
+        sources = iter(images)
+        while some := list(islice(sources, self._count)):
+            found += self._search(some)
+        return found
+
+    def _search(self, sources: Sequence[ImageSource]) -> list[list[Face]]:
+        """The faces of the photos of one run."""
+        batch = self._input.blank(self._input.batch or len(sources))
+        places = [_enter(load_image(source), part) for source, part in zip(sources, batch, strict=False)]
+        outputs = self._run(batch)
+        found = []
+        for index, place in enumerate(places):
+            with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is dropped below
+                finds = self._decode([o[index] for o in outputs], self._input.size, self.min_score)
+            found.append(self._faces(finds, place))
+        return found
+
+    def _run(self, batch: Numbers) -> list[Numbers]:
+        try:
+            return self._session.run(None, {self._input.name: batch})
+        except Exception as error:  # ONNX Runtime's errors have no base class of their own
+            raise RuntimeError(
+                f"The model {str(self._path)!r} fails on pictures of shape {batch.shape}: {error}"
+            ) from error
+
+    def _faces(self, finds: Finds, place: _Place) -> list[Face]:
+        boxes, scores, landmarks = finds
+        sound = np.isfinite(boxes).all(axis=1) & (boxes[:, :2] < boxes[:, 2:]).all(axis=1)
+        if landmarks is not None:
+            sound &= np.isfinite(landmarks).all(axis=(1, 2))
+        candidates = np.flatnonzero(sound)
+        kept = nms(torch.from_numpy(boxes[candidates]), torch.from_numpy(scores[candidates]), self.iou)
+        faces = []
+        for index in candidates[kept.numpy()]:
+            corners = place.to_photo(boxes[index].reshape(2, 2))
+            if (corners[1] <= 0).any() or (corners[0] >= place.photo).any():
+                continue  # a find in the bars: nothing of the photo could be cut out for it
+            points = None if landmarks is None else tuple(map(tuple, place.to_photo(landmarks[index])))
+            faces.append(Face(tuple(corners.ravel()), scores[index], points))
+        return largest_first(faces)
+
+
+@dataclass(frozen=True)
+class _Input:
+    """What a model wants to be fed: its input's name, pixel type, batch (None if open), height and width."""
+
+    name: str
+    dtype: type[np.floating[Any]]
+    batch: int | None
+    size: tuple[int, int]
+
+    @classmethod
+    def of(cls, session: InferenceSession, size: int | None) -> _Input:
+        inputs = session.get_inputs()
+        described = ", ".join(f"{one.name} {one.type} {one.shape}" for one in inputs)
+        shape = [side if isinstance(side, int) and side > 0 else None for side in inputs[0].shape]
+        fits = len(inputs) == 1 and inputs[0].type in _TYPES and len(shape) == 4 and shape[1] in (3, None)
+        if not fits:
+            raise ValueError(
+                "a YOLO model has one input, float32 or float16 pictures of shape (N, 3, height, width); "
+                f"this one has {described}."
+            )
+        if size is not None and any(side not in (size, None) for side in shape[2:]):
+            raise ValueError(
+                f"its input is fixed to {shape[2]}x{shape[3]} pixels (height x width); got size={size}. "
+                "Leave size out."
+            )
+        height, width = (side or size or _SIDE for side in shape[2:])
+        return cls(inputs[0].name, _TYPES[inputs[0].type], shape[0], (height, width))
+
+    def blank(self, count: int) -> Numbers:
+        """Grey pictures (count, 3, height, width)."""
+        return np.full((count, 3, *self.size), _GREY, dtype=self.dtype)
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a photo lies in the input, each as (x, y): the photo's size, its size there and its corner."""
+
+    photo: tuple[int, int]
+    inner: tuple[int, int]
+    corner: tuple[int, int]
+
+    def to_photo(self, points: Numbers) -> Numbers:
+        """From pixels of the input, (..., 2), to pixels of the photo."""
+        return (points.astype(np.float64) - self.corner) * np.divide(self.photo, self.inner)
+
+
+def _enter(photo: Image.Image, picture: Numbers) -> _Place:
+    """Writes the photo into the middle of a blank picture (3, height, width), as large as it fits."""
+    room = picture.shape[2], picture.shape[1]
+    ratio = min(room[0] / photo.width, room[1] / photo.height)
+    width, height = (max(1, round(side * ratio)) for side in photo.size)
+    left, top = (room[0] - width) // 2, (room[1] - height) // 2
+    pixels = np.asarray(photo.resize((width, height), Image.Resampling.BILINEAR))
+    view = picture[:, top : top + height, left : left + width]
+    view[...] = pixels.transpose(2, 0, 1)
+    view /= 255
+    return _Place(photo.size, (width, height), (left, top))
+
+
+def _open(path: Path, device: str | torch.device) -> tuple[InferenceSession, torch.device]:
+    """The model, ready to run, and where it runs."""
+    with needs_extra("faces", "YOLO face models run on ONNX Runtime"):
+        import onnxruntime
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no file {str(path)!r} to read the YOLO model from.")
+    place, providers = _choose(device, onnxruntime.get_available_providers())
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4  # errors come as exceptions; its log would only say them twice
+    options.intra_op_num_threads = torch.get_num_threads()
+    try:
+        session = onnxruntime.InferenceSession(str(path), options, providers=providers)
+    except Exception as error:  # as in _run: no base class of their own
+        raise ValueError(
+            f"Cannot use {str(path)!r}: ONNX Runtime {onnxruntime.__version__} cannot read it as an ONNX "
+            f"model ({error}). A checkpoint of PyTorch (.pt) is exported to ONNX first."
+        ) from error
+    if place.type == "cuda" and "CUDAExecutionProvider" not in session.get_providers():
+        if device != "auto":  # ONNX Runtime falls back to the CPU by itself
+            raise ValueError(
+                f"device {str(device)!r}: ONNX Runtime cannot start its CUDAExecutionProvider. Install an "
+                "onnxruntime-gpu that fits this CUDA and cuDNN, or take device='cpu' or 'auto'."
+            )
+        place = torch.device("cpu")
+    return session, place
+
+
+def _choose(device: str | torch.device, available: Sequence[str]) -> tuple[torch.device, list[Any]]:
+    """The torch device and ONNX Runtime's providers for it, of those that are built in."""
+    place = resolve_device(device)
+    if place.type == "cuda" and "CUDAExecutionProvider" in available:
+        cuda = ("CUDAExecutionProvider", {"device_id": place.index or 0})
+        return place, [cuda, "CPUExecutionProvider"]
+    if place.type == "cpu" or device == "auto":
+        return torch.device("cpu"), ["CPUExecutionProvider"]
+    if place.type == "cuda":
+        raise ValueError(
+            f"device {str(device)!r} needs the package onnxruntime-gpu: this ONNX Runtime has only "
+            f"{', '.join(available)}. Install it in place of onnxruntime, or take device='cpu' or 'auto'."
+        )
+    raise ValueError(f"YOLO models run on cpu or cuda; got device {str(device)!r}.")

@@ -1,0 +1,198 @@
+"""What YOLO face models put out, and how boxes, scores and landmarks are read from it.
+
+A layout is known by the shapes of a model's outputs. Its decoder is a pure NumPy function from the outputs
+for one picture to the candidates of at least a score, in pixels of the letterboxed input. Suppression and the
+way back to the photo are the detector's.
+
+Where the two axes of a single output would fit two layouts, the longer one counts the anchors: (20, 16) are
+20 rows of 16 numbers, (15, 16) are 16 columns of 15. Real models have more anchors than numbers for each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+Numbers: TypeAlias = npt.NDArray[Any]
+Shape: TypeAlias = tuple[int, ...]
+Size: TypeAlias = tuple[int, int]
+
+_BINS = 16  # of each of the four distances in a map
+_STRIDES = [8, 16, 32]
+
+
+class Finds(NamedTuple):
+    """Candidates in one picture, in pixels of the letterboxed input, overlapping ones included.
+
+    Attributes:
+        boxes: (n, 4) float32: x1, y1, x2, y2. Nothing is promised about them: they may be empty or NaN.
+        scores: (n,) float32 in [0, 1], none below the wanted score.
+        landmarks: (n, 5, 2) float32: x and y of the eyes, the nose and the corners of the mouth; None if the
+            model gives none.
+    """
+
+    boxes: Numbers
+    scores: Numbers
+    landmarks: Numbers | None
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One way in which models write down faces.
+
+    Args:
+        name: What users call it.
+        outputs: Its shapes, in words, for messages.
+        fits: Whether outputs of these shapes (without the batch axis), for an input of (height, width), are
+            of this layout.
+        decode: From the outputs for one picture, the input's (height, width) and the least score to the
+            candidates.
+    """
+
+    name: str
+    outputs: str
+    fits: Callable[[Sequence[Shape], Size], bool]
+    decode: Callable[[Sequence[Numbers], Size, float], Finds]
+
+
+def decode_rows(outputs: Sequence[Numbers], size: Size, min_score: float) -> Finds:
+    """Reads YOLO5Face's rows (Qi et al. 2021, arXiv:2105.12931).
+
+    A row is x and y of the centre, width, height, objectness, x and y of five landmarks, and the score of the
+    class; all are decoded already. The face's score is objectness times class.
+
+    Args:
+        outputs: One array (anchors, 16).
+        size: Height and width of the input; not needed here.
+        min_score: Least score of a candidate.
+    """
+    [rows] = outputs
+    scores = np.clip(rows[:, 4].astype(np.float32) * rows[:, 15].astype(np.float32), 0, 1)
+    keep = scores >= min_score
+    rows = rows[keep].astype(np.float32)
+    return Finds(_corners(rows[:, :4]), scores[keep], rows[:, 5:15].reshape(-1, 5, 2))
+
+
+def decode_columns(outputs: Sequence[Numbers], size: Size, min_score: float) -> Finds:
+    """Reads the decoded columns that ultralytics' export of a one-class model gives.
+
+    A column is x and y of the centre, width, height, score and five landmarks, each x, y and visibility (20
+    numbers in all), or x and y alone (15); or there are no landmarks (5).
+
+    Args:
+        outputs: One array (20, 15 or 5, anchors).
+        size: Height and width of the input; not needed here.
+        min_score: Least score of a candidate.
+    """
+    [columns] = outputs
+    scores = np.clip(columns[4].astype(np.float32), 0, 1)
+    keep = scores >= min_score
+    rows = columns[:, keep].T.astype(np.float32)
+    numbers = (len(columns) - 5) // 5  # of a landmark
+    points = rows[:, 5:].reshape(-1, 5, numbers)[:, :, :2] if numbers else None
+    return Finds(_corners(rows[:, :4]), scores[keep], points)
+
+
+def decode_maps(outputs: Sequence[Numbers], size: Size, min_score: float) -> Finds:
+    """Reads the raw maps of a YOLOv8 face model, one for each stride, in any order.
+
+    The channels of a cell are 16 logits for each of the box's distances to the left, top, right and bottom of
+    the cell's centre, in strides: the distance is the expectation over the bins (Li et al. 2020,
+    arXiv:2006.04388, eq. 5). Then the logit of the score, and five landmarks as x, y and visibility, where x
+    and y are half strides from the cell's corner, as in ultralytics' pose head.
+
+    Args:
+        outputs: Three arrays (80, height / stride, width / stride), or of 65 channels without landmarks.
+        size: Height and width of the input, from which the strides follow.
+        min_score: Least score of a candidate.
+    """
+    parts = [_decode_map(output, size[0] / output.shape[1], min_score) for output in outputs]
+    landmarks = [part.landmarks for part in parts if part.landmarks is not None]
+    return Finds(
+        np.concatenate([part.boxes for part in parts]),
+        np.concatenate([part.scores for part in parts]),
+        np.concatenate(landmarks) if landmarks else None,
+    )
+
+
+def _decode_map(cells: Numbers, stride: float, min_score: float) -> Finds:
+    scores = 0.5 + 0.5 * np.tanh(cells[4 * _BINS].astype(np.float32) / 2)  # a sigmoid that cannot overflow
+    rows, columns = np.nonzero(scores >= min_score)
+    # Only the few cells that pass are decoded: the expectation over all of them would be most of the work.
+    chosen = cells[:, rows, columns].T.astype(np.float32)
+    corners = np.stack([columns, rows], axis=1).astype(np.float32)
+    before, after = np.split(_expectation(chosen[:, : 4 * _BINS].reshape(-1, 4, _BINS)), 2, axis=1)
+    boxes = np.concatenate([corners + 0.5 - before, corners + 0.5 + after], axis=1) * stride
+    points = None
+    if len(cells) > 4 * _BINS + 1:
+        points = chosen[:, 4 * _BINS + 1 :].reshape(-1, 5, 3)[:, :, :2]
+        points = (points * 2 + corners[:, None]) * stride
+    return Finds(boxes, scores[rows, columns], points)
+
+
+def _expectation(logits: Numbers) -> Numbers:
+    """The expected bin under a softmax over the last axis."""
+    weights = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return (weights @ np.arange(_BINS, dtype=np.float32)) / weights.sum(axis=-1)
+
+
+def _corners(boxes: Numbers) -> Numbers:
+    """From (n, 4) centres and sizes to corners."""
+    centres, halves = boxes[:, :2], boxes[:, 2:] / 2
+    return np.concatenate([centres - halves, centres + halves], axis=1)
+
+
+def _are_rows(shapes: Sequence[Shape], size: Size) -> bool:
+    return [shape[1:] for shape in shapes] == [(16,)] and shapes[0][0] >= 16
+
+
+def _are_columns(shapes: Sequence[Shape], size: Size) -> bool:
+    [first, *others] = shapes
+    return not others and len(first) == 2 and first[0] in (5, 15, 20) and first[1] >= first[0]
+
+
+def _are_maps(shapes: Sequence[Shape], size: Size) -> bool:
+    if any(len(shape) != 3 for shape in shapes) or {shape[0] for shape in shapes} not in ({80}, {65}):
+        return False
+    maps = sorted((shape[1:] for shape in shapes), reverse=True)
+    return maps == [(size[0] / stride, size[1] / stride) for stride in _STRIDES]
+
+
+LAYOUTS = (
+    Layout("YOLO5Face rows", "one output (N, anchors, 16)", _are_rows, decode_rows),
+    Layout(
+        "YOLOv8-face maps",
+        "three outputs (N, 80 or 65, H/stride, W/stride) for the strides 8, 16 and 32",
+        _are_maps,
+        decode_maps,
+    ),
+    Layout("decoded columns", "one output (N, 20 or 15 or 5, anchors)", _are_columns, decode_columns),
+)
+
+
+def find_layout(shapes: Sequence[Shape], *, batch: int, size: Size) -> Layout:
+    """The layout of a model's outputs.
+
+    Args:
+        shapes: The shape of each output, the batch axis first.
+        batch: Pictures in the run that gave them.
+        size: Height and width of the input.
+
+    Raises:
+        ValueError: No layout has such outputs.
+    """
+    if shapes and all(shape[:1] == (batch,) for shape in shapes):
+        inner = [shape[1:] for shape in shapes]
+        for layout in LAYOUTS:
+            if layout.fits(inner, size):
+                return layout
+    known = "; ".join(f"{layout.name}, {layout.outputs}" for layout in LAYOUTS)
+    raise ValueError(
+        f"for {batch} pictures (N) of {size[0]}x{size[1]} (HxW) it gives outputs of the shapes "
+        f"{', '.join(map(str, shapes))}. Known are: {known}. Take a model of one class, faces, that is "
+        "exported without its own suppression (no end-to-end rows)."
+    )

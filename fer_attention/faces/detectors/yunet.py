@@ -1,0 +1,122 @@
+"""YuNet as a face detector, on OpenCV."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from fer_attention.device import resolve_device
+from fer_attention.faces.detectors.registry import DETECTORS
+from fer_attention.faces.detectors.shrinking import checked_max_side, shrunk
+from fer_attention.faces.detectors.weights import installed_weights
+from fer_attention.faces.face import Face, largest_first
+from fer_attention.faces.images import ImageSource, load_image, require_several
+from fer_attention.optional import needs_extra
+
+
+@DETECTORS.register("yunet")
+class YuNetDetector:
+    """YuNet (Wu et al. 2023, Machine Intelligence Research 20) as OpenCV's `FaceDetectorYN` runs it.
+
+    Gives boxes and five landmarks; the fastest detector here on a CPU. It was trained on faces of 10 to 300
+    pixels and misses larger ones, which is why photos are searched as smaller copies.
+
+    Args:
+        weights: The ONNX file, for instance OpenCV zoo's `face_detection_yunet_2026may.onnx`. None takes the
+            one that `fer-attention weights download yunet` has fetched.
+        device: "auto" or "cpu"; OpenCV's wheels have no GPU support.
+        min_score: Least score of a reported face.
+        iou: Two finds that overlap by more are one face.
+        max_side: Larger photos are shrunk to this longer side for the search. Boxes and landmarks are in
+            pixels of the photo as it came. None never shrinks.
+
+    Raises:
+        FileNotFoundError: The weights are not there.
+        ValueError: The file is not such a model, a number is out of its range, or the device is a GPU.
+        ImportError: OpenCV is not installed.
+    """
+
+    name = "yunet"
+
+    def __init__(
+        self,
+        *,
+        weights: str | os.PathLike[str] | None = None,
+        device: str | torch.device = "auto",
+        min_score: float = 0.6,
+        iou: float = 0.3,
+        max_side: int | None = 640,
+    ) -> None:
+        for label, number in (("min_score", min_score), ("iou", iou)):
+            if not 0 <= number <= 1:
+                raise ValueError(f"{label} lies in [0, 1]; got {number}.")
+        if device != "auto" and resolve_device(device).type != "cpu":
+            raise ValueError(
+                f"yunet runs on the CPU, in OpenCV; got device {str(device)!r}. Take mtcnn or yolo."
+            )
+        with needs_extra("faces", "YuNet runs on OpenCV"):
+            import cv2
+        path = Path(weights) if weights is not None else installed_weights("yunet")
+        if not path.is_file():
+            raise FileNotFoundError(f"yunet's weights {str(path)!r} are not there.")
+        self.max_side = checked_max_side(max_side, least=10)
+        with _quiet(cv2):
+            try:
+                self._network = cv2.FaceDetectorYN.create(str(path), "", (320, 320), min_score, iou)
+                self._network.detect(np.zeros((320, 320, 3), np.uint8))
+            except cv2.error as error:
+                raise ValueError(f"{str(path)!r} is no YuNet model that OpenCV can run: {error}") from error
+
+    def detect(self, images: Sequence[ImageSource]) -> list[list[Face]]:
+        """Finds the faces of each photo, one photo after the other.
+
+        Args:
+            images: Photos, of any sizes, each anything that `load_image` takes. They are read as they are
+                needed: a long list of paths does not fill the memory.
+
+        Returns:
+            One list for each photo, in order: its faces, the largest first; empty where there are none.
+
+        Raises:
+            TypeError: A lone photo came instead of a sequence.
+            ImageError: A photo cannot be read.
+        """
+        require_several(images)
+        return [self._search(source) for source in images]
+
+    def _search(self, source: ImageSource) -> list[Face]:
+        photo = load_image(source)
+        copy = shrunk(photo, self.max_side)
+        self._network.setInputSize(copy.size)
+        _, found = self._network.detect(np.asarray(copy)[:, :, ::-1].copy())  # OpenCV has BGR
+        if found is None:
+            return []
+        return largest_first(
+            [face for row in found for face in _faces(row, np.divide(photo.size, copy.size))]
+        )
+
+
+def _faces(row: npt.NDArray[Any], ratio: npt.NDArray[Any]) -> Iterator[Face]:
+    """One row x, y, width, height, five landmarks, score -> a face, or none where the box is empty."""
+    if row[2] > 0 and row[3] > 0 and np.isfinite(row).all():
+        box = np.concatenate([row[:2], row[:2] + row[2:4]]).reshape(2, 2) * ratio
+        landmarks = row[4:14].reshape(5, 2) * ratio
+        yield Face(tuple(box.ravel()), min(max(row[14], 0.0), 1.0), tuple(map(tuple, landmarks)))
+
+
+@contextmanager
+def _quiet(cv2: Any) -> Iterator[None]:
+    """OpenCV 5 warns that its new engine has no targets to choose from, which is no news for a user."""
+    level = cv2.utils.logging.getLogLevel()
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
+    try:
+        yield
+    finally:
+        cv2.utils.logging.setLogLevel(level)

@@ -1,0 +1,227 @@
+"""A folder tree of photos becomes the same tree of crops, with a manifest; a stopped run can go on."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TypeAlias
+
+import torch
+
+from fer_attention.faces.folders.journal import Journal, Stamp, forget_run
+from fer_attention.faces.folders.listing import Job, chunks, list_jobs
+from fer_attention.faces.folders.manifest import ManifestRow, write_manifest
+from fer_attention.faces.folders.options import FolderOptions
+from fer_attention.faces.folders.worker import NO_FACE, NO_IMAGE, ChunkWorker
+
+OnProgress: TypeAlias = Callable[[int, int], None]
+Done: TypeAlias = tuple[Sequence[Job], list[ManifestRow]]
+
+
+@dataclass(frozen=True)
+class FolderResult:
+    """What became of a folder.
+
+    Attributes:
+        manifest: The file that lists every face and every photo without one.
+        rows: The same in memory, sorted by source.
+    """
+
+    manifest: Path
+    rows: tuple[ManifestRow, ...]
+
+    @property
+    def crops(self) -> int:
+        """Crops on the disk."""
+        return sum(row.crop is not None for row in self.rows)
+
+    @property
+    def without_face(self) -> list[str]:
+        """Photos in which no face was found."""
+        return [row.source for row in self.rows if row.reason and row.reason.startswith(NO_FACE)]
+
+    @property
+    def filtered(self) -> list[tuple[str, str]]:
+        """Faces that did not pass the quality filter, and why."""
+        return [(row.source, row.reason) for row in self.rows if row.face and row.reason]
+
+    @property
+    def not_images(self) -> list[str]:
+        """Files that are no images and do not pretend to be."""
+        return [row.source for row in self.rows if row.reason == NO_IMAGE]
+
+    @property
+    def unreadable(self) -> list[tuple[str, str]]:
+        """Image files that could not be read, and why."""
+        return [
+            (row.source, row.reason)
+            for row in self.rows
+            if row.reason and row.width is None and row.reason != NO_IMAGE
+        ]
+
+    @property
+    def photos(self) -> int:
+        """Files that are images, readable or not."""
+        return len({row.source for row in self.rows if row.reason != NO_IMAGE})
+
+
+def crop_folder(
+    source: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    options: FolderOptions = FolderOptions(),  # noqa: B008 - frozen
+    *,
+    device: str | torch.device = "auto",
+    jobs: int = 1,
+    restart: bool = False,
+    on_progress: OnProgress | None = None,
+) -> FolderResult:
+    """Cuts the faces out of all photos of a folder tree.
+
+    Crops are PNG files in the same tree below `output`, named as their photos (with a number where all faces
+    are wanted), beside `manifest.csv` or `manifest.parquet`. Photos that are new or changed since an earlier
+    run are done, others are not done again, and crops of photos that are gone are removed: after any number
+    of stops the folder and the manifest are those of one undisturbed run.
+
+    Args:
+        source: A folder of photos, or one photo.
+        output: The folder of the crops: new, empty, or that of an earlier run with the same options.
+        options: What is to be done.
+        device: Where the detector runs.
+        jobs: Processes that work at once, each with its own detector. With more than one, a script needs
+            the usual `if __name__ == "__main__":`.
+        restart: Whether the crops, manifest and journal of an earlier run in `output` are removed first.
+        on_progress: Called with the number of files that are done and of all.
+
+    Returns:
+        The manifest's place and rows.
+
+    Raises:
+        FileNotFoundError: The source is not there.
+        ValueError: The source holds no file, the output holds other files or a run with other options, or
+            jobs is below 1.
+        FolderError: A photo ends the run by the options. What was done before is kept.
+    """
+    source, output = Path(source), Path(output)
+    if jobs < 1:
+        raise ValueError(f"jobs is at least 1; got {jobs}.")
+    work = chunks(list_jobs(source, output))
+    output.mkdir(parents=True, exist_ok=True)
+    if restart:
+        forget_run(output, options.record())
+    root = source if source.is_dir() else source.parent
+    progress = _Progress(on_progress, sum(map(len, work)))
+    with Journal(output, options.record()) as journal:
+        left = [chunk for chunk in work if not _is_done(journal, chunk, output)]
+        progress.add(progress.total - sum(map(len, left)))
+        _remove_strays(journal, work, output)
+        make = _Maker(root, output, options, device, jobs)
+        for chunk, rows in make.results(left):
+            journal.add(_stamps(chunk), rows)
+            progress.add(len(chunk))
+        rows = [row for chunk in work for row in journal.done[_stamps(chunk)]]
+    rows.sort(key=lambda row: (row.source, row.face or 0))
+    manifest = output / f"manifest.{options.manifest}"
+    write_manifest(manifest, rows)
+    return FolderResult(manifest, tuple(rows))
+
+
+def _stamps(chunk: Sequence[Job]) -> tuple[Stamp, ...]:
+    return tuple(job.stamp for job in chunk)
+
+
+def _is_done(journal: Journal, chunk: Sequence[Job], output: Path) -> bool:
+    rows = journal.done.get(_stamps(chunk))
+    return rows is not None and all((output / row.crop).is_file() for row in rows if row.crop)
+
+
+def _remove_strays(journal: Journal, work: Sequence[Sequence[Job]], output: Path) -> None:
+    """Crops of photos that are gone or changed since."""
+    kept = {_stamps(chunk) for chunk in work}
+    crops = Counter(row.crop for stamps in kept for row in journal.done.get(stamps, ()))
+    for stamps in [stamps for stamps in journal.done if stamps not in kept]:
+        for row in journal.done.pop(stamps):
+            if row.crop and not crops[row.crop]:
+                (output / row.crop).unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
+class _Maker:
+    """Chunks to rows, here or in several processes."""
+
+    source: Path
+    output: Path
+    options: FolderOptions
+    device: str | torch.device
+    jobs: int
+
+    def results(self, work: Sequence[Sequence[Job]]) -> Iterator[Done]:
+        """Every chunk with its rows, as they are done."""
+        if self.jobs > 1 and len(work) > 1:
+            yield from self._in_processes(work)
+        elif work:
+            worker = ChunkWorker(self.source, self.output, self.options, self.device)
+            for chunk in work:
+                yield chunk, worker.run(chunk)
+
+    def _in_processes(self, work: Sequence[Sequence[Job]]) -> Iterator[Done]:
+        pool = ProcessPoolExecutor(
+            self.jobs,
+            mp_context=multiprocessing.get_context("spawn"),  # a fork of running torch threads may hang
+            initializer=_start,
+            initargs=(max(1, (os.cpu_count() or 1) // self.jobs),),
+        )
+        left = iter(work)
+        running: dict[Future[list[ManifestRow]], Sequence[Job]] = {}
+        try:
+            while True:
+                for chunk in islice(left, 2 * self.jobs - len(running)):
+                    future = pool.submit(_run, self.source, self.output, self.options, self.device, chunk)
+                    running[future] = chunk
+                if not running:
+                    return
+                done, _ = wait(running, return_when=FIRST_COMPLETED)
+                for future in done:
+                    yield running.pop(future), future.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+_worker_of_process: list[ChunkWorker] = []  # one, in each process of a pool
+
+
+def _start(threads: int) -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    torch.set_num_threads(threads)
+
+
+def _end_with_parent() -> None:
+    """A killed parent leaves no orphans that go on writing."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _run(
+    source: Path, output: Path, options: FolderOptions, device: str | torch.device, chunk: Sequence[Job]
+) -> list[ManifestRow]:
+    if not _worker_of_process:  # here and not at the start of the process, so that its errors come back
+        _worker_of_process.append(ChunkWorker(source, output, options, device))
+    return _worker_of_process[0].run(chunk)
+
+
+class _Progress:
+    def __init__(self, report: OnProgress | None, total: int) -> None:
+        self.report, self.total, self.done = report, total, 0
+
+    def add(self, count: int) -> None:
+        self.done += count
+        if self.report is not None:
+            self.report(self.done, self.total)

@@ -1,0 +1,242 @@
+"""Folder trees of photos to trees of crops."""
+
+import csv
+import os
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fer_attention.data import load_data
+from fer_attention.faces import CropRule, QualityFilter, crop_face
+from fer_attention.faces.folders import COLUMNS, FolderError, FolderOptions, crop_folder, write_manifest
+
+BLANK = np.full((60, 80, 3), 90, np.uint8)
+
+
+def save(path, pixels, **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path, **options)
+    return path
+
+
+def rows_of(result):
+    with result.manifest.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def files_below(folder):
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+@pytest.fixture
+def photos(tmp_path, astronaut):
+    """Two emotions, one face each, a photo without a face, and a text."""
+    folder = tmp_path / "photos"
+    save(folder / "happy" / "one.jpg", astronaut[:300, 100:400])
+    save(folder / "sad" / "two.png", astronaut[:300, 80:380])
+    save(folder / "sad" / "wall.png", BLANK)
+    (folder / "notes.txt").write_text("not a photo")
+    return folder
+
+
+def run(photos, tmp_path, **options):
+    return crop_folder(photos, tmp_path / "crops", FolderOptions(**options), device="cpu")
+
+
+def test_the_tree_of_photos_becomes_the_same_tree_of_crops(photos, tmp_path):
+    result = run(photos, tmp_path)
+    crops = tmp_path / "crops"
+    assert files_below(crops) == [".faces.jsonl", "happy/one.png", "manifest.csv", "sad/two.png"]
+    assert (result.photos, result.crops) == (3, 2)
+    assert result.without_face == ["sad/wall.png"]
+    assert result.not_images == ["notes.txt"]
+    with Image.open(crops / "happy" / "one.png") as crop:
+        assert (crop.size, crop.mode) == ((80, 80), "RGB")
+
+
+def test_the_manifest_tells_where_each_crop_was_taken(photos, tmp_path):
+    result = run(photos, tmp_path)
+    rows = rows_of(result)
+    assert tuple(rows[0]) == COLUMNS
+    assert [(row["source"], row["reason"], row["crop"]) for row in rows] == [
+        ("happy/one.jpg", "", "happy/one.png"),
+        ("notes.txt", "not an image", ""),
+        ("sad/two.png", "", "sad/two.png"),
+        ("sad/wall.png", "no face found", ""),
+    ]
+    face = rows[2]
+    box = [float(face[name]) for name in ("x1", "y1", "x2", "y2")]
+    with (
+        Image.open(photos / "sad" / "two.png") as photo,
+        Image.open(tmp_path / "crops" / face["crop"]) as crop,
+    ):
+        expected = np.asarray(crop_face(photo, box, size=80)).astype(int)
+        assert np.abs(np.asarray(crop) - expected).max() <= 2  # the manifest's box is rounded
+        assert (int(face["width"]), int(face["height"])) == photo.size
+    eye = np.array([float(face["left_eye_x"]), float(face["left_eye_y"])])
+    (a, b, c), (d, e, f) = ([float(face[name]) for name in names] for names in ("abc", "def"))
+    x, y = np.linalg.inv([[a, b], [d, e]]) @ (eye - (c, f))
+    assert 10 < x < 40
+    assert 15 < y < 45
+    assert float(face["score"]) > 0.9
+    assert 0 < float(face["brightness"]) < 255
+
+
+def test_the_crops_are_a_data_set(photos, tmp_path):
+    run(photos, tmp_path, grey=True)
+    data = load_data(tmp_path / "crops")
+    assert data.label_names == ("happy", "sad")
+    assert len(data) == 2
+
+
+def test_grey_crops_are_grey(photos, tmp_path):
+    run(photos, tmp_path, grey=True, size=48)
+    with Image.open(tmp_path / "crops" / "happy" / "one.png") as crop:
+        assert (crop.mode, crop.size) == ("L", (48, 48))
+
+
+@pytest.mark.parametrize("shape", ["square", "box", "aligned"])
+def test_every_shape_of_crop_has_the_wanted_size(photos, tmp_path, shape):
+    result = run(photos, tmp_path, rule=CropRule(shape=shape), missing="whole")
+    assert result.crops == 3
+    for row in result.rows:
+        if row.crop:
+            with Image.open(tmp_path / "crops" / row.crop) as crop:
+                assert crop.size == (80, 80)
+
+
+def test_a_photo_without_a_face_can_be_taken_whole_or_end_the_run(photos, tmp_path):
+    result = run(photos, tmp_path, missing="whole")
+    [row] = [row for row in result.rows if row.source == "sad/wall.png"]
+    assert row.reason == "no face found: the whole image"
+    assert (row.crop, row.face) == ("sad/wall.png", None)
+    with pytest.raises(FolderError, match=r"mtcnn finds no face in sad/wall\.png"):
+        crop_folder(photos, tmp_path / "strict", FolderOptions(missing="fail"), device="cpu")
+    assert not (tmp_path / "strict" / "manifest.csv").exists()
+
+
+def test_all_faces_of_a_photo_are_numbered(tmp_path, astronaut):
+    face = astronaut[40:200, 150:310]
+    pair = np.concatenate([face, astronaut[30:190, 140:300]], axis=1)
+    save(tmp_path / "photos" / "pair.jpg", pair)
+    result = run(tmp_path / "photos", tmp_path, choice="all")
+    assert [row.crop for row in result.rows] == ["pair-1.png", "pair-2.png"]
+    assert [row.face for row in result.rows] == [1, 2]
+    central = crop_folder(
+        tmp_path / "photos", tmp_path / "central", FolderOptions(choice="central"), device="cpu"
+    )
+    assert [row.crop for row in central.rows] == ["pair.png"]
+
+
+def test_faces_that_fail_the_filter_are_listed_with_the_reason(photos, tmp_path):
+    result = run(photos, tmp_path, quality=QualityFilter(min_size=2000))
+    assert result.crops == 0
+    assert [source for source, _ in result.filtered] == ["happy/one.jpg", "sad/two.png"]
+    assert all(reason.endswith("below 2000") for _, reason in result.filtered)
+    assert all(row.x1 is not None for row in result.rows if row.face)
+
+
+def test_photos_that_differ_by_their_suffix_alone_keep_it(tmp_path, astronaut):
+    for name in ("a.jpg", "a.png", "b.jpg"):
+        save(tmp_path / "photos" / name, astronaut[:300, 100:400])
+    run(tmp_path / "photos", tmp_path)
+    assert files_below(tmp_path / "crops")[1:] == ["a.jpg.png", "a.png.png", "b.png", "manifest.csv"]
+
+
+def test_damaged_images_are_listed_with_their_reason_or_end_the_run(photos, tmp_path, astronaut):
+    whole = save(photos / "happy" / "cut.jpg", astronaut[:300, :300]).read_bytes()
+    (photos / "happy" / "cut.jpg").write_bytes(whole[: len(whole) // 2])
+    (photos / "happy" / "fake.jpg").write_text("hello")
+    save(photos / "happy" / "huge.png", np.zeros((400, 300, 3), np.uint8))
+    result = run(photos, tmp_path, max_pixels=100_000)
+    reasons = dict(result.unreadable)
+    assert sorted(reasons) == ["happy/cut.jpg", "happy/fake.jpg", "happy/huge.png"]
+    assert "truncated" in reasons["happy/cut.jpg"]
+    assert str(photos) not in reasons["happy/cut.jpg"]  # the manifest can move
+    assert "not an image" in reasons["happy/fake.jpg"]
+    assert "300x400 pixels are more than the limit of 0.1 million" in reasons["happy/huge.png"]
+    assert result.crops == 2
+    with pytest.raises(FolderError, match=r"cut\.jpg.*--on-error skip"):
+        crop_folder(photos, tmp_path / "strict", FolderOptions(on_error="raise"), device="cpu")
+
+
+def test_photos_of_every_kind_are_read(tmp_path, astronaut):
+    folder = tmp_path / "photos"
+    face = Image.fromarray(astronaut[:300, 100:400])
+    folder.mkdir()
+    face.convert("CMYK").save(folder / "cmyk.jpg")
+    Image.fromarray(np.asarray(face.convert("L")).astype(np.uint16) * 257).save(folder / "sixteen.png")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    face.rotate(90).save(folder / "turned.jpg", exif=exif)
+    face.save(folder / "moving.gif", save_all=True, append_images=[Image.new("RGB", face.size)])
+    face.convert("RGBA").save(folder / "clear.webp")
+    face.save(folder / "no_suffix", "JPEG")
+    result = run(folder, tmp_path)
+    assert result.crops == result.photos == 6
+    boxes = np.array([(row.x1, row.y1, row.x2, row.y2) for row in result.rows])
+    assert np.abs(boxes - np.median(boxes, axis=0)).max() < 12
+
+
+def test_one_photo_is_a_source_too(photos, tmp_path):
+    result = crop_folder(photos / "happy" / "one.jpg", tmp_path / "crops", device="cpu")
+    assert files_below(tmp_path / "crops")[1:] == ["manifest.csv", "one.png"]
+    assert result.rows[0].source == "one.jpg"
+
+
+def test_parquet_holds_the_same_as_csv(photos, tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    result = run(photos, tmp_path)
+    other = crop_folder(photos, tmp_path / "other", FolderOptions(manifest="parquet"), device="cpu")
+    table = parquet.read_table(other.manifest).to_pylist()
+    text = [{name: "" if value is None else str(value) for name, value in row.items()} for row in table]
+    assert text == rows_of(result)
+    with pytest.raises(ValueError, match=r"\.csv or \.parquet"):
+        write_manifest(tmp_path / "manifest.xlsx", [])
+
+
+def test_a_crop_folder_inside_the_photos_is_not_read_again(photos):
+    for _ in range(2):
+        assert crop_folder(photos, photos / "crops", device="cpu").photos == 3
+    with pytest.raises(ValueError, match="one folder"):
+        crop_folder(photos, photos)
+
+
+def test_hidden_files_and_links_in_circles_are_left_out_and_broken_links_are_listed(photos, tmp_path):
+    save(photos / ".thumbs" / "x.png", BLANK)
+    (photos / "sad" / "again").symlink_to(photos)
+    (photos / "lost.png").symlink_to(photos / "absent.png")
+    os.mkfifo(photos / "pipe.jpg")
+    result = run(photos, tmp_path)
+    assert result.photos == 5
+    assert [name for name, _ in result.unreadable] == ["lost.png", "pipe.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"detector": "mtcn"}, "Did you mean 'mtcnn'"),
+        ({"choice": "biggest"}, "Known: all, central, largest"),
+        ({"missing": "ignore"}, "Known: fail, skip, whole"),
+        ({"on_error": "ignore"}, "Known: raise, skip"),
+        ({"manifest": "json"}, "Known: csv, parquet"),
+        ({"size": 0}, "size is at least 1 pixel"),
+        ({"detector": "none", "rule": CropRule(shape="aligned")}, "Alignment needs landmarks"),
+    ],
+)
+def test_impossible_options_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        FolderOptions(**options)
+
+
+def test_sources_and_outputs_that_cannot_be_are_refused(photos, tmp_path):
+    with pytest.raises(FileNotFoundError, match="does not exist"):
+        crop_folder(tmp_path / "absent", tmp_path / "crops")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match="holds no file"):
+        crop_folder(tmp_path / "empty", tmp_path / "crops")
+    with pytest.raises(ValueError, match="holds happy and no run"):
+        crop_folder(tmp_path / "photos" / "sad", photos)
+    with pytest.raises(ValueError, match="jobs is at least 1"):
+        crop_folder(photos, tmp_path / "crops", jobs=0)
