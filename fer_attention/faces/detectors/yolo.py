@@ -16,6 +16,7 @@ from PIL import Image
 from torchvision.ops import nms
 
 from fer_attention.device import resolve_device
+from fer_attention.faces.box_shape import BoxShape
 from fer_attention.faces.detectors.registry import DETECTORS
 from fer_attention.faces.detectors.yolo_layouts import Finds, find_layout
 from fer_attention.faces.face import Face, largest_first
@@ -69,6 +70,7 @@ class YOLODetector:
     """
 
     name = "yolo"
+    box_shape = BoxShape(width=0.92, height=0.95, right=-0.02, down=0.01)  # of a YOLOv8 face model
 
     def __init__(
         self,

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import torch
 
 from fer_attention.device import resolve_device
+from fer_attention.faces.box_shape import BoxShape
 from fer_attention.faces.detectors.registry import DETECTORS
 from fer_attention.faces.detectors.shrinking import checked_max_side, shrunk
 from fer_attention.faces.detectors.weights import installed_weights
@@ -44,6 +45,7 @@ class YuNetDetector:
     """
 
     name = "yunet"
+    box_shape = BoxShape(width=0.93, height=0.96, right=-0.01, down=-0.01)
 
     def __init__(
         self,
