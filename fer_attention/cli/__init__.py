@@ -13,6 +13,7 @@ from fer_attention.cli.faces import faces
 from fer_attention.cli.models import models
 from fer_attention.cli.predict import predict
 from fer_attention.cli.train import train
+from fer_attention.cli.video import video
 from fer_attention.cli.weights import weights_app
 
 app = typer.Typer(
@@ -24,6 +25,7 @@ app = typer.Typer(
 )
 app.command()(predict)
 app.command()(faces)
+app.command()(video)
 app.command()(models)
 app.command()(train)
 app.command()(evaluate)

@@ -1,0 +1,188 @@
+"""`fer-attention video`."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from itertools import combinations
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from rich.progress import track as progress
+from rich.table import Table
+
+from fer_attention.atomic import replacing
+from fer_attention.cli.common import Device, err, errors_as_lines, fail, out, warn, warnings_as_lines
+from fer_attention.cli.detectors import DetectorName, DetectorWeights, MinScore, detector_options
+from fer_attention.faces import annotate, create_detector
+from fer_attention.faces.video import VideoError, VideoReader, VideoWarning, VideoWriter
+from fer_attention.models.bundled import DEFAULT
+from fer_attention.recognizer import EmotionRecognizer
+from fer_attention.video import FrameResult, VideoPrediction, recognize_video
+
+_INTERRUPTED = 130  # what shells report for a program that Ctrl-C ended
+
+
+@dataclass
+class _Track:
+    """One person so far: times in seconds, frames analysed, sums of probabilities."""
+
+    first: float
+    last: float = 0.0
+    frames: int = 0
+    sums: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+
+    def add(self, time: float, face: VideoPrediction) -> None:
+        self.last = time
+        self.frames += 1
+        for name, probability in face.prediction.probabilities.items():
+            self.sums[name] += probability
+
+
+def video(
+    source: Annotated[str, typer.Argument(help="A video file, or camera:0.", metavar="IN")],
+    output: Annotated[
+        Path | None, typer.Option(help="File for the annotated video, for instance .mp4.")
+    ] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="File for all results.")] = None,
+    weights: Annotated[str, typer.Option(help="Bundled weights by name, or a weights file.")] = DEFAULT,
+    detector: DetectorName = "mtcnn",
+    detector_weights: DetectorWeights = None,
+    min_score: MinScore = None,
+    device: Device = "auto",
+    every: Annotated[int, typer.Option(help="Analyse each N-th frame only.", metavar="N")] = 1,
+    smoothing: Annotated[
+        float, typer.Option(help="Time constant of the averaging over time; 0 is off.", metavar="SECONDS")
+    ] = 0.5,
+    batch_size: Annotated[int, typer.Option(help="Frames analysed together.")] = 8,
+) -> None:
+    """Recognise the expressions of all faces in a video and follow them through it.
+
+    Ctrl-C ends the run early: both files then hold the frames so far, and the exit code is 130. A video that
+    is damaged gives what comes before the damage, and exit code 1.
+    """
+    code = 0
+    with errors_as_lines(), warnings_as_lines(VideoWarning):
+        place = _place(source)
+        _check_files(place, output, json_file)
+        tracks: dict[int, _Track] = {}
+        done = 0
+        with VideoReader(place) as reader, ExitStack() as files:
+            recognizer = EmotionRecognizer.from_pretrained(
+                weights,
+                detector=create_detector(
+                    detector, device=device, **detector_options(detector_weights, min_score)
+                ),
+                device=device,
+            )
+            results = recognize_video(
+                recognizer, reader, every=every, smoothing=smoothing, batch_size=batch_size
+            )
+            writer = add_record = None
+            if output is not None:
+                sound = place if isinstance(place, Path) else None
+                writer = files.enter_context(
+                    VideoWriter(output, fps=reader.fps, size=reader.size, audio_from=sound)
+                )
+            if json_file is not None:
+                head = {"source": source, "width": reader.size[0], "height": reader.size[1]}
+                head |= {"fps": round(reader.fps, 3), "labels": list(recognizer.labels)}
+                add_record = files.enter_context(_json_frames(json_file, head))
+            shown = progress(
+                results,
+                "recognising",
+                reader.frames,
+                console=err,
+                disable=not err.is_terminal,
+                transient=True,
+            )
+            try:
+                for result in shown:
+                    if writer is not None:
+                        writer.write(_annotated(result), result.frame.time)
+                    if result.analysed:
+                        if add_record is not None:
+                            add_record(result.to_dict())
+                        for face in result.faces:
+                            time = result.frame.time
+                            tracks.setdefault(face.track, _Track(time)).add(time, face)
+                    done += 1
+            except KeyboardInterrupt:
+                code = _INTERRUPTED
+                warn(f"Interrupted: the first {done} frames are kept.")
+            except VideoError as error:
+                code = 1
+                fail(f"{error} The first {done} frames are kept.")
+            if code and writer is not None:
+                writer.stop_sound()
+        out.print(_table(tracks))
+    if code:
+        raise typer.Exit(code)
+
+
+def _place(source: str) -> Path | int:
+    """The path, or the number of the camera."""
+    if not source.startswith("camera:"):
+        return Path(source)
+    number = source.removeprefix("camera:")
+    if not number.isdecimal():
+        raise ValueError(f"A camera is given by its number, for instance camera:0; got {source!r}.")
+    return int(number)
+
+
+def _check_files(place: Path | int, output: Path | None, json_file: Path | None) -> None:
+    if output is None and json_file is None:
+        raise ValueError("Nothing to do: give --output FILE.mp4, --json FILE or both.")
+    given = {"IN": place if isinstance(place, Path) else None, "--output": output, "--json": json_file}
+    files = {name: path for name, path in given.items() if path is not None}
+    for (one, first), (two, second) in combinations(files.items(), 2):
+        same = first.resolve() == second.resolve()
+        if same or (first.exists() and second.exists() and first.samefile(second)):
+            raise ValueError(f"{one} and {two} are the same file, {second}. Give another name.")
+    for path in (output, json_file):
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+
+
+@contextmanager
+def _json_frames(path: Path, head: dict[str, Any]) -> Iterator[Callable[[dict[str, Any]], None]]:
+    """An object of the entries of `head` and of "frames", a list that grows on the disk, one line a frame."""
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        file.write(json.dumps(head, indent=1).removesuffix("\n}") + ',\n "frames": [')
+        separator = "\n  "
+
+        def add(record: dict[str, Any]) -> None:
+            nonlocal separator
+            file.write(separator + json.dumps(record))
+            separator = ",\n  "
+
+        yield add
+        file.write("\n ]\n}\n")
+
+
+def _annotated(result: FrameResult) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    faces = [face.prediction for face in result.faces]
+    captions = [
+        f"#{face.track} {face.prediction.label} {face.prediction.probability:.0%}" for face in result.faces
+    ]
+    return np.asarray(annotate(result.frame.image, [face.face for face in faces], captions))
+
+
+def _table(tracks: dict[int, _Track]) -> Table:
+    """Who was seen when, and the most probable emotion of the mean over the frames analysed."""
+    table = Table()
+    for heading in ("track", "from", "to", "frames", "emotion", "probability"):
+        table.add_column(heading, no_wrap=True)
+    for number, track in sorted(tracks.items()):
+        label = max(track.sums, key=lambda name: track.sums[name])
+        mean = track.sums[label] / track.frames
+        times = (f"{track.first:.2f} s", f"{track.last:.2f} s")
+        table.add_row(str(number), *times, str(track.frames), label, f"{mean:.0%}")
+    if not tracks:
+        table.add_row("none found")
+    return table
