@@ -174,15 +174,21 @@ def _annotated(result: FrameResult) -> np.ndarray[Any, np.dtype[np.uint8]]:
 
 
 def _table(tracks: dict[int, _Track]) -> Table:
-    """Who was seen when, and the most probable emotion of the mean over the frames analysed."""
+    """Who was seen when, and the most probable emotion of the mean over the frames analysed.
+
+    Faces of one frame only, which are many where people pass by, are counted in a last row.
+    """
     table = Table()
     for heading in ("track", "from", "to", "frames", "emotion", "probability"):
         table.add_column(heading, no_wrap=True)
-    for number, track in sorted(tracks.items()):
+    lasting = {number: track for number, track in tracks.items() if track.frames > 1} or tracks
+    for number, track in sorted(lasting.items()):
         label = max(track.sums, key=lambda name: track.sums[name])
         mean = track.sums[label] / track.frames
         times = (f"{track.first:.2f} s", f"{track.last:.2f} s")
         table.add_row(str(number), *times, str(track.frames), label, f"{mean:.0%}")
     if not tracks:
         table.add_row("none found")
+    if passing := len(tracks) - len(lasting):
+        table.add_row(f"{passing} more", "", "", "1", "", "")
     return table
