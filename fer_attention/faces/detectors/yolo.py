@@ -243,9 +243,10 @@ def _open(path: Path, device: str | torch.device) -> tuple[InferenceSession, tor
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=providers)
     except Exception as error:  # as in _run: no base class of their own
+        reason = " ".join(str(error).split())
         raise ValueError(
             f"Cannot use {str(path)!r}: ONNX Runtime {onnxruntime.__version__} cannot read it as an ONNX "
-            f"model ({error}). A checkpoint of PyTorch (.pt) is exported to ONNX first."
+            f"model ({reason}). A checkpoint of PyTorch (.pt) is exported to ONNX first."
         ) from error
     if place.type == "cuda" and "CUDAExecutionProvider" not in session.get_providers():
         if device != "auto":  # ONNX Runtime falls back to the CPU by itself

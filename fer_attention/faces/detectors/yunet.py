@@ -116,9 +116,13 @@ def _faces(row: npt.NDArray[Any], ratio: npt.NDArray[Any]) -> Iterator[Face]:
 @contextmanager
 def _quiet(cv2: Any) -> Iterator[None]:
     """OpenCV 5 warns that its new engine has no targets to choose from, which is no news for a user."""
-    level = cv2.utils.logging.getLogLevel()
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
+    log = getattr(cv2.utils, "logging", None)  # 4.12 and later
+    if log is None:
+        yield
+        return
+    level = log.getLogLevel()
+    log.setLogLevel(log.LOG_LEVEL_ERROR)
     try:
         yield
     finally:
-        cv2.utils.logging.setLogLevel(level)
+        log.setLogLevel(level)
