@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
@@ -71,6 +71,34 @@ def load_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> Image.Im
                 "max_pixels=...) takes more, and so does --max-pixels where a command has it."
             )
         return _decoded(opened, label)
+
+
+def borrow_image(source: ImageSource) -> Image.Image:
+    """As `load_image`, but without a copy where there is nothing to convert: only to be looked at.
+
+    Args:
+        source: Anything that `load_image` takes. An RGB picture in memory is returned itself, and a uint8
+            array (H, W, 3) is shared.
+
+    Raises:
+        ImageError: As in `load_image`.
+        TypeError: As in `load_image`.
+    """
+    if type(source) is Image.Image and source.mode == "RGB" and not source.info:
+        return source
+    if is_rgb(source):
+        return Image.fromarray(source)
+    return load_image(source)
+
+
+def is_rgb(source: object) -> TypeGuard[npt.NDArray[np.uint8]]:
+    """Whether it is a uint8 array (H, W, 3) with pixels."""
+    return (
+        isinstance(source, np.ndarray)
+        and source.dtype == np.uint8
+        and source.shape[2:] == (3,)
+        and source.size > 0
+    )
 
 
 def require_several(images: Sequence[ImageSource]) -> None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
+import numpy.typing as npt
 from PIL import Image
+
+from fer_attention.faces.images import ImageSource, borrow_image, is_rgb
 
 
 def checked_max_side(max_side: int | None, *, least: float) -> int | None:
@@ -19,10 +23,27 @@ def checked_max_side(max_side: int | None, *, least: float) -> int | None:
     return max_side
 
 
-def shrunk(photo: Image.Image, max_side: int | None) -> Image.Image:
-    """The photo itself, or a copy whose longer side has `max_side` pixels."""
-    longer = max(photo.size)
-    if max_side is None or longer <= max_side:
-        return photo
-    width, height = (max(1, round(side * max_side / longer)) for side in photo.size)
-    return photo.resize((width, height), Image.Resampling.BILINEAR)
+def pixels_to_search(
+    source: ImageSource, max_side: int | None
+) -> tuple[npt.NDArray[np.uint8], tuple[int, int]]:
+    """What a detector looks at instead of a photo.
+
+    Args:
+        source: Anything that `load_image` takes.
+        max_side: A larger photo is shrunk to this longer side, with antialiasing.
+
+    Returns:
+        uint8 RGB (H, W, 3), not to be written to, and the photo's own (width, height).
+    """
+    if is_rgb(source) and (max_side is None or max(source.shape) <= max_side):
+        return source, (source.shape[1], source.shape[0])
+    photo = borrow_image(source)
+    if max_side is None or max(photo.size) <= max_side:
+        return np.asarray(photo), photo.size
+    ratio = max_side / max(photo.size)
+    return np.asarray(resized(photo, tuple(max(1, round(side * ratio)) for side in photo.size))), photo.size
+
+
+def resized(photo: Image.Image, size: tuple[int, ...]) -> Image.Image:
+    """Bilinear, antialiased; what shrinks by more than two is averaged over whole pixels first, for speed."""
+    return photo.resize((size[0], size[1]), Image.Resampling.BILINEAR, reducing_gap=1.0)

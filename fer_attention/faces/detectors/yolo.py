@@ -18,9 +18,10 @@ from torchvision.ops import nms
 from fer_attention.device import resolve_device
 from fer_attention.faces.box_shape import BoxShape
 from fer_attention.faces.detectors.registry import DETECTORS
+from fer_attention.faces.detectors.shrinking import resized
 from fer_attention.faces.detectors.yolo_layouts import Finds, find_layout
 from fer_attention.faces.face import Face, largest_first
-from fer_attention.faces.images import ImageSource, load_image, require_several
+from fer_attention.faces.images import ImageSource, borrow_image, require_several
 from fer_attention.optional import needs_extra
 
 if TYPE_CHECKING:
@@ -137,7 +138,7 @@ class YOLODetector:
     def _search(self, sources: Sequence[ImageSource]) -> list[list[Face]]:
         """The faces of the photos of one run."""
         batch = self._input.blank(self._input.batch or len(sources))
-        places = [_enter(load_image(source), part) for source, part in zip(sources, batch, strict=False)]
+        places = [_enter(borrow_image(source), part) for source, part in zip(sources, batch, strict=False)]
         outputs = self._run(batch)
         found = []
         for index, place in enumerate(places):
@@ -223,10 +224,9 @@ def _enter(photo: Image.Image, picture: Numbers) -> _Place:
     ratio = min(room[0] / photo.width, room[1] / photo.height)
     width, height = (max(1, round(side * ratio)) for side in photo.size)
     left, top = (room[0] - width) // 2, (room[1] - height) // 2
-    pixels = np.asarray(photo.resize((width, height), Image.Resampling.BILINEAR))
+    inner = photo if photo.size == (width, height) else resized(photo, (width, height))
     view = picture[:, top : top + height, left : left + width]
-    view[...] = pixels.transpose(2, 0, 1)
-    view /= 255
+    np.multiply(np.asarray(inner).transpose(2, 0, 1), 1 / 255, out=view, casting="unsafe", dtype=np.float32)
     return _Place(photo.size, (width, height), (left, top))
 
 
