@@ -25,8 +25,6 @@ Numbers: TypeAlias = npt.NDArray[Any]
 _TOGETHER = {"cpu": 4, "cuda": 256}
 _PIXELS_TOGETHER = {"cpu": 1_300_000, "cuda": 16_000_000}
 _PIXELS_HELD = 24_000_000  # read and waiting for others of their size: 72 MB
-
-
 _PARTS = {"pnet": 1, "rnet": 32, "onet": 16}
 
 
@@ -162,9 +160,8 @@ class MTCNNDetector:
     def _search(self, group: list[_Waiting], found: list[list[Face]]) -> None:
         """Puts the faces of photos of one size into their places in `found`."""
         batch = torch.from_numpy(np.stack([photo.pixels for photo in group]))
-        planar = (
-            batch.permute(0, 3, 1, 2).contiguous().permute(0, 2, 3, 1)
-        )  # its pyramid is resized faster so
+        # Seen with channels last and kept with channels first, of which its pyramid is made faster.
+        planar = batch.permute(0, 3, 1, 2).contiguous().permute(0, 2, 3, 1)
         finds = zip(*self._network.detect(planar, landmarks=True), strict=True)
         for photo, (boxes, scores, landmarks) in zip(group, finds, strict=True):
             if boxes is not None:

@@ -21,7 +21,7 @@ from fer_attention.faces.detectors.registry import DETECTORS
 from fer_attention.faces.detectors.shrinking import resized
 from fer_attention.faces.detectors.yolo_layouts import Finds, find_layout
 from fer_attention.faces.face import Face, largest_first
-from fer_attention.faces.images import ImageSource, borrow_image, require_several
+from fer_attention.faces.images import ImageSource, borrow_image, is_rgb, require_several
 from fer_attention.optional import needs_extra
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ class YOLODetector:
     def _search(self, sources: Sequence[ImageSource]) -> list[list[Face]]:
         """The faces of the photos of one run."""
         batch = self._input.blank(self._input.batch or len(sources))
-        places = [_enter(borrow_image(source), part) for source, part in zip(sources, batch, strict=False)]
+        places = [_enter(source, part) for source, part in zip(sources, batch, strict=False)]
         outputs = self._run(batch)
         found = []
         for index, place in enumerate(places):
@@ -218,16 +218,19 @@ class _Place:
         return (points.astype(np.float64) - self.corner) * np.divide(self.photo, self.inner)
 
 
-def _enter(photo: Image.Image, picture: Numbers) -> _Place:
-    """Writes the photo into the middle of a blank picture (3, height, width), as large as it fits."""
+def _enter(source: ImageSource, picture: Numbers) -> _Place:
+    """Writes a photo into the middle of a blank picture (3, height, width), as large as it fits."""
+    photo = source if is_rgb(source) else borrow_image(source)
+    size = photo.size if isinstance(photo, Image.Image) else (photo.shape[1], photo.shape[0])
     room = picture.shape[2], picture.shape[1]
-    ratio = min(room[0] / photo.width, room[1] / photo.height)
-    width, height = (max(1, round(side * ratio)) for side in photo.size)
+    ratio = min(room[0] / size[0], room[1] / size[1])
+    width, height = (max(1, round(side * ratio)) for side in size)
     left, top = (room[0] - width) // 2, (room[1] - height) // 2
-    inner = photo if photo.size == (width, height) else resized(photo, (width, height))
+    if size != (width, height):
+        photo = resized(borrow_image(photo), (width, height))
     view = picture[:, top : top + height, left : left + width]
-    np.multiply(np.asarray(inner).transpose(2, 0, 1), 1 / 255, out=view, casting="unsafe", dtype=np.float32)
-    return _Place(photo.size, (width, height), (left, top))
+    np.multiply(np.asarray(photo).transpose(2, 0, 1), 1 / 255, out=view, casting="unsafe", dtype=np.float32)
+    return _Place(size, (width, height), (left, top))
 
 
 def _open(path: Path, device: str | torch.device) -> tuple[InferenceSession, torch.device]:
