@@ -13,7 +13,8 @@ from PIL import Image
 
 from fer_attention.device import resolve_device
 from fer_attention.evaluation import predict_logits
-from fer_attention.faces import Face, FaceDetector, ImageSource, create_detector, load_image
+from fer_attention.faces import Face, FaceDetector, ImageSource, create_detector
+from fer_attention.faces.images import borrow_image
 from fer_attention.models import FERModel, load_weights
 from fer_attention.models.bundled import DEFAULT, weights_path
 
@@ -129,7 +130,7 @@ class EmotionRecognizer:
         """The faces of a photo with their expressions, the largest face first; empty where there is none.
 
         Args:
-            photos: A path, a PIL image or a uint8 RGB array (H, W, 3); or a list of these.
+            photos: A path, a PIL image, a uint8 RGB array (H, W, 3) or tensor (3, H, W); or a list of these.
 
         Returns:
             A list for one photo; for a list of photos a list of lists, in its order.
@@ -138,8 +139,8 @@ class EmotionRecognizer:
             ImageError: A photo cannot be read.
         """
         if isinstance(photos, (list, tuple)):
-            return self._predict([load_image(photo) for photo in photos])
-        return self._predict([load_image(photos)])[0]
+            return self._predict([borrow_image(photo) for photo in photos])
+        return self._predict([borrow_image(photos)])[0]
 
     def _predict(self, images: Sequence[Image.Image]) -> list[list[FacePrediction]]:
         faces = self.detector.detect(images)

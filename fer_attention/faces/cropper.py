@@ -14,7 +14,7 @@ from fer_attention.faces.crop import CropRule, Interpolation, crop_face, crop_tr
 from fer_attention.faces.detectors import create_detector
 from fer_attention.faces.face import Face, FaceDetector
 from fer_attention.faces.geometry import CropTransform
-from fer_attention.faces.images import ImageError, ImageSource, load_image
+from fer_attention.faces.images import ImageError, ImageSource, borrow_image
 from fer_attention.faces.quality import FaceQuality, face_quality
 from fer_attention.registry import unknown_name
 
@@ -147,7 +147,7 @@ class FaceCropper:
         Raises:
             ImageError: A photo cannot be read.
         """
-        photos = [load_image(source) for source in images]
+        photos = [borrow_image(source) for source in images]
         found = self.detector.detect(photos)
         return [self._cut(photo, faces) for photo, faces in zip(photos, found, strict=True)]
 
