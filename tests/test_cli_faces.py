@@ -75,6 +75,12 @@ def test_damaged_images_are_said_and_the_exit_code_is_one(photos, tmp_path):
     assert "happy/broken.jpg" in reasons["happy/broken.jpg"]
 
 
+def test_a_source_without_images_is_an_error_that_points_to_videos(photos, tmp_path):
+    result = call("faces", photos / "notes.txt", tmp_path / "crops")
+    assert result.exit_code == 1
+    assert "fer-attention video" in result.output
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -106,6 +106,19 @@ def test_other_options_are_refused_and_a_restart_removes_what_was_made_and_nothi
     assert result.crops == 60
 
 
+def test_a_run_that_did_nothing_binds_to_no_options(photos, tmp_path):
+    with pytest.raises(FileNotFoundError):
+        crop_folder(photos, tmp_path / "crops", FolderOptions("yolo", {"weights": "absent.onnx"}))
+    assert run(photos, tmp_path / "crops").crops == 60
+
+
+def test_a_missing_library_for_the_manifest_shows_before_the_work(photos, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+    with pytest.raises(ImportError, match=r"fer_attention\[faces\]"):
+        run(photos, tmp_path / "crops", manifest="parquet")
+    assert not (tmp_path / "crops").exists()
+
+
 def test_a_restart_without_a_run_touches_nothing(photos, tmp_path):
     (tmp_path / "manifest.csv").write_text("mine")
     with pytest.raises(ValueError, match="holds manifest.csv and no run"):

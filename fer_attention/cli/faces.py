@@ -97,6 +97,9 @@ def faces(
                 fail(f"stopped after {done[0]} of {done[1]} files; the same command goes on from there.")
                 sys.exit(130)
     _print(result)
+    if not result.photos:
+        fail("there was no image to read. Expressions in videos: fer-attention video.")
+        raise typer.Exit(1)
     if result.unreadable:
         fail(f"{len(result.unreadable)} images could not be read; {result.manifest} says why.")
         raise typer.Exit(1)

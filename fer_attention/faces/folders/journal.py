@@ -48,6 +48,8 @@ class Journal:
                     "Choose a new folder."
                 )
             lines = [_header(options)]
+        if len(lines) == 1:  # nothing is done yet: any options will do
+            lines = [_header(options)]
         self._check(folder, json.loads(lines[0])["options"], json.loads(json.dumps(options)))
         for line in lines[1:]:
             entry = json.loads(line)

@@ -99,6 +99,16 @@ _PLACES = COLUMNS[COLUMNS.index("x1") : COLUMNS.index("y2") + 1] + tuple(
 )
 
 
+def check_parquet() -> None:
+    """Finds out before the work whether Parquet can be written after it.
+
+    Raises:
+        ImportError: pyarrow is not installed.
+    """
+    with needs_extra("faces", "Parquet needs pyarrow"):
+        import pyarrow.parquet  # noqa: F401
+
+
 def write_manifest(path: Path, rows: Sequence[ManifestRow]) -> None:
     """Write rows as CSV or Parquet, by the file's suffix, whole or not at all.
 
@@ -113,9 +123,10 @@ def write_manifest(path: Path, rows: Sequence[ManifestRow]) -> None:
         writer.writerows(asdict(row) for row in rows)
         write_atomically(path, text.getvalue().encode())
     elif path.suffix == ".parquet":
-        with needs_extra("faces", "Parquet needs pyarrow"):
-            import pyarrow as pa
-            from pyarrow import parquet
+        check_parquet()
+        import pyarrow as pa
+        from pyarrow import parquet
+
         kinds = {str: pa.string(), int: pa.int32(), float: pa.float64()}
         schema = pa.schema([(column.name, kinds[_kind(str(column.type))]) for column in fields(ManifestRow)])
         columns = {name: [getattr(row, name) for row in rows] for name in COLUMNS}

@@ -17,7 +17,7 @@ import torch
 
 from fer_attention.faces.folders.journal import Journal, Stamp, forget_run
 from fer_attention.faces.folders.listing import Job, chunks, list_jobs
-from fer_attention.faces.folders.manifest import ManifestRow, write_manifest
+from fer_attention.faces.folders.manifest import ManifestRow, check_parquet, write_manifest
 from fer_attention.faces.folders.options import FolderOptions
 from fer_attention.faces.folders.worker import NO_FACE, NO_IMAGE, ChunkWorker
 
@@ -107,10 +107,13 @@ def crop_folder(
         ValueError: The source holds no file, the output holds other files or a run with other options, or
             jobs is below 1.
         FolderError: A photo ends the run by the options. What was done before is kept.
+        ImportError: A library that the detector or the manifest needs is missing.
     """
     source, output = Path(source), Path(output)
     if jobs < 1:
         raise ValueError(f"jobs is at least 1; got {jobs}.")
+    if options.manifest == "parquet":
+        check_parquet()
     work = chunks(list_jobs(source, output))
     output.mkdir(parents=True, exist_ok=True)
     if restart:
