@@ -179,6 +179,25 @@ def test_photos_of_every_kind_are_read(tmp_path, astronaut):
     assert np.abs(boxes - np.median(boxes, axis=0)).max() < 12
 
 
+def test_names_that_are_no_text_or_need_quotes_are_kept(tmp_path, astronaut):
+    folder = tmp_path / "photos"
+    save(folder / 'quoted, "x" and\nbroken.png', astronaut[:300, 100:400])
+    try:
+        os.rename(os.fsencode(save(folder / "x.png", BLANK)), os.fsencode(folder) + b"/\xff\xe4.png")
+    except OSError:
+        pytest.skip("this file system takes UTF-8 names only")
+    for kind in ("csv", "parquet"):
+        options = FolderOptions(missing="whole", manifest=kind)
+        result = crop_folder(folder, tmp_path / kind, options, device="cpu")
+        assert sorted(row.source for row in result.rows) == [
+            r"\xff\xe4.png",
+            'quoted, "x" and\nbroken.png',
+        ]
+        assert all((tmp_path / kind / row.crop).is_file() for row in result.rows)
+    again = crop_folder(folder, tmp_path / "csv", FolderOptions(missing="whole"), device="cpu")
+    assert [row["source"] for row in rows_of(again)] == [row.source for row in again.rows]
+
+
 def test_one_photo_is_a_source_too(photos, tmp_path):
     result = crop_folder(photos / "happy" / "one.jpg", tmp_path / "crops", device="cpu")
     assert files_below(tmp_path / "crops")[1:] == ["manifest.csv", "one.png"]

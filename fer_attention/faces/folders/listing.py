@@ -15,9 +15,16 @@ CHUNK = 16
 
 @dataclass(frozen=True)
 class Job:
-    """A source file and the name of its crops below the output folder, without number and suffix."""
+    """A source file.
+
+    Attributes:
+        stamp: The file as it is on the disk.
+        name: Its path below the source folder as text; bytes that are no UTF-8 are written in hexadecimal.
+        target: Path of its crops below the output folder, without number and suffix.
+    """
 
     stamp: Stamp
+    name: str
     target: str
 
 
@@ -41,11 +48,12 @@ def list_jobs(source: Path, output: Path) -> list[Job]:
     if not files:
         raise ValueError(f"The folder {source} holds no file to read.")
     names = [path.relative_to(root).as_posix() for path in files]
-    targets = _targets(names)
+    shown = [os.fsencode(name).decode("utf-8", "backslashreplace") for name in names]
+    targets = _targets(shown)
     jobs = []
-    for path, name in zip(files, names, strict=True):
+    for path, name, text in zip(files, names, shown, strict=True):
         facts = os.stat(path, follow_symlinks=path.exists())
-        jobs.append(Job(Stamp(name, facts.st_size, facts.st_mtime_ns), targets[name]))
+        jobs.append(Job(Stamp(name, facts.st_size, facts.st_mtime_ns), text, targets[text]))
     return jobs
 
 

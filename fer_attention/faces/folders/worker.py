@@ -59,8 +59,8 @@ class ChunkWorker:
         for portion in self._portions(jobs, rows):
             found = self.cropper.detector.detect([photo for _, photo in portion])
             for (job, photo), faces in zip(portion, found, strict=True):
-                rows[job.stamp.name] = self._write(job, photo, faces)
-        return [row for job in jobs for row in rows[job.stamp.name]]
+                rows[job.name] = self._write(job, photo, faces)
+        return [row for job in jobs for row in rows[job.name]]
 
     def _portions(
         self, jobs: Sequence[Job], rows: dict[str, list[ManifestRow]]
@@ -72,7 +72,7 @@ class ChunkWorker:
             try:
                 photo = self._read(job)
             except ImageError as error:
-                rows[job.stamp.name] = [self._unreadable(job, error)]
+                rows[job.name] = [self._unreadable(job, error)]
                 continue
             portion.append((job, photo))
             pixels += photo.width * photo.height
@@ -89,7 +89,7 @@ class ChunkWorker:
         return load_image(path, max_pixels=self.options.max_pixels)
 
     def _unreadable(self, job: Job, error: ImageError) -> ManifestRow:
-        name = job.stamp.name
+        name = job.name
         Image.init()
         if Path(name).suffix.lower() not in Image.EXTENSION:
             return ManifestRow(name, reason=NO_IMAGE)
@@ -108,12 +108,12 @@ class ChunkWorker:
             if (reason := self.options.quality.reason(cut.quality)) is None:
                 ending = f"-{number}" if self.options.choice == "all" else ""
                 crop = self._save(f"{job.target}{ending}", cut.image)
-            row = ManifestRow.of_photo(job.stamp.name, photo.size, reason=reason, crop=crop)
+            row = ManifestRow.of_photo(job.name, photo.size, reason=reason, crop=crop)
             rows.append(row.with_face(cut, number=number))
         return rows
 
     def _without_face(self, job: Job, photo: Image.Image) -> ManifestRow:
-        name, options = job.stamp.name, self.options
+        name, options = job.name, self.options
         if options.missing == "fail":
             raise FolderError(
                 f"{options.detector} finds no face in {name}. To go on without it: missing='skip' or 'whole' "
