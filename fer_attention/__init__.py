@@ -1,7 +1,7 @@
 """Attention-augmented CNNs for facial expression recognition.
 
-SE, ECA and CBAM blocks in VGG, ResNet and ResNetV2, with ReLU or ELU, one name away; and from a photo to
-its faces' expressions in two lines:
+SE, ECA, CBAM and other attention blocks in VGG, ResNet and ResNetV2, with ReLU or ELU, one name away; and
+from a photo to its faces' expressions in two lines:
 
     from fer_attention import EmotionRecognizer
     print(EmotionRecognizer.from_pretrained().predict("photo.jpg"))

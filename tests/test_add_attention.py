@@ -7,7 +7,7 @@ import torchvision
 from torch import nn
 from torch.nn import functional as F
 
-from fer_attention.attention import ATTENTIONS, AttentionGate, ECABlock, add_attention
+from fer_attention.attention import ATTENTIONS, AttentionBlock, ECABlock, add_attention
 from fer_attention.registry import UnknownNameError
 
 
@@ -17,7 +17,7 @@ def maps(*shape):
 
 def gates_of(model):
     """The blocks that were placed; what is inside of them does not count."""
-    found = [path for path, module in model.named_modules() if isinstance(module, AttentionGate)]
+    found = [path for path, module in model.named_modules() if isinstance(module, AttentionBlock)]
     return [path for path in found if not any(path.startswith(f"{other}.") for other in found)]
 
 

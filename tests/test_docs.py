@@ -11,8 +11,9 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from fer_attention.activations import ACTIVATIONS
+from fer_attention.attention import ATTENTIONS, AttentionGate
 from fer_attention.cli import app
-from fer_attention.models import BACKBONES, bundled_path
+from fer_attention.models import BACKBONES, bundled_path, list_models
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -42,14 +43,41 @@ def test_the_readme_counts_what_there_is():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     assert f"{len(BACKBONES)} backbones" in text
     assert f"{len(ACTIVATIONS)} activations" in text
+    assert f"{len(ATTENTIONS)} attention blocks" in text
+    assert sorted(re.findall(r"^\| `(\w+)` \|", text, re.M)) == sorted(ATTENTIONS)
 
 
-@pytest.mark.slow
-def test_the_model_table_is_up_to_date():
+@pytest.fixture(scope="module")
+def generator():
+    """docs/generate_models.py as a module."""
     spec = importlib.util.spec_from_file_location("generate_models", ROOT / "docs" / "generate_models.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    assert (ROOT / "docs" / "models.md").read_text(encoding="utf-8") == module.table()
+    return module
+
+
+@pytest.mark.slow
+def test_the_model_page_is_up_to_date(generator):
+    assert (ROOT / "docs" / "models.md").read_text(encoding="utf-8") == generator.page()
+
+
+def test_the_model_page_has_every_block_every_backbone_and_the_number_of_names(generator):
+    text = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
+    assert generator.blocks() in text
+    first_cells = re.findall(r"^\| `(\w+)` \|", text, re.M)
+    assert sorted(first_cells) == sorted([*ATTENTIONS, *BACKBONES, *BACKBONES])
+    assert f" {len(list_models())} names" in text.replace("\n", " ")
+
+
+@pytest.mark.parametrize("name", ATTENTIONS)
+def test_a_block_s_docstring_says_its_source_and_what_it_weighs_within_its_bounds(generator, name):
+    title, source = generator.heading(name)
+    assert title
+    assert re.search(r"20\d\d", source)
+    assert generator.weighs(name)
+    if issubclass(ATTENTIONS[name], AttentionGate):
+        low, high = ATTENTIONS[name].bounds
+        assert f"One weight in ({low:g}, {high:g}) per" in " ".join(ATTENTIONS[name].__doc__.split())
 
 
 def test_the_bundled_weights_are_small():

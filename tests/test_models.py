@@ -5,21 +5,29 @@ import fnmatch
 
 import pytest
 import torch
+from gates import awake
 from torch import nn
 from torch.nn import functional as F
+from typer.testing import CliRunner
 
 from fer_attention.activations import ACTIVATIONS, create_activation
-from fer_attention.attention import ATTENTIONS, AttentionGate, attention_options
+from fer_attention.attention import ATTENTIONS, AttentionBlock, attention_options
+from fer_attention.cli import app
 from fer_attention.emotions import CKPLUS, FER2013, FERPLUS
 from fer_attention.models import BACKBONES, ModelSpec, build_model, create_model, list_models
 from fer_attention.registry import UnknownNameError
 
-BLOCKS = ("none", *ATTENTIONS)
 VGGS = [name for name in BACKBONES if name.startswith("vgg")]
 RESIDUAL = [name for name in BACKBONES if name.startswith("resnet")]
 SMALL = ("resnet18", "resnet50", "resnetv2_18", "resnetv2_50", "vgg11", "vgg11_bn")
 """One or two of each family, and whatever family is registered later."""
 SMALL += tuple(name for name in BACKBONES if name not in VGGS and name not in RESIDUAL)
+SHALLOW = [name for name in RESIDUAL if not name.endswith(("101", "152"))]
+"""Depth changes nothing about stems, and takes its time."""
+
+PAIRS = [(backbone, attention) for backbone in SMALL for attention in ("none", "cbam")]
+PAIRS += [("resnet18", attention) for attention in ATTENTIONS if attention != "cbam"]
+"""Every small backbone with one block and without, every block in one backbone."""
 
 RESIDUAL_BLOCKS = {"18": 8, "34": 16, "50": 16, "101": 33, "152": 50}
 
@@ -39,15 +47,29 @@ def options_of(attention):
 
 def slots(model):
     """Paths of the attention blocks; what is inside of one does not count."""
-    gates = [path for path, module in model.named_modules() if isinstance(module, AttentionGate)]
+    gates = [path for path, module in model.named_modules() if isinstance(module, AttentionBlock)]
     return [path for path in gates if path.split(".")[-1] == "attn"]
+
+
+@pytest.fixture
+def shapes_only(monkeypatch):
+    """Norms and activations give their input back: on meta they take most of the time, and keep shapes."""
+
+    def batch_norm(x, mean, *rest, **options):
+        assert x.shape[1:2] == mean.shape
+        return x
+
+    monkeypatch.setattr(F, "batch_norm", batch_norm)
+    for activation in ("relu", "elu"):
+        monkeypatch.setattr(F, activation, lambda x, *rest, **options: x)
 
 
 class TestShapes:
     @pytest.mark.parametrize("name", list_models())
-    def test_every_listed_name_builds_and_gives_one_logit_per_class(self, name):
-        model = create_model(name, device="meta")
-        assert model(torch.empty(2, 1, 48, 48, device="meta")).shape == (2, 7)
+    def test_every_listed_name_builds_and_gives_one_logit_per_class(self, name, shapes_only):
+        model = create_model(name, device="meta").eval()
+        with torch.inference_mode():
+            assert model(torch.empty(2, 1, 48, 48, device="meta")).shape == (2, 7)
         assert model.spec.name == name
         assert all(t.device.type == "meta" for t in model.state_dict().values())
 
@@ -60,7 +82,7 @@ class TestShapes:
             assert len(slots(model)) == expected
 
     @pytest.mark.parametrize(("stem", "total"), [("imagenet", 32), ("half", 16), ("full", 8)])
-    @pytest.mark.parametrize("backbone", RESIDUAL)
+    @pytest.mark.parametrize("backbone", SHALLOW)
     def test_a_stem_settles_how_much_the_input_shrinks(self, backbone, stem, total):
         options = {"attention": "cbam", "stem": stem, "img_size": (64, 48), "in_chans": 3, "num_classes": 8}
         model = build_model(backbone, **options, width=0.5, device="meta")
@@ -110,8 +132,7 @@ class TestShapes:
             assert model(faces(size=(size, size))).isfinite().all()
 
     @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16], ids=str)
-    @pytest.mark.parametrize("attention", BLOCKS)
-    @pytest.mark.parametrize("backbone", SMALL)
+    @pytest.mark.parametrize(("backbone", "attention"), PAIRS)
     def test_dtype_reaches_every_layer(self, backbone, attention, dtype):
         model = small(backbone, attention, activation="prelu", dtype=dtype)
         assert {t.dtype for t in model.state_dict().values() if t.is_floating_point()} == {dtype}
@@ -126,11 +147,10 @@ class TestShapes:
 
 class TestRuns:
     @pytest.mark.parametrize("activation", ["relu", "elu"])
-    @pytest.mark.parametrize("attention", BLOCKS)
-    @pytest.mark.parametrize("backbone", SMALL)
+    @pytest.mark.parametrize(("backbone", "attention"), PAIRS)
     def test_every_parameter_gets_a_gradient(self, backbone, attention, activation):
         wide = {"reduction": 2} if "reduction" in options_of(attention) else {}  # one hidden unit may be dead
-        model = small(backbone, attention, activation, attention_options=wide).train()
+        model = awake(small(backbone, attention, activation, attention_options=wide)).train()
         logits = model(faces(8))
         F.cross_entropy(logits, torch.arange(8) % 7).backward()
         assert logits.isfinite().all()
@@ -139,8 +159,7 @@ class TestRuns:
             assert parameter.grad.isfinite().all(), name
             assert parameter.grad.abs().sum() > 0, name
 
-    @pytest.mark.parametrize("attention", BLOCKS)
-    @pytest.mark.parametrize("backbone", SMALL)
+    @pytest.mark.parametrize(("backbone", "attention"), PAIRS)
     def test_evaluation_is_deterministic_and_by_sample(self, backbone, attention):
         rates = {"drop_rate": 0.5} | ({} if backbone in VGGS else {"drop_path_rate": 0.5})
         model = small(backbone, attention, **rates).eval()
@@ -299,6 +318,15 @@ class TestFactory:
         assert len(list_models("*_cbam_elu")) == len(BACKBONES)
         assert list_models("resnet50_se*") == ["resnet50_se", "resnet50_se_elu"]
         assert list_models("nothing") == []
+
+    @pytest.mark.parametrize("backbones", ["vgg*", pytest.param("*", marks=pytest.mark.slow)])
+    def test_the_command_line_lists_the_models_of_a_block(self, backbones):
+        names = [f"{backbone}_simam_elu" for backbone in fnmatch.filter(BACKBONES, backbones)]
+        result = CliRunner().invoke(app, ["models", f"{backbones}_simam_*"], env={"COLUMNS": "200"})
+        assert result.exit_code == 0, result.output
+        assert all(f" {name} " in result.stdout for name in names)
+        assert f"{len(names)} models" in result.stdout
+        assert set(names) == set(list_models(f"{backbones}_simam_*"))
 
     @pytest.mark.parametrize(
         ("name", "message"),

@@ -60,6 +60,9 @@ class TestNames:
             ("resnet50_se_selu", ("resnet50", "se", "selu")),
             ("resnetv2_50_gelu_tanh", ("resnetv2_50", "none", "gelu_tanh")),
             ("resnet18_eca_leaky_relu", ("resnet18", "eca", "leaky_relu")),
+            ("resnet18_gct_elu", ("resnet18", "gct", "elu")),  # not GC with "t"
+            ("resnet18_gc_tanh", ("resnet18", "gc", "tanh")),
+            ("vgg16_bn_bam", ("vgg16_bn", "bam", "relu")),
         ],
     )
     def test_names_whose_parts_overlap_are_told_apart(self, name, parts):
@@ -113,7 +116,7 @@ class TestNames:
         [*BACKBONES, *ATTENTIONS, *ACTIVATIONS, "none", "bn", "_", "__", ".", "v2", ""]
     )
 
-    @settings(max_examples=300)
+    @settings(max_examples=200)
     @given(
         st.lists(fragments, max_size=5).map("_".join)
         | st.lists(fragments, max_size=5).map("".join)

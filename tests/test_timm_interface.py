@@ -22,8 +22,8 @@ SMALL = ("resnet18", "resnet50", "resnetv2_18", "resnetv2_50", "vgg11", "vgg11_b
 SAMPLED = [b for b in BACKBONES if b in SMALL or not b.startswith(("resnet", "vgg"))]
 """One or two of each family, and whatever family is registered later."""
 
-NAMES = [f"{backbone}_{variant}" for backbone in SAMPLED for variant in (*ATTENTIONS, "elu")]
 FEW = [f"{backbone}_{variant}" for backbone in SAMPLED for variant in ("cbam", "elu")]
+NAMES = FEW + [f"resnet18_{attention}" for attention in ATTENTIONS if attention != "cbam"]
 
 every = pytest.mark.parametrize("name", NAMES)
 few = pytest.mark.parametrize("name", FEW)
@@ -258,7 +258,7 @@ class TestFeatures:
         expected = make(name, features_only=True, out_indices=(1, 2, 4)).eval()  # of the same seed
         outputs = net(faces())
         assert [o.shape[1] for o in outputs] == net.feature_info.channels()
-        torch.testing.assert_close(outputs, expected(faces()), rtol=0, atol=0)
+        torch.testing.assert_close(outputs, expected(faces()))  # one may be fused, the other not
 
 
 class TestIntermediates:

@@ -1,25 +1,43 @@
 """Attention blocks (the contract is at the top of `base.py`), by name and for any CNN."""
 
+from fer_attention.attention.bam import BAM
 from fer_attention.attention.base import (
     ATTENTIONS,
+    AttentionBlock,
     AttentionGate,
     attention_options,
     check_attention_options,
     create_attention,
 )
 from fer_attention.attention.cbam import CBAM, CBAMChannelGate, CBAMSpatialGate
+from fer_attention.attention.coord import CoordAttention
 from fer_attention.attention.eca import ECABlock, eca_kernel_size
+from fer_attention.attention.ecbam import ECBAM
+from fer_attention.attention.gc import GCBlock
+from fer_attention.attention.gct import GCTBlock
 from fer_attention.attention.insertion import add_attention
 from fer_attention.attention.se import SEBlock
+from fer_attention.attention.sge import SGEBlock
+from fer_attention.attention.simam import SimAM
+from fer_attention.attention.triplet import TripletAttention
 
 __all__ = [
     "ATTENTIONS",
+    "BAM",
     "CBAM",
+    "ECBAM",
+    "AttentionBlock",
     "AttentionGate",
     "CBAMChannelGate",
     "CBAMSpatialGate",
+    "CoordAttention",
     "ECABlock",
+    "GCBlock",
+    "GCTBlock",
     "SEBlock",
+    "SGEBlock",
+    "SimAM",
+    "TripletAttention",
     "add_attention",
     "attention_options",
     "check_attention_options",

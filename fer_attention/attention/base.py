@@ -1,8 +1,12 @@
 """The contract of every attention block, and its registry.
 
 A block is a module of shape (N, C, H, W) -> (N, C, H, W), built as `Block(channels, *, options...,
-device=None, dtype=None)`, that multiplies its input by weights in (0, 1). Channel gates give one weight
-per sample and channel, (N, C, 1, 1); spatial gates one per sample and place, (N, 1, H, W).
+device=None, dtype=None)`. It keeps its input's type, device and memory format, takes an empty batch and
+maps down to 1×1, and trains on a single sample.
+
+Most blocks are gates: they multiply their input by `weights(x)`, which lie between the class's `bounds`,
+(0, 1) unless it says otherwise. Channel gates give one weight per sample and channel, (N, C, 1, 1); spatial
+gates one per sample and place, (N, 1, H, W). A block that does something else is an `AttentionBlock` only.
 
 A new block is one file with `@ATTENTIONS.register("name")` above its class and one import line in
 `attention/__init__.py`: model names, the command line, the tables and the tests follow by themselves.
@@ -12,28 +16,26 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from timm.layers import register_notrace_module
 from torch import nn
+from torch.nn import functional as F
 
 from fer_attention.registry import Registry
 
-ATTENTIONS: Registry[type[AttentionGate]] = Registry("attention")
+ATTENTIONS: Registry[type[AttentionBlock]] = Registry("attention")
 
 
-class AttentionGate(nn.Module):
-    """Base of all blocks: keeps the channel count and holds the input to it.
-
-    Subclasses define `weights`; a block that is more than one product overrides `forward`.
-    """
+class AttentionBlock(nn.Module):
+    """Base of all blocks: keeps the shape and holds the input to its channel count."""
 
     is_attention_gate = True  # what `swap_activation(scope="backbone")` leaves alone
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        register_notrace_module(cls)  # torch.fx cannot trace the shape check; the gate is a leaf
+        register_notrace_module(cls)  # torch.fx cannot trace the shape check; the block is a leaf
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -41,14 +43,29 @@ class AttentionGate(nn.Module):
             raise ValueError(f"{type(self).__name__} needs at least 1 channel, got channels={channels}.")
         self.channels = channels
 
-    def weights(self, x: torch.Tensor) -> torch.Tensor:
-        """The factors in (0, 1) for a map (N, C, H, W), in a shape that broadcasts to it."""
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, C, H, W) -> (N, C, H, W)."""
         raise NotImplementedError
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(N, C, H, W) -> (N, C, H, W), the input times its weights."""
-        self._check(x)
-        return x * self.weights(x)
+    def residual(
+        self,
+        x: torch.Tensor,
+        shortcut: torch.Tensor,
+        *,
+        norm: nn.Module | None = None,
+        act: nn.Module | None = None,
+    ) -> torch.Tensor:
+        """The end of a residual branch, act(self(norm(x)) + shortcut); blocks may know a faster way to it.
+
+        Args:
+            x: The branch's last map, (N, C, H, W).
+            shortcut: The map to be added, of the same shape.
+            norm: What x goes through first.
+            act: What the sum goes through.
+        """
+        gated: torch.Tensor = self(x if norm is None else norm(x))
+        y = gated + shortcut
+        return y if act is None else act(y)
 
     def _check(self, x: torch.Tensor) -> None:
         if x.ndim != 4 or x.shape[1] != self.channels:
@@ -57,12 +74,33 @@ class AttentionGate(nn.Module):
             )
 
 
-def create_attention(name: str, channels: int, **options: Any) -> AttentionGate:
+class AttentionGate(AttentionBlock):
+    """Base of the blocks that multiply their input by weights.
+
+    Subclasses define `weights`; one that knows a faster way to the same product overrides `forward`.
+
+    Attributes:
+        bounds: What the weights lie between, ends excluded (float rounding may reach them).
+    """
+
+    bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
+
+    def weights(self, x: torch.Tensor) -> torch.Tensor:
+        """The factors for a map (N, C, H, W), in a shape of four dimensions that broadcasts to it."""
+        raise NotImplementedError
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, C, H, W) -> (N, C, H, W), the input times its weights."""
+        self._check(x)
+        return x * self.weights(x)
+
+
+def create_attention(name: str, channels: int, **options: Any) -> AttentionBlock:
     """A block by name: `create_attention("eca", channels=64, kernel_size=5)`.
 
     Args:
         name: A registered block, such as `"se"`, `"eca"` or `"cbam"`.
-        channels: C of the maps (N, C, H, W) that it will gate.
+        channels: C of the maps (N, C, H, W) that it will see.
         options: The block's own keywords, and `device` and `dtype`.
 
     Raises:
@@ -93,18 +131,32 @@ def check_attention_options(name: str, options: Iterable[str]) -> None:
         )
 
 
-def reduced_channels(channels: int, reduction: int) -> int:
-    """Hidden width of a bottleneck MLP, channels // reduction; at least 1 or a ValueError."""
-    if reduction < 1 or channels // reduction < 1:
+def reduced_channels(channels: int, reduction: int, *, least: int = 0) -> int:
+    """Hidden width of a bottleneck: channels // reduction, or `least` if more; below 1 a ValueError."""
+    if reduction < 1 or max(least, channels // reduction) < 1:
         raise ValueError(
             f"reduction={reduction} leaves no hidden channel of channels={channels}; "
             f"choose a reduction from 1 to {channels}."
         )
-    return channels // reduction
+    return max(least, channels // reduction)
 
 
-def odd_kernel(kernel_size: int) -> int:
+def odd_kernel(kernel_size: int, *, option: str = "kernel_size") -> int:
     """The kernel size, if it is odd and positive; only such a kernel keeps its input's size."""
     if kernel_size < 1 or kernel_size % 2 == 0:
-        raise ValueError(f"kernel_size must be odd and positive to keep the map's size, got {kernel_size}.")
+        raise ValueError(f"{option} must be odd and positive to keep the map's size, got {kernel_size}.")
     return kernel_size
+
+
+class BatchNorm(nn.BatchNorm2d):
+    """Batch norm for a gate's small maps, which may hold a single value per channel.
+
+    One value has no variance. Where a training batch is one sample and one place, the running statistics
+    stand in, as in evaluation, and stay as they are; torch's own layer refuses such a batch.
+    """
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, C, H, W) -> (N, C, H, W)."""
+        if self.training and x.numel() == self.num_features:
+            return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
+        return super().forward(x)

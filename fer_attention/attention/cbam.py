@@ -6,6 +6,8 @@ import torch
 from torch import nn
 
 from fer_attention.attention.base import ATTENTIONS, AttentionGate, odd_kernel, reduced_channels
+from fer_attention.attention.fused import Implementation, MLPGate
+from fer_attention.attention.fusible import FusibleGate, Recipe, is_plain_mlp
 
 
 class CBAMChannelGate(AttentionGate):
@@ -34,7 +36,7 @@ class CBAMChannelGate(AttentionGate):
     def weights(self, x: torch.Tensor) -> torch.Tensor:
         """(N, C, H, W) -> (N, C, 1, 1)."""
         mean = self.act(self.fc1(x.mean((2, 3), keepdim=True)))
-        peak = self.act(self.fc1(x.amax((2, 3), keepdim=True)))
+        peak = self.act(self.fc1(first_maximum(x.flatten(2), 2).unsqueeze(-1)))
         return self.fc2(mean + peak).sigmoid()  # W1 is linear: one product serves both terms
 
 
@@ -60,17 +62,60 @@ class CBAMSpatialGate(AttentionGate):
 
     def weights(self, x: torch.Tensor) -> torch.Tensor:
         """(N, C, H, W) -> (N, 1, H, W)."""
-        pooled = torch.cat([x.mean(1, keepdim=True), x.amax(1, keepdim=True)], dim=1)
+        pooled = torch.cat([x.mean(1, keepdim=True), first_maximum(x, 1)], dim=1)
         return self.conv(pooled).sigmoid()
 
 
+def first_maximum(x: torch.Tensor, dim: int) -> torch.Tensor:
+    """The maximum over a dimension, which is kept; its gradient goes to the first place that reaches it."""
+    if torch.is_grad_enabled() and x.requires_grad and torch._C._get_tracing_state() is None:
+        return x.max(dim, keepdim=True).values
+    return x.amax(dim, keepdim=True)  # several times as fast where no gradient will pass
+
+
+class SequentialGate(FusibleGate):
+    """A channel gate, then a spatial gate on the channel-refined map (Woo et al. 2018, eq. 1).
+
+    Shape: (N, C, H, W) -> (N, C, H, W).
+    """
+
+    def __init__(
+        self, channel: AttentionGate, spatial: AttentionGate, *, implementation: Implementation
+    ) -> None:
+        super().__init__(channel.channels, implementation=implementation)
+        self.channel = channel
+        self.spatial = spatial
+
+    def weights(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, C, H, W) -> (N, C, H, W), the product of both gates' weights."""
+        channel = self.channel.weights(x)
+        return channel * self.spatial.weights(x * channel)
+
+    def plain(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, C, H, W) -> (N, C, H, W), by the gate's own modules."""
+        refined: torch.Tensor = self.spatial(self.channel(x))
+        return refined
+
+    def recipe(self) -> Recipe | None:
+        """The channel gate's recipe and the spatial gate's kernel."""
+        channel, spatial = self.channel_recipe(), self.spatial
+        if channel is None or type(spatial) is not CBAMSpatialGate or type(spatial.conv) is not nn.Conv2d:
+            return None
+        names = tuple(f"channel.{name}" for name in channel.names)
+        return Recipe(channel.channel, (*names, "spatial.conv.weight"), spatial=True)
+
+    def channel_recipe(self) -> Recipe | None:
+        """The channel gate for the fused step."""
+        raise NotImplementedError
+
+
 @ATTENTIONS.register("cbam")
-class CBAM(AttentionGate):
+class CBAM(SequentialGate):
     """Convolutional block attention module (Woo et al. 2018, arXiv:1807.06521, eq. 1-3).
 
     The channel gate first, then the spatial gate on the channel-refined map.
 
-    Shape: (N, C, H, W) -> (N, C, H, W).
+    Shape: (N, C, H, W) -> (N, C, H, W). One weight in (0, 1) per value, the product of both gates' weights.
     """
 
     def __init__(
@@ -79,18 +124,19 @@ class CBAM(AttentionGate):
         *,
         reduction: int = 16,
         kernel_size: int = 7,
+        implementation: Implementation = "auto",
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        super().__init__(channels)
-        self.channel = CBAMChannelGate(channels, reduction=reduction, device=device, dtype=dtype)
-        self.spatial = CBAMSpatialGate(channels, kernel_size=kernel_size, device=device, dtype=dtype)
+        super().__init__(
+            CBAMChannelGate(channels, reduction=reduction, device=device, dtype=dtype),
+            CBAMSpatialGate(channels, kernel_size=kernel_size, device=device, dtype=dtype),
+            implementation=implementation,
+        )
 
-    def weights(self, x: torch.Tensor) -> torch.Tensor:
-        """(N, C, H, W) -> (N, C, H, W), the product of both gates' weights."""
-        channel = self.channel.weights(x)
-        return channel * self.spatial.weights(x * channel)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(N, C, H, W) -> (N, C, H, W)."""
-        return self.spatial(self.channel(x))
+    def channel_recipe(self) -> Recipe | None:
+        """The channel gate for the fused step."""
+        channel = self.channel
+        if type(self) is not CBAM or type(channel) is not CBAMChannelGate or not is_plain_mlp(channel):
+            return None
+        return Recipe(MLPGate(peak=True, bias=False), ("fc1.weight", "fc2.weight"))

@@ -7,7 +7,9 @@ import math
 import torch
 from torch import nn
 
-from fer_attention.attention.base import ATTENTIONS, AttentionGate, odd_kernel
+from fer_attention.attention.base import ATTENTIONS, odd_kernel
+from fer_attention.attention.fused import Implementation, NeighbourGate
+from fer_attention.attention.fusible import FusibleGate, Recipe
 
 
 def eca_kernel_size(channels: int, *, gamma: float = 2, b: float = 1) -> int:
@@ -25,7 +27,7 @@ def eca_kernel_size(channels: int, *, gamma: float = 2, b: float = 1) -> int:
 
 
 @ATTENTIONS.register("eca")
-class ECABlock(AttentionGate):
+class ECABlock(FusibleGate):
     """Efficient channel attention gate (Wang et al. 2020, arXiv:1910.03151, eq. 9 and 12).
 
     s = sigmoid(conv1d_k(z)), z the mean of each channel, the convolution running over neighbouring
@@ -41,10 +43,11 @@ class ECABlock(AttentionGate):
         kernel_size: int | None = None,
         gamma: float = 2,
         b: float = 1,
+        implementation: Implementation = "auto",
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        super().__init__(channels)
+        super().__init__(channels, implementation=implementation)
         k = odd_kernel(eca_kernel_size(channels, gamma=gamma, b=b) if kernel_size is None else kernel_size)
         self.conv = nn.Conv1d(1, 1, k, padding=k // 2, bias=False, device=device, dtype=dtype)
 
@@ -52,3 +55,9 @@ class ECABlock(AttentionGate):
         """(N, C, H, W) -> (N, C, 1, 1)."""
         squeezed = x.mean((2, 3)).unsqueeze(1)  # (N, 1, C): the channels are the sequence
         return self.conv(squeezed).sigmoid().transpose(1, 2).unsqueeze(-1)
+
+    def recipe(self) -> Recipe | None:
+        """The gate for the fused step."""
+        if type(self) is not ECABlock or type(self.conv) is not nn.Conv1d:
+            return None
+        return Recipe(NeighbourGate(), ("conv.weight",))

@@ -5,11 +5,13 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from fer_attention.attention.base import ATTENTIONS, AttentionGate, reduced_channels
+from fer_attention.attention.base import ATTENTIONS, reduced_channels
+from fer_attention.attention.fused import Implementation, MLPGate
+from fer_attention.attention.fusible import FusibleGate, Recipe, is_plain_mlp
 
 
 @ATTENTIONS.register("se")
-class SEBlock(AttentionGate):
+class SEBlock(FusibleGate):
     """Squeeze-and-excitation gate (Hu et al. 2018, arXiv:1709.01507, eq. 2-4).
 
     s = sigmoid(W2 relu(W1 z + b1) + b2), z the mean of each channel, hidden width C // reduction.
@@ -23,10 +25,11 @@ class SEBlock(AttentionGate):
         channels: int,
         *,
         reduction: int = 16,
+        implementation: Implementation = "auto",
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        super().__init__(channels)
+        super().__init__(channels, implementation=implementation)
         hidden = reduced_channels(channels, reduction)
         self.fc1 = nn.Conv2d(channels, hidden, 1, device=device, dtype=dtype)
         self.act = nn.ReLU(inplace=True)
@@ -36,3 +39,9 @@ class SEBlock(AttentionGate):
         """(N, C, H, W) -> (N, C, 1, 1)."""
         squeezed = x.mean((2, 3), keepdim=True)
         return self.fc2(self.act(self.fc1(squeezed))).sigmoid()
+
+    def recipe(self) -> Recipe | None:
+        """The gate for the fused step."""
+        if type(self) is not SEBlock or not is_plain_mlp(self):
+            return None
+        return Recipe(MLPGate(peak=False, bias=True), ("fc1.weight", "fc1.bias", "fc2.weight", "fc2.bias"))

@@ -20,7 +20,7 @@ from timm.models._features import feature_take_indices
 from torch import nn
 
 from fer_attention.activations import create_activation
-from fer_attention.attention import AttentionGate, create_attention
+from fer_attention.attention import AttentionBlock, create_attention
 from fer_attention.data.preprocessing import Preprocessing
 from fer_attention.models.spec import ModelSpec
 
@@ -223,7 +223,7 @@ def activation_of(spec: ModelSpec, factory: Factory) -> Callable[..., nn.Module]
     return make
 
 
-def gate_of(spec: ModelSpec, channels: int, factory: Factory) -> AttentionGate | None:
+def gate_of(spec: ModelSpec, channels: int, factory: Factory) -> AttentionBlock | None:
     """The spec's attention block for maps of so many channels; None where it has none."""
     if spec.attention == "none":
         return None
@@ -237,7 +237,7 @@ def initialise(model: FERModel) -> None:
 
 
 def _initialise_backbone(module: nn.Module) -> None:
-    if isinstance(module, AttentionGate):
+    if isinstance(module, AttentionBlock):
         return
     if isinstance(module, nn.Conv2d):
         nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

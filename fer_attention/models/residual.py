@@ -1,10 +1,12 @@
-"""What ResNet and ResNetV2 share: depths, widths, stems and the rule of stochastic depth."""
+"""What ResNet and ResNetV2 share: depths, widths, stems, stochastic depth, the end of a residual branch."""
 
 from __future__ import annotations
 
-from timm.layers import make_divisible
+import torch
+from timm.layers import DropPath, make_divisible
 from torch import nn
 
+from fer_attention.attention import AttentionBlock
 from fer_attention.models.base import Factory
 from fer_attention.models.spec import ModelSpec
 
@@ -37,3 +39,30 @@ def stem_layers(spec: ModelSpec, factory: Factory) -> tuple[nn.Conv2d, nn.Module
 def drop_path_rates(last: float, blocks: int) -> list[float]:
     """Stochastic depth, growing linearly to its last rate (Huang et al. 2016, arXiv:1603.09382)."""
     return [last * i / (blocks - 1) for i in range(blocks)]
+
+
+def join(
+    x: torch.Tensor,
+    shortcut: torch.Tensor,
+    *,
+    attn: AttentionBlock | None,
+    drop_path: DropPath | None,
+    norm: nn.Module | None = None,
+    act: nn.Module | None = None,
+) -> torch.Tensor:
+    """The end of a residual block, act(drop_path(attn(norm(x))) + shortcut), each part where there is one.
+
+    Where nothing stands between the attention block and the sum, all of it is one operation of the block,
+    which may know a faster way to it than its parts.
+    """
+    drops = drop_path is not None and drop_path.training
+    if attn is not None and not drops:
+        return attn.residual(x, shortcut, norm=norm, act=act)
+    if norm is not None:
+        x = norm(x)
+    if attn is not None:
+        x = attn(x)
+    if drop_path is not None:
+        x = drop_path(x)
+    x = x + shortcut
+    return x if act is None else act(x)

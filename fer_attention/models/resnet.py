@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from fer_attention.models.base import Factory, FERModel, Step, activation_of, gate_of, initialise
-from fer_attention.models.residual import DEPTHS, WIDTHS, drop_path_rates, stem_layers
+from fer_attention.models.residual import DEPTHS, WIDTHS, drop_path_rates, join, stem_layers
 from fer_attention.models.spec import BACKBONES, ModelSpec
 
 
@@ -39,12 +39,9 @@ class BasicBlock(nn.Module):
         """The block's output, activated."""
         shortcut = x if self.downsample is None else self.downsample(x)
         x = self.act1(self.bn1(self.conv1(x)))
-        x = self.bn2(self.conv2(x))
-        if self.attn is not None:
-            x = self.attn(x)
-        if self.drop_path is not None:
-            x = self.drop_path(x)
-        return self.act2(x + shortcut)
+        return join(
+            self.conv2(x), shortcut, norm=self.bn2, attn=self.attn, drop_path=self.drop_path, act=self.act2
+        )
 
 
 class Bottleneck(nn.Module):
@@ -77,12 +74,9 @@ class Bottleneck(nn.Module):
         shortcut = x if self.downsample is None else self.downsample(x)
         x = self.act1(self.bn1(self.conv1(x)))
         x = self.act2(self.bn2(self.conv2(x)))
-        x = self.bn3(self.conv3(x))
-        if self.attn is not None:
-            x = self.attn(x)
-        if self.drop_path is not None:
-            x = self.drop_path(x)
-        return self.act3(x + shortcut)
+        return join(
+            self.conv3(x), shortcut, norm=self.bn3, attn=self.attn, drop_path=self.drop_path, act=self.act3
+        )
 
 
 def _projection(in_chs: int, out_chs: int, stride: int, factory: Factory) -> nn.Sequential | None:

@@ -12,7 +12,7 @@ from timm.layers import BatchNormAct2d, ClassifierHead, DropPath, make_divisible
 from torch import nn
 
 from fer_attention.models.base import Factory, FERModel, Step, activation_of, gate_of, initialise
-from fer_attention.models.residual import DEPTHS, WIDTHS, drop_path_rates, stem_layers
+from fer_attention.models.residual import DEPTHS, WIDTHS, drop_path_rates, join, stem_layers
 from fer_attention.models.spec import BACKBONES, ModelSpec
 
 Norm = Callable[[int], nn.Module]
@@ -54,12 +54,7 @@ class PreActBlock(nn.Module):
         """The sum of branch and shortcut."""
         activated = self.norm1(x)
         shortcut = x if self.downsample is None else self.downsample(activated)
-        x = self.branch(activated)
-        if self.attn is not None:
-            x = self.attn(x)
-        if self.drop_path is not None:
-            x = self.drop_path(x)
-        return x + shortcut
+        return join(self.branch(activated), shortcut, attn=self.attn, drop_path=self.drop_path)
 
 
 class PreActBasic(PreActBlock):

@@ -1,0 +1,76 @@
+"""Bottleneck attention module."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from fer_attention.attention.base import ATTENTIONS, AttentionGate, BatchNorm, reduced_channels
+
+
+@ATTENTIONS.register("bam")
+class BAM(AttentionGate):
+    """Bottleneck attention module (Park et al. 2018, arXiv:1807.06514, eq. 1-4).
+
+    y = x + x · sigmoid(M_c + M_s), M_c = BN(W1 relu(W0 z + b0)) with z the mean of each channel, and
+    M_s = BN(f3(relu(f2(relu(f1(relu(f0(x)))))))): a 1×1 convolution to C // reduction channels, two dilated
+    3×3 convolutions, a 1×1 convolution to one channel.
+
+    Open: the equations show no activation, without which the layers between would be one; ReLU stands
+    there as in the authors' code. That code also normalises inside of the branches and not at their
+    ends; the equations' norms are kept, whose task is to bring both branches to one scale. The bias b1 of
+    W1, and f3's, are left out: the batch norm behind them takes any constant out. In training, a batch of
+    one sample has one value per channel in M_c: `BatchNorm` says what happens then. The paper puts one
+    block behind each stage of a network; here it stands where every block does.
+
+    Shape: (N, C, H, W) -> (N, C, H, W). One weight in (1, 2) per value.
+    """
+
+    bounds = (1.0, 2.0)
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        reduction: int = 16,
+        dilation: int = 4,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__(channels)
+        hidden = reduced_channels(channels, reduction)
+        if dilation < 1:
+            raise ValueError(f"dilation must be at least 1, got {dilation}.")
+        place: dict[str, Any] = {"device": device, "dtype": dtype}
+        wide: dict[str, Any] = {"padding": dilation, "dilation": dilation, **place}
+        self.channel = nn.Sequential(
+            nn.Conv2d(channels, hidden, 1, **place),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(hidden, channels, 1, bias=False, **place),
+            BatchNorm(channels, **place),
+        )
+        self.spatial = nn.Sequential(
+            nn.Conv2d(channels, hidden, 1, **place),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(hidden, hidden, 3, **wide),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(hidden, hidden, 3, **wide),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(hidden, 1, 1, bias=False, **place),
+            BatchNorm(1, **place),
+        )
+
+    def _attention(self, x: torch.Tensor) -> torch.Tensor:
+        """sigmoid(M_c + M_s), as large as x: the sum is a new tensor, which the sigmoid may overwrite."""
+        return (self.channel(x.mean((2, 3), keepdim=True)) + self.spatial(x)).sigmoid_()
+
+    def weights(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, C, H, W) -> (N, C, H, W)."""
+        return 1 + self._attention(x)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, C, H, W) -> (N, C, H, W)."""
+        self._check(x)
+        return torch.addcmul(x, x, self._attention(x))

@@ -1,0 +1,67 @@
+"""CBAM with ECA's channel gate."""
+
+from __future__ import annotations
+
+import torch
+
+from fer_attention.attention.base import ATTENTIONS, odd_kernel
+from fer_attention.attention.cbam import CBAMSpatialGate, SequentialGate
+from fer_attention.attention.eca import ECABlock
+from fer_attention.attention.fused import Implementation
+from fer_attention.attention.fusible import Recipe
+
+
+@ATTENTIONS.register("ecbam")
+class ECBAM(SequentialGate):
+    """CBAM with ECA's channel gate (proposed beside Miskow and Altahhan 2022, arXiv:2410.17740).
+
+    ECA's gate (Wang et al. 2020, arXiv:1910.03151, eq. 9 and 12) of each channel's mean in the place of
+    CBAM's MLP, then CBAM's spatial gate (Woo et al. 2018, arXiv:1807.06521, eq. 3) on the refined map.
+
+    Open in the proposal, which is a sentence in the first author's dissertation: what feeds the channel
+    gate. The mean alone does, as in ECA; CBAM's MLP reads the maximum too.
+
+    Shape: (N, C, H, W) -> (N, C, H, W). One weight in (0, 1) per value, the product of both gates' weights.
+
+    Args:
+        channels: C.
+        kernel_size: Side of the spatial gate's kernel.
+        eca_kernel_size: Length of the channel gate's kernel; None takes the adaptive one of ECA.
+        eca_gamma: ECA's gamma, for the adaptive length.
+        eca_b: ECA's b, for the adaptive length.
+        implementation: `"auto"`, `"plain"` or `"fused"`.
+        device: Where parameters are made.
+        dtype: Type of the parameters.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        kernel_size: int = 7,
+        eca_kernel_size: int | None = None,
+        eca_gamma: float = 2,
+        eca_b: float = 1,
+        implementation: Implementation = "auto",
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        if eca_kernel_size is not None:
+            odd_kernel(eca_kernel_size, option="eca_kernel_size")
+        channel = ECABlock(
+            channels,
+            kernel_size=eca_kernel_size,
+            gamma=eca_gamma,
+            b=eca_b,
+            implementation="plain",
+            device=device,
+            dtype=dtype,
+        )
+        spatial = CBAMSpatialGate(channels, kernel_size=kernel_size, device=device, dtype=dtype)
+        super().__init__(channel, spatial, implementation=implementation)
+
+    def channel_recipe(self) -> Recipe | None:
+        """The channel gate for the fused step."""
+        if type(self) is not ECBAM or not isinstance(self.channel, ECABlock):
+            return None
+        return self.channel.recipe()

@@ -1,0 +1,265 @@
+"""The passes of a fused attention block over whole maps, in PyTorch's own operators, for CPUs.
+
+`cuda.py` has the same functions for GPUs. Each is one step of the forward or the backward pass in
+`function.py` and records no gradients itself. Maps are (N, C, H, W), dense in either memory format, which is
+kept. What is small has one value per sample and channel, (N, C), or per sample and place, (N, H, W).
+
+`scratch` is a map's worth of memory that may be overwritten. The tricks below serve one end, to stay within
+operators whose CPU kernels are vectorised: weighted sums over channels or places are matrix products from
+the left, and where a maximum was reached comes from max pooling or from comparisons that write numbers;
+`max(dim)`, boolean comparisons, products from the right and `addcmul` onto a vector take five to ten times
+as long.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch.nn import functional as F
+
+from fer_attention.attention.fused.gates import Activation, Applied, spatial_weights
+
+Maximum = tuple[torch.Tensor, torch.Tensor | None]
+"""The largest values, and where each is first reached; None where no gradient is wanted."""
+
+Affine = tuple[torch.Tensor, torch.Tensor]
+"""Scale and offset of each channel, (C,): a norm whose statistics are known. Maps come without it then."""
+
+PART = 2**19
+"""How many values a loop over samples takes at a time: 2 MiB in float32, about what a core's cache holds."""
+
+
+def pool(
+    x: torch.Tensor, *, peak: bool, index: bool, mean_of: torch.Tensor
+) -> tuple[torch.Tensor, Maximum | None]:
+    """Mean and maximum of each channel over its map, (N, C); places count row by row.
+
+    Args:
+        x: The map.
+        peak: Whether the maximum is wanted.
+        index: Whether its place is wanted, too.
+        mean_of: The map to take the mean of: x, or the one before its norm.
+    """
+    mean = mean_of.mean((2, 3))
+    if not peak:
+        return mean, None
+    rows, last = _rows(x)
+    if not index:
+        return mean, (rows.amax(1 if last else 2), None)
+    return mean, _max_over_outer(rows) if last else _max_over_inner(rows)
+
+
+def apply(
+    x: torch.Tensor,
+    gate: torch.Tensor,
+    shortcut: torch.Tensor | None,
+    activation: Activation,
+    *,
+    kernel: torch.Tensor | None,
+    index: bool,
+    scratch: torch.Tensor | None,
+) -> Applied:
+    """act(x · gate · spatial + shortcut), the spatial weights by a kernel over the gated map's pixels.
+
+    Args:
+        x: (N, C, H, W).
+        gate: (N, C).
+        shortcut: A map to be added, or None.
+        activation: What comes last.
+        kernel: The spatial gate's, or None.
+        index: Whether to keep where each pixel's maximum is.
+        scratch: Becomes the result: x itself, if nobody else holds it.
+    """
+    pixels = spatial = channel = None
+    weights = _per_channel(gate, x)
+    if kernel is not None:
+        x = scratch = torch.mul(x, weights, out=scratch)
+        pooled, channel = _pool_pixels(x, index=index)
+        pixels = pooled.to(gate.dtype)
+        spatial = spatial_weights(pixels, kernel)
+        weights = spatial.to(x.dtype).unsqueeze(1)
+    if shortcut is None:
+        y = torch.mul(x, weights, out=scratch)
+    else:
+        y = torch.addcmul(shortcut, x, weights, out=scratch)
+    if activation.name == "relu":
+        y.relu_()
+    elif activation.name == "elu":
+        F.elu_(y, activation.alpha)
+    return Applied(y, pixels, spatial, channel)
+
+
+def apply_backward(
+    grad: torch.Tensor,
+    y: torch.Tensor | None,
+    x: torch.Tensor,
+    gate: torch.Tensor,
+    spatial: torch.Tensor | None,
+    activation: Activation,
+    *,
+    affine: Affine | None,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
+    """The gradient d before the activation, and its sums.
+
+    Returns:
+        d itself; sums over each map, (N, C), of d · spatial · x and, where there is an `affine`, of
+        d · spatial; the sum over the channels of d · gate · affine(x), (N, H, W), if there is `spatial`.
+    """
+    n, c, h, w = x.shape
+    d = grad if y is None else torch.empty_like(grad)
+    product, total = x.new_empty(n, c), x.new_empty(n, c)
+    of_spatial = None if spatial is None else x.new_empty(n, 1, h * w)
+    for part in _parts(x):
+        if y is not None and activation.name == "relu":
+            torch.ops.aten.threshold_backward(grad[part], y[part], 0, grad_input=d[part])
+        elif y is not None:
+            torch.ops.aten.elu_backward(grad[part], activation.alpha, 1, 1, True, y[part], grad_input=d[part])
+        rows, last = _rows(d[part])
+        products, _ = _rows(d[part] * x[part])
+        if spatial is None or of_spatial is None:
+            product[part] = products.sum(1 if last else 2)
+            if affine is not None:
+                total[part] = rows.sum(1 if last else 2)
+            continue
+        places = spatial[part].to(x.dtype).view(-1, 1, h * w)
+        product[part] = _over_places(products, last, places)
+        if affine is None:
+            of_spatial[part] = _over_channels(products, last, gate[part])
+        else:
+            total[part] = _over_places(rows, last, places)
+            of_spatial[part] = _over_channels(products, last, gate[part] * affine[0])
+            of_spatial[part] += _over_channels(rows, last, gate[part] * affine[1])
+    by_place = None if of_spatial is None else of_spatial.view(n, h, w)
+    return d, product, None if affine is None else total, by_place
+
+
+def pool_pixels_backward(
+    x: torch.Tensor, grad_mean: torch.Tensor, grad_max: torch.Tensor, where: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Sums over each map, (N, C), of the pixels' gradients times x, and of these gradients alone."""
+    n, c, h, w = x.shape
+    rows, last = _rows(x)
+    spread = (grad_mean / c).view(n, 1, h * w)
+    where, grad_max = where.view(n, h * w), grad_max.view(n, h * w)
+    dim = 2 if last else 1
+    at_peak = rows.gather(dim, where.unsqueeze(dim)).squeeze(dim)
+    first = _over_places(rows, last, spread.to(x.dtype)).to(grad_max.dtype)
+    second = spread.sum(2).expand(n, c).clone()
+    return first.scatter_add_(1, where, at_peak * grad_max), second.scatter_add_(1, where, grad_max)
+
+
+def input_backward(
+    grad: torch.Tensor,
+    gate: torch.Tensor,
+    spatial: torch.Tensor | None,
+    pixels: tuple[torch.Tensor, torch.Tensor, torch.Tensor] | None,
+    spread: torch.Tensor,
+    peak: tuple[torch.Tensor, torch.Tensor] | None,
+    slope: tuple[torch.Tensor, torch.Tensor] | None,
+) -> torch.Tensor:
+    """(grad · spatial + pixels) · gate + spread + peak + slope · x; pixels and peak reach single values, too.
+
+    Args:
+        grad: The gradient of the sum, (N, C, H, W).
+        gate: (N, C).
+        spatial: (N, H, W), or None.
+        pixels: Gradients of the mean and the maximum over the channels, and the maximum's channel.
+        spread: What every value of a channel gets, (N, C).
+        peak: What the first maximum of a channel gets in addition, (N, C), and its place.
+        slope: A map x, and its factor by channel (C,).
+    """
+    n, c, h, w = grad.shape
+    weights, everywhere = _per_channel(gate, grad), _per_channel(spread, grad)
+    out = torch.empty_like(grad)
+    for part in _parts(grad):
+        inner = grad[part]
+        if spatial is not None and pixels is not None:
+            inner = torch.mul(inner, spatial[part].to(grad.dtype).unsqueeze(1), out=out[part])
+            inner.add_((pixels[0][part] / c).to(grad.dtype).unsqueeze(1))
+        torch.addcmul(everywhere[part], inner, weights[part], out=out[part])
+        if slope is not None:
+            out[part].addcmul_(slope[0][part], slope[1][:, None, None])
+    rows, last = _rows(out)
+    channel = 2 if last else 1
+    if pixels is not None:
+        where = pixels[2].view(n, h * w)
+        at_peak = (gate.gather(1, where) * pixels[1].view(n, h * w)).to(grad.dtype)
+        rows.scatter_add_(channel, where.unsqueeze(channel), at_peak.unsqueeze(channel))
+    if peak is not None:
+        place = 3 - channel
+        rows.scatter_add_(place, peak[1].unsqueeze(place), peak[0].to(grad.dtype).unsqueeze(place))
+    return out
+
+
+def values_at(x: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+    """The value of each channel at one place of its map: (N, C)."""
+    rows, last = _rows(x)
+    dim = 1 if last else 2
+    return rows.gather(dim, places.unsqueeze(dim)).squeeze(dim)
+
+
+def _rows(x: torch.Tensor) -> tuple[torch.Tensor, bool]:
+    """A view with one dimension of places, (N, C, H·W) or (N, H·W, C), and whether the channels come last."""
+    n, c, h, w = x.shape
+    if x.is_contiguous():
+        return x.view(n, c, h * w), False
+    return x.permute(0, 2, 3, 1).view(n, h * w, c), True
+
+
+def _over_channels(rows: torch.Tensor, last: bool, weights: torch.Tensor) -> torch.Tensor:
+    """Sums over the channels, weighted by (N, C): (N, 1, H·W)."""
+    return weights.to(rows.dtype).unsqueeze(1) @ (rows.mT if last else rows)
+
+
+def _over_places(rows: torch.Tensor, last: bool, weights: torch.Tensor) -> torch.Tensor:
+    """Sums over the places, weighted by (N, 1, H·W): (N, C)."""
+    return (weights @ (rows if last else rows.mT)).squeeze(1)
+
+
+def _pool_pixels(x: torch.Tensor, *, index: bool) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Mean and maximum over the channels, (N, 2, H, W), and where the maximum is, (N, H, W)."""
+    n, _, h, w = x.shape
+    rows, last = _rows(x)
+    where = None
+    if not index:
+        values = rows.amax(2 if last else 1)
+    else:
+        values, where = _max_over_inner(rows) if last else _max_over_outer(rows)
+    pixels = torch.stack([rows.mean(2 if last else 1), values], 1).view(n, 2, h, w)
+    return pixels, None if where is None else where.view(n, h, w)
+
+
+def _per_channel(values: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    return values.to(like.dtype)[:, :, None, None]
+
+
+def _max_over_outer(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Maxima of (N, K, M) over K and their first indices, each (N, M)."""
+    n, k, m = rows.shape
+    images = rows.view(n, k, 1, m).permute(0, 3, 1, 2)  # M as the channels of a channels-last map K×1
+    values, where = F.max_pool2d(images, (k, 1), return_indices=True)
+    return values.view(n, m), where.view(n, m)
+
+
+def _max_over_inner(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Maxima of (N, M, K) over K and their first indices, each (N, M).
+
+    Where a row equals its maximum, a product with the numbers 0 … K - 1 gives the index, and one with ones
+    tells whether it is the only one. The numbers are cut in two, to be exact in half precision.
+    """
+    n, m, k = rows.shape
+    numbers = torch.arange(k, device=rows.device)
+    counters = torch.stack([torch.ones_like(numbers), numbers % 256, numbers // 256]).to(rows.dtype)
+    values, where = rows.amax(2), torch.empty(n, m, dtype=torch.long, device=rows.device)
+    for part in _parts(rows):
+        reached = torch.eq(rows[part], values[part].unsqueeze(2), out=torch.empty_like(rows[part]))
+        count, low, high = (counters.expand(len(reached), 3, k) @ reached.mT).unbind(1)
+        where[part] = high.long() * 256 + low.long()
+        if (several := count != 1).any():
+            where[part][several] = reached[several].argmax(1)
+    return values, where
+
+
+def _parts(x: torch.Tensor) -> list[slice]:
+    """Runs of samples that fit into a core's cache, for steps with temporaries of their own."""
+    step = max(1, PART * len(x) // max(1, x.numel()))
+    return [slice(start, start + step) for start in range(0, len(x), step)]

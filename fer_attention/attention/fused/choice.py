@@ -1,0 +1,139 @@
+"""When a fused block may stand in for the plain modules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from types import ModuleType
+from typing import Literal, TypeAlias
+
+import torch
+from torch import nn
+from torch.autograd import forward_ad
+from torch.nn.modules import module as module_hooks
+from torch.nn.utils import parametrize
+from torch.utils._python_dispatch import _get_current_dispatch_mode
+
+from fer_attention.attention.fused import aten, cuda
+
+Implementation: TypeAlias = Literal["auto", "plain", "fused"]
+
+IMPLEMENTATIONS: tuple[Implementation, ...] = ("auto", "plain", "fused")
+
+DTYPES = {
+    "cpu": (torch.float32, torch.float64, torch.bfloat16),
+    "cuda": (torch.float32, torch.float64, torch.bfloat16, torch.float16),
+}
+"""What the passes compute in; float16 on a CPU is left to the plain modules."""
+
+SMALL = 2**19
+"""Maps with fewer values in all do not pay for the fused step's own overhead on a CPU without gradients."""
+
+CUDA_CAPABILITY = (7, 0)
+"""The oldest GPUs that Triton compiles for."""
+
+_plain_only: ContextVar[bool] = ContextVar("plain_only", default=False)
+
+
+@contextmanager
+def plain_modules() -> Iterator[None]:
+    """Every block in this context runs its plain modules."""
+    token = _plain_only.set(True)
+    try:
+        yield
+    finally:
+        _plain_only.reset(token)
+
+
+def check_implementation(implementation: str) -> Implementation:
+    """The option if it is one of the three, else a ValueError."""
+    for known in IMPLEMENTATIONS:
+        if implementation == known:
+            return known
+    raise ValueError(f"implementation is one of {', '.join(IMPLEMENTATIONS)}; got {implementation!r}.")
+
+
+def kernels_for(x: torch.Tensor) -> ModuleType | None:
+    """The passes for this tensor's device and type; None if there are none."""
+    if x.dtype not in DTYPES.get(x.device.type, ()):
+        return None
+    if x.device.type == "cpu":
+        return aten
+    if not cuda.available() or torch.cuda.get_device_capability(x.device) < CUDA_CAPABILITY:
+        return None
+    return cuda
+
+
+def why_plain(
+    implementation: Implementation, x: object, shortcut: object, modules: Iterable[nn.Module]
+) -> str | None:
+    """Why the plain modules have to run, in a few words; None if the fused block may.
+
+    The fused block is one step of its own for autograd, which calls no module. So it stands back wherever
+    somebody looks at the single operators or modules: compilers and exporters (a compiler fuses the plain
+    operators itself), hooks, tracing, `torch.func`, forward-mode derivatives, and dispatch modes such as
+    counters of operations.
+
+    Args:
+        implementation: What the user asked for.
+        x: The input.
+        shortcut: What will be added, or None.
+        modules: Every module that would not be called.
+    """
+    if implementation == "plain" or _plain_only.get():
+        return "plain modules were asked for"
+    if torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None:
+        return "the model is being compiled or traced"
+    if type(x) not in (torch.Tensor, nn.Parameter) or not isinstance(x, torch.Tensor):
+        return f"the input is a {type(x).__name__}"
+    if not x.numel():
+        return "the input is empty"
+    if (
+        implementation == "auto"
+        and x.numel() < SMALL
+        and x.device.type == "cpu"
+        and not torch.is_grad_enabled()
+    ):
+        return "the map is small"
+    if shortcut is not None and not _fits(x, shortcut):
+        return "the shortcut differs from the input in shape, type or device"
+    if torch.onnx.is_in_onnx_export():
+        return "the model is being exported"
+    if torch._C._functorch.peek_interpreter_stack() is not None:
+        return "a torch.func transform is at work"
+    if _get_current_dispatch_mode() is not None:
+        return "a dispatch mode is at work"
+    if forward_ad._current_level >= 0:
+        return "forward-mode derivatives are at work"
+    if _watched(modules):
+        return "a module has hooks or a parametrization"
+    if kernels_for(x) is None:
+        return f"there is no fused block for {str(x.dtype).removeprefix('torch.')} on {x.device.type}"
+    return None
+
+
+def _fits(x: torch.Tensor, shortcut: object) -> bool:
+    return (
+        isinstance(shortcut, torch.Tensor)
+        and shortcut.shape == x.shape
+        and shortcut.dtype == x.dtype
+        and shortcut.device == x.device
+    )
+
+
+def _watched(modules: Iterable[nn.Module]) -> bool:
+    """Whether somebody hooked into one of these modules, or into all modules there are."""
+    return bool(
+        module_hooks._global_forward_hooks
+        or module_hooks._global_forward_pre_hooks
+        or module_hooks._global_backward_hooks
+        or module_hooks._global_backward_pre_hooks
+    ) or any(
+        module._forward_hooks
+        or module._forward_pre_hooks
+        or module._backward_hooks
+        or module._backward_pre_hooks
+        or parametrize.is_parametrized(module)
+        for module in modules
+    )

@@ -1,0 +1,222 @@
+"""What a fused attention block computes, forward and backward, in passes over whole maps.
+
+    y = act(attention(norm(x)) + shortcut)
+
+Against the modules one by one this saves passes: scale, shortcut and activation are one, all gates' gradients
+come out of one product, the norm's backward pass takes its sums from those of the gates, and what can be had
+again cheaply is not kept. Only the norm's input is, which a norm has to keep anyway, so that in training the
+block needs hardly more memory than a residual block without attention.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+
+from fer_attention.attention.fused.choice import kernels_for
+from fer_attention.attention.fused.gates import Activation, ChannelGate, Tensors, spatial_weights_backward
+from fer_attention.attention.fused.norm import BatchNorm, Normalisation
+
+
+@dataclass(frozen=True)
+class Step:
+    """What to compute, beside the tensors that are differentiated.
+
+    Attributes:
+        channel: The channel gate.
+        spatial: Whether a spatial gate follows; its kernel is the last of the parameters.
+        activation: What closes the block.
+        norm: The norm in front, if it is part of the block.
+        block: The attention block, by whose plain modules second derivatives are found.
+        names: The parameters' names in it.
+    """
+
+    channel: ChannelGate
+    spatial: bool
+    activation: Activation
+    norm: BatchNorm | None
+    block: nn.Module
+    names: tuple[str, ...]
+
+    def folds(self, x: torch.Tensor) -> bool:
+        """Whether the norm's backward pass works by sums; half precision has no digits to spare for it."""
+        return self.norm is not None and x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64)
+
+
+class Inputs(NamedTuple):
+    """The tensors that are differentiated; None where a block has no such thing.
+
+    Attributes:
+        x: The map before the norm, (N, C, H, W).
+        shortcut: The map to be added.
+        weight: The norm's.
+        bias: The norm's.
+    """
+
+    x: torch.Tensor
+    shortcut: torch.Tensor | None
+    weight: torch.Tensor | None
+    bias: torch.Tensor | None
+
+
+class Saved(NamedTuple):
+    """What the backward pass needs beside the inputs; None where a block has no such thing.
+
+    Attributes:
+        y: The output, where the activation's derivative is found from it.
+        norm_mean: The norm's statistics.
+        norm_invstd: Likewise.
+        mean: Of each channel, (N, C); before the norm where its backward pass works by sums.
+        place: Where each channel's maximum is, (N, C).
+        gate: The channel gate's weights, (N, C).
+        pixels: Each pixel's mean and maximum, (N, 2, H, W).
+        spatial: The spatial gate's weights, (N, H, W).
+        channel: Where each pixel's maximum is, (N, H, W).
+    """
+
+    y: torch.Tensor | None
+    norm_mean: torch.Tensor | None
+    norm_invstd: torch.Tensor | None
+    mean: torch.Tensor
+    place: torch.Tensor | None
+    gate: torch.Tensor
+    pixels: torch.Tensor | None
+    spatial: torch.Tensor | None
+    channel: torch.Tensor | None
+
+
+def forward(
+    step: Step, inputs: Inputs, parameters: Tensors, *, keep: bool
+) -> tuple[torch.Tensor, Saved, Tensors]:
+    """The output; what the backward pass needs; and what the channel gate needs there.
+
+    Args:
+        step: What to compute.
+        inputs: The maps and the norm's parameters.
+        parameters: The channel gate's, then the spatial gate's kernel.
+        keep: Whether a backward pass will follow; without one, no index is searched for.
+    """
+    passes: Any = kernels_for(inputs.x)
+    x, scratch, norm = inputs.x, None, None
+    if step.norm is not None and inputs.weight is not None and inputs.bias is not None:
+        x, norm = step.norm.forward(inputs.x, inputs.weight, inputs.bias, keep=keep)
+        scratch = x
+    folds = keep and step.folds(x)
+    wide = torch.promote_types(x.dtype, torch.float32)
+    mean, maximum = passes.pool(x, peak=step.channel.peak, index=keep, mean_of=inputs.x if folds else x)
+    mean = pooled = mean.to(wide)
+    if folds and norm is not None:
+        pooled = mean * norm.scale + norm.offset
+    peak, place = (None, None) if maximum is None else maximum
+    gate, of_channel = step.channel.forward(pooled, None if peak is None else peak.to(wide), parameters)
+    kernel = parameters[-1] if step.spatial else None
+    applied = passes.apply(
+        x, gate, inputs.shortcut, step.activation, kernel=kernel, index=keep, scratch=scratch
+    )
+    saved = Saved(
+        None if step.activation.name == "identity" else applied.y,
+        None if norm is None else norm.mean,
+        None if norm is None else norm.invstd,
+        mean,
+        place,
+        gate,
+        applied.pixels,
+        applied.spatial,
+        applied.channel,
+    )
+    return applied.y, saved, of_channel
+
+
+class Gradients(NamedTuple):
+    """Gradients of the inputs, and of the parameters in their order; None where none is wanted."""
+
+    x: torch.Tensor | None
+    shortcut: torch.Tensor | None
+    weight: torch.Tensor | None
+    bias: torch.Tensor | None
+    parameters: Tensors
+
+
+def backward(
+    step: Step,
+    grad: torch.Tensor,
+    inputs: Inputs,
+    parameters: Tensors,
+    saved: Saved,
+    of_channel: Tensors,
+    *,
+    needs_x: bool,
+) -> Gradients:
+    """All gradients from that of the output.
+
+    Args:
+        step: What was computed.
+        grad: The output's gradient, (N, C, H, W).
+        inputs: As in the forward pass.
+        parameters: Likewise.
+        saved: What it kept.
+        of_channel: What the channel gate kept.
+        needs_x: Whether anybody wants the gradient of x, of the norm's weight or of its bias.
+    """
+    passes: Any = kernels_for(inputs.x)
+    x, gate, norm = inputs.x, saved.gate, _normalisation(inputs, saved)
+    folds = step.folds(x)
+    if norm is not None and step.norm is not None and not folds:
+        x = step.norm.again(x, norm)
+    layout = torch.contiguous_format if x.is_contiguous() else torch.channels_last
+    d, product, total, of_spatial = passes.apply_backward(
+        grad.contiguous(memory_format=layout),
+        saved.y,
+        x,
+        gate,
+        saved.spatial,
+        step.activation,
+        affine=(norm.scale, norm.offset) if norm is not None and folds else None,
+    )
+    product, total = product.to(gate.dtype), None if total is None else total.to(gate.dtype)
+    pixels = None
+    of_kernel: Tensors = ()
+    if saved.pixels is not None and saved.spatial is not None:
+        of_pixels, kernel = spatial_weights_backward(
+            of_spatial.to(gate.dtype), saved.pixels, saved.spatial, parameters[-1]
+        )
+        of_kernel = (kernel,)
+        pixels = of_pixels[:, 0].contiguous(), of_pixels[:, 1].contiguous(), saved.channel
+        more_product, more_total = passes.pool_pixels_backward(x, *pixels)
+        product = product + more_product
+        total = None if total is None else total + more_total
+    of_gate = product if norm is None or total is None else norm.scale * product + norm.offset * total
+    of_mean, of_peak, of_parameters = step.channel.backward(of_gate, of_channel, parameters)
+    result = Gradients(None, d, None, None, (*of_parameters, *of_kernel))
+    if not needs_x:
+        return result
+
+    spread = of_mean / (x.shape[2] * x.shape[3])
+    if norm is None or step.norm is None or total is None:
+        peak = None if of_peak is None else (of_peak, saved.place)
+        of_x = passes.input_backward(d, gate, saved.spatial, pixels, spread, peak, None)
+        if norm is None or step.norm is None:
+            return result._replace(x=of_x)
+        of_x, of_weight, of_bias = step.norm.backward(of_x, inputs.x, norm)
+        return result._replace(x=of_x, weight=of_weight, bias=of_bias)
+
+    total, product = gate * total + of_mean, gate * product + of_mean * saved.mean
+    peak = None
+    if of_peak is not None:
+        total, product = total + of_peak, product + of_peak * passes.values_at(x, saved.place)
+        peak = of_peak * norm.scale, saved.place
+    through = step.norm.backward_from_sums(total, product, norm, count=x.numel() // x.shape[1])
+    spread = spread * norm.scale + through.offset
+    of_x = passes.input_backward(
+        d, gate * norm.scale, saved.spatial, pixels, spread, peak, (x, through.slope)
+    )
+    return result._replace(x=of_x, weight=through.weight, bias=through.bias)
+
+
+def _normalisation(inputs: Inputs, saved: Saved) -> Normalisation | None:
+    if inputs.weight is None or inputs.bias is None or saved.norm_mean is None or saved.norm_invstd is None:
+        return None
+    return Normalisation(inputs.weight, inputs.bias, saved.norm_mean, saved.norm_invstd)

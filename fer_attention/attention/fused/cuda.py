@@ -1,0 +1,78 @@
+"""The passes of a fused attention block on a GPU: `aten.py`'s functions, each by a Triton kernel or two."""
+
+from __future__ import annotations
+
+import torch
+
+from fer_attention.attention.fused import triton_ops
+from fer_attention.attention.fused.gates import Activation, Applied, spatial_weights
+
+available = triton_ops.available
+
+
+def pool(
+    x: torch.Tensor, *, peak: bool, index: bool, mean_of: torch.Tensor
+) -> tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor | None] | None]:
+    """Mean and maximum of each channel over its map, (N, C), in one read."""
+    mean, values, where = triton_ops.pool(x, peak)
+    return mean, None if values is None else (values, where)
+
+
+def apply(
+    x: torch.Tensor,
+    gate: torch.Tensor,
+    shortcut: torch.Tensor | None,
+    activation: Activation,
+    *,
+    kernel: torch.Tensor | None,
+    index: bool,
+    scratch: torch.Tensor | None,
+) -> Applied:
+    """act(x · gate · spatial + shortcut), the spatial weights by a kernel over the gated map's pixels."""
+    pixels = spatial = channel = None
+    if kernel is not None:
+        mean, values, channel = triton_ops.pool_pixels(x, gate)
+        pixels = torch.stack([mean, values], 1)
+        spatial = spatial_weights(pixels, kernel)
+    y = triton_ops.combine(x, gate, spatial, shortcut, activation.name, activation.alpha)
+    return Applied(y, pixels, spatial, channel)
+
+
+def apply_backward(
+    grad: torch.Tensor,
+    y: torch.Tensor | None,
+    x: torch.Tensor,
+    gate: torch.Tensor,
+    spatial: torch.Tensor | None,
+    activation: Activation,
+    *,
+    affine: None,
+) -> tuple[torch.Tensor, torch.Tensor, None, torch.Tensor | None]:
+    """The gradient d before the activation, and the sums of d · spatial · x, (N, C), and d · gate · x."""
+    d, product, by_place = triton_ops.combine_backward(
+        grad, y, x, gate, spatial, activation.name, activation.alpha
+    )
+    return d, product, None, by_place
+
+
+def pool_pixels_backward(
+    x: torch.Tensor, grad_mean: torch.Tensor, grad_max: torch.Tensor, where: torch.Tensor
+) -> tuple[torch.Tensor, None]:
+    """Sums over each map, (N, C), of the pixels' gradients times x."""
+    return triton_ops.pool_pixels_backward(x, grad_mean, grad_max, where), None
+
+
+def input_backward(
+    grad: torch.Tensor,
+    gate: torch.Tensor,
+    spatial: torch.Tensor | None,
+    pixels: tuple[torch.Tensor, torch.Tensor, torch.Tensor] | None,
+    spread: torch.Tensor,
+    peak: tuple[torch.Tensor, torch.Tensor] | None,
+    slope: None,
+) -> torch.Tensor:
+    """(grad · spatial + pixels) · gate + spread + peak; pixels and peak reach single values, too."""
+    values, where = (None, None) if peak is None else peak
+    return triton_ops.input_backward(
+        grad, gate, spatial, pixels, (spread * (grad.shape[2] * grad.shape[3]), values, where)
+    )

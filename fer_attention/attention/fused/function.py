@@ -1,0 +1,91 @@
+"""The fused attention block for autograd."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch.func import functional_call
+from torch.nn import functional as F
+
+from fer_attention.attention.fused.choice import plain_modules
+from fer_attention.attention.fused.computation import Inputs, Saved, Step, backward, forward
+from fer_attention.attention.fused.gates import Tensors
+
+
+def residual(
+    step: Step,
+    x: torch.Tensor,
+    shortcut: torch.Tensor | None,
+    norm: tuple[torch.Tensor, torch.Tensor] | None,
+    parameters: Tensors,
+) -> torch.Tensor:
+    """act(attention(norm(x)) + shortcut), (N, C, H, W) -> (N, C, H, W).
+
+    Second derivatives are right, too, but take the plain modules' time.
+
+    Args:
+        step: What to compute.
+        x: The map before the norm.
+        shortcut: A map to be added, or None.
+        norm: The norm's weight and bias, where the step has one.
+        parameters: The channel gate's, then the spatial gate's kernel.
+    """
+    if not (x.is_contiguous() or x.is_contiguous(memory_format=torch.channels_last)):
+        x = x.contiguous()
+    inputs = Inputs(x, shortcut, *(norm or (None, None)))
+    if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (*inputs, *parameters)):
+        y: torch.Tensor = _Residual.apply(step, *inputs, *parameters)
+        return y
+    with torch.autocast(x.device.type, enabled=False):
+        return forward(step, inputs, parameters, keep=False)[0]
+
+
+class _Residual(torch.autograd.Function):
+    """`residual` in autograd's graph; its inputs are the step, the four `Inputs`, the parameters."""
+
+    @staticmethod
+    def forward(ctx: Any, step: Step, *tensors: Any) -> torch.Tensor:
+        inputs, parameters = Inputs(*tensors[:4]), tensors[4:]
+        with torch.autocast(inputs.x.device.type, enabled=False):
+            y, saved, of_channel = forward(step, inputs, parameters, keep=True)
+        ctx.step, ctx.parameters = step, len(parameters)
+        ctx.has_shortcut = inputs.shortcut is not None
+        kept = inputs._replace(shortcut=None)  # a sum's derivative needs none of its terms
+        ctx.save_for_backward(*kept, *parameters, *saved, *of_channel)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        step, tensors = ctx.step, list(ctx.saved_tensors)
+        inputs, tensors = Inputs(*tensors[:4]), tensors[4:]
+        parameters, tensors = tuple(tensors[: ctx.parameters]), tensors[ctx.parameters :]
+        saved, of_channel = Saved(*tensors[: len(Saved._fields)]), tuple(tensors[len(Saved._fields) :])
+        if torch.is_grad_enabled():  # somebody will derive the derivative
+            return None, *_differentiable(step, grads[0], inputs, parameters, saved, ctx.has_shortcut)
+        needs_x = any(ctx.needs_input_grad[i] for i in (1, 3, 4))
+        with torch.autocast(inputs.x.device.type, enabled=False):
+            found = backward(step, grads[0], inputs, parameters, saved, of_channel, needs_x=needs_x)
+        shortcut = found.shortcut if ctx.has_shortcut else None
+        return None, found.x, shortcut, found.weight, found.bias, *found.parameters
+
+
+def _differentiable(
+    step: Step, grad: torch.Tensor, inputs: Inputs, parameters: Tensors, saved: Saved, has_shortcut: bool
+) -> list[torch.Tensor | None]:
+    """The gradients of all tensors, by the plain modules, so that they can be derived once more."""
+    if saved.y is not None and step.activation.name == "relu":
+        grad = torch.ops.aten.threshold_backward(grad, saved.y, 0)
+    elif saved.y is not None:
+        grad = torch.ops.aten.elu_backward(grad, step.activation.alpha, 1, 1, True, saved.y)
+    x, norm = inputs.x, step.norm
+    if norm is not None:
+        statistics = (None, None) if norm.batch else (norm.mean, norm.variance)
+        x = F.batch_norm(x, *statistics, inputs.weight, inputs.bias, norm.batch, eps=norm.eps)
+    with plain_modules():
+        gated = functional_call(step.block, dict(zip(step.names, parameters, strict=True)), (x,))
+    tensors = [inputs.x, inputs.weight, inputs.bias, *parameters]
+    wanted = [t for t in tensors if t is not None and t.requires_grad]
+    found = iter(torch.autograd.grad(gated, wanted, grad, create_graph=True))
+    of_x, *others = [next(found) if t is not None and t.requires_grad else None for t in tensors]
+    return [of_x, grad if has_shortcut else None, *others]

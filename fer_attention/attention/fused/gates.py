@@ -1,0 +1,199 @@
+"""The small arithmetic of attention gates on pooled values, with its derivatives written out.
+
+A function from means and maxima to weights in (0, 1), and its backward pass, so that `function.py` can run a
+whole block as one step. All of it is in float32 or wider, whatever the map's type.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+Tensors = tuple[torch.Tensor, ...]
+
+
+@dataclass(frozen=True)
+class Activation:
+    """What closes a residual block, as the kernels know it.
+
+    Attributes:
+        name: `"identity"`, `"relu"` or `"elu"`.
+        alpha: ELU's; the others have none.
+    """
+
+    name: str = "identity"
+    alpha: float = 1.0
+
+    @classmethod
+    def of(cls, module: nn.Module | None) -> Activation | None:
+        """The record for a module, or for none; None for an activation that the kernels do not know."""
+        if module is None:
+            return cls()
+        if type(module) is nn.ReLU:
+            return cls("relu")
+        return cls("elu", module.alpha) if type(module) is nn.ELU else None
+
+
+class Applied(NamedTuple):
+    """A block's output, and what its spatial gate saw; None where there is no such gate.
+
+    Attributes:
+        y: (N, C, H, W).
+        pixels: Mean and maximum of the gated map over its channels, (N, 2, H, W).
+        spatial: Weights (N, H, W).
+        channel: Where each pixel's maximum is first reached, (N, H, W); None if no gradient is wanted.
+    """
+
+    y: torch.Tensor
+    pixels: torch.Tensor | None
+    spatial: torch.Tensor | None
+    channel: torch.Tensor | None
+
+
+class ChannelGate(Protocol):
+    """From each channel's mean, and maximum if it asks for one, to its weight: (N, C) -> (N, C)."""
+
+    @property
+    def peak(self) -> bool:
+        """Whether the maximum is read, too."""
+
+    def forward(
+        self, mean: torch.Tensor, peak: torch.Tensor | None, parameters: Sequence[torch.Tensor]
+    ) -> tuple[torch.Tensor, Tensors]:
+        """The weights, and what the backward pass needs."""
+
+    def backward(
+        self, grad: torch.Tensor, saved: Tensors, parameters: Sequence[torch.Tensor]
+    ) -> tuple[torch.Tensor, torch.Tensor | None, Tensors]:
+        """Gradients of the mean, of the maximum, and of the parameters."""
+
+
+@dataclass(frozen=True)
+class MLPGate:
+    """sigmoid(W2 relu(W1 z + b1) + b2), summed over z = mean and maximum before the sigmoid.
+
+    SE (Hu et al. 2018, eq. 3) reads the mean alone and has biases; CBAM (Woo et al. 2018, eq. 2) reads both
+    and has none. W2 is linear, so the hidden values are added up before it: one product serves both.
+
+    Parameters: W1 (h, C, 1, 1) and W2 (C, h, 1, 1), with biases W1, b1, W2, b2.
+    """
+
+    peak: bool
+    bias: bool
+
+    def forward(
+        self, mean: torch.Tensor, peak: torch.Tensor | None, parameters: Sequence[torch.Tensor]
+    ) -> tuple[torch.Tensor, Tensors]:
+        """(N, C) -> (N, C)."""
+        w1, b1, w2, b2 = self._unpack(parameters, mean.dtype)
+        pooled = mean if peak is None else torch.cat([mean, peak])
+        hidden = F.linear(pooled, w1, b1).relu_()
+        summed = hidden if peak is None else hidden[: len(mean)] + hidden[len(mean) :]
+        weights = F.linear(summed, w2, b2).sigmoid_()
+        return weights, (pooled, hidden, summed, weights)
+
+    def backward(
+        self, grad: torch.Tensor, saved: Tensors, parameters: Sequence[torch.Tensor]
+    ) -> tuple[torch.Tensor, torch.Tensor | None, Tensors]:
+        """Gradients of mean, maximum, parameters."""
+        pooled, hidden, summed, weights = saved
+        w1, _, w2, _ = self._unpack(parameters, grad.dtype)
+        grad_out = _through_sigmoid(grad, weights)
+        grad_summed = grad_out @ w2
+        repeats = len(hidden) // max(len(summed), 1)
+        grad_hidden = grad_summed.repeat(repeats, 1).mul_(hidden > 0)
+        grad_pooled = grad_hidden @ w1
+        grad_w1 = (grad_hidden.T @ pooled)[:, :, None, None]
+        grad_w2 = (grad_out.T @ summed)[:, :, None, None]
+        grads = (grad_w1, grad_hidden.sum(0), grad_w2, grad_out.sum(0)) if self.bias else (grad_w1, grad_w2)
+        if not self.peak:
+            return grad_pooled, None, grads
+        grad_mean, grad_peak = grad_pooled.chunk(2)
+        return grad_mean, grad_peak, grads
+
+    def _unpack(
+        self, parameters: Sequence[torch.Tensor], dtype: torch.dtype
+    ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor, torch.Tensor | None]:
+        cast = [parameter.detach().to(dtype) for parameter in parameters[: 4 if self.bias else 2]]
+        if self.bias:
+            w1, b1, w2, b2 = cast
+            return w1.flatten(1), b1, w2.flatten(1), b2
+        w1, w2 = cast
+        return w1.flatten(1), None, w2.flatten(1), None
+
+
+@dataclass(frozen=True)
+class NeighbourGate:
+    """sigmoid(conv1d_k(mean)) over neighbouring channels: ECA (Wang et al. 2020, eq. 9).
+
+    Parameters: the kernel (1, 1, k).
+    """
+
+    peak = False
+
+    def forward(
+        self, mean: torch.Tensor, peak: torch.Tensor | None, parameters: Sequence[torch.Tensor]
+    ) -> tuple[torch.Tensor, Tensors]:
+        """(N, C) -> (N, C)."""
+        kernel = parameters[0].detach().to(mean.dtype)
+        weights = self._slide(mean, kernel).sigmoid_()
+        return weights, (mean, weights)
+
+    def backward(
+        self, grad: torch.Tensor, saved: Tensors, parameters: Sequence[torch.Tensor]
+    ) -> tuple[torch.Tensor, torch.Tensor | None, Tensors]:
+        """Gradients of mean, none, kernel."""
+        mean, weights = saved
+        kernel = parameters[0].detach().to(mean.dtype)
+        grad_out = _through_sigmoid(grad, weights)
+        half = kernel.shape[2] // 2
+        flat = F.pad(grad_out, (half, half)).flatten()
+        grad_kernel = self._windows(mean, half) @ flat[half : len(flat) - half]
+        return self._slide(grad_out, kernel.flip(2)), None, (grad_kernel.view_as(kernel),)
+
+    def _slide(self, values: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:
+        """(N, C) -> (N, C), the kernel over neighbouring channels, with zeros beyond the ends."""
+        half = kernel.shape[2] // 2
+        slid = F.pad(kernel.flatten() @ self._windows(values, half), (0, 2 * half))
+        return slid.view(len(values), -1)[:, : values.shape[1]].contiguous()
+
+    @staticmethod
+    def _windows(values: torch.Tensor, half: int) -> torch.Tensor:
+        """All samples in one row, zeros between them, and that row shifted by 0 … 2·half: a view (k, length).
+
+        So a sliding kernel is a product of a vector and a matrix, several times as fast as `conv1d` on so
+        few numbers.
+        """
+        flat = F.pad(values, (half, half)).flatten()
+        return flat.unfold(0, len(flat) - 2 * half, 1)
+
+
+def spatial_weights(pooled: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:
+    """sigmoid(conv_k(pooled)) of each pixel's mean and maximum, (N, 2, H, W) -> (N, H, W).
+
+    CBAM (Woo et al. 2018, eq. 3).
+    """
+    weight = kernel.detach().to(pooled.dtype)
+    return F.conv2d(pooled, weight, padding=weight.shape[-1] // 2).sigmoid_()[:, 0]
+
+
+def spatial_weights_backward(
+    grad: torch.Tensor, pooled: torch.Tensor, weights: torch.Tensor, kernel: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Gradients of the pixels' mean and maximum, (N, 2, H, W), and of the kernel."""
+    grad_out = _through_sigmoid(grad, weights)[:, None]
+    weight = kernel.detach().to(grad.dtype)
+    half = weight.shape[-1] // 2
+    # two forward convolutions: a CPU's kernels for the backward ones take five times as long on one channel
+    grad_pooled = F.conv2d(grad_out, weight.flip(2, 3).transpose(0, 1), padding=half)
+    grad_kernel = F.conv2d(pooled.transpose(0, 1), grad_out.transpose(0, 1), padding=half)
+    return grad_pooled, grad_kernel.transpose(0, 1)
+
+
+def _through_sigmoid(grad: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    return grad * weights * (1 - weights)

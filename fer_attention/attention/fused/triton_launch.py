@@ -1,0 +1,268 @@
+"""Runs the Triton kernels of fused attention: tile sizes, memory formats, buffers of parts.
+
+Tile sizes follow from the shape alone, not from timings or from the device, so that the first call is as fast
+as the next and results are the same on every GPU of a kind. Triton itself is imported on first use.
+"""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import torch
+
+TILE = 2048  # values per tile: 16 in each of 128 threads, two 16-byte loads of half-precision numbers
+WIDE = 128  # values along the contiguous axis, where there are so many: whole 128-byte lines in any type
+PROGRAMS = 1024  # what keeps every multiprocessor of a large GPU busy
+SWEEP = 4  # tiles that a program reads at least before a strip is cut into chunks
+
+
+class Launch(NamedTuple):
+    """How a kernel that sweeps one axis of a map is run.
+
+    Attributes:
+        block_kept: Tile size along the axis whose values each get a result.
+        block_swept: Tile size along the axis that is summed.
+        num_warps: Warps of 32 threads per program.
+        chunk: What one program sums along the swept axis.
+        chunks: Parts that are left to be added up.
+    """
+
+    block_kept: int
+    block_swept: int
+    num_warps: int
+    chunk: int
+    chunks: int
+
+
+def launch_config(
+    samples: int, kept: int, swept: int, *, kept_is_fast: bool, least_kept: int = SWEEP
+) -> Launch:
+    """Tile sizes and chunks for a map of `samples` matrices kept × swept.
+
+    Args:
+        samples: N.
+        kept: Length of the axis whose values each get a result.
+        swept: Length of the axis that is summed.
+        kept_is_fast: Whether the kept axis is the one contiguous in memory.
+        least_kept: A tile's least size along a kept axis that is not contiguous.
+    """
+    if kept_is_fast:
+        block_kept, block_swept = tile_shape(kept, swept)
+    else:
+        block_swept, block_kept = tile_shape(swept, kept, wide=TILE // least_kept)
+    strips = samples * _cdiv(kept, block_kept)
+    tiles = _cdiv(swept, block_swept)
+    chunks = max(1, min(_cdiv(PROGRAMS, strips), tiles // SWEEP))
+    chunk = _cdiv(tiles, chunks) * block_swept
+    return Launch(block_kept, block_swept, num_warps(block_kept * block_swept), chunk, _cdiv(swept, chunk))
+
+
+def tile_shape(fast: int, slow: int, *, wide: int = WIDE) -> tuple[int, int]:
+    """A tile's sizes, powers of two, along the contiguous and the other axis: TILE values or fewer.
+
+    The contiguous axis gets `wide` values, more where the other one is short.
+    """
+    room_fast, room_slow = _power_of_two(fast), _power_of_two(slow)
+    block_slow = min(room_slow, TILE // min(room_fast, wide))
+    return min(room_fast, TILE // block_slow), block_slow
+
+
+def num_warps(tile: int) -> int:
+    """Warps for a tile of so many values: 16 values per thread, one warp to four."""
+    return max(1, min(4, tile // 512))
+
+
+def pool(x: torch.Tensor, *, peak: bool) -> tuple[torch.Tensor, ...]:
+    """Mean (N, C), and if asked for maximum and where it is first; else these are empty."""
+    x, channels, places, last = _matrix(x)
+    return _pool(x, None, (channels, places), kept_is_fast=last, peak=peak)
+
+
+def pool_pixels(x: torch.Tensor, gate: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """Mean and maximum of x · gate over the channels, and where that is first: (N, H, W) each."""
+    n, _, h, w = x.shape
+    x, channels, places, last = _matrix(x)
+    pooled = _pool(x, _small(gate, x), (places, channels), kept_is_fast=not last, peak=True)
+    return tuple(values.view(n, h, w) for values in pooled)
+
+
+def combine(
+    x: torch.Tensor,
+    gate: torch.Tensor,
+    spatial: torch.Tensor | None,
+    shortcut: torch.Tensor | None,
+    act: str,
+    alpha: float,
+) -> torch.Tensor:
+    """act(x · gate · spatial + shortcut)."""
+    x, channels, places, last = _matrix(x)
+    y = torch.empty_like(x)
+    blocks, grid, warps = _tiles(x, channels, places, last)
+    maps = x, _small(gate, x), _small(spatial, x), dense_like(shortcut, x), y
+    _run("combine", grid, (*maps, channels, places, act, alpha, last, *blocks), warps)
+    return y
+
+
+def combine_backward(
+    grad: torch.Tensor,
+    y: torch.Tensor | None,
+    x: torch.Tensor,
+    gate: torch.Tensor,
+    spatial: torch.Tensor | None,
+    act: str,
+    alpha: float,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Gradients of the sum, empty for the identity, of the gate, and of spatial weights, empty without."""
+    n, _, h, w = x.shape
+    x, channels, places, last = _matrix(x)
+    gate, spatial = _small(gate, x), _small(spatial, x)
+    d = None if act == "identity" else torch.empty_like(x)
+    # with spatial weights each block of channels leaves a part per place, so it should not be thin
+    launch = launch_config(
+        n, channels, places, kept_is_fast=last, least_kept=SWEEP if spatial is None else 32
+    )
+    blocks = _cdiv(channels, launch.block_kept)
+    gate_parts = gate.new_empty(n, launch.chunks, channels)
+    spatial_parts = None if spatial is None else gate.new_empty(n, blocks, places)
+    maps = dense_like(grad, x), None if d is None else dense_like(y, x), x, gate, spatial, d
+    _run(
+        "combine_backward",
+        n * launch.chunks * blocks,
+        (*maps, gate_parts, spatial_parts, channels, places, launch.chunk, act, alpha, last, *launch[:2]),
+        launch.num_warps,
+    )
+    grad_spatial = gate.new_empty(0) if spatial_parts is None else _join(spatial_parts).view(n, h, w)
+    return x.new_empty(0) if d is None else d, _join(gate_parts), grad_spatial
+
+
+def pool_pixels_backward(
+    x: torch.Tensor, grad_mean: torch.Tensor, grad_max: torch.Tensor, where: torch.Tensor
+) -> torch.Tensor:
+    """The gate's gradient (N, C) by way of the pixels' statistics."""
+    x, channels, places, last = _matrix(x)
+    launch = launch_config(len(x), channels, places, kept_is_fast=last)
+    grad_mean = _small(grad_mean, x)
+    parts = grad_mean.new_empty(len(x), launch.chunks, channels)
+    maps = x, grad_mean, _small(grad_max, x), _small(where, x), parts
+    grid = len(x) * launch.chunks * _cdiv(channels, launch.block_kept)
+    _run(
+        "pool_pixels_backward",
+        grid,
+        (*maps, channels, places, launch.chunk, last, *launch[:2]),
+        launch.num_warps,
+    )
+    return _join(parts)
+
+
+def input_backward(
+    d: torch.Tensor,
+    gate: torch.Tensor,
+    spatial: torch.Tensor | None,
+    *statistics: torch.Tensor | None,
+) -> torch.Tensor:
+    """The map's gradient; mean, maximum and where of the pixels' statistics, then of the channels'."""
+    d, count, places, last = _matrix(d)
+    out = torch.empty_like(d)
+    blocks, grid, warps = _tiles(d, count, places, last)
+    small = [_small(values, d) for values in (gate, spatial, *statistics)]
+    _run("input_backward", grid, (d, *small, out, count, places, last, *blocks), warps)
+    return out
+
+
+def memory_format(x: torch.Tensor) -> torch.memory_format:
+    """The format in which a map is read and its results are written: its own, or the nearer of the two."""
+    channels_last = not x.is_contiguous() and x.stride(1) == 1
+    return torch.channels_last if channels_last else torch.contiguous_format
+
+
+def dense_like(values: Any, x: torch.Tensor) -> Any:
+    """The map, laid out as the map x; None stays None."""
+    return None if values is None else values.contiguous(memory_format=memory_format(x))
+
+
+def wide_type(x: torch.Tensor) -> torch.dtype:
+    """The type of sums over a map, and of all that is small."""
+    return torch.promote_types(x.dtype, torch.float32)
+
+
+def _pool(
+    x: torch.Tensor, gate: torch.Tensor | None, size: tuple[int, int], *, kept_is_fast: bool, peak: bool
+) -> tuple[torch.Tensor, ...]:
+    kept, swept = size
+    launch = launch_config(len(x), kept, swept, kept_is_fast=kept_is_fast)
+    shape = (len(x), launch.chunks, kept)
+    mean = x.new_empty(shape, dtype=wide_type(x))
+    best = torch.empty_like(mean) if peak else None
+    where = torch.empty_like(mean, dtype=torch.int32) if peak else None
+    grid = len(x) * launch.chunks * _cdiv(kept, launch.block_kept)
+    arguments = (x, gate, mean, best, where, kept, swept, launch.chunk, kept_is_fast, *launch[:2])
+    _run("pool_parts", grid, arguments, launch.num_warps)
+    if best is None or where is None:
+        return _join(mean), mean.new_empty(0), mean.new_empty(0, dtype=torch.int32)
+    if launch.chunks == 1:
+        return mean[:, 0], best[:, 0], where[:, 0]
+    values, chunk = best.max(1)  # the first of equal chunks, and NaN where there is one, as in the kernel
+    return _join(mean), values, where.gather(1, chunk[:, None])[:, 0]
+
+
+def _join(parts: torch.Tensor) -> torch.Tensor:
+    """(N, parts, K) -> (N, K), in a fixed order."""
+    return parts[:, 0] if parts.shape[1] == 1 else parts.sum(1)
+
+
+def _matrix(x: torch.Tensor) -> tuple[torch.Tensor, int, int, bool]:
+    """The map, dense, with its channels, its places, and whether the channels are contiguous."""
+    x = dense_like(x, x)
+    _, c, h, w = x.shape
+    if c * h * w >= 2**31:
+        raise ValueError(f"A sample has {c}×{h}×{w} values; the fused kernels count up to 2**31 - 1.")
+    return x, c, h * w, not x.is_contiguous()
+
+
+def _small(values: Any, x: torch.Tensor) -> Any:
+    """Statistics, weights or their gradients in the kernels' type (indices in theirs); None stays None."""
+    if values is None:
+        return None
+    return values.to(wide_type(x) if values.is_floating_point() else torch.int32).contiguous()
+
+
+def _tiles(x: torch.Tensor, channels: int, places: int, last: bool) -> tuple[tuple[int, int], int, int]:
+    """Block sizes over channels and places, the number of programs, and warps for a pass by tiles."""
+    block_c, block_p = tile_shape(channels, places) if last else tile_shape(places, channels)[::-1]
+    grid = len(x) * _cdiv(channels, block_c) * _cdiv(places, block_p)
+    return (block_c, block_p), grid, num_warps(block_c * block_p)
+
+
+def _run(name: str, programs: int, arguments: tuple[Any, ...], warps: int) -> None:
+    """Starts a kernel on the device of its first argument."""
+    device = arguments[0].device
+    kernel = getattr(_kernels(device), name)
+    with torch.cuda.device(device if device.type == "cuda" else -1):
+        kernel[(programs,)](*arguments, num_warps=warps, enable_fp_fusion=True)
+
+
+def _kernels(device: torch.device) -> ModuleType:
+    try:
+        import triton  # type: ignore[import-untyped]
+    except ImportError as error:
+        raise ImportError(
+            "Fused attention on GPUs runs on Triton, which comes with PyTorch's CUDA builds for Linux; "
+            "elsewhere use the plain blocks."
+        ) from error
+    from fer_attention.attention.fused import triton_kernels
+
+    if device.type != "cuda" and isinstance(triton_kernels.combine, triton.JITFunction):
+        raise RuntimeError(
+            f"Got maps on {device}, but Triton's kernels run on CUDA devices: move the maps there or use the "
+            "plain blocks. To try a kernel out on the CPU, start Python with TRITON_INTERPRET=1."
+        )
+    return triton_kernels
+
+
+def _cdiv(a: int, b: int) -> int:
+    return -(-a // b)
+
+
+def _power_of_two(least: int) -> int:
+    return 1 << (least - 1).bit_length()

@@ -1,0 +1,134 @@
+"""Gates that can run as one fused step with the norm, the shortcut and the activation around them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from operator import attrgetter
+
+import torch
+from torch import nn
+
+from fer_attention.attention.base import AttentionGate
+from fer_attention.attention.fused import (
+    Activation,
+    BatchNorm,
+    ChannelGate,
+    Implementation,
+    Step,
+    check_implementation,
+    kernels_for,
+    residual,
+    why_plain,
+)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a gate computes, in the terms of the fused step.
+
+    Attributes:
+        channel: The arithmetic of the channel gate.
+        names: The gate's parameters in the order that the arithmetic takes them, then the spatial kernel.
+        spatial: Whether there is a spatial kernel.
+    """
+
+    channel: ChannelGate
+    names: tuple[str, ...]
+    spatial: bool = False
+
+
+class FusibleGate(AttentionGate):
+    """A gate with a second way to the same numbers, several times as fast.
+
+    Subclasses define `weights` and `recipe`. With `implementation="auto"` the fused step runs wherever it can
+    (`why_plain` names what is in its way); `"plain"` forbids it; `"fused"` refuses to run without it on a
+    device that has none.
+    """
+
+    def __init__(self, channels: int, *, implementation: Implementation = "auto") -> None:
+        super().__init__(channels)
+        self.implementation = check_implementation(implementation)
+
+    def extra_repr(self) -> str:
+        """What `repr` shows in front of the layers."""
+        return f"implementation={self.implementation!r}"
+
+    def recipe(self) -> Recipe | None:
+        """The gate for the fused step; None if a layer was exchanged, or by a subclass that computes else."""
+        raise NotImplementedError
+
+    def plain(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, C, H, W) -> (N, C, H, W), by the gate's own modules."""
+        return x * self.weights(x)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, C, H, W) -> (N, C, H, W), the input times its weights."""
+        self._check(x)
+        recipe = self._usable(x, None, ())
+        return self.plain(x) if recipe is None else self._fused(recipe, x, None, None, Activation())
+
+    def residual(
+        self,
+        x: torch.Tensor,
+        shortcut: torch.Tensor,
+        *,
+        norm: nn.Module | None = None,
+        act: nn.Module | None = None,
+    ) -> torch.Tensor:
+        """act(gate(norm(x)) + shortcut), as one step where that can be."""
+        around = [module for module in (norm, act) if module is not None]
+        recipe = self._usable(x, shortcut, around)
+        if recipe is None:
+            return super().residual(x, shortcut, norm=norm, act=act)
+        self._check(x)
+        inner = norm if isinstance(norm, nn.BatchNorm2d) and BatchNorm.takes(norm, x) else None
+        if norm is not None and inner is None:
+            x = norm(x)
+        closing = Activation.of(act)
+        y = self._fused(recipe, x, shortcut, inner, closing or Activation())
+        return y if act is None or closing is not None else act(y)
+
+    def why_plain(self, x: torch.Tensor) -> str | None:
+        """Why a call with x would run the plain modules; None if it would run the fused step."""
+        return why_plain(self.implementation, x, None, self.modules()) or (
+            None if self.recipe() else "a layer of the gate was exchanged"
+        )
+
+    def _usable(
+        self, x: torch.Tensor, shortcut: torch.Tensor | None, around: Iterable[nn.Module]
+    ) -> Recipe | None:
+        obstacle = why_plain(self.implementation, x, shortcut, (*self.modules(), *around))
+        if obstacle is None:
+            return self.recipe()
+        real = type(x) is torch.Tensor and not x.is_meta
+        if self.implementation == "fused" and real and kernels_for(x) is None:
+            raise RuntimeError(
+                f"{type(self).__name__} has implementation='fused', but {obstacle}; "
+                "'auto' falls back to the plain modules."
+            )
+        return None
+
+    def _fused(
+        self,
+        recipe: Recipe,
+        x: torch.Tensor,
+        shortcut: torch.Tensor | None,
+        norm: nn.BatchNorm2d | None,
+        activation: Activation,
+    ) -> torch.Tensor:
+        step = Step(
+            recipe.channel,
+            spatial=recipe.spatial,
+            activation=activation,
+            norm=None if norm is None else BatchNorm.of(norm),
+            block=self,
+            names=recipe.names,
+        )
+        weights = None if norm is None else (norm.weight, norm.bias)
+        return residual(step, x, shortcut, weights, tuple(attrgetter(name)(self) for name in recipe.names))
+
+
+def is_plain_mlp(gate: nn.Module) -> bool:
+    """Whether a gate's layers are those that it was built with: two 1×1 convolutions and a ReLU."""
+    return (type(gate.fc1), type(gate.act), type(gate.fc2)) == (nn.Conv2d, nn.ReLU, nn.Conv2d)

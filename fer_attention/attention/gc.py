@@ -1,0 +1,53 @@
+"""Global context block."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from fer_attention.attention.base import ATTENTIONS, AttentionBlock, reduced_channels
+
+
+@ATTENTIONS.register("gc")
+class GCBlock(AttentionBlock):
+    """Global context block (Cao et al. 2019, arXiv:1904.11492, eq. 5).
+
+    y = x + W2 relu(LN(W1 c)), where the context c is the mean of the vectors of all places, weighted by the
+    softmax of Wk x over the places. No gate: the same vector is added everywhere, and nothing is scaled.
+
+    W2 starts at zero, as in the authors' code, so that a block put into a trained network changes nothing;
+    the layers before it get their first gradient in the second step, when W2 has left zero. Wk has no bias,
+    which the softmax would take out. The hidden width is C // reduction, but at least 4, which the paper's
+    widths never reach: the layer norm of a single value is 0 whatever the value, of two only an order.
+
+    Shape: (N, C, H, W) -> (N, C, H, W). One summand per sample and channel.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        reduction: int = 16,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__(channels)
+        hidden = reduced_channels(channels, reduction, least=4)
+        self.key = nn.Conv2d(channels, 1, 1, bias=False, device=device, dtype=dtype)
+        self.fc1 = nn.Linear(channels, hidden, device=device, dtype=dtype)
+        self.norm = nn.LayerNorm(hidden, device=device, dtype=dtype)
+        self.act = nn.ReLU(inplace=True)
+        self.fc2 = nn.Linear(hidden, channels, device=device, dtype=dtype)
+        nn.init.zeros_(self.fc2.weight)
+        nn.init.zeros_(self.fc2.bias)
+
+    def context(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, C, H, W) -> (N, C), the mean over all places by their weights, which sum to 1."""
+        weights = self.key(x).flatten(2).softmax(2)  # (N, 1, H·W)
+        return (x.flatten(2) @ weights.transpose(1, 2)).squeeze(2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, C, H, W) -> (N, C, H, W), the input plus its transformed context."""
+        self._check(x)
+        added = self.fc2(self.act(self.norm(self.fc1(self.context(x)))))
+        return x + added[:, :, None, None]

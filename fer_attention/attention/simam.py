@@ -1,0 +1,55 @@
+"""SimAM, attention without parameters."""
+
+from __future__ import annotations
+
+import torch
+
+from fer_attention.attention.base import ATTENTIONS, AttentionGate
+from fer_attention.attention.energy import energy
+
+
+@ATTENTIONS.register("simam")
+class SimAM(AttentionGate):
+    """Simple, parameter-free attention (Yang et al. 2021, PMLR 139:11863-11874, eq. 5-6).
+
+    A value t that stands out of its channel, of mean mu and variance v over the map, has a small energy
+    e = 4 (v + lambda) / ((t - mu)² + 2 v + 2 lambda), and y = t · sigmoid(1 / e). Written as
+    1 / e = (t - mu)² / (4 (v + lambda)) + 1/2, nothing has to be divided by a small number.
+
+    Open: the paper divides the variance by M, the size of the map, the authors' code by M - 1. The paper's
+    rule is used; it also holds for a map of one value.
+
+    Shape: (N, C, H, W) -> (N, C, H, W). One weight in (0.62, 1) per value: sigmoid(1/2) is 0.6225.
+
+    Args:
+        channels: C.
+        energy_lambda: lambda, above 0; keeps the energy of a constant channel finite.
+        device: Taken as every block does; there is no tensor to place.
+        dtype: Likewise.
+    """
+
+    bounds = (0.62, 1.0)
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        energy_lambda: float = 1e-4,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__(channels)
+        if not energy_lambda > 0:
+            raise ValueError(f"energy_lambda is a number above 0, got {energy_lambda}.")
+        self.energy_lambda = energy_lambda
+
+    def extra_repr(self) -> str:
+        """What `repr` shows beside the name, as there is no layer inside."""
+        return f"channels={self.channels}, energy_lambda={self.energy_lambda}"
+
+    def weights(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, C, H, W) -> (N, C, H, W)."""
+        centred = x - x.mean((2, 3), keepdim=True)
+        variance = energy(centred, keepdim=True) / (x.shape[2] * x.shape[3])
+        scale = 0.5 * (variance + self.energy_lambda).rsqrt()
+        return (centred * scale.to(x.dtype)).square().add_(0.5).sigmoid_()
