@@ -1,15 +1,19 @@
 """What `test_triton_kernels.py` runs in a Python of its own, where Triton's interpreter has taken over."""
 
+import importlib
 import os
 
 import pytest
 import torch
 import triton_formulas as formulas
+from gates import distinct, gate
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 from torch.nn import functional as F
 from triton_formulas import ACTS, ALPHA, TYPES, Case
 
+from fer_attention.attention.fused import cuda
 from fer_attention.attention.fused import triton_ops as ops
 
 pytestmark = pytest.mark.skipif("TRITON_INTERPRET" not in os.environ, reason="needs Triton's interpreter")
@@ -232,6 +236,29 @@ def test_the_operators_keep_their_contracts_with_pytorch(case):
     for name, arguments in calls.items():
         for args, kwargs in arguments:
             torch.library.opcheck(getattr(torch.ops.fer_attention, name).default, args, kwargs)
+
+
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize("name", ["se", "eca", "cbam", "ecbam"])
+def test_a_whole_block_on_them_is_that_of_the_plain_modules(monkeypatch, name, last):
+    for place in ("choice", "computation"):
+        module = importlib.import_module(f"fer_attention.attention.fused.{place}")
+        monkeypatch.setattr(module, "kernels_for", lambda x: cuda)
+    layout = torch.channels_last if last else torch.contiguous_format
+    outcomes = []
+    for way in ("fused", "plain"):
+        block = gate(name, 16, implementation=way, dtype=torch.float64)
+        norm = nn.BatchNorm2d(16, dtype=torch.float64)
+        x, shortcut = (
+            distinct(2, 16, 3, 5, seed=s).to(memory_format=layout).requires_grad_() for s in (1, 2)
+        )
+        assert way == "plain" or block.why_plain(x) is None
+        y = block.residual(x, shortcut, norm=norm, act=nn.ELU(0.5))
+        inputs = [x, shortcut, *norm.parameters(), *block.parameters()]
+        grads = torch.autograd.grad(y.square().sum(), inputs)
+        with torch.no_grad():
+            outcomes.append([y, block(x), *grads, norm.running_mean, norm.running_var])
+    torch.testing.assert_close(*outcomes)
 
 
 @pytest.mark.slow

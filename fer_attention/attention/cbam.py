@@ -7,7 +7,9 @@ from torch import nn
 
 from fer_attention.attention.base import ATTENTIONS, AttentionGate, odd_kernel, reduced_channels
 from fer_attention.attention.fused import Implementation, MLPGate
-from fer_attention.attention.fusible import FusibleGate, Recipe, is_plain_mlp
+from fer_attention.attention.fusible import FusibleGate, Recipe, mlp_recipe
+
+ARITHMETIC = MLPGate(peak=True, bias=False)
 
 
 class CBAMChannelGate(AttentionGate):
@@ -101,8 +103,10 @@ class SequentialGate(FusibleGate):
         channel, spatial = self.channel_recipe(), self.spatial
         if channel is None or type(spatial) is not CBAMSpatialGate or type(spatial.conv) is not nn.Conv2d:
             return None
-        names = tuple(f"channel.{name}" for name in channel.names)
-        return Recipe(channel.channel, (*names, "spatial.conv.weight"), spatial=True)
+        parameters = {f"channel.{name}": parameter for name, parameter in channel.parameters.items()}
+        parameters["spatial.conv.weight"] = spatial.conv.weight
+        modules = (self, *channel.modules, spatial, spatial.conv)
+        return Recipe(channel.channel, parameters, modules, spatial=True)
 
     def channel_recipe(self) -> Recipe | None:
         """The channel gate for the fused step."""
@@ -136,7 +140,6 @@ class CBAM(SequentialGate):
 
     def channel_recipe(self) -> Recipe | None:
         """The channel gate for the fused step."""
-        channel = self.channel
-        if type(self) is not CBAM or type(channel) is not CBAMChannelGate or not is_plain_mlp(channel):
+        if type(self) is not CBAM or type(self.channel) is not CBAMChannelGate:
             return None
-        return Recipe(MLPGate(peak=True, bias=False), ("fc1.weight", "fc2.weight"))
+        return mlp_recipe(self.channel, ARITHMETIC, bias=False)

@@ -11,6 +11,8 @@ from fer_attention.attention.base import ATTENTIONS, odd_kernel
 from fer_attention.attention.fused import Implementation, NeighbourGate
 from fer_attention.attention.fusible import FusibleGate, Recipe
 
+ARITHMETIC = NeighbourGate()
+
 
 def eca_kernel_size(channels: int, *, gamma: float = 2, b: float = 1) -> int:
     """The adaptive kernel |log2(C)/gamma + b/gamma|, raised to the next odd number when its floor is even.
@@ -58,6 +60,7 @@ class ECABlock(FusibleGate):
 
     def recipe(self) -> Recipe | None:
         """The gate for the fused step."""
-        if type(self) is not ECABlock or type(self.conv) is not nn.Conv1d:
+        conv = self.conv
+        if type(self) is not ECABlock or type(conv) is not nn.Conv1d:
             return None
-        return Recipe(NeighbourGate(), ("conv.weight",))
+        return Recipe(ARITHMETIC, {"conv.weight": conv.weight}, (self, conv))

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from operator import attrgetter
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -23,18 +21,19 @@ from fer_attention.attention.fused import (
 )
 
 
-@dataclass(frozen=True)
-class Recipe:
+class Recipe(NamedTuple):
     """What a gate computes, in the terms of the fused step.
 
     Attributes:
         channel: The arithmetic of the channel gate.
-        names: The gate's parameters in the order that the arithmetic takes them, then the spatial kernel.
+        parameters: By name, in the order that the arithmetic takes them, then the spatial kernel.
+        modules: All modules that the fused step leaves out.
         spatial: Whether there is a spatial kernel.
     """
 
     channel: ChannelGate
-    names: tuple[str, ...]
+    parameters: dict[str, torch.Tensor]
+    modules: tuple[nn.Module, ...]
     spatial: bool = False
 
 
@@ -77,8 +76,7 @@ class FusibleGate(AttentionGate):
         act: nn.Module | None = None,
     ) -> torch.Tensor:
         """act(gate(norm(x)) + shortcut), as one step where that can be."""
-        around = [module for module in (norm, act) if module is not None]
-        recipe = self._usable(x, shortcut, around)
+        recipe = self._usable(x, shortcut, (norm, act))
         if recipe is None:
             return super().residual(x, shortcut, norm=norm, act=act)
         self._check(x)
@@ -91,16 +89,20 @@ class FusibleGate(AttentionGate):
 
     def why_plain(self, x: torch.Tensor) -> str | None:
         """Why a call with x would run the plain modules; None if it would run the fused step."""
-        return why_plain(self.implementation, x, None, self.modules()) or (
-            None if self.recipe() else "a layer of the gate was exchanged"
-        )
+        recipe = self.recipe()
+        if recipe is None:
+            return "a layer of the gate was exchanged"
+        return why_plain(self.implementation, x, None, recipe.modules)
 
     def _usable(
-        self, x: torch.Tensor, shortcut: torch.Tensor | None, around: Iterable[nn.Module]
+        self, x: torch.Tensor, shortcut: torch.Tensor | None, around: tuple[nn.Module | None, ...]
     ) -> Recipe | None:
-        obstacle = why_plain(self.implementation, x, shortcut, (*self.modules(), *around))
+        recipe = self.recipe()
+        if recipe is None:
+            return None
+        obstacle = why_plain(self.implementation, x, shortcut, (*recipe.modules, *around))
         if obstacle is None:
-            return self.recipe()
+            return recipe
         real = type(x) is torch.Tensor and not x.is_meta
         if self.implementation == "fused" and real and kernels_for(x) is None:
             raise RuntimeError(
@@ -123,12 +125,22 @@ class FusibleGate(AttentionGate):
             activation=activation,
             norm=None if norm is None else BatchNorm.of(norm),
             block=self,
-            names=recipe.names,
+            names=tuple(recipe.parameters),
         )
         weights = None if norm is None else (norm.weight, norm.bias)
-        return residual(step, x, shortcut, weights, tuple(attrgetter(name)(self) for name in recipe.names))
+        return residual(step, x, shortcut, weights, tuple(recipe.parameters.values()))
 
 
-def is_plain_mlp(gate: nn.Module) -> bool:
-    """Whether a gate's layers are those that it was built with: two 1×1 convolutions and a ReLU."""
-    return (type(gate.fc1), type(gate.act), type(gate.fc2)) == (nn.Conv2d, nn.ReLU, nn.Conv2d)
+def mlp_recipe(gate: nn.Module, arithmetic: ChannelGate, *, bias: bool) -> Recipe | None:
+    """The recipe of a gate by two 1×1 convolutions with a ReLU between; None if it has other layers."""
+    fc1, act, fc2 = gate.fc1, gate.act, gate.fc2
+    if type(fc1) is not nn.Conv2d or type(act) is not nn.ReLU or type(fc2) is not nn.Conv2d:
+        return None
+    parameters = {
+        "fc1.weight": fc1.weight,
+        "fc1.bias": fc1.bias,
+        "fc2.weight": fc2.weight,
+        "fc2.bias": fc2.bias,
+    }
+    present = {name: parameter for name, parameter in parameters.items() if parameter is not None}
+    return Recipe(arithmetic, present, (gate, fc1, act, fc2)) if len(present) == (4 if bias else 2) else None

@@ -7,7 +7,9 @@ from torch import nn
 
 from fer_attention.attention.base import ATTENTIONS, reduced_channels
 from fer_attention.attention.fused import Implementation, MLPGate
-from fer_attention.attention.fusible import FusibleGate, Recipe, is_plain_mlp
+from fer_attention.attention.fusible import FusibleGate, Recipe, mlp_recipe
+
+ARITHMETIC = MLPGate(peak=False, bias=True)
 
 
 @ATTENTIONS.register("se")
@@ -42,6 +44,4 @@ class SEBlock(FusibleGate):
 
     def recipe(self) -> Recipe | None:
         """The gate for the fused step."""
-        if type(self) is not SEBlock or not is_plain_mlp(self):
-            return None
-        return Recipe(MLPGate(peak=False, bias=True), ("fc1.weight", "fc1.bias", "fc2.weight", "fc2.bias"))
+        return mlp_recipe(self, ARITHMETIC, bias=True) if type(self) is SEBlock else None

@@ -12,7 +12,6 @@ import torch
 from torch import nn
 from torch.autograd import forward_ad
 from torch.nn.modules import module as module_hooks
-from torch.nn.utils import parametrize
 from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 from fer_attention.attention.fused import aten, cuda
@@ -66,7 +65,7 @@ def kernels_for(x: torch.Tensor) -> ModuleType | None:
 
 
 def why_plain(
-    implementation: Implementation, x: object, shortcut: object, modules: Iterable[nn.Module]
+    implementation: Implementation, x: object, shortcut: object, modules: Iterable[nn.Module | None]
 ) -> str | None:
     """Why the plain modules have to run, in a few words; None if the fused block may.
 
@@ -107,7 +106,7 @@ def why_plain(
     if forward_ad._current_level >= 0:
         return "forward-mode derivatives are at work"
     if _watched(modules):
-        return "a module has hooks or a parametrization"
+        return "somebody watches a module by hooks"
     if kernels_for(x) is None:
         return f"there is no fused block for {str(x.dtype).removeprefix('torch.')} on {x.device.type}"
     return None
@@ -122,18 +121,21 @@ def _fits(x: torch.Tensor, shortcut: object) -> bool:
     )
 
 
-def _watched(modules: Iterable[nn.Module]) -> bool:
+def _watched(modules: Iterable[nn.Module | None]) -> bool:
     """Whether somebody hooked into one of these modules, or into all modules there are."""
-    return bool(
+    if (
         module_hooks._global_forward_hooks
         or module_hooks._global_forward_pre_hooks
         or module_hooks._global_backward_hooks
         or module_hooks._global_backward_pre_hooks
-    ) or any(
-        module._forward_hooks
-        or module._forward_pre_hooks
-        or module._backward_hooks
-        or module._backward_pre_hooks
-        or parametrize.is_parametrized(module)
-        for module in modules
-    )
+    ):
+        return True
+    for module in modules:
+        if module is not None and (
+            module._forward_hooks
+            or module._forward_pre_hooks
+            or module._backward_hooks
+            or module._backward_pre_hooks
+        ):
+            return True
+    return False

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
+from fer_attention.attention.fused import aten
 from fer_attention.attention.fused.choice import kernels_for
 from fer_attention.attention.fused.gates import Activation, ChannelGate, Tensors, spatial_weights_backward
 from fer_attention.attention.fused.norm import BatchNorm, Normalisation
@@ -43,7 +44,8 @@ class Step:
 
     def folds(self, x: torch.Tensor) -> bool:
         """Whether the norm's backward pass works by sums; half precision has no digits to spare for it."""
-        return self.norm is not None and x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64)
+        precise = x.dtype in (torch.float32, torch.float64)
+        return self.norm is not None and precise and kernels_for(x) is aten
 
 
 class Inputs(NamedTuple):

@@ -119,11 +119,10 @@ class MLPGate:
     def _unpack(
         self, parameters: Sequence[torch.Tensor], dtype: torch.dtype
     ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor, torch.Tensor | None]:
-        cast = [parameter.detach().to(dtype) for parameter in parameters[: 4 if self.bias else 2]]
         if self.bias:
-            w1, b1, w2, b2 = cast
+            w1, b1, w2, b2 = (_as(parameter, dtype) for parameter in parameters[:4])
             return w1.flatten(1), b1, w2.flatten(1), b2
-        w1, w2 = cast
+        w1, w2 = (_as(parameter, dtype) for parameter in parameters[:2])
         return w1.flatten(1), None, w2.flatten(1), None
 
 
@@ -140,8 +139,8 @@ class NeighbourGate:
         self, mean: torch.Tensor, peak: torch.Tensor | None, parameters: Sequence[torch.Tensor]
     ) -> tuple[torch.Tensor, Tensors]:
         """(N, C) -> (N, C)."""
-        kernel = parameters[0].detach().to(mean.dtype)
-        weights = self._slide(mean, kernel).sigmoid_()
+        kernel = _as(parameters[0], mean.dtype)
+        weights = self._slide(mean, kernel).sigmoid()
         return weights, (mean, weights)
 
     def backward(
@@ -149,18 +148,19 @@ class NeighbourGate:
     ) -> tuple[torch.Tensor, torch.Tensor | None, Tensors]:
         """Gradients of mean, none, kernel."""
         mean, weights = saved
-        kernel = parameters[0].detach().to(mean.dtype)
+        kernel = _as(parameters[0], mean.dtype)
         grad_out = _through_sigmoid(grad, weights)
         half = kernel.shape[2] // 2
         flat = F.pad(grad_out, (half, half)).flatten()
         grad_kernel = self._windows(mean, half) @ flat[half : len(flat) - half]
-        return self._slide(grad_out, kernel.flip(2)), None, (grad_kernel.view_as(kernel),)
+        return self._slide(grad_out, kernel.flip(2)).contiguous(), None, (grad_kernel.view_as(kernel),)
 
     def _slide(self, values: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:
         """(N, C) -> (N, C), the kernel over neighbouring channels, with zeros beyond the ends."""
+        n, c = values.shape
         half = kernel.shape[2] // 2
-        slid = F.pad(kernel.flatten() @ self._windows(values, half), (0, 2 * half))
-        return slid.view(len(values), -1)[:, : values.shape[1]].contiguous()
+        slid = kernel.flatten() @ self._windows(values, half)
+        return slid.as_strided((n, c), (c + 2 * half, 1))
 
     @staticmethod
     def _windows(values: torch.Tensor, half: int) -> torch.Tensor:
@@ -178,7 +178,7 @@ def spatial_weights(pooled: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:
 
     CBAM (Woo et al. 2018, eq. 3).
     """
-    weight = kernel.detach().to(pooled.dtype)
+    weight = _as(kernel, pooled.dtype)
     return F.conv2d(pooled, weight, padding=weight.shape[-1] // 2).sigmoid_()[:, 0]
 
 
@@ -187,12 +187,16 @@ def spatial_weights_backward(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Gradients of the pixels' mean and maximum, (N, 2, H, W), and of the kernel."""
     grad_out = _through_sigmoid(grad, weights)[:, None]
-    weight = kernel.detach().to(grad.dtype)
+    weight = _as(kernel, grad.dtype)
     half = weight.shape[-1] // 2
     # two forward convolutions: a CPU's kernels for the backward ones take five times as long on one channel
     grad_pooled = F.conv2d(grad_out, weight.flip(2, 3).transpose(0, 1), padding=half)
     grad_kernel = F.conv2d(pooled.transpose(0, 1), grad_out.transpose(0, 1), padding=half)
     return grad_pooled, grad_kernel.transpose(0, 1)
+
+
+def _as(parameter: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    return parameter if parameter.dtype is dtype else parameter.to(dtype)
 
 
 def _through_sigmoid(grad: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
