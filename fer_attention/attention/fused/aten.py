@@ -1,8 +1,8 @@
 """The passes of a fused attention block over whole maps, in PyTorch's own operators, for CPUs.
 
 `cuda.py` has the same functions for GPUs. Each is one step of the forward or the backward pass in
-`function.py` and records no gradients itself. Maps are (N, C, H, W), dense in either memory format, which is
-kept. What is small has one value per sample and channel, (N, C), or per sample and place, (N, H, W).
+`computation.py` and records no gradients itself. Maps are (N, C, H, W), dense in either memory format, which
+is kept. What is small has one value per sample and channel, (N, C), or per sample and place, (N, H, W).
 
 `scratch` is a map's worth of memory that may be overwritten. The tricks below serve one end, to stay within
 operators whose CPU kernels are vectorised: weighted sums over channels or places are matrix products from
@@ -12,6 +12,8 @@ as long.
 """
 
 from __future__ import annotations
+
+from functools import lru_cache
 
 import torch
 from torch.nn import functional as F
@@ -247,19 +249,29 @@ def _max_over_inner(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     tells whether it is the only one. The numbers are cut in two, to be exact in half precision.
     """
     n, m, k = rows.shape
-    numbers = torch.arange(k, device=rows.device)
-    counters = torch.stack([torch.ones_like(numbers), numbers % 256, numbers // 256]).to(rows.dtype)
-    values, where = rows.amax(2), torch.empty(n, m, dtype=torch.long, device=rows.device)
-    for part in _parts(rows):
-        reached = torch.eq(rows[part], values[part].unsqueeze(2), out=torch.empty_like(rows[part]))
-        count, low, high = (counters.expand(len(reached), 3, k) @ reached.mT).unbind(1)
+    flat = rows.reshape(n * m, k)
+    counters = _counters(k, rows.dtype)
+    values, where = flat.amax(1), torch.empty(n * m, dtype=torch.long, device=rows.device)
+    parts = _parts(flat)
+    buffer = torch.empty_like(flat[parts[0]])
+    for part in parts:
+        reached = torch.eq(flat[part], values[part].unsqueeze(1), out=buffer[: len(flat[part])])
+        count, low, high = (reached @ counters).unbind(1)
         where[part] = high.long() * 256 + low.long()
         if (several := count != 1).any():
             where[part][several] = reached[several].argmax(1)
-    return values, where
+    return values.view(n, m), where.view(n, m)
+
+
+@lru_cache(maxsize=64)
+def _counters(k: int, dtype: torch.dtype) -> torch.Tensor:
+    """Columns of ones, of the numbers 0 … k - 1 modulo 256, and of what is left of them: (k, 3)."""
+    with torch.inference_mode(False):
+        numbers = torch.arange(k)
+        return torch.stack([torch.ones_like(numbers), numbers % 256, numbers // 256], 1).to(dtype)
 
 
 def _parts(x: torch.Tensor) -> list[slice]:
-    """Runs of samples that fit into a core's cache, for steps with temporaries of their own."""
+    """Runs of the first dimension that fit into a core's cache, for steps with temporaries of their own."""
     step = max(1, PART * len(x) // max(1, x.numel()))
     return [slice(start, start + step) for start in range(0, len(x), step)]

@@ -106,7 +106,7 @@ class MLPGate:
         grad_out = _through_sigmoid(grad, weights)
         grad_summed = grad_out @ w2
         repeats = len(hidden) // max(len(summed), 1)
-        grad_hidden = grad_summed.repeat(repeats, 1).mul_(hidden > 0)
+        grad_hidden = torch.ops.aten.threshold_backward(grad_summed.repeat(repeats, 1), hidden, 0)
         grad_pooled = grad_hidden @ w1
         grad_w1 = (grad_hidden.T @ pooled)[:, :, None, None]
         grad_w2 = (grad_out.T @ summed)[:, :, None, None]
