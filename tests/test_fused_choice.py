@@ -166,6 +166,17 @@ class TestOnlookers:
             torch.testing.assert_close(actual, expected, rtol=1e-3, atol=1e-4)
 
     @every
+    def test_blocks_can_be_compiled_alone(self, name):
+        torch._dynamo.reset()
+        block, x = gate(name, implementation="fused"), maps(2, C, 4, 4)
+        expected = block.residual(x, x, norm=nn.BatchNorm2d(C), act=nn.ELU())
+        graphs = []
+        block.compile(backend=lambda graph, _: graphs.append(graph) or graph.forward)
+        assert "compiled" in block.why_plain(x)
+        torch.testing.assert_close(block.residual(x, x, norm=nn.BatchNorm2d(C), act=nn.ELU()), expected)
+        assert len(graphs) == 1
+
+    @every
     @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::torch.jit.TracerWarning")
     def test_export_and_tracing_see_plain_operators(self, name):
         model = build_model("resnet18", attention=name, width=0.25).eval()

@@ -101,7 +101,7 @@ def why_plain(
     if forward_ad._current_level >= 0:
         return "forward-mode derivatives are at work"
     if _watched(modules):
-        return "somebody watches a module by hooks"
+        return "a module has hooks or is compiled by itself"
     if kernels_for(x) is None:
         return f"there is no fused block for {str(x.dtype).removeprefix('torch.')} on {x.device.type}"
     return None
@@ -117,7 +117,7 @@ def _fits(x: torch.Tensor, shortcut: object) -> bool:
 
 
 def _watched(modules: Iterable[nn.Module | None]) -> bool:
-    """Whether somebody hooked into one of these modules, or into all modules there are."""
+    """Whether somebody hooked into one of these modules or into all there are, or compiled one by itself."""
     if (
         module_hooks._global_forward_hooks
         or module_hooks._global_forward_pre_hooks
@@ -131,6 +131,7 @@ def _watched(modules: Iterable[nn.Module | None]) -> bool:
             or module._forward_pre_hooks
             or module._backward_hooks
             or module._backward_pre_hooks
+            or module._compiled_call_impl is not None
         ):
             return True
     return False
