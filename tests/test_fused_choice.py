@@ -16,6 +16,15 @@ from fer_attention.evaluation import complexity
 from fer_attention.models import build_model
 
 FUSIBLE = [name for name in ATTENTIONS if "implementation" in attention_options(name)]
+COMPILED = [
+    *((name, "resnet18", True) for name in FUSIBLE),
+    *(("cbam", backbone, False) for backbone in ("resnetv2_18", "vgg11")),
+    *(
+        pytest.param(name, "resnet18", True, marks=pytest.mark.slow)
+        for name in ATTENTIONS
+        if name not in FUSIBLE
+    ),
+]
 every = pytest.mark.parametrize("name", FUSIBLE)
 
 
@@ -154,16 +163,14 @@ class TestOnlookers:
             dual = torch.autograd.forward_ad.make_dual(x, torch.ones_like(x))
             assert torch.autograd.forward_ad.unpack_dual(block(dual)).tangent is not None
 
-    @every
-    @pytest.mark.parametrize("training", [True, False])
-    def test_models_compile_without_graph_breaks(self, name, training):
+    @pytest.mark.parametrize(("name", "backbone", "training"), COMPILED)
+    def test_models_compile_without_graph_breaks(self, name, backbone, training):
         torch._dynamo.reset()
-        for backbone in ("resnet18", "resnetv2_18", "vgg11"):
-            model = build_model(backbone, attention=name, activation="elu", width=0.25).train(training)
-            x = maps(2, 1, 48, 48)
-            expected = copy.deepcopy(model)(x)
-            actual = torch.compile(model, fullgraph=True, backend="aot_eager")(x)
-            torch.testing.assert_close(actual, expected, rtol=1e-3, atol=1e-4)
+        model = build_model(backbone, attention=name, activation="elu", width=0.25).train(training)
+        x = maps(2, 1, 48, 48)
+        expected = copy.deepcopy(model)(x)
+        actual = torch.compile(model, fullgraph=True, backend="aot_eager")(x)
+        torch.testing.assert_close(actual, expected, rtol=1e-3, atol=1e-4)
 
     @every
     def test_blocks_can_be_compiled_alone(self, name):
