@@ -155,8 +155,8 @@ def list_models(pattern: str | None = None, *, pretrained: bool = False) -> list
         pattern: A shell wildcard such as `"*_cbam_elu"`.
         pretrained: Give `<name>.<tag>` of the weights that come with the package.
 
-    >>> list_models("vgg16_*cbam*")
-    ['vgg16_bn_cbam', 'vgg16_bn_cbam_elu', 'vgg16_cbam', 'vgg16_cbam_elu']
+    >>> list_models("vgg16_cbam*")
+    ['vgg16_cbam', 'vgg16_cbam_elu']
     """
     names = bundled_names() if pretrained else listed_names()
     return names if pattern is None else fnmatch.filter(names, pattern)
