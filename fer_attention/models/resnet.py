@@ -37,11 +37,9 @@ class BasicBlock(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """The block's output, activated."""
+        branch = self.conv2(self.act1(self.bn1(self.conv1(x))))
         shortcut = x if self.downsample is None else self.downsample(x)
-        x = self.act1(self.bn1(self.conv1(x)))
-        return join(
-            self.conv2(x), shortcut, norm=self.bn2, attn=self.attn, drop_path=self.drop_path, act=self.act2
-        )
+        return join(branch, shortcut, norm=self.bn2, attn=self.attn, drop_path=self.drop_path, act=self.act2)
 
 
 class Bottleneck(nn.Module):
@@ -71,12 +69,10 @@ class Bottleneck(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """The block's output, activated."""
+        branch = self.act1(self.bn1(self.conv1(x)))
+        branch = self.conv3(self.act2(self.bn2(self.conv2(branch))))
         shortcut = x if self.downsample is None else self.downsample(x)
-        x = self.act1(self.bn1(self.conv1(x)))
-        x = self.act2(self.bn2(self.conv2(x)))
-        return join(
-            self.conv3(x), shortcut, norm=self.bn3, attn=self.attn, drop_path=self.drop_path, act=self.act3
-        )
+        return join(branch, shortcut, norm=self.bn3, attn=self.attn, drop_path=self.drop_path, act=self.act3)
 
 
 def _projection(in_chs: int, out_chs: int, stride: int, factory: Factory) -> nn.Sequential | None:

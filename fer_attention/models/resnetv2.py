@@ -53,8 +53,9 @@ class PreActBlock(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """The sum of branch and shortcut."""
         activated = self.norm1(x)
+        branch = self.branch(activated)
         shortcut = x if self.downsample is None else self.downsample(activated)
-        return join(self.branch(activated), shortcut, attn=self.attn, drop_path=self.drop_path)
+        return join(branch, shortcut, attn=self.attn, drop_path=self.drop_path)
 
 
 class PreActBasic(PreActBlock):
