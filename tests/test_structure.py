@@ -29,7 +29,8 @@ ALLOWED = {
     "training": {"data", "models", "evaluation"},
     "recognizer": {"faces", "data", "models", "evaluation"},
     "video": {"faces", "recognizer"},
-    "cli": {"faces", "data", "models", "evaluation", "training", "recognizer", "video"},
+    "study": {"activations", "data", "models", "evaluation", "training"},
+    "cli": {"faces", "data", "models", "evaluation", "training", "study", "recognizer", "video"},
 }
 
 
@@ -93,7 +94,7 @@ before = state()
 import fer_attention
 assert state() == before
 optional = ("accelerate", "av", "cv2", "facenet_pytorch", "jinja2", "kornia", "matplotlib", "onnxruntime",
-            "pyarrow", "skimage", "sklearn")
+            "pandas", "pyarrow", "ray", "scipy", "skimage", "sklearn", "statsmodels")
 print([name for name in optional if name in sys.modules])
 """
 

@@ -12,6 +12,7 @@ from fer_attention.cli.evaluate import evaluate
 from fer_attention.cli.faces import faces
 from fer_attention.cli.models import models
 from fer_attention.cli.predict import predict
+from fer_attention.cli.study import study_app
 from fer_attention.cli.train import train
 from fer_attention.cli.video import video
 from fer_attention.cli.weights import weights_app
@@ -30,6 +31,7 @@ app.command()(models)
 app.command()(train)
 app.command()(evaluate)
 app.add_typer(data_app, name="data")
+app.add_typer(study_app, name="study")
 app.add_typer(weights_app, name="weights")
 
 

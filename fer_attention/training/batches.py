@@ -27,7 +27,7 @@ def epoch_order(labels: NDArray[np.int64], config: TrainConfig, epoch: int) -> t
 
     `balanced` draws with replacement, every class that occurs equally often on average.
     """
-    generator = torch.Generator().manual_seed(config.seed * 1_000_003 + epoch)
+    generator = torch.Generator().manual_seed(config.seed_of("order") * 1_000_003 + epoch)
     if config.sampling == "shuffle":
         return torch.randperm(len(labels), generator=generator)
     counts = np.bincount(labels)

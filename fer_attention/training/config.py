@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from fer_attention.models import ModelSpec
 from fer_attention.models.bundled import weights_path
 from fer_attention.registry import unknown_name
+
+Chance = Literal["initialisation", "order", "augmentation"]
+"""What a run draws at random: first weights, order of the images, changes of them (with mixing, dropout)."""
 
 
 class AugmentConfig(BaseModel):
@@ -83,6 +86,9 @@ class TrainConfig(BaseModel):
     sync_batchnorm: bool = Field(True, description="several GPUs: normalise over all of them")
     workers: int = Field(2, ge=0, description="processes that read images which stay on the disk")
     seed: int = Field(0, ge=0)
+    seeds: dict[Chance, Annotated[int, Field(ge=0)]] = Field(
+        {}, description="sources of chance with a seed of their own; `augmentation` is all that a step draws"
+    )
     checkpoint_minutes: float = Field(5.0, ge=0, description="longest time between two checkpoints")
     trackers: tuple[str, ...] = Field(("tensorboard",), description="accelerate's trackers")
     keep_as: Literal["float32", "float16"] = Field("float32", description="type of the weights on disk")
@@ -110,3 +116,7 @@ class TrainConfig(BaseModel):
     def spec(self, **fields: Any) -> ModelSpec:
         """The structure that the run trains."""
         return ModelSpec.parse(self.model, **{**self.structure, **fields})
+
+    def seed_of(self, source: Chance) -> int:
+        """The seed of one source of chance."""
+        return self.seeds.get(source, self.seed)

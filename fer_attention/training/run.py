@@ -162,7 +162,7 @@ class Run:
         return total, right
 
     def _seed(self) -> int:
-        position = (self.config.seed * 100_003 + self.epoch) * 1_000_003 + self._step
+        position = (self.config.seed_of("augmentation") * 100_003 + self.epoch) * 1_000_003 + self._step
         return (position * 4099 + self.accelerator.process_index) % 2**63
 
     def _look(self, losses: torch.Tensor, recent: deque[float]) -> None:

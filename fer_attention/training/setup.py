@@ -71,7 +71,7 @@ def create_start(config: TrainConfig, training: FaceCrops) -> FERModel:
         return _from_weights(config, training)
     spec = config.spec(num_classes=classes)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
+        torch.manual_seed(config.seed_of("initialisation"))
         model = from_spec(spec)
     if config.backbone_weights is not None:
         fill_backbone(model, config.backbone_weights)
@@ -93,7 +93,7 @@ def _from_weights(config: TrainConfig, training: FaceCrops) -> FERModel:
         )
     if model.labels != training.label_names:
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(config.seed)
+            torch.manual_seed(config.seed_of("initialisation"))
             model.reset_classifier(len(training.label_names))
         model.labels = training.label_names
     return model

@@ -1,0 +1,195 @@
+"""From a study to its runs: every condition × seed × fold, each with a name of its own."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from fer_attention.data import DataError, FaceCrops, Protocol, create_protocol, training_fraction
+from fer_attention.models import ModelSpec
+from fer_attention.study.config import FACTORS, DataConfig, Level, StudyConfig, StudyError
+from fer_attention.training import Chance, TrainConfig, load_recipe
+from fer_attention.training.checkpoint import FREE_FIELDS
+
+CHANCES: tuple[Chance, ...] = ("initialisation", "order", "augmentation")
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """One run: a condition in one replication.
+
+    Attributes:
+        factors: The level of every factor.
+        seed: Of the replication.
+        fold: Number of the fold.
+        config: What `train` is told.
+        data: How the data set is read and divided.
+        protocol_seed: What the protocol divides by, where it draws.
+        subset_seed: What chooses the images of a training fraction.
+        tta: Test-time augmentation of the reported numbers.
+        statistics_images: Validation images for the bias shift.
+        keep_weights: Whether the weights stay.
+    """
+
+    factors: Mapping[str, Level]
+    seed: int
+    fold: int
+    config: TrainConfig
+    data: DataConfig
+    protocol_seed: int
+    subset_seed: int
+    tta: str
+    statistics_images: int
+    keep_weights: bool
+
+    @property
+    def id(self) -> str:
+        """A hash of all that the numbers hang on; where the data lies is not part of it."""
+        record = {
+            "factors": {name: level for name, level in self.factors.items() if name != "setting"},
+            "fold": self.fold,
+            "config": self.config.model_dump(mode="json", exclude=FREE_FIELDS),
+            "data": self.data.model_dump(mode="json", exclude={"path", "folds", "changes"}),
+            "seeds": [self.seed, self.protocol_seed, self.subset_seed],
+            "tta": self.tta,
+            "statistics_images": self.statistics_images,
+        }
+        text = json.dumps(record, sort_keys=True)
+        return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+    @property
+    def title(self) -> str:
+        """For people: `resnetv2_18_cbam_elu, fer2013 20 %, seed 1, fold 0`."""
+        share = self.factors["fraction"]
+        parts = [self.config.model, f"{self.factors['data']}{'' if share == 1 else f' {share:.3g} of train'}"]
+        if self.factors["setting"] != "default":
+            parts.append(str(self.factors["setting"]))
+        return ", ".join([*parts, f"seed {self.seed}", f"fold {self.fold}"])
+
+    def protocol(self, data: FaceCrops) -> Protocol:
+        """The folds of the data set that this run takes one of.
+
+        Raises:
+            DataError: The set lacks what the protocol needs.
+        """
+        return create_protocol(
+            self.data.protocol, data, seed=self.protocol_seed, **self.data.protocol_options
+        )
+
+    def crops(self, data: FaceCrops, protocol: Protocol) -> FaceCrops:
+        """The images of this run with train, validation and test as splits, train cut to its fraction."""
+        crops = protocol.folds[self.fold].apply(data)
+        fraction = float(self.factors["fraction"])
+        if fraction == 1:
+            return crops
+        training = (crops.splits == "train").nonzero()[0]
+        kept = training_fraction(crops.take(training), fraction, seed=self.subset_seed)
+        keep = crops.splits != "train"
+        keep[training[kept]] = True
+        return crops.take(keep)
+
+
+def conditions(study: StudyConfig) -> list[dict[str, Level]]:
+    """Every combination of levels, in the order of the factors."""
+    levels = [study.levels(factor) for factor in FACTORS]
+    return [dict(zip(FACTORS, combination, strict=True)) for combination in itertools.product(*levels)]
+
+
+def expand(study: StudyConfig, data: Mapping[str, FaceCrops] | None = None) -> list[RunSpec]:
+    """All runs, one replication after the other, so that a study that is stopped is balanced.
+
+    Args:
+        study: The study.
+        data: The data sets by name; without them a protocol's folds are those that the file names, or one.
+
+    Raises:
+        StudyError: A condition cannot be trained, or a data set cannot be divided as the study asks.
+    """
+    configs = [(factors, _config(study, factors)) for factors in conditions(study)]
+    folds = {
+        (name, seed): _folds(study, name, seed, data)
+        for name in study.data
+        for seed in study.replications.seeds
+    }
+    runs = []
+    for seed in study.replications.seeds:
+        deepest = max(len(folds[name, seed]) for name in study.data)
+        for turn in range(deepest):
+            for factors, config in configs:
+                numbers = folds[str(factors["data"]), seed]
+                if turn < len(numbers):
+                    runs.append(_run(study, factors, config, seed, numbers[turn]))
+    return runs
+
+
+def _run(study: StudyConfig, factors: dict[str, Level], config: TrainConfig, seed: int, fold: int) -> RunSpec:
+    of = study.replications.seed_of
+    seeds = {source: of(source, seed) for source in CHANCES}
+    return RunSpec(
+        factors=factors,
+        seed=seed,
+        fold=fold,
+        config=config.model_copy(update={"seed": seed, "seeds": seeds}),
+        data=study.data[str(factors["data"])],
+        protocol_seed=of("folds", seed),
+        subset_seed=of("subset", seed),
+        tta=study.tta,
+        statistics_images=study.statistics_images,
+        keep_weights=study.keep_weights,
+    )
+
+
+def _config(study: StudyConfig, factors: dict[str, Level]) -> TrainConfig:
+    """The recipe with the study's changes; its structure is the study's alone, so equal in all conditions."""
+    model = ModelSpec(
+        str(factors["backbone"]), attention=str(factors["attention"]), activation=str(factors["activation"])
+    ).name
+    changes: dict[str, Any] = {}
+    own = study.factors.setting[str(factors["setting"])]
+    for layer in (study.changes, study.data[str(factors["data"])].changes, own):
+        changes = _merged(changes, layer)
+    if taken := {"model", "seed", "seeds"} & set(changes):
+        raise StudyError(f"{', '.join(sorted(taken))}: settled by factors and replications, not by changes.")
+    try:
+        recipe = load_recipe(study.recipe).model_dump(exclude_unset=True, exclude={"structure"})
+        return TrainConfig.model_validate({**_merged(recipe, changes), "model": model, "trackers": ()})
+    except (ValueError, TypeError) as error:
+        reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
+        condition = ", ".join(f"{name} {level}" for name, level in factors.items())
+        raise StudyError(f"Cannot train {condition}: {reason}") from error
+
+
+def _merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
+    """`second` over `first`, records inside field by field."""
+    merged = dict(first)
+    for name, value in second.items():
+        both = isinstance(value, Mapping) and isinstance(merged.get(name), Mapping)
+        merged[name] = _merged(merged[name], value) if both else value
+    return merged
+
+
+def _folds(study: StudyConfig, name: str, seed: int, data: Mapping[str, FaceCrops] | None) -> list[int]:
+    config = study.data[name]
+    if data is None:
+        return list(config.folds or (0,))
+    try:
+        protocol = create_protocol(
+            config.protocol,
+            data[name],
+            seed=study.replications.seed_of("folds", seed),
+            **config.protocol_options,
+        )
+    except (DataError, TypeError) as error:
+        raise StudyError(f"{name}: {error}") from error
+    numbers = list(range(len(protocol.folds))) if config.folds is None else list(config.folds)
+    if beyond := [number for number in numbers if number >= len(protocol.folds)]:
+        raise StudyError(
+            f"{name}: {protocol.name} has folds 0 to {len(protocol.folds) - 1}, not {beyond[0]}."
+        )
+    return numbers

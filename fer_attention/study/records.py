@@ -1,0 +1,257 @@
+"""What a run leaves: one record, its predictions beside it, and the reading of many."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+RECORD, PREDICTIONS, FAILURE, WEIGHTS = "record.json", "predictions.npz", "failure.json", "best.safetensors"
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Scores(_Part):
+    """Measures on one set of images; shares in [0, 1], with the Wilson interval of this one run."""
+
+    n: int
+    accuracy: float
+    low: float
+    high: float
+    balanced_accuracy: float
+    macro_f1: float
+    negative_log_likelihood: float
+    calibration_error: float
+
+
+class LayerActivation(_Part):
+    """What one activation layer gives out on validation images: the mean is the bias shift."""
+
+    layer: str
+    kind: str
+    mean: float
+    variance: float
+    fraction_negative: float
+
+
+class Cost(_Part):
+    """What a run took, and what its model takes."""
+
+    parameters: int
+    macs: int = Field(description="multiply-accumulates for one image")
+    train_seconds: float = Field(description="all epochs, with validation")
+    images_per_second: float = Field(description="of training, median over the epochs")
+    latency_ms: float = Field(description="one image, median")
+    peak_memory_mb: float | None = Field(description="of the GPU in training; None on a CPU")
+
+
+class DataFacts(_Part):
+    """Which images trained, selected and were reported."""
+
+    name: str
+    protocol: str
+    protocol_options: dict[str, Any]
+    fold: str
+    fingerprint: str
+    labels: tuple[str, ...]
+    train_images: int
+    validation_images: int
+    test_images: int
+    copies: int = Field(description="test images that are, pixel for pixel, also training images")
+
+
+class RunRecord(_Part):
+    """One finished run."""
+
+    format: int = 1
+    id: str
+    factors: dict[str, str | float]
+    seed: int
+    fold: int
+    model: str
+    config: dict[str, Any]
+    data: DataFacts
+    tta: str
+    selected_epoch: int
+    history: list[dict[str, float]]
+    validation: Scores
+    test: Scores
+    test_new: Scores | None = Field(description="without the copies of training images, where there are any")
+    cost: Cost
+    activations: list[LayerActivation]
+    signs: list[str] = Field(description="of failure, in sentences")
+    environment: dict[str, Any]
+    predictions_sha256: str = Field(description="of the file of predictions beside the record")
+    finished: str
+
+    @property
+    def replication(self) -> tuple[int, int]:
+        """(seed, fold): runs of two conditions with the same one are a pair."""
+        return self.seed, self.fold
+
+
+class Predictions(NamedTuple):
+    """Answers of one run on its test images.
+
+    Attributes:
+        names: N names of images.
+        groups: N subjects, where the set names them.
+        labels: int64 (N,).
+        predicted: int64 (N,), the likeliest class before any rounding.
+        probabilities: float32 (N, classes), rounded to half precision on the disk.
+        copies: (N,), true where an image is also a training image.
+    """
+
+    names: NDArray[np.str_]
+    groups: NDArray[np.str_] | None
+    labels: NDArray[np.int64]
+    predicted: NDArray[np.int64]
+    probabilities: NDArray[np.float32]
+    copies: NDArray[np.bool_]
+
+    @property
+    def correct(self) -> NDArray[np.bool_]:
+        """(N,), true where the likeliest class is the right one."""
+        return self.predicted == self.labels
+
+    def to_bytes(self) -> bytes:
+        """A compressed NumPy archive; nothing in it is pickled."""
+        buffer = io.BytesIO()
+        columns: dict[str, Any] = {
+            "names": self.names,
+            "labels": self.labels.astype(np.uint8),
+            "predicted": self.predicted.astype(np.uint8),
+            "probabilities": self.probabilities.astype(np.float16),
+            "copies": self.copies,
+        }
+        if self.groups is not None:
+            columns["groups"] = self.groups
+        np.savez_compressed(buffer, **columns)
+        return buffer.getvalue()
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> Predictions:
+        """What `to_bytes` wrote.
+
+        Raises:
+            ValueError: It is no such archive.
+        """
+        try:
+            with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+                return cls(
+                    names=archive["names"],
+                    groups=archive.get("groups"),
+                    labels=archive["labels"].astype(np.int64),
+                    predicted=archive["predicted"].astype(np.int64),
+                    probabilities=archive["probabilities"].astype(np.float32),
+                    copies=archive["copies"],
+                )
+        except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+            raise ValueError(f"no archive of predictions: {error}") from error
+
+
+def sha256(content: bytes) -> str:
+    """The hash that a record names its files by."""
+    return hashlib.sha256(content).hexdigest()
+
+
+class SetAside(NamedTuple):
+    """A run folder that is not used, and why."""
+
+    folder: Path
+    reason: str
+
+
+@dataclass(frozen=True)
+class Records:
+    """The finished runs of a study, and what became of the others.
+
+    Attributes:
+        runs: Records by run id.
+        folders: Where each lies.
+        set_aside: Folders whose record or predictions are damaged; never averaged in.
+        failed: Reasons by run id.
+    """
+
+    runs: Mapping[str, RunRecord]
+    folders: Mapping[str, Path] = field(default_factory=dict)
+    set_aside: Sequence[SetAside] = ()
+    failed: Mapping[str, str] = field(default_factory=dict)
+
+    def predictions(self, run_id: str) -> Predictions:
+        """The answers of one run, read anew."""
+        return Predictions.from_bytes((self.folders[run_id] / PREDICTIONS).read_bytes())
+
+    @cached_property
+    def environments(self) -> list[dict[str, Any]]:
+        """The different environments of the runs."""
+        texts = {json.dumps(run.environment, sort_keys=True) for run in self.runs.values()}
+        return [json.loads(text) for text in sorted(texts)]
+
+
+def read_records(folder: Path) -> Records:
+    """All runs under `folder/runs`; damaged ones are set aside with their reason.
+
+    Raises:
+        FileNotFoundError: There is no study in the folder.
+    """
+    runs_folder = folder / "runs"
+    if not runs_folder.is_dir():
+        raise FileNotFoundError(f"{folder} holds no study: there is no folder runs in it.")
+    runs: dict[str, RunRecord] = {}
+    folders: dict[str, Path] = {}
+    set_aside: list[SetAside] = []
+    failed: dict[str, str] = {}
+    for one in sorted(path for path in runs_folder.iterdir() if path.is_dir()):
+        if (one / RECORD).exists():
+            try:
+                runs[one.name] = read_record(one)
+                folders[one.name] = one
+            except ValueError as error:
+                set_aside.append(SetAside(one, str(error)))
+        elif (one / FAILURE).exists():
+            failed[one.name] = read_failure(one)
+    return Records(runs, folders, tuple(set_aside), failed)
+
+
+def read_record(folder: Path) -> RunRecord:
+    """The record of one run folder, with its predictions checked.
+
+    Raises:
+        ValueError: A file is missing, cut off, changed or of another run.
+    """
+    try:
+        record = RunRecord.model_validate_json((folder / RECORD).read_bytes())
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or RECORD
+        raise ValueError(f"{RECORD} is damaged: {where}: {first['msg']}") from error
+    if record.id != folder.name:
+        raise ValueError(f"{RECORD} is of run {record.id}, not of this folder")
+    file = folder / PREDICTIONS
+    if not file.is_file():
+        raise ValueError(f"{PREDICTIONS} is missing")
+    if sha256(file.read_bytes()) != record.predictions_sha256:
+        raise ValueError(f"{PREDICTIONS} is not the file that the record names: cut off or changed")
+    return record
+
+
+def read_failure(folder: Path) -> str:
+    """Why the run of a folder failed."""
+    path = folder / FAILURE
+    try:
+        return str(json.loads(path.read_text(encoding="utf-8"))["reason"])
+    except (ValueError, KeyError, TypeError):
+        return f"unknown: {path.name} is damaged"
