@@ -14,6 +14,7 @@ from fer_attention.activations import ACTIVATIONS
 from fer_attention.attention import ATTENTIONS, AttentionGate
 from fer_attention.cli import app
 from fer_attention.models import BACKBONES, bundled_path, list_models
+from fer_attention.study import expand, load_study, study_names
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -31,6 +32,14 @@ def test_code_in_the_documents_runs(block, tmp_path, monkeypatch, astronaut, cap
     exec(compile(block, "document", "exec"), {})  # noqa: S102
     if "EmotionRecognizer" in block and "photo.jpg" in block:
         assert capsys.readouterr().out.startswith("happy")
+
+
+def test_the_study_in_the_documents_is_a_study(tmp_path):
+    text = (ROOT / "docs" / "studies.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```yaml\n(.*?)```", text, re.S)
+    (tmp_path / "own.yaml").write_text(block, encoding="utf-8")
+    assert len(expand(load_study(tmp_path / "own.yaml"))) == 2 * 2 * 5
+    assert sorted(re.findall(r"^\| `([\w-]+)` \|", text, re.M)) == study_names()
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)

@@ -19,8 +19,8 @@ def eca_kernel_size(channels: int, *, gamma: float = 2, b: float = 1) -> int:
 
     Wang et al. 2020, arXiv:1910.03151, eq. 12, rounded as in the authors' code.
 
-    >>> [eca_kernel_size(c) for c in (64, 128, 256, 512, 1024, 2048)]
-    [3, 5, 5, 5, 5, 7]
+    >>> print(*(eca_kernel_size(c) for c in (64, 128, 256, 512, 1024, 2048)))
+    3 5 5 5 5 7
     """
     if channels < 1 or gamma <= 0:
         raise ValueError(f"Needs channels >= 1 and gamma > 0, got channels={channels}, gamma={gamma}.")

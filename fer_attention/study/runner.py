@@ -6,6 +6,7 @@ import multiprocessing
 import signal
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, Literal
@@ -127,9 +128,9 @@ class _Worker:
         theirs.close()  # so that the end of the process is the end of the pipe
         self.run: RunSpec | None = None
 
-    def give(self, run: RunSpec) -> None:
-        self.run = run
-        self.connection.send(run)
+    def send(self, message: RunSpec | None) -> None:
+        with suppress(OSError):  # a process that has died is noticed when it is listened to
+            self.connection.send(message)
 
 
 class _Pool:
@@ -151,7 +152,7 @@ class _Pool:
                     assert isinstance(connection, Connection)  # noqa: S101  (for the type checker)
                     self._hear(busy[connection], waiting)
             for worker in self._workers:
-                worker.connection.send(None)
+                worker.send(None)
         except BaseException:
             self._stop()
             raise
@@ -159,10 +160,9 @@ class _Pool:
             worker.process.join()
 
     def _next(self, worker: _Worker, waiting: deque[RunSpec]) -> None:
-        worker.run = None
-        if waiting:
-            worker.give(waiting.popleft())
-            assert worker.run is not None  # noqa: S101  (for the type checker)
+        worker.run = waiting.popleft() if waiting else None
+        if worker.run is not None:
+            worker.send(worker.run)
             self._tracker.started(worker.run)
 
     def _hear(self, worker: _Worker, waiting: deque[RunSpec]) -> None:
