@@ -27,12 +27,22 @@ Seed = Annotated[int, Field(ge=0)]
 Level = str | float
 
 
+def level_text(factor: str, level: Level) -> str:
+    """A level for people: `20 % of train` for a fraction of 0.2."""
+    return f"{float(level) * 100:g} % of train" if factor == "fraction" else str(level)
+
+
 class StudyError(ValueError):
     """A study that cannot be planned, run or reported."""
 
 
 class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def _named_once(kind: str, values: Any) -> None:
+    if isinstance(values, (list, tuple)) and any(values.count(value) > 1 for value in values):
+        raise ValueError(f"a {kind} is named twice in {list(values)}")
 
 
 class Factors(_Record):
@@ -50,8 +60,7 @@ class Factors(_Record):
     @classmethod
     def _alone_or_several(cls, value: Any) -> Any:
         levels = [value] if isinstance(value, (str, int, float)) else value
-        if isinstance(levels, (list, tuple)) and len(set(levels)) < len(levels):
-            raise ValueError(f"a level is named twice in {list(levels)}")
+        _named_once("level", levels)
         return levels
 
     @model_validator(mode="after")
@@ -73,7 +82,9 @@ class DataConfig(_Record):
     options: dict[str, Any] = Field({}, description="of the reader: size, target, …")
     protocol: str = "official"
     protocol_options: dict[str, Any] = {}
-    folds: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(None, description="which; by default all")
+    folds: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(
+        None, min_length=1, description="which; by default all"
+    )
     changes: dict[str, Any] = Field({}, description="fields of the recipe: {batch_size: 16}")
 
     @field_validator("protocol")
@@ -81,6 +92,12 @@ class DataConfig(_Record):
     def _protocol_exists(cls, name: str) -> str:
         PROTOCOLS[name]
         return name
+
+    @field_validator("folds", mode="before")
+    @classmethod
+    def _each_fold_once(cls, value: Any) -> Any:
+        _named_once("fold", value)
+        return value
 
 
 class Replications(_Record):
@@ -100,10 +117,23 @@ class Replications(_Record):
     @classmethod
     def _count_or_seeds(cls, value: Any) -> Any:
         if isinstance(value, int) and not isinstance(value, bool):
+            if not 1 <= value <= 10_000:
+                raise ValueError(f"a count of seeds is from 1 to 10000, got {value}; one seed is written [7]")
             return tuple(range(value))
-        if isinstance(value, (list, tuple)) and len(set(value)) < len(value):
-            raise ValueError(f"a seed is named twice in {list(value)}")
+        _named_once("seed", value)
         return value
+
+    @field_validator("vary", mode="before")
+    @classmethod
+    def _each_source_once(cls, value: Any) -> Any:
+        _named_once("source", value)
+        return value
+
+    @model_validator(mode="after")
+    def _runs_differ(self) -> Replications:
+        if len(self.seeds) > 1 and not self.vary:
+            raise ValueError(f"vary names nothing, so the runs of {len(self.seeds)} seeds would be the same")
+        return self
 
     def seed_of(self, source: Source, seed: int) -> int:
         """The seed of one source in the replication with this seed."""
@@ -115,7 +145,15 @@ class Comparison(_Record):
 
     factor: Factor
     baseline: Level
-    levels: tuple[Level, ...] | None = Field(None, description="those compared; by default all others")
+    levels: tuple[Level, ...] | None = Field(
+        None, min_length=1, description="those compared; by default all others"
+    )
+
+    @field_validator("levels", mode="before")
+    @classmethod
+    def _each_level_once(cls, value: Any) -> Any:
+        _named_once("level", value)
+        return value
 
 
 class Interaction(_Record):
@@ -151,12 +189,22 @@ class StudyConfig(_Record):
     keep_weights: bool = False
     budget: Budget = Budget()
 
+    @field_validator("tta")
+    @classmethod
+    def _views_exist(cls, name: str) -> str:
+        VIEWS[name]
+        return name
+
     @model_validator(mode="after")
     def _is_consistent(self) -> StudyConfig:
-        VIEWS[self.tta]
         for comparison in self.comparisons:
-            for level in (comparison.baseline, *(comparison.levels or ())):
-                self._has_level(comparison.factor, level)
+            factor, baseline = comparison.factor, comparison.baseline
+            for level in (baseline, *(comparison.levels or ())):
+                self._has_level(factor, level)
+            if len(self.levels(factor)) < 2:
+                raise ValueError(f"comparisons: {factor} has one level only, {baseline}")
+            if baseline in (comparison.levels or ()):
+                raise ValueError(f"comparisons: {factor} {baseline} cannot be compared with itself")
         for interaction in self.interactions:
             if interaction.first == interaction.second:
                 raise ValueError(f"interactions: {interaction.first} cannot interact with itself")
@@ -167,7 +215,8 @@ class StudyConfig(_Record):
 
     def _has_level(self, factor: Factor, level: Level) -> None:
         if level not in self.levels(factor):
-            raise unknown_name(f"level of {factor}", level, map(str, self.levels(factor)))
+            known = map(str, self.levels(factor))
+            raise ValueError(f"comparisons: {unknown_name(f'level of {factor}', level, known)}")
 
     def levels(self, factor: str) -> tuple[Level, ...]:
         """The levels of a factor, in the file's order."""
@@ -182,6 +231,16 @@ class StudyConfig(_Record):
             for factor in FACTORS
             if len(self.levels(factor)) > 1
         )
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """Plain YAML, but of a field that is there twice neither is silently dropped."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        names = [key.value for key, _ in node.value if key.value != "<<"]
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise yaml.MarkedYAMLError(problem=f"{twice[0]} is named twice", problem_mark=node.start_mark)
+        return super().construct_mapping(node, deep)
 
 
 def study_names() -> list[str]:
@@ -201,14 +260,17 @@ def load_study(name: str | Path) -> StudyConfig:
     if path.suffix in (".yaml", ".yml"):
         if not path.is_file():
             raise StudyError(f"There is no study file {path}. The package's: {', '.join(study_names())}.")
-        text = path.read_text(encoding="utf-8")
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise StudyError(f"{path} cannot be read: {error}") from error
     elif str(name) in study_names():
         file = resources.files("fer_attention.study") / "studies" / f"{name}.yaml"
         text = file.read_text(encoding="utf-8")
     else:
         raise unknown_name("study", str(name), study_names())
     try:
-        fields = yaml.safe_load(text)
+        fields = yaml.load(text, Loader=_StrictLoader)  # noqa: S506  (a SafeLoader)
     except yaml.YAMLError as error:
         raise StudyError(f"{name} is no YAML: {error}") from error
     if not isinstance(fields, dict):

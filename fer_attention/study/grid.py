@@ -6,14 +6,23 @@ import hashlib
 import itertools
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from pydantic import ValidationError
 
 from fer_attention.data import DataError, FaceCrops, Protocol, create_protocol, training_fraction
 from fer_attention.models import ModelSpec
-from fer_attention.study.config import FACTORS, DataConfig, Level, StudyConfig, StudyError
+from fer_attention.registry import unknown_name
+from fer_attention.study.config import (
+    FACTORS,
+    DataConfig,
+    Level,
+    StudyConfig,
+    StudyError,
+    level_text,
+)
+from fer_attention.study.messages import readable
 from fer_attention.training import Chance, TrainConfig, load_recipe
 from fer_attention.training.checkpoint import FREE_FIELDS
 
@@ -65,9 +74,10 @@ class RunSpec:
 
     @property
     def title(self) -> str:
-        """For people: `resnetv2_18_cbam_elu, fer2013 20 %, seed 1, fold 0`."""
-        share = self.factors["fraction"]
-        parts = [self.config.model, f"{self.factors['data']}{'' if share == 1 else f' {share:.3g} of train'}"]
+        """For people: `resnetv2_18_cbam_elu, fer2013, 20 % of train, seed 1, fold 0`."""
+        parts = [self.config.model, str(self.factors["data"])]
+        if self.factors["fraction"] != 1:
+            parts.append(level_text("fraction", self.factors["fraction"]))
         if self.factors["setting"] != "default":
             parts.append(str(self.factors["setting"]))
         return ", ".join([*parts, f"seed {self.seed}", f"fold {self.fold}"])
@@ -125,7 +135,17 @@ def expand(study: StudyConfig, data: Mapping[str, FaceCrops] | None = None) -> l
                 numbers = folds[str(factors["data"]), seed]
                 if turn < len(numbers):
                     runs.append(_run(study, factors, config, seed, numbers[turn]))
+    _check_that_they_differ(runs)
     return runs
+
+
+def _check_that_they_differ(runs: list[RunSpec]) -> None:
+    seen: dict[str, RunSpec] = {}
+    for run in runs:
+        twin = seen.setdefault(run.id, run)
+        if twin is not run:
+            settings = f"{twin.factors['setting']} and {run.factors['setting']}"
+            raise StudyError(f"The settings {settings} are the same run of {run.config.model}; drop one.")
 
 
 def _run(study: StudyConfig, factors: dict[str, Level], config: TrainConfig, seed: int, fold: int) -> RunSpec:
@@ -156,13 +176,22 @@ def _config(study: StudyConfig, factors: dict[str, Level]) -> TrainConfig:
         changes = _merged(changes, layer)
     if taken := {"model", "seed", "seeds"} & set(changes):
         raise StudyError(f"{', '.join(sorted(taken))}: settled by factors and replications, not by changes.")
+    condition = ", ".join(f"{name} {level}" for name, level in factors.items())
     try:
         recipe = load_recipe(study.recipe).model_dump(exclude_unset=True, exclude={"structure"})
+        _check_structure(changes.get("structure"))
         return TrainConfig.model_validate({**_merged(recipe, changes), "model": model, "trackers": ()})
+    except ValidationError as error:
+        raise StudyError(readable(error, TrainConfig, where=f"The recipe for {condition}")) from error
     except (ValueError, TypeError) as error:
-        reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
-        condition = ", ".join(f"{name} {level}" for name, level in factors.items())
-        raise StudyError(f"Cannot train {condition}: {reason}") from error
+        raise StudyError(f"Cannot train {condition}: {error}") from error
+
+
+def _check_structure(structure: Any) -> None:
+    known = [field.name for field in fields(ModelSpec) if field.name not in FACTORS]
+    for name in structure if isinstance(structure, Mapping) else ():
+        if name not in known:
+            raise unknown_name("field of structure", name, known)
 
 
 def _merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,48 @@
+"""The paper's numbers, to stand beside ours: Miskow and Altahhan 2022 (arXiv:2410.17740), all with ELU."""
+
+from __future__ import annotations
+
+import csv
+from functools import cache
+from importlib import resources
+
+from fer_attention.models import ModelSpec
+
+COLUMNS = {"fer2013": "fer2013", "ckplus": "ckplus", "ck+": "ckplus", "jaffe": "jaffe"}
+"""A study's data sets, and the paper's columns."""
+
+PROTOCOLS = {
+    "fer2013": "one run, Kaggle's train and test folders",
+    "ckplus": "highest of three test results, images divided at random: one person on both sides",
+    "jaffe": "highest of three test results, images divided at random: one person on both sides",
+}
+"""What each of the paper's columns measures; none of it is a protocol of ours."""
+
+
+def published(model: str, data: str) -> float | None:
+    """The paper's accuracy of a model on a data set, a share; None where it has none.
+
+    Args:
+        model: A model's name.
+        data: A data set's name in a study.
+    """
+    column = COLUMNS.get(data.lower())
+    row = _table().get(ModelSpec.parse(model).name)
+    return None if row is None or column is None else row[column]
+
+
+def paper_protocol(data: str) -> str | None:
+    """What the paper's accuracy on a data set measures; None for a set that it has not."""
+    column = COLUMNS.get(data.lower())
+    return None if column is None else PROTOCOLS[column]
+
+
+@cache
+def _table() -> dict[str, dict[str, float]]:
+    """Accuracies by model and column, shares."""
+    text = (resources.files("fer_attention.study") / "paper_results.csv").read_text(encoding="utf-8")
+    columns = sorted(set(COLUMNS.values()))
+    return {
+        row["model"]: {column: float(row[f"{column}_accuracy"]) / 100 for column in columns}
+        for row in csv.DictReader(text.splitlines())
+    }
