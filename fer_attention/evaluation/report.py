@@ -16,9 +16,9 @@ import torch
 
 from fer_attention.atomic import write_atomically
 from fer_attention.evaluation.metrics import ClassificationMetrics
+from fer_attention.evaluation.page import render_page
 from fer_attention.evaluation.plots import recall_svg, reliability_svg
 from fer_attention.evaluation.tta import VIEWS
-from fer_attention.optional import needs_extra
 
 ALL = "all images"
 NEW = "without duplicates of training images"
@@ -121,14 +121,9 @@ class EvaluationReport:
         Raises:
             ImportError: jinja2 or matplotlib is not installed.
         """
-        with needs_extra("train", "HTML reports need jinja2"):
-            from jinja2 import Environment, StrictUndefined
-        text = resources.files("fer_attention.evaluation") / "templates" / "report.html.jinja"
-        environment = Environment(
-            autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-        )
-        template = environment.from_string(text.read_text(encoding="utf-8"))
-        return template.render(
+        file = resources.files("fer_attention.evaluation") / "templates" / "report.html.jinja"
+        return render_page(
+            file.read_text(encoding="utf-8"),
             report=self,
             record=json.dumps(dict(self.record), indent=2, ensure_ascii=False),
             chance_loss=math.log(len(self.headline.classes)),

@@ -1,0 +1,92 @@
+"""Figures for pages and files: drawn once, in the page's colours, also in the dark and in print."""
+
+from __future__ import annotations
+
+import io
+import re
+from typing import TYPE_CHECKING
+
+from fer_attention.optional import needs_extra
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+INK, MUTED, ACCENT, WARM, CARD = "#1d2430", "#667085", "#2563a8", "#d1622b", "#fefefe"
+SERIES = ("#2462a9", "#d1632b", "#2a8a57", "#8a4fb0", "#b58a00", "#0e8fa3", "#c23b6b", "#6d7a2f")
+"""Colours of several lines in one plot; a page in the dark has brighter ones."""
+
+# The colours are the light page's. matplotlib knows no CSS variables: inside a page each becomes one.
+VARIABLES = {
+    INK: "var(--ink)",
+    MUTED: "var(--muted)",
+    ACCENT: "var(--accent)",
+    WARM: "var(--warm)",
+    CARD: "var(--card)",
+} | {colour: f"var(--series-{number})" for number, colour in enumerate(SERIES, start=1)}
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure, in inches, through which the page shows.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+    """
+    with needs_extra("train", "The plots need matplotlib"):
+        from matplotlib.figure import Figure  # the object API: pyplot would keep global state
+    return Figure(figsize=(width, height), layout="constrained", facecolor="none")
+
+
+def plain(axes: Axes) -> None:
+    """Two thin axes, in the page's colours."""
+    axes.set_facecolor("none")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(MUTED)
+    axes.tick_params(colors=MUTED, labelcolor=INK, labelsize=9)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.label.set(color=INK, size=9.5)
+    axes.title.set(color=INK, size=9.5)
+
+
+def svg_file(figure: Figure, salt: str) -> str:
+    """The figure as an SVG file on white; the same figure and salt give the same bytes."""
+    return _on_white(_svg(figure, salt))
+
+
+def png_file(figure: Figure) -> bytes:
+    """The figure as a PNG file on white, 144 pixels an inch."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=144, facecolor="white", metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def inline_svg(figure: Figure, prefix: str) -> str:
+    """The figure as an inline `<svg>`: no prolog, no outside address, ids that are its own.
+
+    Args:
+        figure: The figure.
+        prefix: Of the ids inside; of several figures in one page each needs its own.
+    """
+    svg = _svg(figure, prefix)
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<!--.*?-->\s*|<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)
+    svg = re.sub(r' xmlns(:\w+)?="[^"]*"', "", svg)  # needless inside HTML, and looks like a link
+    svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\1{prefix}-", svg)
+    svg = re.sub(r"font: ([\d.]+px)[^;\"]*", r"font-size: \1", svg)  # the page's font instead
+    for colour, variable in VARIABLES.items():
+        svg = svg.replace(colour, variable)
+    return svg
+
+
+def _svg(figure: Figure, salt: str) -> str:
+    import matplotlib
+
+    buffer = io.StringIO()
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": salt}):
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
+    return buffer.getvalue()
+
+
+def _on_white(svg: str) -> str:
+    end = svg.index(">", svg.index("<svg")) + 1
+    return f'{svg[:end]}\n <rect width="100%" height="100%" fill="white"/>{svg[end:]}'

@@ -1,0 +1,29 @@
+"""Pages that need nothing from elsewhere: one look for all reports, light, dark and in print."""
+
+from __future__ import annotations
+
+from importlib import resources
+from typing import Any
+
+from fer_attention.optional import needs_extra
+
+
+def render_page(template: str, **values: Any) -> str:
+    """A page from a Jinja template; text is escaped, a name without a value is an error.
+
+    Args:
+        template: Its text. `style` in it is the common style sheet.
+        values: What else it names.
+
+    Raises:
+        ImportError: jinja2 is not installed.
+    """
+    with needs_extra("train", "HTML reports need jinja2"):
+        from jinja2 import Environment, StrictUndefined
+        from markupsafe import Markup
+    style = (resources.files("fer_attention.evaluation") / "templates" / "page.css").read_text("utf-8")
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    # The style sheet is the package's own text, and quotes in it must stay quotes.
+    return environment.from_string(template).render(style=Markup(style), **values)  # noqa: S704
