@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from fer_attention.study.answers import interactions, ranks, sizes, trade_offs
 from fer_attention.study.comparisons import family
-from fer_attention.study.conditions import condition_results, varied_factors
+from fer_attention.study.conditions import condition_results, label_of, varied_factors
 from fer_attention.study.matched import Matched
 from fer_attention.study.records import Records, RunRecord, read_records
-from fer_attention.study.results import Analysis, ConditionResult
+from fer_attention.study.results import Analysis
 from fer_attention.study.store import Manifest, Store
 
 
@@ -20,6 +21,7 @@ def analyse_folder(folder: Path) -> Analysis:
 
     Raises:
         StudyError: There is no study, or its file is damaged.
+        FileNotFoundError: Its folder of runs is gone.
     """
     manifest = Store(folder).manifest()
     return analyse(manifest, read_records(folder))
@@ -55,7 +57,7 @@ def analyse(manifest: Manifest, records: Records) -> Analysis:
         ranks=by_rank,
         pareto=trade_offs(conditions),
         signs=tuple((planned[one].title, sign) for one, run in runs.items() for sign in run.signs),
-        problems=(*_differences(list(runs.values())), *_incomplete(conditions), *matched.problems),
+        problems=(*_differences(list(runs.values())), *_incomplete(manifest, runs), *matched.problems),
     )
 
 
@@ -78,9 +80,13 @@ def _differences(runs: Sequence[RunRecord]) -> list[str]:
     return problems
 
 
-def _incomplete(conditions: Sequence[ConditionResult]) -> list[str]:
+def _incomplete(manifest: Manifest, runs: Mapping[str, RunRecord]) -> list[str]:
+    """Conditions with fewer runs than planned, those with none at all as well."""
+    varied = varied_factors(manifest.study)
+    labels = {run.id: label_of(run.factors, varied) or "The only condition" for run in manifest.runs}
+    done = Counter(labels[one] for one in runs)
     return [
-        f"{one.label}: {len(one.runs)} of {one.planned} runs are finished."
-        for one in conditions
-        if len(one.runs) < one.planned
+        f"{label}: {done[label]} of {planned} runs are finished."
+        for label, planned in Counter(labels.values()).items()
+        if done[label] < planned
     ]

@@ -91,27 +91,37 @@ def _size(matched: Matched, question: Comparison, level: Level, within: Levels) 
 
 
 def ranks(matched: Matched, factor: Factor) -> RankResult | None:
-    """A factor's levels ranked on each data set, by accuracy averaged over everything else."""
+    """A factor's levels ranked on each data set, by accuracy averaged over everything else.
+
+    Only combinations of the other factors and replications that all levels have are averaged: with others, a
+    level that lacks a weak backbone's runs would rank too high.
+    """
     if "data" not in matched.varied or factor == "data":
         return None
     levels = matched.study.levels(factor)
     scores = {}
     for name in matched.study.levels("data"):
-        found = [_accuracies(matched, {"data": name, factor: level}) for level in levels]
-        if all(found):
-            scores[str(name)] = [statistics.fmean(accuracies) for accuracies in found]
+        rows = list(_rows_of_all(matched, factor, {"data": name}))
+        if rows:
+            scores[str(name)] = [statistics.fmean(column) for column in zip(*rows, strict=True)]
     if len(scores) < 2:
-        matched.problems.append(f"Ranks of {factor}: fewer than two data sets have runs of all levels.")
+        matched.problems.append(
+            f"Ranks of {factor}: fewer than two data sets have matched runs of all levels."
+        )
         return None
     return RankResult(
         factor, levels, tuple(scores), friedman(list(scores.values()), alpha=matched.study.alpha)
     )
 
 
-def _accuracies(matched: Matched, levels: Levels) -> list[float]:
-    """Of all runs with these levels."""
-    others = matched.combinations(matched.others(*levels))
-    return [run.test.accuracy for one in others for run in matched.runs({**one, **levels}).values()]
+def _rows_of_all(matched: Matched, factor: Factor, fixed: Levels) -> Iterator[list[float]]:
+    """Accuracies of all levels, for each combination of the others and replication that all levels have."""
+    for others in matched.combinations(matched.others(factor, *fixed)):
+        by_level = [
+            matched.runs({**others, **fixed, factor: level}) for level in matched.study.levels(factor)
+        ]
+        for replication in sorted(set.intersection(*(set(runs) for runs in by_level))):
+            yield [runs[replication].test.accuracy for runs in by_level]
 
 
 def trade_offs(conditions: Sequence[ConditionResult]) -> tuple[ParetoPoint, ...]:

@@ -148,4 +148,5 @@ def _image_test(matched: Matched, replication: Replication, pair: Pair) -> Image
             "their test images differ, so they are not compared image by image."
         )
         return None
-    return ImageTest(*replication, mcnemar(ours.correct, theirs.correct))
+    confidence = 1 - matched.study.alpha
+    return ImageTest(*replication, mcnemar(ours.correct, theirs.correct, confidence=confidence))

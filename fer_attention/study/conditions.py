@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 
 from fer_attention.attention import ATTENTIONS
 from fer_attention.evaluation import paper_parameters
@@ -98,6 +99,7 @@ def _condition(
     )
 
 
+@cache  # it builds models, and a model stands in many conditions
 def _paper_parameters(model: str, attention: str) -> int | None:
     known = attention not in ATTENTIONS or attention in COUNTED_BY_THE_PAPER
     return paper_parameters(model) if known else None
