@@ -54,7 +54,7 @@ def test_an_interaction_is_found_where_there_is_one_and_only_there(tmp_path, tog
     assert (found.within, found.analysis.blocks) == ({}, 8)
 
 
-def test_an_interaction_is_the_mean_difference_of_differences_over_seeds_and_folds(tmp_path):
+def test_an_interaction_goes_by_seeds_whose_folds_are_averaged(tmp_path):
     store = make_study(
         tmp_path, TWO_BY_TWO, effect=gains(0.01), seeds=3, folds=2, interactions=[{}], margin=0.004, alpha=0.1
     )
@@ -63,17 +63,20 @@ def test_an_interaction_is_the_mean_difference_of_differences_over_seeds_and_fol
         for cell in itertools.product(("none", "se"), ("relu", "elu"))
     }
     values = [
-        runs["se", "elu"][one]
-        - runs["se", "relu"][one]
-        - runs["none", "elu"][one]
-        + runs["none", "relu"][one]
-        for one in itertools.product(range(3), range(2))
+        statistics.fmean(
+            runs["se", "elu"][seed, fold]
+            - runs["se", "relu"][seed, fold]
+            - runs["none", "elu"][seed, fold]
+            + runs["none", "relu"][seed, fold]
+            for fold in range(2)
+        )
+        for seed in range(3)
     ]
     analysis = only(analyse_folder(tmp_path).interactions).analysis
     contrast = only(analysis.interactions)
     assert contrast.mean == pytest.approx(statistics.fmean(values))
     assert contrast.p == pytest.approx(stats.ttest_1samp(values, 0).pvalue)
-    assert (contrast.n, analysis.blocks, analysis.runs, analysis.margin) == (6, 6, 24, 0.004)
+    assert (contrast.n, analysis.blocks, analysis.runs, analysis.margin) == (3, 3, 12, 0.004)
     assert analysis.confidence == 0.9
 
 
@@ -253,3 +256,10 @@ def test_trade_offs_are_what_no_other_beats_within_a_data_set_and_the_largest_fr
 def beats(one, other, cost):
     gains = one["test"]["accuracy"] - other["test"]["accuracy"], other["cost"][cost] - one["cost"][cost]
     return min(gains) >= 0 and max(gains) > 0
+
+
+def test_folds_of_a_single_seed_are_used_and_warned_of(tmp_path):
+    make_study(tmp_path, TWO_BY_TWO, seeds=1, folds=3, interactions=[{}])
+    found = analyse_folder(tmp_path)
+    assert only(found.interactions).analysis.blocks == 3
+    assert any("p-values are too small" in problem for problem in found.problems)

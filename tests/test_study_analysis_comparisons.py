@@ -262,3 +262,45 @@ def test_runs_on_other_test_images_are_not_compared_by_image_and_that_is_said(tm
     assert find(single, level="se").paired.n == 3
     problem = only(analysis.problems)
     assert all(word in problem for word in ("resnetv2_18_se", "seed 1", "test images differ"))
+
+
+def test_data_sets_with_other_folds_are_pooled_over_seeds(tmp_path):
+    store = make_study(
+        tmp_path,
+        {"backbone": "vgg11", "attention": ["none", "se"]},
+        data=("fer2013", "jaffe"),
+        seeds=4,
+        folds=3,
+        effect=lambda factors, seed, fold: 0.01 * (factors["attention"] == "se") * (1 + seed),
+        without=lambda run: run.factors["data"] == "fer2013" and run.fold > 0,
+    )
+    pooled = next(one for one in analyse_folder(tmp_path).families if one.factor == "attention").pooled[0]
+
+    def gained(name, seed, fold):
+        ours, theirs = (accuracies(store, data=name, attention=level) for level in ("se", "none"))
+        return ours[seed, fold] - theirs[seed, fold]
+
+    values = [
+        statistics.fmean(
+            [
+                gained("fer2013", seed, 0),
+                statistics.fmean(gained("jaffe", seed, fold) for fold in range(3)),
+            ]
+        )
+        for seed in range(4)
+    ]
+    assert (pooled.paired.n, pooled.corrected, pooled.unpaired) == (4, None, 0)
+    assert pooled.paired.difference == pytest.approx(statistics.fmean(values))
+    assert pooled.paired.p_t == pytest.approx(stats.ttest_1samp(values, 0).pvalue)
+
+
+def test_divisions_that_are_drawn_by_seed_share_training_images(tmp_path):
+    make_study(
+        tmp_path,
+        {"backbone": "vgg11", "attention": ["none", "se"]},
+        replications={"seeds": 4, "vary": ["initialisation", "folds"]},
+        change=lambda record, run: record["data"].update(protocol="holdout"),
+    )
+    (one,) = analyse_folder(tmp_path).families[0].single
+    assert one.corrected is not None
+    assert one.p_holm == one.corrected.p

@@ -5,11 +5,12 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterator, Sequence
 
+import numpy as np
 import pandas as pd
 
 from fer_attention.study.conditions import label_of
 from fer_attention.study.config import Comparison, Factor, Interaction, Level
-from fer_attention.study.matched import Levels, Matched
+from fer_attention.study.matched import Levels, Matched, Replication
 from fer_attention.study.results import (
     ConditionResult,
     InteractionResult,
@@ -31,10 +32,10 @@ def interactions(matched: Matched, question: Interaction) -> Iterator[Interactio
                 first: levels[first],
                 second: levels[second],
                 "block": f"{one[0]}/{one[1]}",
-                "value": run.test.accuracy,
+                "value": value,
             }
             for levels in matched.combinations((first, second))
-            for one, run in matched.runs({**within, **levels}).items()
+            for one, value in _accuracies(matched, {**within, **levels}).items()
         ]
         frame = pd.DataFrame(rows, columns=[first, second, "block", "value"])
         for name in (first, second):
@@ -54,6 +55,12 @@ def interactions(matched: Matched, question: Interaction) -> Iterator[Interactio
             matched.problems.append(f"{first} × {second}{f', {where}' if where else ''}: {error}")
             continue
         yield InteractionResult(question, within, analysis)
+    matched.warn_of_folds(f"{first} × {second}")
+
+
+def _accuracies(matched: Matched, levels: Levels) -> dict[Replication, float]:
+    """Of one condition, by independent replications."""
+    return matched.independent({one: run.test.accuracy for one, run in matched.runs(levels).items()})
 
 
 def sizes(matched: Matched, question: Comparison) -> Iterator[SizeResult]:
@@ -66,6 +73,7 @@ def sizes(matched: Matched, question: Comparison) -> Iterator[SizeResult]:
                 found = _size(matched, question, level, within)
                 if found is not None:
                     yield found
+    matched.warn_of_folds("Gain by number of images")
 
 
 def _size(matched: Matched, question: Comparison, level: Level, within: Levels) -> SizeResult | None:
@@ -74,12 +82,15 @@ def _size(matched: Matched, question: Comparison, level: Level, within: Levels) 
     steps = [matched.pairs(question, level, {**within, "fraction": one})[0] for one in fractions]
     steps = [pairs for pairs in steps if pairs]
     images = [round(statistics.fmean(one.run.data.train_images for one in step.values())) for step in steps]
-    gains = [tuple(pair.difference for pair in step.values()) for step in steps]
-    replications = [replication for step in steps for replication in step]
+    differences = [
+        {one: float(np.subtract(*pair.accuracies)) for one, pair in step.items()} for step in steps
+    ]
+    gains = [matched.independent(one) for one in differences]
+    replications = [replication for step in gains for replication in step]
     try:
         curve = size_curve(
-            [size for size, step in zip(images, steps, strict=True) for _ in step],
-            [gain for step in gains for gain in step],
+            [size for size, step in zip(images, gains, strict=True) for _ in step],
+            [gain for step in gains for gain in step.values()],
             replications=replications if len(set(replications)) > 1 else None,
             confidence=1 - matched.study.alpha,
         )
@@ -87,7 +98,15 @@ def _size(matched: Matched, question: Comparison, level: Level, within: Levels) 
         where = label_of({question.factor: level, **within}, (question.factor, *within))
         matched.problems.append(f"Gain by number of images, {where}: {error}")
         return None
-    return SizeResult(question.factor, level, question.baseline, within, tuple(images), tuple(gains), curve)
+    return SizeResult(
+        question.factor,
+        level,
+        question.baseline,
+        within,
+        tuple(images),
+        tuple(tuple(step.values()) for step in gains),
+        curve,
+    )
 
 
 def ranks(matched: Matched, factor: Factor) -> RankResult | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -21,6 +21,9 @@ from fer_attention.study.statistics import (
     probability_of_outperforming,
     replications_needed,
 )
+
+DRAWN_AT_RANDOM = ("holdout", "stratified_kfold", "paper")
+"""Protocols whose seed says who is tested; `subject_kfold` draws with `shuffle` only."""
 
 
 def family(matched: Matched, question: Comparison) -> Family | None:
@@ -61,7 +64,7 @@ def _single(matched: Matched, question: Comparison, level: Level, within: Levels
     images = tuple(
         test for replication, pair in pairs.items() if (test := _image_test(matched, replication, pair))
     )
-    values = {one: (pair.run.test.accuracy, pair.baseline.test.accuracy) for one, pair in pairs.items()}
+    values = {one: pair.accuracies for one, pair in pairs.items()}
     runs = [run for pair in pairs.values() for run in (pair.run, pair.baseline)]
     return _comparison(matched, question, level, within, values, runs, images=images, unpaired=unpaired)
 
@@ -72,25 +75,44 @@ def _pooled(
     """The mean over all combinations of the other factors in which a replication has both runs.
 
     Replications that lack a combination which others have are left out: their mean would be of other
-    conditions.
+    conditions. Where combinations differ in their folds, as data sets do, each is averaged over its folds
+    first, and the seeds are the replications.
     """
     combinations = [matched.pairs(question, level, within)[0] for within in matched.combinations(others)]
     present = [pairs for pairs in combinations if pairs]
-    everywhere = set.intersection(*(set(pairs) for pairs in present)) if present else set()
-    values = {
-        one: (
-            statistics.fmean(pairs[one].run.test.accuracy for pairs in present),
-            statistics.fmean(pairs[one].baseline.test.accuracy for pairs in present),
-        )
+    same_folds = len({frozenset(fold for _, fold in pairs) for pairs in present}) < 2
+    sides: list[list[dict[Replication, float]]] = [[], []]
+    for pairs in present:
+        for number, side in enumerate(sides):
+            values = {one: pair.accuracies[number] for one, pair in pairs.items()}
+            side.append(values if same_folds else matched.independent(values))
+    everywhere = set.intersection(*map(set, sides[0])) if present else set()
+    means = {
+        one: tuple(statistics.fmean(values[one] for values in side) for side in sides)
         for one in sorted(everywhere)
     }
-    runs = [run for pairs in present for one in everywhere for run in (pairs[one].run, pairs[one].baseline)]
+    used = [
+        run
+        for pairs in present
+        for (seed, fold), pair in pairs.items()
+        if ((seed, fold) if same_folds else (seed, 0)) in everywhere
+        for run in (pair.run, pair.baseline)
+    ]
     total = sum(
         len(matched.runs({**within, question.factor: wanted}))
         for within in matched.combinations(others)
         for wanted in (level, question.baseline)
     )
-    return _comparison(matched, question, level, {}, values, runs, images=(), unpaired=total - len(runs))
+    return _comparison(
+        matched,
+        question,
+        level,
+        {},
+        {one: (ours, theirs) for one, (ours, theirs) in means.items()},
+        used,
+        images=(),
+        unpaired=total - len(used),
+    )
 
 
 def _comparison(
@@ -112,7 +134,6 @@ def _comparison(
         return None
     a, b = np.array(list(values.values())).T
     paired = paired_comparison(a, b, confidence=1 - study.alpha)
-    overlapping = len({fold for _, fold in values}) > 1
     return ComparisonResult(
         factor=factor,
         level=level,
@@ -126,7 +147,7 @@ def _comparison(
             test_size=statistics.fmean(run.data.test_images for run in runs),
             confidence=1 - study.alpha,
         )
-        if overlapping
+        if _share_training_images(study, values, runs)
         else None,
         outperforming=probability_of_outperforming(a, b, confidence=1 - study.alpha),
         p_holm=None,
@@ -137,6 +158,16 @@ def _comparison(
         images=images,
         unpaired=unpaired,
     )
+
+
+def _share_training_images(
+    study: StudyConfig, replications: Iterable[Replication], runs: Sequence[RunRecord]
+) -> bool:
+    """Whether replications train on overlapping parts of a set: its folds, or divisions drawn by seed."""
+    drawn = any(
+        run.data.protocol in DRAWN_AT_RANDOM or run.data.protocol_options.get("shuffle") for run in runs
+    )
+    return len({fold for _, fold in replications}) > 1 or ("folds" in study.replications.vary and drawn)
 
 
 def _image_test(matched: Matched, replication: Replication, pair: Pair) -> ImageTest | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -24,9 +25,9 @@ class Pair:
     baseline: RunRecord
 
     @property
-    def difference(self) -> float:
-        """Of accuracy on the test images."""
-        return self.run.test.accuracy - self.baseline.test.accuracy
+    def accuracies(self) -> tuple[float, float]:
+        """Of both, on the test images."""
+        return self.run.test.accuracy, self.baseline.test.accuracy
 
 
 class Matched:
@@ -46,6 +47,33 @@ class Matched:
             for one in conditions
         }
         self.problems: list[str] = []
+        seeds = {seed for one in conditions for seed, _ in _replications(one)}
+        folds = {fold for one in conditions for _, fold in _replications(one)}
+        self.has_folds, self._averages = len(folds) > 1, len(folds) > 1 and len(seeds) > 1
+
+    def independent(self, values: Mapping[Replication, float]) -> dict[Replication, float]:
+        """Values by replication, those of several folds averaged within their seed.
+
+        Folds of one set share training images, so tests that take replications for independent go by seeds.
+        Seeds that lack a fold are left out. With a single seed the folds stay as they are.
+        """
+        if not self._averages:
+            return dict(values)
+        folds = {fold for _, fold in values}
+        by_seed: dict[int, list[float]] = {}
+        for (seed, _), value in values.items():
+            by_seed.setdefault(seed, []).append(value)
+        return {
+            (seed, 0): statistics.fmean(found) for seed, found in by_seed.items() if len(found) == len(folds)
+        }
+
+    def warn_of_folds(self, what: str) -> None:
+        """Say, where it is so, that a test took folds for independent."""
+        if self.has_folds and not self._averages:
+            self.problems.append(
+                f"{what}: with one seed its folds stand for replications; they share training images, so "
+                "its p-values are too small."
+            )
 
     def others(self, *factors: str) -> tuple[str, ...]:
         """The varied factors besides these."""
@@ -73,3 +101,7 @@ class Matched:
     def predictions(self, run: RunRecord) -> Predictions:
         """The answers of a run."""
         return self._read(run.id)
+
+
+def _replications(condition: ConditionResult) -> list[Replication]:
+    return [run.replication for run in condition.runs]
