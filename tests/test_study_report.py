@@ -293,3 +293,12 @@ def test_percent_in_captions_is_the_studys_confidence():
     study = make_study(**TWO_BY_TWO, alpha=0.1)
     table = table_of(make_analysis(study), "conditions")
     assert f"{percent(0.9, 0)} % interval" in [column.heading for column in table.columns]
+
+
+def test_an_entry_of_the_paper_at_chance_is_called_that():
+    study = make_study(
+        factors={"backbone": ["resnet152", "resnet50"], "activation": "elu"}, data={"jaffe": {}}
+    )
+    note = table_of(make_analysis(study, seeds=2), "paper").note
+    assert "resnet152_elu on jaffe: 15.66 % is about one class out of seven" in note
+    assert "resnet50_elu on jaffe: " not in note

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fer_attention.study.config import level_text
-from fer_attention.study.paper import paper_protocol
+from fer_attention.study.paper import paper_protocol, paper_remark
 from fer_attention.study.report.costs import CostRatio
 from fer_attention.study.report.document import Column, Table
 from fer_attention.study.report.reading import (
@@ -148,6 +148,11 @@ def paper_table(analysis: Analysis) -> Table | None:
             [
                 *(setting_of(analysis, name) for name in sets),
                 *(paper_note(name) for name in sets),
+                *(
+                    f"The paper's value of {one.model} on {one.data.name}: {remark}."
+                    for one in shown
+                    if (remark := paper_remark(one.model, one.data.name))
+                ),
                 "The differences hold protocol, recipe and model width as well, and are no test of the "
                 "paper.",
             ]
