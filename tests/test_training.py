@@ -151,8 +151,11 @@ def test_overfitting_is_named_once(tmp_path):
     noisy = FaceCrops(data.images, labels, data.names, data.splits, FER2013)
     texts = []
     config = tiny(epochs=40, label_smoothing=0.0, augment={"flip": 0}, schedule="constant", warmup=0)
-    train(config, noisy, tmp_path, listener=Listener(on_warning=texts.append))
+    result = train(config, noisy, tmp_path, listener=Listener(on_warning=texts.append))
     assert len([text for text in texts if "overfitting" in text]) == 1
+    assert result.signs == tuple(texts)
+    again = train(config, noisy, tmp_path, listener=Listener(on_warning=texts.append))
+    assert again.signs == result.signs == tuple(texts)  # remembered, and not said again
 
 
 def test_warnings_are_python_warnings_unless_listened_to(tmp_path):

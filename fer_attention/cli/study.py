@@ -91,9 +91,9 @@ def run(
     address: Annotated[str | None, typer.Option(help="Of a Ray cluster; by default this machine.")] = None,
 ) -> None:
     """Carry out what is missing of a study. Ctrl-C saves; the same command goes on."""
-    from fer_attention.study import load_study, run_study
-
     with errors_as_lines():
+        from fer_attention.study import load_study, run_study
+
         config = load_study(study)
         paths = _paths(data, config)
         if runner not in ("local", "ray"):
@@ -154,6 +154,8 @@ def _paths(data: list[str] | None, study: StudyConfig) -> dict[str, Path]:
                     f"--data takes NAME=PATH, one for each of {', '.join(study.data)}; got {item!r}."
                 )
             name, path = next(iter(study.data)), item
+        if not path or name in paths:
+            raise ValueError(f"--data takes one PATH for {name}; got {' and '.join(data or [])}.")
         paths[name] = Path(path)
     return paths
 

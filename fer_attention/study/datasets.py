@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -9,7 +10,9 @@ import numpy as np
 
 from fer_attention.data import DataError, FaceCrops, load_data
 from fer_attention.emotions import FER2013
+from fer_attention.registry import unknown_name
 from fer_attention.study.config import DataConfig, StudyConfig, StudyError
+from fer_attention.training.checkpoint import fingerprint
 
 SYNTHETIC = "synthetic"
 
@@ -32,9 +35,13 @@ class DataSets:
         self._configs = dict(study.data)
         self._paths = {name: paths.get(name, config.path) for name, config in study.data.items()}
         for name, config in study.data.items():
-            if self._paths[name] is None and config.format != SYNTHETIC:
+            path = self._paths[name]
+            if path is not None and config.format == SYNTHETIC:
+                raise StudyError(f"The data set {name} is made up and lies nowhere, not at {path}.")
+            if path is None and config.format != SYNTHETIC:
                 raise StudyError(f"Where is the data set {name}? Say --data {name}=PATH.")
         self._read: dict[str, FaceCrops] = {}
+        self._fingerprints: dict[str, str] = {}
 
     def __getitem__(self, name: str) -> FaceCrops:
         """The data set.
@@ -46,6 +53,12 @@ class DataSets:
             self._read[name] = _read(name, self._configs[name], self._paths[name])
         return self._read[name]
 
+    def fingerprint(self, name: str) -> str:
+        """A hash of the data set's content."""
+        if name not in self._fingerprints:
+            self._fingerprints[name] = fingerprint(self[name])
+        return self._fingerprints[name]
+
     def all(self) -> dict[str, FaceCrops]:
         """Every data set by its name."""
         return {name: self[name] for name in self._configs}
@@ -54,6 +67,9 @@ class DataSets:
 def _read(name: str, config: DataConfig, path: Path | None) -> FaceCrops:
     try:
         if path is None:
+            known = inspect.signature(synthetic_faces).parameters
+            if unknown := sorted(set(config.options) - set(known)):
+                raise unknown_name("option of made-up data", unknown[0], known)
             return synthetic_faces(**config.options)
         return load_data(path, format=config.format, **config.options)
     except (DataError, TypeError, ValueError, OSError) as error:

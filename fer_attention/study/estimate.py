@@ -19,6 +19,7 @@ from fer_attention.device import resolve_device
 from fer_attention.evaluation import Complexity, complexity
 from fer_attention.models import ModelSpec
 from fer_attention.models.factory import from_spec
+from fer_attention.study.config import StudyError
 from fer_attention.study.grid import RunSpec
 
 BASE_MEMORY = 1.2e9
@@ -57,8 +58,15 @@ def _counts(spec_json: str) -> Complexity:
 
 
 def counts_of(run: RunSpec) -> Complexity:
-    """Parameters, MACs and activations of a run's model."""
-    return _counts(run.config.spec().to_json())
+    """Parameters, MACs and activations of a run's model.
+
+    Raises:
+        StudyError: The model cannot be built.
+    """
+    try:
+        return _counts(run.config.spec().to_json())
+    except (ValueError, TypeError) as error:
+        raise StudyError(f"{run.config.model} cannot be built: {error}") from error
 
 
 def images_of(run: RunSpec, data: FaceCrops) -> tuple[int, int]:
@@ -106,7 +114,13 @@ def estimate(
     workers: int | None = None,
     device: torch.device | str = "auto",
 ) -> Estimate:
-    """What the runs will take, from a few training steps of the run whose size is in the middle."""
+    """What the runs will take, from a few training steps of the run whose size is in the middle.
+
+    Raises:
+        ValueError: There are no runs or no workers.
+    """
+    if not runs or (workers is not None and workers < 1):
+        raise ValueError(f"estimate needs a run and a worker or more, got {len(runs)} and {workers}.")
     device = resolve_device(device)
     workers = workers or workers_for(runs, data, device)
     work = {run.id: work_of(run, data[str(run.factors["data"])]) for run in runs}

@@ -65,10 +65,9 @@ def execute(
     device = resolve_device(device)
     protocol = spec.protocol(data)
     crops = spec.crops(data, protocol)
-    signs: list[str] = []
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    listener = Listener(on_epoch=on_epoch, on_warning=signs.append)
+    listener = Listener(on_epoch=on_epoch, on_warning=lambda sign: None)  # the result holds them all
     config = spec.config
     result = train(config, crops, folder / TRAINING, select_on="validation", device=device, listener=listener)
     peak = torch.cuda.max_memory_allocated(device) / 2**20 if device.type == "cuda" else None
@@ -126,7 +125,7 @@ def execute(
             peak_memory_mb=peak,
         ),
         activations=_activations(model, validation, spec.statistics_images, device),
-        signs=signs,
+        signs=list(result.signs),
         environment=environment(device, 1),
         predictions_sha256=sha256(content),
         finished=datetime.now(timezone.utc).isoformat(timespec="seconds"),

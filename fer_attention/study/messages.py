@@ -12,8 +12,20 @@ from fer_attention.registry import unknown_name
 
 def readable(error: ValidationError, model: type[BaseModel], *, where: str) -> str:
     """All that is wrong in a file, one line for each field."""
-    lines = [f"  {_field(one['loc'])}: {_reason(one, model)}" for one in error.errors()]
+    lines = [f"  {_field(one['loc'])}: {_reason(one, model)}" for one in _causes(error)]
     return f"{where} cannot be used:\n" + "\n".join(lines)
+
+
+def _causes(error: ValidationError) -> list[Any]:
+    """All errors but those that follow from another: a list is also too short without its wrong item."""
+    errors = error.errors()
+    places = [one["loc"] for one in errors]
+    return [
+        one
+        for one in errors
+        if one["type"] != "too_short"
+        or not any(len(loc) > len(one["loc"]) and loc[: len(one["loc"])] == one["loc"] for loc in places)
+    ]
 
 
 def _field(location: Sequence[int | str]) -> str:
@@ -29,10 +41,8 @@ def _reason(error: Any, model: type[BaseModel]) -> str:
         return "is missing."
     reason = error["msg"].removeprefix("Value error, ").rstrip(".")
     given = error.get("input")
-    shown = (
-        f"; got {given!r}" if not isinstance(given, (dict, BaseModel)) and repr(given) not in reason else ""
-    )
-    return f"{reason}{shown}."
+    said = isinstance(given, (dict, BaseModel)) or (error["type"] == "value_error" and repr(given) in reason)
+    return f"{reason}." if said else f"{reason}; got {given!r}."
 
 
 def _model_at(model: type[BaseModel], path: Sequence[int | str]) -> type[BaseModel]:

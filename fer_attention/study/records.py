@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,6 +18,9 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 RECORD, PREDICTIONS, FAILURE, WEIGHTS = "record.json", "predictions.npz", "failure.json", "best.safetensors"
+
+DAMAGED_ZIP = (OSError, KeyError, ValueError, RuntimeError, EOFError, zipfile.BadZipFile, zlib.error)
+"""What NumPy and zipfile raise on changed bytes."""
 
 
 class _Part(BaseModel):
@@ -158,7 +162,7 @@ class Predictions(NamedTuple):
                     probabilities=archive["probabilities"].astype(np.float32),
                     copies=archive["copies"],
                 )
-        except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        except DAMAGED_ZIP as error:
             raise ValueError(f"no archive of predictions: {error}") from error
 
 

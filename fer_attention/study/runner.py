@@ -60,20 +60,21 @@ def run_study(
 
     Raises:
         StudyError: The study cannot be run; nothing was started.
+        ValueError: There is no such device.
         ImportError: What it runs on is not installed.
     """
     if workers is not None and workers < 1:
         raise StudyError(f"workers is 1 or more, got {workers}.")
+    resolved = resolve_device(device)
     data = DataSets(study, paths)
     runs = expand(study, data.all())
+    work = {run.id: work_of(run, data[str(run.factors["data"])]) for run in runs}
     store = Store(folder)
     store.begin(study, runs)
-    work = {run.id: work_of(run, data[str(run.factors["data"])]) for run in runs}
     tracker = Tracker(runs, work, on_progress)
-    todo = [run for run in runs if _is_open(run, store, tracker, retry_failed)]
+    todo = [run for run in runs if _is_open(run, store, data, tracker, retry_failed=retry_failed)]
     if not todo:
         return tracker.progress()
-    resolved = resolve_device(device)
     count = min(workers or workers_for(todo, data.all(), resolved), len(todo))
     places = [
         Workplace(
@@ -94,17 +95,29 @@ def run_study(
     return tracker.progress()
 
 
-def _is_open(run: RunSpec, store: Store, tracker: Tracker, retry_failed: bool) -> bool:
-    """Whether a run is still to be carried out; what became of it before is told to the tracker."""
+def _is_open(run: RunSpec, store: Store, data: DataSets, tracker: Tracker, *, retry_failed: bool) -> bool:
+    """Whether a run is still to be carried out; what became of it before is told to the tracker.
+
+    Raises:
+        StudyError: It was done on other images than those given.
+    """
     with store.claim(run.id) as held:
         if held and (damage := store.set_aside_if_damaged(run.id)):
             tracker.note(f"{run.title}: {damage}. It is run again.")
+        if held:
+            store.sweep(run.id)
         state = store.state(run.id)
         if held and state == "failed" and retry_failed:
             store.retry(run.id)
             return True
     if state == "done":
-        tracker.done_before(run, read_record(store.run_folder(run.id)).validation.accuracy)
+        record, name = read_record(store.run_folder(run.id)), str(run.factors["data"])
+        if record.data.fingerprint != data.fingerprint(name):
+            raise StudyError(
+                f"{store.folder} holds runs on other images of {name} than those given now, such as "
+                f"{run.title}. Give the same data, or choose another folder."
+            )
+        tracker.done_before(run, record.validation.accuracy)
     elif state == "failed":
         tracker.failed_before(run, store.reason(run.id))
     return state == "open"
@@ -184,9 +197,15 @@ class _Pool:
         worker.process.join()
         reason = _death(worker.process.exitcode)
         with self._store.claim(worker.run.id) as held:
-            if held:
+            done = self._store.state(worker.run.id) == "done"  # it died after its last deed
+            if held and not done:
                 self._store.fail(worker.run, reason, "")
-        self._tracker.ended(worker.run, Outcome(worker.run.id, "failed", note=reason))
+        if done:
+            accuracy = read_record(self._store.run_folder(worker.run.id)).validation.accuracy
+            outcome = Outcome(worker.run.id, "done", accuracy=accuracy)
+        else:
+            outcome = Outcome(worker.run.id, "failed", note=reason)
+        self._tracker.ended(worker.run, outcome)
         self._workers.remove(worker)
         if waiting:
             fresh = _Worker(worker.place)

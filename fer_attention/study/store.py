@@ -130,6 +130,17 @@ class Store:
             return f"{error}; its files are in {place}"
         return None
 
+    def sweep(self, run_id: str) -> None:
+        """Remove what a kill left: half-written files and, of a finished run, its checkpoint.
+
+        To be called with the run claimed.
+        """
+        folder = self.run_folder(run_id)
+        for leftover in folder.glob(".*"):
+            leftover.unlink(missing_ok=True)
+        if self.state(run_id) == "done":
+            shutil.rmtree(folder / "training", ignore_errors=True)
+
     def fail(self, run: RunSpec, reason: str, details: str) -> None:
         """Note why a run failed; what it saved stays, so that it may go on."""
         folder = self.run_folder(run.id)

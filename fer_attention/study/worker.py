@@ -95,9 +95,18 @@ def serve(connection: Connection, place: Workplace) -> None:
     threading.Thread(target=_stop_with_parent, daemon=True).start()
     torch.set_num_threads(place.threads)
     store, data = Store(place.folder), DataSets(place.study, place.paths)
+
+    def tell(message: Epoch | Outcome) -> None:
+        try:
+            connection.send(message)
+        except OSError:  # the parent was killed: no failure of the run, whose epoch is saved
+            sys.exit(128 + signal.SIGTERM)
+
     try:
         while (run := connection.recv()) is not None:
-            connection.send(carry_out(run, store, data, device=place.device, on_epoch=connection.send))
+            tell(carry_out(run, store, data, device=place.device, on_epoch=tell))
+    except EOFError:
+        sys.exit(128 + signal.SIGTERM)
     except KeyboardInterrupt:  # Ctrl-C reaches all processes of a terminal; the run has saved itself
         sys.exit(130)
 

@@ -57,11 +57,13 @@ class TrainingResult:
         weights: The file of the best weights.
         best: The epoch that they are of.
         history: All epochs.
+        signs: Of failure, in sentences, each kind once; those from before an interruption are among them.
     """
 
     weights: Path
     best: Epoch
     history: tuple[Epoch, ...]
+    signs: tuple[str, ...] = ()
 
 
 def train(
@@ -128,7 +130,6 @@ def train(
             if main:
                 write_checkpoint(output, {"identity": same, "run": run.state()})
 
-        warned: set[str] = set()
         while not _is_over(run.history, config):
             for progress in run.steps(config.checkpoint_minutes * 60, save):
                 if received and progress.step < progress.steps:
@@ -137,19 +138,31 @@ def train(
                 if main:
                     listener.on_progress(progress)
             epoch = run.finish_epoch()
+            new_signs = _note_signs(run)
             if main and epoch is _best(run.history, config):
                 _save_best(run, output / "best.safetensors", epoch, facts)
             save()
             if main:
                 write_result(output / "history.csv", to_csv(run.history))
                 accelerator.log({k: v for k, v in asdict(epoch).items() if k != "epoch"}, step=epoch.epoch)
-                _warn(run, warned, listener)
+                for sign in new_signs:
+                    listener.on_warning(sign)
                 listener.on_epoch(epoch)
             if received:
                 _stop(received[0], output)
-        result = TrainingResult(output / "best.safetensors", _best(run.history, config), tuple(run.history))
+        result = TrainingResult(
+            output / "best.safetensors",
+            _best(run.history, config),
+            tuple(run.history),
+            tuple(run.signs.values()),
+        )
         if main:
-            summary = {"best": asdict(result.best), "epochs": len(result.history), **facts}
+            summary = {
+                "best": asdict(result.best),
+                "epochs": len(result.history),
+                "signs": list(result.signs),
+                **facts,
+            }
             write_result(output / "result.json", json.dumps(summary, indent=2).encode())
         if config.trackers:
             accelerator.end_training()
@@ -157,12 +170,16 @@ def train(
     return result
 
 
-def _warn(run: Run, warned: set[str], listener: Listener) -> None:
-    """Name each sign of failure once in a run."""
-    for kind, sign in (("overfitting", overfitting(run.history)), ("gradients", vanishing(run.gradients))):
-        if sign is not None and kind not in warned:
-            warned.add(kind)
-            listener.on_warning(f"epoch {run.history[-1].epoch}: {sign}")
+def _note_signs(run: Run) -> list[str]:
+    """Look for signs of failure after an epoch; those of a kind that the run had not yet."""
+    found = {"overfitting": overfitting(run.history), "gradients": vanishing(run.gradients)}
+    new = {
+        kind: f"epoch {run.history[-1].epoch}: {sign}"
+        for kind, sign in found.items()
+        if sign is not None and kind not in run.signs
+    }
+    run.signs.update(new)
+    return list(new.values())
 
 
 def _selection_split(data: FaceCrops) -> str:

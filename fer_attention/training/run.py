@@ -46,6 +46,7 @@ class Run:
         ema: The averaged weights; what is validated and saved.
         history: The epochs that are done.
         gradients: The relative gradient of each layer in the last step of the last epoch.
+        signs: Of failure that were seen, by their kind.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class Run:
         self.augment, self.mix = augmentation(config.augment), mixing(config.augment)
         self.history: list[Epoch] = []
         self.gradients: dict[str, float] = {}
+        self.signs: dict[str, str] = {}
         self._step, self._loss_sum, self._right, self._norm, self._lr = 0, 0.0, 0.0, 0.0, 0.0
         self._began = time.perf_counter()
         self._rate = 0.0
@@ -240,6 +242,7 @@ class Run:
             "scaler": None if scaler is None else scaler.state_dict(),
             "history": [asdict(epoch) for epoch in self.history],
             "position": (self._step, self._loss_sum, self._right),
+            "signs": self.signs,
         }
 
     def load(self, state: dict[str, Any]) -> None:
@@ -252,3 +255,4 @@ class Run:
             self.accelerator.scaler.load_state_dict(state["scaler"])
         self.history = [Epoch(**epoch) for epoch in state["history"]]
         self._step, self._loss_sum, self._right = state["position"]
+        self.signs = dict(state["signs"])

@@ -1,0 +1,187 @@
+"""What the tests of studies share: a study of seconds on made-up images, real processes, and comparisons."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import torch
+import yaml
+
+from fer_attention.study import StudyConfig, expand
+from fer_attention.study.datasets import DataSets
+from fer_attention.study.worker import carry_out
+
+TINY = {
+    "title": "A tiny study",
+    "question": "Does it run?",
+    "factors": {"backbone": "resnetv2_18", "attention": ["none", "eca"], "activation": "elu"},
+    "data": {"bars": {"format": "synthetic", "options": {"images": 70, "size": 16}, "protocol": "official"}},
+    "recipe": "quick",
+    "changes": {
+        "structure": {"width": 0.125, "stem": "half", "img_size": 16},
+        "epochs": 1,
+        "batch_size": 8,
+        "precision": "float32",
+    },
+    "replications": {"seeds": 2},
+    "statistics_images": 8,
+}
+
+
+def merged(first, second):
+    """`second` over `first`, field by field; a dotted name reaches inside: `changes.epochs`."""
+    result = json.loads(json.dumps(first))
+    for path, value in second.items():
+        *parents, last = path.split(".")
+        place = result
+        for parent in parents:
+            place = place.setdefault(parent, {})
+        place[last] = value
+    return result
+
+
+def tiny_fields(**changes):
+    """The fields of the tiny study's file; `changes__epochs=2` stands for `changes.epochs`."""
+    return merged(TINY, {name.replace("__", "."): value for name, value in changes.items()})
+
+
+def tiny_study(**changes):
+    return StudyConfig.model_validate(tiny_fields(**changes))
+
+
+def tiny_file(folder, **changes):
+    path = folder / "tiny.yaml"
+    path.write_text(yaml.safe_dump(tiny_fields(**changes), sort_keys=False))
+    return path
+
+
+def runs_of(study):
+    return expand(study, DataSets(study).all())
+
+
+class InlinePool:
+    """Carries runs out in this process, one after the other, where processes are not what is tested."""
+
+    def __init__(self, places, tracker, store):
+        self.place, self.tracker, self.store = places[0], tracker, store
+
+    def run(self, todo):
+        data = DataSets(self.place.study, self.place.paths)
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            for run in todo:
+                self.tracker.started(run)
+
+                def tell(epoch, run=run):
+                    self.tracker.epoch(run, epoch)
+
+                self.tracker.ended(run, carry_out(run, self.store, data, device="cpu", on_epoch=tell))
+        finally:
+            torch.set_num_threads(threads)
+
+
+TIMES = ("train_seconds", "images_per_second", "latency_ms", "seconds")
+
+
+def numbers_of(folder):
+    """What the records of a study say, by run, without what no two runs share: times."""
+    found = {}
+    for path in sorted((folder / "runs").glob("*/record.json")):
+        record = json.loads(path.read_text())
+        del record["finished"]
+        for part in (record["cost"], *record["history"]):
+            for name in TIMES:
+                part.pop(name, None)
+        found[path.parent.name] = record
+    return found
+
+
+COMMAND = """
+import os
+from pathlib import Path
+
+if hasattr(os, "sched_setaffinity"):  # one core, so one thread: the same sums, with one worker or two
+    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+import fer_attention.study.worker as worker
+
+def noting(run, *arguments, _execute=worker.execute, **options):
+    with Path(os.environ["STUDY_LOG"]).open("a") as log:
+        log.write(f"{run.id}\\n")
+    return _execute(run, *arguments, **options)
+
+worker.execute = noting  # spawned workers run this file too, under another name
+if __name__ == "__main__":
+    from fer_attention.cli import app
+    app()
+"""
+
+
+def log_of(folder):
+    """The id of every run that a process began, in order."""
+    log = folder.with_name(f"{folder.name}.log")
+    return log.read_text().split() if log.exists() else []
+
+
+def start(study_file, folder, *options, **process):
+    """`fer-attention study run` in a process and group of its own, on one core."""
+    script = folder.with_name(f"command_{folder.name}.py")
+    script.write_text(COMMAND)
+    return subprocess.Popen(
+        [sys.executable, str(script), "study", "run", str(study_file), "--output", str(folder)]
+        + ["--device", "cpu", *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env={
+            **os.environ,
+            "OMP_NUM_THREADS": "1",
+            "STUDY_LOG": str(folder.with_name(f"{folder.name}.log")),
+            "RAY_USAGE_STATS_ENABLED": "0",
+        },
+        **process,
+    )
+
+
+def finish(study_file, folder, *options, code=0, **process):
+    """The same to its end; its standard output and error."""
+    running = start(study_file, folder, *options, **process)
+    out, err = running.communicate()
+    assert running.returncode == code, err
+    return out, err
+
+
+def checkpoints(folder):
+    """Checkpoints of runs that are not finished."""
+    return [
+        path
+        for path in folder.glob("runs/*/training/checkpoint.pt")
+        if not (path.parents[1] / "record.json").exists()
+    ]
+
+
+def wait_for(condition, process, seconds=120):
+    """Until the condition holds; an error when the process ends before, or takes too long."""
+    limit = time.monotonic() + seconds
+    while not condition():
+        if process.poll() is not None or time.monotonic() > limit:
+            raise AssertionError(f"it ended, or took too long: {process.poll()}")
+        time.sleep(0.005)
+
+
+def workers_of(process):
+    """The worker processes that a study started."""
+    children = psutil.Process(process.pid).children(recursive=True)
+    return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
+
+
+def contents(folder: Path):
+    """Every file's time of change."""
+    return {path: path.stat().st_mtime_ns for path in sorted(folder.rglob("*")) if path.is_file()}
