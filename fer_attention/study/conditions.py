@@ -18,6 +18,8 @@ from fer_attention.study.statistics.student import standard_error, t_interval
 from fer_attention.study.store import Manifest
 
 COUNTED_BY_THE_PAPER = ("none", "se", "eca", "cbam")
+COUNTLESS = {"drop_rate", "drop_path_rate"}
+"""Fields of a structure that change no parameters: with others a model is not the paper's."""
 
 
 def condition_results(manifest: Manifest, runs: Mapping[str, RunRecord]) -> tuple[ConditionResult, ...]:
@@ -88,7 +90,9 @@ def _condition(
         validation_accuracy=of([run.validation for run in runs], "accuracy"),
         parameters=first.cost.parameters,
         macs=first.cost.macs,
-        paper_parameters=_paper_parameters(first.model, str(factors["attention"])),
+        paper_parameters=_paper_parameters(first.model, str(factors["attention"]))
+        if set(first.config["structure"]) <= COUNTLESS
+        else None,
         train_seconds=statistics.median(run.cost.train_seconds for run in runs),
         images_per_second=statistics.median(run.cost.images_per_second for run in runs),
         latency_ms=statistics.median(run.cost.latency_ms for run in runs),

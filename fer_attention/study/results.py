@@ -58,7 +58,7 @@ class ConditionResult:
         validation_accuracy: On the images that selected the epochs.
         parameters: Of the model.
         macs: For one image.
-        paper_parameters: By the paper's convention of counting; None for blocks that it has not.
+        paper_parameters: By the paper's way of counting; None for blocks and structures that it has not.
         train_seconds: Of a run, median.
         images_per_second: Of training, median.
         latency_ms: Of one image, median.

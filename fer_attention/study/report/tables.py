@@ -179,6 +179,7 @@ def _beside(one: ConditionResult) -> tuple[str, ...]:
 def cost_table(analysis: Analysis) -> Table:
     """What each condition takes."""
     memory = any(one.peak_memory_mb is not None for one in analysis.conditions)
+    paper = any(one.paper_parameters is not None for one in analysis.conditions)
     machines = {str(run.environment.get("device", "unknown")) for run in runs_of(analysis.conditions)}
     return Table(
         name="costs",
@@ -186,7 +187,7 @@ def cost_table(analysis: Analysis) -> Table:
         columns=(
             Column("condition", text=True),
             Column("parameters M"),
-            Column("by the paper's convention M"),
+            *([Column("by the paper's convention M")] if paper else []),
             Column("MACs M"),
             Column("training of a run, min"),
             Column("training images / s"),
@@ -197,7 +198,7 @@ def cost_table(analysis: Analysis) -> Table:
             (
                 one.label or one.model,
                 millions(one.parameters),
-                millions(one.paper_parameters),
+                *([millions(one.paper_parameters)] if paper else []),
                 short(one.macs / 1e6),
                 short(one.train_seconds / 60),
                 short(one.images_per_second),
@@ -210,7 +211,7 @@ def cost_table(analysis: Analysis) -> Table:
         + ", ".join(sorted(machines))
         + "; they hang on what else the "
         "machine did. Training time holds validation and what early stops save. MACs: multiply-accumulates "
-        "for one image. The paper's convention counts no batch norm.",
+        "for one image." + (" The paper's convention counts no batch norm." if paper else ""),
     )
 
 
