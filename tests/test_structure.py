@@ -27,11 +27,10 @@ ALLOWED = {
     "models": {"activations", "attention", "data"},
     "evaluation": {"attention", "data", "models"},
     "training": {"data", "models", "evaluation"},
-    "export": {"faces", "data", "models", "evaluation"},
-    "recognizer": {"faces", "data", "models", "evaluation", "export"},
+    "recognizer": {"faces", "data", "models", "evaluation"},
     "video": {"faces", "recognizer"},
     "study": {"activations", "attention", "data", "models", "evaluation", "training"},
-    "cli": {"faces", "data", "models", "evaluation", "training", "study", "recognizer", "video", "export"},
+    "cli": {"faces", "data", "models", "evaluation", "training", "study", "recognizer", "video"},
 }
 
 

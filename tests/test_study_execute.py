@@ -31,6 +31,15 @@ def carried_out(folder, data, **changes):
     return execute.execute(run, data, place, device="cpu"), place
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread():
+    """Sums that several threads share may be split otherwise from run to run."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(scope="module")
 def data():
     return synthetic_faces(images=70, noise=30)
