@@ -1,9 +1,13 @@
 """What several test files share."""
 
+import signal
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # so in a shell's background, and children inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile("shared-machine", deadline=None)  # another process may hold any example up
 settings.load_profile("shared-machine")
