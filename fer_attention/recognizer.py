@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, overload
 
+import numpy as np
 import torch
 from PIL import Image
 
 from fer_attention.device import resolve_device
 from fer_attention.evaluation import predict_logits
+from fer_attention.export import OnnxModel, load_from_hub
+from fer_attention.export.hub import PREFIX
 from fer_attention.faces import Face, FaceDetector, ImageSource, create_detector
 from fer_attention.faces.images import borrow_image
 from fer_attention.models import FERModel, load_weights
@@ -67,9 +70,9 @@ class EmotionRecognizer:
     []
 
     Args:
-        model: A trained model with its labels and preprocessing.
+        model: A trained model with its labels and preprocessing, or an exported one.
         detector: What finds the faces.
-        device: Where the model runs; `"auto"` takes the GPU where there is one.
+        device: Where the model runs; `"auto"` takes the GPU where there is one. An `OnnxModel` has chosen.
         batch_size: Faces per pass.
 
     Raises:
@@ -78,7 +81,7 @@ class EmotionRecognizer:
 
     def __init__(
         self,
-        model: FERModel,
+        model: FERModel | OnnxModel,
         detector: FaceDetector,
         *,
         device: str | torch.device = "auto",
@@ -88,7 +91,7 @@ class EmotionRecognizer:
             raise ValueError("The model needs labels and preprocessing; load_weights() gives both.")
         self.labels = model.labels
         self.preprocessing = model.preprocessing
-        self.model = model.to(resolve_device(device)).eval()
+        self.model = model if isinstance(model, OnnxModel) else model.to(resolve_device(device)).eval()
         self.detector = detector
         self.batch_size = batch_size
 
@@ -100,20 +103,25 @@ class EmotionRecognizer:
         detector: str | FaceDetector = "mtcnn",
         device: str | torch.device = "auto",
         batch_size: int = 64,
+        threads: int | None = None,
     ) -> EmotionRecognizer:
-        """A recogniser that is ready to use, without any download.
+        """A recogniser that is ready to use; only a name of the Hugging Face Hub leads to a download.
 
         Args:
-            weights: Bundled weights by name, or the path of a weights file.
+            weights: Bundled weights by name, the path of a weights file or of an exported `.onnx` file, or
+                `hf-hub:user/name`.
             detector: A detector's name, or a detector of your own options (`create_detector`).
             device: Where detector and model run; `"auto"` takes the GPU where there is one.
             batch_size: Faces per pass.
+            threads: Of ONNX Runtime, for an `.onnx` file; None leaves them to it.
 
         Raises:
             UnknownNameError: Neither a file nor bundled weights, or no such detector.
-            WeightsError: The file cannot be used.
+            WeightsError: The weights file cannot be used, or not be fetched.
+            ExportError: The `.onnx` file cannot be used.
+            ValueError: `threads` for weights that torch runs.
         """
-        model = load_weights(weights_path(weights))
+        model = _load(weights, device, threads)
         if isinstance(detector, str):
             detector = create_detector(detector, device=device)
         return cls(model, detector, device=device, batch_size=batch_size)
@@ -144,16 +152,30 @@ class EmotionRecognizer:
 
     def _predict(self, images: Sequence[Image.Image]) -> list[list[FacePrediction]]:
         faces = self.detector.detect(images)
-        crops = [
-            self.preprocessing.crop(image, face, self.detector)
-            for image, found in zip(images, faces, strict=True)
-            for face in found
-        ]
-        rows: Iterator[list[float]] = iter(())
-        if crops:
-            inputs = self.preprocessing.normalize(torch.stack(crops))
-            rows = iter(predict_logits(self.model, inputs, batch_size=self.batch_size).softmax(1).tolist())
+        pairs = [(image, face) for image, found in zip(images, faces, strict=True) for face in found]
+        rows: Iterator[list[float]] = iter(self._probabilities(pairs) if pairs else ())
         return [
             [FacePrediction(face, dict(zip(self.labels, next(rows), strict=True))) for face in found]
             for found in faces
         ]
+
+    def _probabilities(self, faces: Sequence[tuple[Image.Image, Face]]) -> list[list[float]]:
+        """One row for each face in its photo."""
+        model = self.model
+        if isinstance(model, OnnxModel):
+            pixels = np.stack([model.crop(image, face, self.detector) for image, face in faces])
+            return model.probabilities(pixels, batch_size=self.batch_size).tolist()
+        crops = [self.preprocessing.crop(image, face, self.detector) for image, face in faces]
+        inputs = self.preprocessing.normalize(torch.stack(crops))
+        return predict_logits(model, inputs, batch_size=self.batch_size).softmax(1).tolist()
+
+
+def _load(weights: str | Path, device: str | torch.device, threads: int | None) -> FERModel | OnnxModel:
+    """The model of a path or name, whatever runs it."""
+    if Path(weights).suffix == ".onnx":
+        return OnnxModel(weights, threads=threads, device=device)
+    if threads is not None:
+        raise ValueError("threads is for .onnx files; torch.set_num_threads() sets torch's.")
+    if str(weights).startswith(PREFIX):
+        return load_from_hub(str(weights))
+    return load_weights(weights_path(weights))

