@@ -30,8 +30,20 @@ ALLOWED = {
     "export": {"faces", "data", "models", "evaluation"},
     "recognizer": {"faces", "data", "models", "evaluation", "export"},
     "video": {"faces", "recognizer"},
+    "explain": {"attention", "evaluation", "export", "faces", "models", "recognizer"},
     "study": {"activations", "attention", "data", "models", "evaluation", "training"},
-    "cli": {"faces", "data", "models", "evaluation", "training", "study", "recognizer", "video", "export"},
+    "cli": {
+        "faces",
+        "data",
+        "models",
+        "evaluation",
+        "training",
+        "study",
+        "recognizer",
+        "video",
+        "export",
+        "explain",
+    },
 }
 
 
@@ -94,8 +106,9 @@ def state():
 before = state()
 import fer_attention
 assert state() == before
-optional = ("accelerate", "av", "cv2", "facenet_pytorch", "jinja2", "kornia", "matplotlib", "onnxruntime",
-            "pandas", "pyarrow", "ray", "scipy", "skimage", "sklearn", "statsmodels")
+optional = ("accelerate", "av", "cv2", "facenet_pytorch", "gradio", "jinja2", "kornia", "matplotlib", "onnx",
+            "onnxruntime", "onnxscript", "pandas", "pyarrow", "pytorch_grad_cam", "ray", "scipy", "skimage",
+            "sklearn", "statsmodels")
 print([name for name in optional if name in sys.modules])
 """
 

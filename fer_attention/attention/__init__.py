@@ -8,6 +8,7 @@ from fer_attention.attention.base import (
     attention_options,
     check_attention_options,
     create_attention,
+    watch_inputs,
 )
 from fer_attention.attention.cbam import CBAM, CBAMChannelGate, CBAMSpatialGate
 from fer_attention.attention.coord import CoordAttention
@@ -43,4 +44,5 @@ __all__ = [
     "check_attention_options",
     "create_attention",
     "eca_kernel_size",
+    "watch_inputs",
 ]

@@ -72,5 +72,5 @@ class BAM(AttentionGate):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(N, C, H, W) -> (N, C, H, W)."""
-        self._check(x)
+        self._enter(x)
         return torch.addcmul(x, x, self._attention(x))

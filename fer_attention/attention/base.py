@@ -7,6 +7,8 @@ maps down to 1×1, and trains on a single sample.
 Most blocks are gates: they multiply their input by `weights(x)`, which lie between the class's `bounds`,
 (0, 1) unless it says otherwise. Channel gates give one weight per sample and channel, (N, C, 1, 1); spatial
 gates one per sample and place, (N, 1, H, W). A block that does something else is an `AttentionBlock` only.
+What a block lays over its input can be looked at: `maps(x)` names it by part, and `watch_inputs` shows every
+block's input while a model runs.
 
 A new block is one file with `@ATTENTIONS.register("name")` above its class and one import line in
 `attention/__init__.py`: model names, the command line, the tables and the tests follow by themselves.
@@ -15,8 +17,10 @@ A new block is one file with `@ATTENTIONS.register("name")` above its class and 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable
-from typing import Any, ClassVar
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, ClassVar, TypeAlias
 
 import torch
 from timm.layers import register_notrace_module
@@ -26,6 +30,25 @@ from torch.nn import functional as F
 from fer_attention.registry import Registry
 
 ATTENTIONS: Registry[type[AttentionBlock]] = Registry("attention")
+
+Watcher: TypeAlias = "Callable[[AttentionBlock, torch.Tensor], None]"
+
+_watcher: ContextVar[Watcher | None] = ContextVar("watcher", default=None)
+
+
+@contextmanager
+def watch_inputs(watcher: Watcher) -> Iterator[None]:
+    """Show each block and the map that enters it to a function, on the plain and the fused way alike.
+
+    No hook is set, so every block computes as it would without. Blocks inside blocks are shown, too, but only
+    where they are called. The model is in evaluation mode: the fused way has to repeat the norm for the
+    watcher, which in training mode would count the batch twice.
+    """
+    token = _watcher.set(watcher)
+    try:
+        yield
+    finally:
+        _watcher.reset(token)
 
 
 class AttentionBlock(nn.Module):
@@ -67,11 +90,29 @@ class AttentionBlock(nn.Module):
         y = gated + shortcut
         return y if act is None else act(y)
 
-    def _check(self, x: torch.Tensor) -> None:
+    def maps(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        """What the block lays over a map (N, C, H, W), by part; nothing in a block that has no such thing.
+
+        Returns:
+            Tensors of four dimensions that broadcast to the map: "channel" (N, C, 1, 1), "spatial"
+            (N, 1, H, W) and "full" (N, C, H, W) are factors, "context" (N, 1, H, W) shares that sum to 1.
+        """
+        return {}
+
+    def _enter(self, x: torch.Tensor, norm: nn.Module | None = None) -> None:
+        """What every forward begins with: hold the map to the channels, and show it to who watches.
+
+        Args:
+            x: The input, or what `norm` will make the input of.
+            norm: A norm that the fused step has taken in.
+        """
         if x.ndim != 4 or x.shape[1] != self.channels:
             raise ValueError(
                 f"{type(self).__name__} was built for maps (N, {self.channels}, H, W); got {tuple(x.shape)}."
             )
+        watcher = _watcher.get()
+        if watcher is not None:
+            watcher(self, x if norm is None else norm(x))
 
 
 class AttentionGate(AttentionBlock):
@@ -89,9 +130,16 @@ class AttentionGate(AttentionBlock):
         """The factors for a map (N, C, H, W), in a shape of four dimensions that broadcasts to it."""
         raise NotImplementedError
 
+    def maps(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        """The weights, as the part that their shape tells."""
+        weights = self.weights(x)
+        if weights.shape[1] == 1 < x.shape[1]:
+            return {"spatial": weights}
+        return {"channel" if weights.shape[2:] == (1, 1) else "full": weights}
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(N, C, H, W) -> (N, C, H, W), the input times its weights."""
-        self._check(x)
+        self._enter(x)
         return x * self.weights(x)
 
 

@@ -93,6 +93,11 @@ class SequentialGate(FusibleGate):
         channel = self.channel.weights(x)
         return channel * self.spatial.weights(x * channel)
 
+    def maps(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Both gates' weights, (N, C, 1, 1) and (N, 1, H, W)."""
+        channel = self.channel.weights(x)
+        return {"channel": channel, "spatial": self.spatial.weights(x * channel)}
+
     def plain(self, x: torch.Tensor) -> torch.Tensor:
         """(N, C, H, W) -> (N, C, H, W), by the gate's own modules."""
         refined: torch.Tensor = self.spatial(self.channel(x))

@@ -63,7 +63,7 @@ class FusibleGate(AttentionGate):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(N, C, H, W) -> (N, C, H, W), the input times its weights."""
-        self._check(x)
+        self._enter(x)
         recipe = self._usable(x, None, ())
         return self.plain(x) if recipe is None else self._fused(recipe, x, None, None, Activation())
 
@@ -79,10 +79,10 @@ class FusibleGate(AttentionGate):
         recipe = self._usable(x, shortcut, (norm, act))
         if recipe is None:
             return super().residual(x, shortcut, norm=norm, act=act)
-        self._check(x)
         inner = norm if isinstance(norm, nn.BatchNorm2d) and BatchNorm.takes(norm, x) else None
         if norm is not None and inner is None:
             x = norm(x)
+        self._enter(x, inner)
         closing = Activation.of(act)
         y = self._fused(recipe, x, shortcut, inner, closing or Activation())
         return y if act is None or closing is not None else act(y)

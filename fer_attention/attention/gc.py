@@ -43,11 +43,18 @@ class GCBlock(AttentionBlock):
 
     def context(self, x: torch.Tensor) -> torch.Tensor:
         """(N, C, H, W) -> (N, C), the mean over all places by their weights, which sum to 1."""
-        weights = self.key(x).flatten(2).softmax(2)  # (N, 1, H·W)
-        return (x.flatten(2) @ weights.transpose(1, 2)).squeeze(2)
+        return (x.flatten(2) @ self._shares(x).transpose(1, 2)).squeeze(2)
+
+    def maps(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        """The share of each place in the context, (N, 1, H, W)."""
+        return {"context": self._shares(x).reshape(len(x), 1, *x.shape[2:])}
+
+    def _shares(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, C, H, W) -> (N, 1, H·W)."""
+        return self.key(x).flatten(2).softmax(2)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(N, C, H, W) -> (N, C, H, W), the input plus its transformed context."""
-        self._check(x)
+        self._enter(x)
         added = self.fc2(self.act(self.norm(self.fc1(self.context(x)))))
         return x + added[:, :, None, None]

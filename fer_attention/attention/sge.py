@@ -78,6 +78,6 @@ class SGEBlock(AttentionGate):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(N, C, H, W) -> (N, C, H, W)."""
-        self._check(x)
+        self._enter(x)
         grouped = self._grouped(x)
         return (grouped * self._importance(grouped)).flatten(1, 2)

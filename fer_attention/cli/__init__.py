@@ -9,6 +9,7 @@ import typer
 import fer_attention
 from fer_attention.cli.data import data_app
 from fer_attention.cli.evaluate import evaluate
+from fer_attention.cli.explain import explain
 from fer_attention.cli.export import export
 from fer_attention.cli.faces import faces
 from fer_attention.cli.models import models
@@ -31,6 +32,7 @@ app.command()(video)
 app.command()(models)
 app.command()(train)
 app.command()(evaluate)
+app.command()(explain)
 app.command()(export)
 app.add_typer(data_app, name="data")
 app.add_typer(study_app, name="study")

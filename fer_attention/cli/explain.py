@@ -1,0 +1,99 @@
+"""`fer-attention explain`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from fer_attention.atomic import write_atomically
+from fer_attention.cli.common import Device, errors_as_lines, fail, out
+from fer_attention.cli.detectors import DetectorName, DetectorWeights, MinScore, detector_options
+from fer_attention.evaluation.figures import png_file
+from fer_attention.explain import Explanation, explain_faces, explanation_panel
+from fer_attention.explain.faces import explainable
+from fer_attention.explain.grad_cam import CLASSES, Method
+from fer_attention.faces import create_detector, load_image
+from fer_attention.models.bundled import DEFAULT
+from fer_attention.recognizer import EmotionRecognizer
+from fer_attention.registry import unknown_name
+
+MOST = 8
+
+
+def explain(
+    photo: Annotated[Path, typer.Argument(help="The photo.")],
+    output: Annotated[Path, typer.Option(help="The panel, a .png file.")] = Path("explanation.png"),
+    weights: Annotated[
+        list[str] | None,
+        typer.Option(help="Bundled weights by name, or a weights file; several are compared on one face."),
+    ] = None,
+    face: Annotated[
+        int | None, typer.Option(help="One face alone, by its number: 1 is the largest.", min=1)
+    ] = None,
+    target: Annotated[str | None, typer.Option(help="Emotion to explain; by default the answer.")] = None,
+    method: Annotated[str, typer.Option(help=f"Class activation map: {', '.join(CLASSES)}.")] = "gradcam",
+    layer: Annotated[str | None, typer.Option(help="Its layer; by default the last map.")] = None,
+    detector: DetectorName = "mtcnn",
+    detector_weights: DetectorWeights = None,
+    min_score: MinScore = None,
+    device: Device = "auto",
+) -> None:
+    """Show what the network looked at: attention by stage, class activation map, probabilities.
+
+    With several --weights one face is shown as each of them sees it: the largest, or --face. A photo without
+    a face ends with exit code 1.
+    """
+    with errors_as_lines():
+        chosen = _method(method)
+        _png(output, photo)
+        names = weights or [DEFAULT]
+        finder = create_detector(detector, device=device, **detector_options(detector_weights, min_score))
+        recognizers = [EmotionRecognizer.from_pretrained(w, detector=finder, device=device) for w in names]
+        for recognizer in recognizers:
+            explainable(recognizer)  # before the photo is searched
+        image = load_image(photo)
+        number = face if face is not None or len(names) == 1 else 1
+        found = [
+            explain_faces(r, image, target=target, method=chosen, layer=layer, limit=number)
+            for r in recognizers
+        ]
+        if faces := len(found[0]):
+            if number is not None and number > faces:
+                raise ValueError(f"--face {number}: {photo} has {faces} face{'s' if faces > 1 else ''}.")
+            rows = found[0][:MOST] if number is None else [explained[number - 1] for explained in found]
+            output.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(output, png_file(explanation_panel(image, rows)))
+    if not faces:
+        fail(f"No face found in {photo}: try another --detector, or --detector none for a crop as it is.")
+        raise typer.Exit(1)
+    for row, explanation in enumerate(rows, start=number or 1):
+        name = explanation.model if len(names) > 1 else f"face {row}"
+        out.print(escape(f"{name}: {_answer(explanation)}"), soft_wrap=True, highlight=False)
+    if number is None and faces > len(rows):
+        out.print(f"The {MOST} largest of {faces} faces; --face N shows another.", highlight=False)
+    out.print(escape(str(output)), soft_wrap=True, highlight=False)
+
+
+def _method(name: str) -> Method:
+    for known in CLASSES:
+        if name == known:
+            return known
+    raise unknown_name("method", name, CLASSES)
+
+
+def _png(output: Path, photo: Path) -> None:
+    if output.suffix.lower() != ".png":
+        raise ValueError(
+            f"The panel is a PNG file; got --output {output}. Name it {output.with_suffix('.png')}."
+        )
+    if output.exists() and output.resolve() == photo.resolve():
+        raise ValueError(f"--output {output} is the photo itself; name another file.")
+
+
+def _answer(explanation: Explanation) -> str:
+    prediction = explanation.prediction
+    explained = "" if explanation.target == prediction.label else f", explained for {explanation.target}"
+    return f"{prediction.label} {prediction.probability:.0%}{explained}"

@@ -1,0 +1,21 @@
+"""What a network looked at: attention, class activation maps, panels, and whether they mean something."""
+
+from fer_attention.explain.attention_maps import AttentionMap, attention_maps
+from fer_attention.explain.drawing import explanation_panel, overlay
+from fer_attention.explain.faces import Explanation, explain_faces
+from fer_attention.explain.faithfulness import Advantage, Faithfulness, faithfulness, perturbation_curves
+from fer_attention.explain.grad_cam import grad_cam
+
+__all__ = [
+    "Advantage",
+    "AttentionMap",
+    "Explanation",
+    "Faithfulness",
+    "attention_maps",
+    "explain_faces",
+    "explanation_panel",
+    "faithfulness",
+    "grad_cam",
+    "overlay",
+    "perturbation_curves",
+]

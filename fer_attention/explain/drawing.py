@@ -1,0 +1,200 @@
+"""Heat maps over pictures, and a panel of what one or several models looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from fer_attention.evaluation.figures import ACCENT, INK, MUTED, new_figure, plain
+from fer_attention.explain.attention_maps import AttentionMap
+from fer_attention.explain.faces import Explanation
+from fer_attention.faces import ImageSource, annotate, load_image
+from fer_attention.optional import needs_extra
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.gridspec import SubplotSpec
+
+COLOURS = "inferno"
+"""Dark to bright also for the colour-blind and in grey print."""
+
+STAGES = 4
+"""Columns of attention at most."""
+
+FLAT = 1e-4
+"""Weights that differ by a smaller share differ by rounding: no colours."""
+
+
+def overlay(
+    image: NDArray[np.uint8] | Image.Image, heat: NDArray[np.float32], *, alpha: float = 0.5
+) -> Image.Image:
+    """A heat map over a picture, in matplotlib's colours "inferno".
+
+    Args:
+        image: Grey (H, W), RGB (H, W, 3) or a PIL image.
+        heat: (h, w) in [0, 1], brought to the picture's size bilinearly.
+        alpha: Share of the colours, 0 (the picture alone) to 1.
+
+    Returns:
+        An RGB picture of the image's size.
+
+    Raises:
+        ValueError: The heat map is no map of numbers in [0, 1], or alpha is outside [0, 1].
+        ImportError: matplotlib is not installed.
+    """
+    heat = np.asarray(heat, dtype=np.float32)
+    if heat.ndim != 2 or not heat.size:
+        raise ValueError(f"heat is a map (h, w); got an array of shape {heat.shape}.")
+    if not (heat.min() >= 0 and heat.max() <= 1):
+        raise ValueError(f"heat lies in [0, 1]; got {heat.min():.3g} to {heat.max():.3g}.")
+    if not 0 <= alpha <= 1:
+        raise ValueError(f"alpha is from 0 to 1; got {alpha}.")
+    with needs_extra("explain", "Heat maps take their colours from matplotlib"):
+        from matplotlib import colormaps
+    picture = (image if isinstance(image, Image.Image) else Image.fromarray(image)).convert("RGB")
+    resized = np.asarray(Image.fromarray(heat).resize(picture.size, Image.Resampling.BILINEAR))
+    colours = colormaps[COLOURS](resized, bytes=True)[..., :3]
+    return Image.blend(picture, Image.fromarray(np.ascontiguousarray(colours)), alpha)
+
+
+def explanation_panel(photo: ImageSource, explanations: Sequence[Explanation]) -> Figure:
+    """The photo with its faces, and a row for each explanation.
+
+    A row shows the crop, the class activation map over it, the attention of the last block of each stage and
+    the probabilities. Rows may be the faces of a photo, or one face as several models see it.
+
+    Args:
+        photo: The photo of all explanations.
+        explanations: At least one.
+
+    Raises:
+        ValueError: There is no explanation.
+        ImportError: matplotlib is not installed.
+    """
+    if not explanations:
+        raise ValueError("A panel needs at least one explanation; explain_faces found no face.")
+    with needs_extra("explain", "Panels are drawn by matplotlib"):
+        import matplotlib  # noqa: F401
+    rows = [last_of_stages(explanation.attention) for explanation in explanations]
+    stages = max(1, *map(len, rows))
+    widths = [3.2, 1.5, 1.5, *[1.5] * stages, 2.1]
+    figure = new_figure(sum(widths), max(1.95 * len(rows), 2.7) + 0.3)
+    grid = figure.add_gridspec(len(rows), len(widths), width_ratios=widths)
+    _photo(figure.add_subplot(grid[: min(2, len(rows)), 0]), photo, explanations)
+    several = len({e.prediction.face.box for e in explanations}) > 1
+    limits = _channel_limits(rows)
+    for row, (explanation, shown) in enumerate(zip(explanations, rows, strict=True)):
+        name = f"face {row + 1}" if several else explanation.model
+        _picture(figure.add_subplot(grid[row, 1]), Image.fromarray(explanation.crop), name)
+        seen = overlay(explanation.crop, explanation.cam)
+        _picture(figure.add_subplot(grid[row, 2]), seen, f"{_method(explanation)}: {explanation.target}")
+        for column, maps in enumerate(shown):
+            _, height, width = maps[0].map_shape
+            title = f"stage {column + 1}, {height}×{width}"
+            _attention(figure, grid[row, 3 + column], explanation.crop, maps, title=title, limits=limits)
+        if not shown:
+            _nothing(figure.add_subplot(grid[row, 3]))
+        _probabilities(figure.add_subplot(grid[row, -1]), explanation)
+    return figure
+
+
+def last_of_stages(attention: Sequence[AttentionMap]) -> list[list[AttentionMap]]:
+    """The parts of the last block of each stage (maps of one shape), at most the last four stages."""
+    stages = []
+    for _, group in groupby(attention, key=lambda found: found.map_shape):
+        maps = list(group)
+        stages.append([found for found in maps if found.layer == maps[-1].layer])
+    return stages[-STAGES:]
+
+
+def _method(explanation: Explanation) -> str:
+    return {"gradcam": "Grad-CAM", "gradcam++": "Grad-CAM++"}.get(explanation.method, explanation.method)
+
+
+def _photo(axes: Axes, photo: ImageSource, explanations: Sequence[Explanation]) -> None:
+    image = load_image(photo)
+    by_box = {e.prediction.face.box: e.prediction.face for e in explanations}
+    faces = list(by_box.values())
+    captions = [str(n) for n in range(1, len(faces) + 1)] if len(faces) > 1 else None
+    _picture(axes, annotate(image, faces, captions), "photo")
+    axes.set_anchor("N")
+
+
+def _picture(axes: Axes, picture: Image.Image, title: str) -> None:
+    axes.imshow(np.asarray(picture.convert("RGB")))
+    axes.set_axis_off()
+    axes.set_title(title, fontsize=8, color=INK)
+
+
+def _channel_limits(rows: Sequence[Sequence[Sequence[AttentionMap]]]) -> tuple[float, float]:
+    """One scale for all channel weights of a panel, so that they can be compared by eye."""
+    found = [m.channel for row in rows for maps in row for m in maps if m.channel is not None]
+    low = min((float(weights.min()) for weights in found), default=0.0)
+    high = max((float(weights.max()) for weights in found), default=1.0)
+    margin = 0.05 * max(high - low, 0.1)
+    return low - margin, high + margin
+
+
+def _attention(
+    figure: Figure,
+    place: SubplotSpec,
+    crop: NDArray[np.uint8],
+    maps: Sequence[AttentionMap],
+    *,
+    title: str,
+    limits: tuple[float, float],
+) -> None:
+    """The spatial part over the crop, where there is one, and the channels' weights, below it or alone."""
+    spatial = next((found.spatial for found in maps if found.spatial is not None), None)
+    channel = next((found.channel for found in maps if found.channel is not None), None)
+    both = spatial is not None and channel is not None
+    cells = place.subgridspec(2, 1, height_ratios=(1, 0.45)) if both else place.subgridspec(1, 1)
+    if spatial is not None:
+        heat = spatial[0].numpy()
+        words = f"{title}\nplaces {heat.min():.2g} to {heat.max():.2g}"
+        seen = overlay(crop, _stretched(heat)) if np.ptp(heat) > FLAT * heat.max() else Image.fromarray(crop)
+        _picture(figure.add_subplot(cells[0, 0]), seen, words)
+    if channel is not None:
+        axes = figure.add_subplot(cells[-1, 0])
+        values = np.sort(channel[0].numpy())
+        plain(axes)
+        axes.plot(np.linspace(0, 1, len(values)), values, color=ACCENT, linewidth=1.2)
+        axes.set_ylim(limits)
+        axes.set_xticks([])
+        axes.tick_params(labelsize=6.5, length=2)
+        words = f"{len(values)} channels, sorted"
+        axes.set_title(words if both else f"{title}\n{words}", fontsize=7 if both else 8)
+        if not both:
+            axes.set_box_aspect(1)
+
+
+def _stretched(heat: NDArray[np.float32]) -> NDArray[np.float32]:
+    """To [0, 1] by the least and the largest weight."""
+    return np.clip((heat - heat.min()) / np.ptp(heat), 0, 1)
+
+
+def _nothing(axes: Axes) -> None:
+    axes.set_axis_off()
+    axes.text(0.5, 0.5, "no attention\nblock", ha="center", va="center", fontsize=8, color=MUTED)
+
+
+def _probabilities(axes: Axes, explanation: Explanation) -> None:
+    probabilities = explanation.prediction.probabilities
+    names, values = list(probabilities), list(probabilities.values())
+    plain(axes)
+    colours = [ACCENT if name == explanation.prediction.label else "#b8c4d6" for name in names]
+    axes.barh(names, values, color=colours, height=0.7)
+    for place, value in enumerate(values):
+        axes.text(min(value, 1.0) + 0.02, place, f"{value:.0%}", va="center", fontsize=7, color=INK)
+    axes.set_xlim(0, 1.18)
+    axes.set_xticks([])
+    axes.spines["bottom"].set_visible(False)
+    axes.invert_yaxis()
+    axes.tick_params(labelsize=7.5, length=0)
+    axes.set_title("probabilities", fontsize=8, color=INK)

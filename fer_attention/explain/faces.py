@@ -1,0 +1,111 @@
+"""From a photo to explanations: each face, what the network saw of it and where it looked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from fer_attention.attention import AttentionBlock
+from fer_attention.explain.attention_maps import AttentionMap, attention_maps
+from fer_attention.explain.grad_cam import Method, grad_cam
+from fer_attention.export import OnnxModel
+from fer_attention.faces import ImageSource
+from fer_attention.faces.images import borrow_image
+from fer_attention.models import FERModel
+from fer_attention.recognizer import EmotionRecognizer, FacePrediction
+from fer_attention.registry import unknown_name
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """One face of a photo, as one model sees it.
+
+    Attributes:
+        model: The model's name.
+        prediction: The face and its probabilities.
+        crop: uint8 (H, W) grey or (H, W, 3) RGB, the model's input before normalisation.
+        target: The label that `cam` speaks for.
+        method: How `cam` was made.
+        cam: float32 (H, W) in [0, 1], from `grad_cam`.
+        attention: From `attention_maps`, of this face alone; empty for a model without attention.
+    """
+
+    model: str
+    prediction: FacePrediction
+    crop: NDArray[np.uint8]
+    target: str
+    method: Method
+    cam: NDArray[np.float32]
+    attention: tuple[AttentionMap, ...]
+
+
+def explain_faces(
+    recognizer: EmotionRecognizer,
+    photo: ImageSource,
+    *,
+    target: str | None = None,
+    method: Method = "gradcam",
+    layer: str | None = None,
+    limit: int | None = None,
+) -> list[Explanation]:
+    """What a recogniser's model looks at in each face of a photo, the largest face first.
+
+    Args:
+        recognizer: With a model that torch runs; an exported one shows its answers alone.
+        photo: What `EmotionRecognizer.predict` takes.
+        target: The label to be explained; None is each face's most probable one.
+        method: A name of `grad_cam`'s.
+        layer: A layer for `grad_cam`; None is the last map.
+        limit: Only the so many largest faces.
+
+    Returns:
+        One record for each face; an empty list where there is no face.
+
+    Raises:
+        ImageError: The photo cannot be read.
+        UnknownNameError: The model does not know the label, the method or the layer.
+        ValueError: The model is an exported one, or the limit is below 1.
+    """
+    labels, preprocessing = recognizer.labels, recognizer.preprocessing
+    model = explainable(recognizer)
+    if target is not None and target not in labels:
+        raise unknown_name("label", target, labels)
+    if limit is not None and limit < 1:
+        raise ValueError(f"limit is at least 1 face; got {limit}.")
+    image = borrow_image(photo)
+    predictions = recognizer.predict(image)[:limit]
+    if not predictions:
+        return []
+    crops = torch.stack([preprocessing.crop(image, p.face, recognizer.detector) for p in predictions])
+    inputs = preprocessing.normalize(crops).to(next(model.parameters()).device)
+    targets = [target or prediction.label for prediction in predictions]
+    classes = [labels.index(name) for name in targets]
+    cams = grad_cam(model, inputs, target=classes, layer=layer, method=method).numpy()
+    gated = any(isinstance(module, AttentionBlock) for module in model.modules())
+    maps = attention_maps(model, inputs) if gated else []
+    pictures = crops.permute(0, 2, 3, 1).squeeze(3).numpy()
+    return [
+        Explanation(
+            model=model.spec.name,
+            prediction=prediction,
+            crop=pictures[index],
+            target=targets[index],
+            method=method,
+            cam=cams[index],
+            attention=tuple(found.of_image(index) for found in maps),
+        )
+        for index, prediction in enumerate(predictions)
+    ]
+
+
+def explainable(recognizer: EmotionRecognizer) -> FERModel:
+    """The recogniser's model, if torch runs it; else a ValueError that says what to use."""
+    if isinstance(recognizer.model, OnnxModel):
+        raise ValueError(
+            "An exported model shows its answers alone, no maps and no gradients. "
+            "Explain the weights file that it was exported from."
+        )
+    return recognizer.model
