@@ -1,10 +1,24 @@
 # On a machine with Python 3 (and its venv module), make and a package registry, nothing else:
 #   make demo   a real photo -> its face -> its expression
 #   make test   linters, type checker and the default tests
+# Before a release:
+#   make test-wheel     the wheel alone in a fresh environment: predict, and every command without its extra
+#   make test-minimum   the default tests on the lowest versions that pyproject.toml allows
 PYTHON ?= python3
 BIN := .venv/bin
+# a process for each core; a file's tests stay together, as they share what is costly to make
+PARALLEL := --numprocesses auto --dist loadfile
 
-.PHONY: demo test test-slow clean
+# for instance python3.10, where that is there
+MINIMUM_PYTHON ?= $(PYTHON)
+MINIMUM := build/minimum
+# wheels only, as the lowest version may have none for this Python; two projects have no wheel at all
+LOWEST = $(MINIMUM)/bin/uv pip compile --quiet --upgrade --no-header --python $(MINIMUM)/bin/python \
+    --resolution lowest-direct --only-binary :all: --no-binary grad-cam --no-binary ttach \
+    --output-file $(MINIMUM)/lowest.txt pyproject.toml
+TEST_TOOLS := pytest pytest-xdist hypothesis scikit-image torchmetrics
+
+.PHONY: demo test test-slow dist test-wheel test-minimum clean
 
 demo: .venv/installed
 	$(BIN)/python examples/astronaut.py demo_output/photo/astronaut.png
@@ -16,10 +30,31 @@ test: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest -q
+	$(BIN)/pytest -q $(PARALLEL)
 
 test-slow: .venv/installed
-	$(BIN)/pytest -q -m "slow and not gpu" --durations=10
+	$(BIN)/pytest -q $(PARALLEL) -m "slow and not gpu" --durations=10
+
+dist: .venv/installed
+	rm -rf dist
+	$(BIN)/python -m build
+	$(BIN)/python -m twine check --strict dist/*
+
+test-wheel: dist
+	$(BIN)/python tests/wheel_alone.py dist
+
+# The demo by itself afterwards: its gradio wants a newer pydantic and huggingface_hub than the rest does.
+test-minimum:
+	$(MINIMUM_PYTHON) -m venv --clear $(MINIMUM)
+	$(MINIMUM)/bin/python -m pip install --quiet --disable-pip-version-check uv
+	$(LOWEST) --extra train --extra faces --extra study --extra ray --extra export --extra explain \
+	    --extra docs
+	$(MINIMUM)/bin/uv pip install --python $(MINIMUM) --requirements $(MINIMUM)/lowest.txt $(TEST_TOOLS)
+	$(MINIMUM)/bin/uv pip install --python $(MINIMUM) --no-deps --editable .
+	$(MINIMUM)/bin/python -m pytest -q $(PARALLEL)
+	$(LOWEST) --extra demo
+	$(MINIMUM)/bin/uv pip install --python $(MINIMUM) --requirements $(MINIMUM)/lowest.txt
+	$(MINIMUM)/bin/python -m pytest -q tests/test_demo*.py
 
 .venv/installed: pyproject.toml
 	$(PYTHON) -m venv .venv

@@ -1,6 +1,10 @@
-"""What pytest leaves out when it collects the package's doctests."""
+"""What pytest leaves out when it collects the package's doctests, and how its processes share the cores."""
 
 import importlib.util
+import os
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # as many processes as cores: one thread each, read when torch loads
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # the kernels import Triton, which PyTorch's builds for some platforms do not bring
 collect_ignore = (

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from fer_attention import create_model
 from fer_attention.activations import ACTIVATIONS
 from fer_attention.attention import ATTENTIONS, AttentionGate
 from fer_attention.cli import app
@@ -54,6 +55,36 @@ def test_the_readme_counts_what_there_is():
     assert f"{len(ACTIVATIONS)} activations" in text
     assert f"{len(ATTENTIONS)} attention blocks" in text
     assert sorted(re.findall(r"^\| `(\w+)` \|", text, re.M)) == sorted(ATTENTIONS)
+
+
+def test_the_readme_s_costs_are_the_measured_ones():
+    measured = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+    (section,) = re.findall(r"#### ResNet-50, 80×80, batch 32 \(.*?(?=\n####)", measured, re.S)
+    rows = dict(re.findall(r"^\| `(.*?)` \|(.*)\|$", section, re.M))
+
+    def ratios(way):
+        _, inference, _, training, _, memory = rows[way].split("|")
+        return [f"{float(cell.split()[0]):.2f}" for cell in (training, inference, memory)]
+
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    for block in ("SE", "ECA", "CBAM"):
+        ours, timms = ratios(f"{block.lower()} fused"), ratios(f"{block.lower()} timm")
+        model = create_model(f"resnet50_{block.lower()}_elu", device="meta")
+        millions = sum(parameter.numel() for parameter in model.parameters()) / 1e6
+        cells = [f"{millions:.2f} M", *(f"{a} ({b})" for a, b in zip(ours, timms, strict=True))]
+        assert f"| {block} | {' | '.join(cells)} |" in text
+    slower = 1 / float(rows["none timm"].split("|")[1].split()[0])
+    assert f"our plain ResNet-50 is {slower:.2f} times timm's" in text
+
+
+def test_the_readme_s_badges_are_true():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    (python,) = re.findall(r"badge/python-([\d.]+)%2B", text)
+    (licence,) = re.findall(r"badge/licence-([\w.-]+)-\w+\)", text)
+    assert f'requires-python = ">={python}"' in project
+    assert f'license = "{licence.replace("--", "-")}"' in project
+    assert len(re.findall(r"img\.shields\.io", text)) == 3  # no badge that nobody checks
 
 
 @pytest.fixture(scope="module")

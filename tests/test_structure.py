@@ -31,6 +31,7 @@ ALLOWED = {
     "recognizer": {"faces", "data", "models", "evaluation", "export"},
     "video": {"faces", "recognizer"},
     "explain": {"attention", "evaluation", "export", "faces", "models", "recognizer"},
+    "demo": {"explain", "export", "faces", "models", "recognizer"},
     "study": {"activations", "attention", "data", "models", "evaluation", "training"},
     "cli": {
         "faces",
@@ -43,6 +44,7 @@ ALLOWED = {
         "video",
         "export",
         "explain",
+        "demo",
     },
 }
 

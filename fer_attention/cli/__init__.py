@@ -8,6 +8,7 @@ import typer
 
 import fer_attention
 from fer_attention.cli.data import data_app
+from fer_attention.cli.demo import demo
 from fer_attention.cli.evaluate import evaluate
 from fer_attention.cli.explain import explain
 from fer_attention.cli.export import export
@@ -34,6 +35,7 @@ app.command()(train)
 app.command()(evaluate)
 app.command()(explain)
 app.command()(export)
+app.command()(demo)
 app.add_typer(data_app, name="data")
 app.add_typer(study_app, name="study")
 app.add_typer(weights_app, name="weights")

@@ -53,10 +53,10 @@ def svg_file(figure: Figure, salt: str) -> str:
     return _on_white(_svg(figure, salt))
 
 
-def png_file(figure: Figure) -> bytes:
-    """The figure as a PNG file on white, 144 pixels an inch."""
+def png_file(figure: Figure, *, dpi: int = 144) -> bytes:
+    """The figure as a PNG file on white, `dpi` pixels an inch."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=144, facecolor="white", metadata={"Software": None})
+    figure.savefig(buffer, format="png", dpi=dpi, facecolor="white", metadata={"Software": None})
     return buffer.getvalue()
 
 

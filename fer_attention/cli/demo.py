@@ -1,0 +1,67 @@
+"""`fer-attention demo`."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from fer_attention.cli.common import Device, err, errors_as_lines, out, warn
+from fer_attention.cli.detectors import DetectorName, DetectorWeights
+from fer_attention.demo import Choices, Limits, serve, usable_detectors
+from fer_attention.demo.page import build_page
+from fer_attention.demo.server import address, is_loopback, open_socket, private_files
+
+
+def demo(
+    weights: Annotated[
+        list[str] | None,
+        typer.Option(help="A model to choose beside the bundled one: weights or an .onnx file. Repeatable."),
+    ] = None,
+    detector: DetectorName = "mtcnn",
+    detector_weights: DetectorWeights = None,
+    port: Annotated[
+        int | None, typer.Option(help="By default 7860 or the next free one.", min=1, max=65535)
+    ] = None,
+    host: Annotated[str, typer.Option(help="Address to serve on; another than this machine's warns.")] = (
+        "127.0.0.1"
+    ),
+    device: Device = "auto",
+    max_megapixels: Annotated[float, typer.Option(help="Largest photo, in millions of pixels.")] = 50,
+    max_upload_mb: Annotated[float, typer.Option(help="Largest file, in megabytes.")] = 20,
+    open_browser: Annotated[bool, typer.Option("--open", help="Show the page in the browser.")] = False,
+) -> None:
+    """A web page on this machine: give it a photo, see faces and expressions.
+
+    Nothing is sent elsewhere, and no photo is kept. Ctrl-C ends it.
+    """
+    try:
+        with errors_as_lines(), open_socket(host, port) as listener:
+            limits = Limits(upload_mb=max_upload_mb, megapixels=max_megapixels)
+            if not is_loopback(host):
+                warn(
+                    f"--host {host}: everyone who can reach this machine over the network can use the page. "
+                    "There is no password and no encryption."
+                )
+            with private_files():
+                detectors, missing = usable_detectors(detector, weights=detector_weights, device=device)
+                page = build_page(Choices(weights or (), detectors, device=device), limits)
+                for name, reason in missing.items():
+                    err.print(
+                        f"not offered: {name}: {escape(reason)}", soft_wrap=True, highlight=False, style="dim"
+                    )
+                serve(
+                    page,
+                    listener,
+                    limits=limits,
+                    open_browser=open_browser,
+                    ready=lambda: out.print(
+                        f"{address(host, listener.getsockname()[1])}  (Ctrl-C ends it)",
+                        soft_wrap=True,
+                        highlight=False,
+                    ),
+                )
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,22 @@
+"""A local web page: drop a photo, see faces, expressions and what the network looked at (extra `demo`)."""
+
+from fer_attention.demo.analysis import Analysis, FaceView, Seconds, analyse
+from fer_attention.demo.choices import Choices, usable_detectors
+from fer_attention.demo.page import build_demo, mount_demo
+from fer_attention.demo.photo import Limits, PhotoError, read_photo
+from fer_attention.demo.server import serve
+
+__all__ = [
+    "Analysis",
+    "Choices",
+    "FaceView",
+    "Limits",
+    "PhotoError",
+    "Seconds",
+    "analyse",
+    "build_demo",
+    "mount_demo",
+    "read_photo",
+    "serve",
+    "usable_detectors",
+]

@@ -1,0 +1,152 @@
+"""One photo's answer: faces, expressions, what the network looked at, and the time it took."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from PIL import Image
+
+from fer_attention.demo.photo import Limits
+from fer_attention.explain import explain_faces, overlay
+from fer_attention.export import OnnxModel
+from fer_attention.faces import Face, FaceDetector, ImageSource, annotate, cut_face
+from fer_attention.recognizer import EmotionRecognizer, FacePrediction
+
+PICTURE_SIDE = 1280
+CROP_SIDE = 224
+
+NO_MAPS = (
+    "An exported ONNX model gives answers alone: to see what the network looked at, start the demo with the "
+    "weights file that it was exported from."
+)
+
+
+@dataclass(frozen=True)
+class FaceView:
+    """One face to be shown.
+
+    Attributes:
+        number: From 1, the largest face first; the photo's boxes carry the same.
+        prediction: Its box and probabilities.
+        crop: What of the photo the network is given, in colour and larger than it sees it.
+        seen: The crop under the map of the places that spoke for the answer (Grad-CAM), if asked for.
+    """
+
+    number: int
+    prediction: FacePrediction
+    crop: Image.Image
+    seen: Image.Image | None = None
+
+
+@dataclass(frozen=True)
+class Seconds:
+    """Wall-clock times of one photo: finding the faces, naming their expressions, and the maps."""
+
+    detection: float
+    recognition: float
+    maps: float | None = None
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """All that is shown of one photo.
+
+    Attributes:
+        picture: The photo with every face marked, at most 1280 pixels long.
+        faces: The largest ones, in order.
+        found: How many there are in all.
+        seconds: What took how long.
+        note: Why something that was asked for is missing; empty if nothing is.
+    """
+
+    picture: Image.Image
+    faces: tuple[FaceView, ...]
+    found: int
+    seconds: Seconds
+    note: str = ""
+
+
+def analyse(
+    recognizer: EmotionRecognizer, photo: Image.Image, *, limits: Limits | None = None, maps: bool = False
+) -> Analysis:
+    """Finds the faces of a photo and names their expressions.
+
+    Args:
+        recognizer: Detector and model.
+        photo: What `read_photo` gives.
+        limits: How many faces are shown.
+        maps: Whether to compute what the network looked at.
+
+    Raises:
+        ImportError: A library that maps need is missing.
+    """
+    shown = (limits or Limits()).faces
+    finder = _Finder(recognizer.detector)
+    timed = EmotionRecognizer(
+        recognizer.model, finder, device=_device(recognizer), batch_size=recognizer.batch_size
+    )
+    start = time.perf_counter()
+    predictions = timed.predict(photo)
+    seconds = Seconds(finder.seconds, time.perf_counter() - start - finder.seconds)
+    views = [
+        FaceView(number, prediction, _crop(timed, photo, prediction.face))
+        for number, prediction in enumerate(predictions[:shown], start=1)
+    ]
+    note = ""
+    if maps and isinstance(recognizer.model, OnnxModel):
+        note = NO_MAPS
+    elif maps and views:
+        start = time.perf_counter()
+        explanations = explain_faces(timed, photo, limit=shown)
+        views = [
+            replace(view, seen=overlay(view.crop, explanation.cam))
+            for view, explanation in zip(views, explanations, strict=True)
+        ]
+        seconds = replace(seconds, maps=time.perf_counter() - start)
+    return Analysis(_marked(photo, predictions, shown), tuple(views), len(predictions), seconds, note)
+
+
+class _Finder:
+    """A detector with a watch, which looks at one photo once: maps need the same faces again."""
+
+    def __init__(self, detector: FaceDetector) -> None:
+        self.name = detector.name
+        self.box_shape = getattr(detector, "box_shape", None)
+        self.seconds = 0.0
+        self._detector = detector
+        self._known: tuple[Sequence[ImageSource], list[list[Face]]] | None = None
+
+    def detect(self, images: Sequence[ImageSource]) -> list[list[Face]]:
+        """As the detector's own."""
+        if self._known is None or [*map(id, self._known[0])] != [*map(id, images)]:
+            start = time.perf_counter()
+            found = self._detector.detect(images)
+            self.seconds = time.perf_counter() - start
+            self._known = list(images), found
+        return self._known[1]
+
+
+def _device(recognizer: EmotionRecognizer) -> str:
+    """Where the model is already."""
+    model = recognizer.model
+    return "cpu" if isinstance(model, OnnxModel) else str(next(model.parameters()).device)
+
+
+def _crop(recognizer: EmotionRecognizer, photo: Image.Image, face: Face) -> Image.Image:
+    preprocessing = recognizer.preprocessing
+    larger = CROP_SIDE / max(preprocessing.size)
+    size = (round(preprocessing.size[0] * larger), round(preprocessing.size[1] * larger))
+    cut, _ = cut_face(photo, face, preprocessing.crop_rule, detector=recognizer.detector, size=size)
+    return cut
+
+
+def _marked(photo: Image.Image, predictions: Sequence[FacePrediction], shown: int) -> Image.Image:
+    captions = [
+        f"{number} {prediction.label}" if number <= shown else ""
+        for number, prediction in enumerate(predictions, start=1)
+    ]
+    picture = annotate(photo, [prediction.face for prediction in predictions], captions)
+    picture.thumbnail((PICTURE_SIDE, PICTURE_SIDE), Image.Resampling.LANCZOS)
+    return picture

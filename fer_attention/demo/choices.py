@@ -1,0 +1,128 @@
+"""The models and detectors that a visitor may choose from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from fer_attention.faces import DETECTORS, FaceDetector, create_detector
+from fer_attention.models.bundled import DEFAULT
+from fer_attention.recognizer import EmotionRecognizer
+from fer_attention.registry import unknown_name
+
+_BLANK = np.zeros((320, 320, 3), np.uint8)  # for the first pass, which is slow and tells no true time
+
+
+def usable_detectors(
+    first: str = "mtcnn", *, weights: str | Path | None = None, device: str | torch.device = "auto"
+) -> tuple[dict[str, FaceDetector], dict[str, str]]:
+    """Every detector that works here.
+
+    Args:
+        first: The one to start with; that it cannot be made is an error.
+        weights: Its weights file, where it has none of its own.
+        device: Where detectors run; those that cannot run there run where they can.
+
+    Returns:
+        The detectors by name, `first` first; and of the others, why they are not among them.
+
+    Raises:
+        UnknownNameError: No detector is called `first`.
+        ValueError: `first` cannot be made, or takes no weights.
+        OSError: Its weights are not there.
+        ImportError: The library that it runs on is missing.
+    """
+    options: dict[str, Any] = {} if weights is None else {"weights": str(weights)}
+    detectors = {first: create_detector(first, device=device, **options)}
+    missing: dict[str, str] = {}
+    for name in DETECTORS:
+        if name in detectors:
+            continue
+        try:
+            detectors[name] = create_detector(name, device=device if str(device) == "cpu" else "auto")
+        except (ValueError, OSError, ImportError) as error:
+            missing[name] = str(error)
+    return detectors, missing
+
+
+class Choices:
+    """Models by label and detectors by name, and the recogniser of any two.
+
+    Models are loaded at once: a file that cannot be used ends the program at its start, not a visitor's
+    request.
+
+    Attributes:
+        models: Labels, the first one being the one to start with.
+        detectors: Names, likewise.
+
+    Args:
+        weights: Names or files, as `EmotionRecognizer.from_pretrained` takes them; the bundled weights come
+            after them.
+        detectors: From `usable_detectors`, or detectors of your own.
+        device: Where models run.
+
+    Raises:
+        ValueError: There is no detector, or weights cannot be used.
+    """
+
+    def __init__(
+        self,
+        weights: Sequence[str | Path],
+        detectors: Mapping[str, FaceDetector],
+        *,
+        device: str | torch.device = "auto",
+    ) -> None:
+        if not detectors:
+            raise ValueError("A demo needs at least one detector; usable_detectors() gives those that work.")
+        self._device = device
+        self._detectors = dict(detectors)
+        self._models: dict[str, EmotionRecognizer] = {}
+        for source in dict.fromkeys([*map(str, weights), DEFAULT]):
+            made = EmotionRecognizer.from_pretrained(source, detector="none", device=device)
+            made.predict(_BLANK)
+            self._models[self._label(source)] = made
+        self._made: dict[tuple[str, str], EmotionRecognizer] = {}
+
+    @property
+    def models(self) -> list[str]:
+        """Labels of the models."""
+        return list(self._models)
+
+    @property
+    def detectors(self) -> list[str]:
+        """Names of the detectors."""
+        return list(self._detectors)
+
+    def recognizer(self, model: str, detector: str) -> EmotionRecognizer:
+        """The recogniser of a model and a detector, made once.
+
+        Raises:
+            UnknownNameError: It is none of the choices.
+        """
+        if model not in self.models:
+            raise unknown_name("model", model, self._models)
+        if detector not in self.detectors:
+            raise unknown_name("detector", detector, self._detectors)
+        if (model, detector) not in self._made:
+            made = EmotionRecognizer(
+                self._models[model].model, self._detectors[detector], device=self._device
+            )
+            made.predict(_BLANK)
+            self._made[model, detector] = made
+        return self._made[model, detector]
+
+    def _label(self, source: str) -> str:
+        """A short name, with a number where it is taken."""
+        path = Path(source)
+        name = path.name.removesuffix(".safetensors") if path.suffix == ".safetensors" else path.name
+        if source.startswith("hf-hub:"):
+            name = source
+        label, number = name, 1
+        while label in self._models:
+            number += 1
+            label = f"{name} ({number})"
+        return label

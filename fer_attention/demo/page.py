@@ -1,0 +1,218 @@
+"""The page, made of Gradio's parts."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import random
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fer_attention.demo.choices import Choices, usable_detectors
+from fer_attention.demo.desk import SESSIONS, Desk
+from fer_attention.demo.photo import Limits
+from fer_attention.demo.render import RESPONSIBLE_USE, TITLE, empty_result, page_head
+from fer_attention.optional import needs_extra
+
+if TYPE_CHECKING:
+    import gradio
+    import torch
+    from fastapi import FastAPI
+
+_WAITING = 16  # visitors in the queue; more are turned away
+_REFUSED = 4  # times the limit are not even received; what is between gets an answer that says both numbers
+_LEFTOVERS = 60  # seconds after which an upload that nobody asked about is deleted
+_SYSTEM_FONTS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica Neue", "Arial", "sans-serif")
+_FIXED_WIDTH = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace")
+# Where the answer stands below the rest, as on a phone, it is brought into view.
+_SCROLL = """() => {
+  const answer = document.getElementById("fer-answer");
+  if (answer && window.innerWidth < 700) answer.scrollIntoView({behavior: "smooth"});
+}"""
+
+
+def build_demo(
+    weights: Sequence[str | Path] = (),
+    *,
+    detector: str = "mtcnn",
+    detector_weights: str | Path | None = None,
+    device: str | torch.device = "auto",
+    limits: Limits | None = None,
+) -> gradio.Blocks:
+    """The page, to be put into an app of your own by `mount_demo`.
+
+    Args:
+        weights: Models to choose from beside the bundled one, as `EmotionRecognizer.from_pretrained` takes
+            them; the first is the one to start with.
+        detector: The detector to start with; every other one that works here can be chosen, too.
+        detector_weights: Its weights file, where it has none of its own.
+        device: Where detectors and models run.
+        limits: What one request may ask for.
+
+    Raises:
+        UnknownNameError: No such detector or weights.
+        ValueError: Weights or the detector cannot be used.
+        OSError: A file is not there.
+        ImportError: Gradio or what the detector runs on is missing.
+    """
+    detectors, _ = usable_detectors(detector, weights=detector_weights, device=device)
+    return build_page(Choices(weights, detectors, device=device), limits)
+
+
+def build_page(choices: Choices, limits: Limits | None = None) -> gradio.Blocks:
+    """The page for given choices; sends nothing to Gradio's makers.
+
+    Raises:
+        ImportError: Gradio is missing.
+    """
+    with needs_extra("demo", "The web page is made of Gradio's parts"):
+        import gradio as gr
+        from gradio.utils import get_upload_folder
+    desk = Desk(choices, limits, uploads=get_upload_folder())
+    with (
+        _as_it_was(),
+        gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(_LEFTOVERS, _LEFTOVERS)) as page,
+    ):
+        gr.HTML(page_head(), apply_default_css=False)
+        with gr.Row(equal_height=False):
+            with gr.Column(scale=2, min_width=300):
+                photo = gr.Image(
+                    label="Photo",
+                    sources=["upload", "webcam", "clipboard"],
+                    type="filepath",
+                    image_mode=None,
+                    height=260,
+                    buttons=[],
+                    placeholder="Drop a photo here\n- or -\nclick to choose one",
+                    elem_id="fer-photo",
+                )
+                gr.HTML(_hint(desk.limits), apply_default_css=False)
+                maps = gr.Checkbox(label="Show what the network looked at", elem_id="fer-maps")
+                detector = gr.Radio(
+                    choices.detectors,
+                    value=choices.detectors[0],
+                    label="Face detector",
+                    info="none: the whole picture is one face",
+                    elem_id="fer-detector",
+                )
+                model = gr.Dropdown(
+                    choices.models,
+                    value=choices.models[0],
+                    label="Model",
+                    visible=len(choices.models) > 1,
+                    elem_id="fer-model",
+                )
+            with gr.Column(scale=3, min_width=300):
+                answer = gr.HTML(empty_result(), apply_default_css=False, elem_id="fer-answer")
+        gr.HTML(RESPONSIBLE_USE, apply_default_css=False)
+
+        def on_photo(
+            upload: dict[str, Any] | None, model: str, detector: str, maps: bool, request: gr.Request
+        ) -> tuple[Any, None]:
+            if upload is None:  # taken away, or the visitor changed from files to the camera
+                # No update for an input: Gradio would make the part anew, without the check of its files.
+                return gr.skip(), None
+            return desk.photo(upload, model, detector, maps, str(request.session_hash)), None
+
+        def on_choice(model: str, detector: str, maps: bool, request: gr.Request) -> str:
+            return desk.again(model, detector, maps, str(request.session_hash))
+
+        def on_leave(request: gr.Request) -> None:
+            desk.forget(str(request.session_hash))
+            sessions = getattr(page, "state_holder", None)  # there once the page is mounted
+            if sessions is not None:  # Gradio keeps the last answer, and with it the photo
+                sessions.session_data.pop(request.session_hash, None)
+
+        inputs: list[Any] = [photo, model, detector, maps]
+        for part in inputs:  # any of them may be sent what looks like a file
+            part.async_move_resource_to_block_cache = _only_uploads(desk)
+        for handler in (on_photo, on_choice, on_leave):
+            handler.__annotations__["request"] = gr.Request  # Gradio cannot resolve a name of this function
+        common: dict[str, Any] = {
+            "concurrency_limit": 1,
+            "concurrency_id": "fer-attention",
+            "api_visibility": "private",
+            # Raw: Gradio would open the picture itself, and its error for a damaged one says nothing.
+            "preprocess": False,
+        }
+        answered = photo.input(on_photo, inputs, [answer, photo], **common)
+        answered.then(None, js=_SCROLL)
+        for choice in (model, detector, maps):
+            choice.input(on_choice, [model, detector, maps], answer, **common)
+        page.unload(on_leave)
+        page.queue(max_size=_WAITING, api_open=False)
+        page.state_session_capacity = SESSIONS
+    return page
+
+
+def mount_demo(
+    app: FastAPI, page: gradio.Blocks, *, path: str = "/demo", limits: Limits | None = None
+) -> FastAPI:
+    """Puts the page into an app, with fonts of the visitor's system and without Gradio's footer.
+
+    Args:
+        app: The app.
+        page: From `build_demo`.
+        path: Where in the app it appears.
+        limits: Those of `build_demo`. Of files above four times the upload limit the rest is not received.
+
+    Returns:
+        The same app.
+    """
+    import gradio as gr
+
+    theme = gr.themes.Default(primary_hue="indigo", font=_SYSTEM_FONTS, font_mono=_FIXED_WIDTH).set(
+        body_text_color_subdued="*neutral_600", block_info_text_color="*neutral_600"
+    )
+    options: dict[str, Any] = {
+        "theme": theme,
+        "footer_links": [],
+        "max_file_size": _REFUSED * (limits or Limits()).upload_bytes,
+        "run_history": False,  # it would keep photos in the visitor's browser
+        "enable_monitoring": False,
+        "ssr_mode": False,
+        "mcp_server": False,
+        "show_error": False,
+        "app_kwargs": {"docs_url": None, "redoc_url": None, "openapi_url": None},
+    }
+    known = inspect.signature(gr.mount_gradio_app).parameters  # older ones keep no history
+    mounted: FastAPI = gr.mount_gradio_app(
+        app, page, path, **{name: value for name, value in options.items() if name in known}
+    )
+    page.has_launched = True  # Gradio, too, checks the paths of files only then
+    return mounted
+
+
+def _only_uploads(desk: Desk) -> Callable[[str], Awaitable[str]]:
+    """In place of Gradio's own handling of a request's file.
+
+    That takes any path of this machine when a page is mounted, not launched, and fetches addresses.
+    """
+
+    async def checked(path: str) -> str:
+        return str(desk.uploaded(path))
+
+    return checked
+
+
+@contextmanager
+def _as_it_was() -> Iterator[None]:
+    """Gives back what Gradio changes: it draws from the random state and sets an environment variable."""
+    state, telemetry = random.getstate(), os.environ.get("HF_HUB_DISABLE_TELEMETRY")
+    try:
+        yield
+    finally:
+        random.setstate(state)
+        if telemetry is None:
+            os.environ.pop("HF_HUB_DISABLE_TELEMETRY", None)
+        else:
+            os.environ["HF_HUB_DISABLE_TELEMETRY"] = telemetry
+
+
+def _hint(limits: Limits) -> str:
+    return (
+        f'<p class="fer-hint">Up to {limits.upload_mb:g} MB and {limits.megapixels:g} megapixels. The photo '
+        "stays on the machine that runs this page, in memory, until you leave or bring another.</p>"
+    )

@@ -1,0 +1,205 @@
+"""The page on a port of this machine: private files that go away, nothing from other hosts, a clean end."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import signal
+import socket
+import tempfile
+import threading
+import webbrowser
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from fer_attention.demo.page import mount_demo
+from fer_attention.demo.photo import Limits
+from fer_attention.optional import needs_extra
+
+if TYPE_CHECKING:
+    import gradio
+    from fastapi import FastAPI
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+PORT = 7860
+_TRIES = 20  # ports after the first, where the visitor named none
+_POLICY = (
+    "default-src 'self' data: blob:; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; "
+    "style-src 'self' 'unsafe-inline'; object-src 'none'; base-uri 'self'"
+)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach a server on that address."""
+    return host in ("localhost", "::1") or host.startswith("127.")
+
+
+def open_socket(host: str, port: int | None = None) -> socket.socket:
+    """A listening socket, taken before anything slow is done.
+
+    Args:
+        host: The address to bind to.
+        port: None takes 7860 or the next free one.
+
+    Raises:
+        OSError: The port is taken, or this machine has no such address.
+    """
+    ports = [port] if port is not None else range(PORT, PORT + 1 + _TRIES)
+    for candidate in ports:
+        try:
+            return _bound(host, candidate)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                reason = error.strerror or error
+                raise OSError(f"Cannot serve on {host}, port {candidate}: {reason}.") from error
+    if port is None:
+        raise OSError(f"Ports {PORT} to {PORT + _TRIES} are all taken. Name a free one: --port N.")
+    raise OSError(f"Port {port} is taken by another program. Name another: --port {_free_port(host)}.")
+
+
+def address(host: str, port: int) -> str:
+    """The page's address, as a browser on this machine takes it."""
+    name = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
+    return f"http://{name}:{port}"
+
+
+@contextmanager
+def private_files() -> Iterator[str]:
+    """A folder for this run's temporary files, Gradio's among them, which is gone at the end.
+
+    Gradio reads its folder from the environment when a page is built; both that and Python's own choice are
+    afterwards as they were. SIGTERM ends the block as an exception would.
+    """
+    before, chosen = os.environ.get("GRADIO_TEMP_DIR"), tempfile.tempdir
+    main = threading.current_thread() is threading.main_thread()
+    handler = signal.signal(signal.SIGTERM, _terminated) if main else None
+    try:
+        with tempfile.TemporaryDirectory(prefix="fer_attention_demo_", ignore_cleanup_errors=True) as folder:
+            os.environ["GRADIO_TEMP_DIR"] = tempfile.tempdir = folder
+            try:
+                yield folder
+            finally:
+                tempfile.tempdir = chosen
+                os.environ.pop("GRADIO_TEMP_DIR")
+                if before is not None:
+                    os.environ["GRADIO_TEMP_DIR"] = before
+    finally:
+        if main:
+            signal.signal(signal.SIGTERM, handler)
+
+
+def serve(
+    page: gradio.Blocks,
+    listener: socket.socket,
+    *,
+    limits: Limits | None = None,
+    open_browser: bool = False,
+    ready: Callable[[], None] | None = None,
+) -> None:
+    """Serves the page until Ctrl-C or SIGTERM.
+
+    Args:
+        page: From `build_demo`, within `private_files`.
+        listener: From `open_socket`.
+        limits: Those of the page.
+        open_browser: Whether to show the page in this machine's browser.
+        ready: Called when the first request can come.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C, after all is closed.
+        SystemExit: SIGTERM, likewise.
+        ImportError: Gradio is missing.
+    """
+    with needs_extra("demo", "The web page is made of Gradio's parts"):
+        import uvicorn
+    host, port = listener.getsockname()[:2]
+    app = demo_app(page, host=host, limits=limits)
+    config = uvicorn.Config(
+        app, log_config=None, log_level="error", access_log=False, timeout_graceful_shutdown=0
+    )
+    if ready is not None:
+        ready()
+    if open_browser:  # in a thread: a text browser would hold the server up
+        threading.Thread(target=webbrowser.open, args=[address(host, port)], daemon=True).start()
+    server = uvicorn.Server(config)
+
+    def before_the_end(_: logging.LogRecord) -> bool:
+        return not server.should_exit
+
+    log = logging.getLogger("uvicorn.error")
+    log.addFilter(before_the_end)  # pages that are open have a request open; that it is cut is no error
+    try:
+        server.run(sockets=[listener])
+    finally:
+        log.removeFilter(before_the_end)
+
+
+def demo_app(page: gradio.Blocks, *, host: str = "127.0.0.1", limits: Limits | None = None) -> FastAPI:
+    """The page as an app of its own.
+
+    Args:
+        page: From `build_demo`.
+        host: The address that it is served on. One of this machine alone is answered under its own names
+            only, so that no foreign page can reach it under a name of its making (DNS rebinding).
+        limits: Those of the page.
+    """
+    from fastapi import FastAPI
+    from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    app.add_middleware(_Headers)
+    if is_loopback(host):
+        app.add_middleware(
+            TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost", "::1", "[::1]", host]
+        )
+    return mount_demo(app, page, path="/", limits=limits)
+
+
+class _Headers:
+    """Tells browsers to ask no other host for anything and to keep no copy of a photo."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers: list[Any] = list(message.get("headers", []))
+                headers.append((b"content-security-policy", _POLICY.encode()))
+                if scope["path"].startswith("/gradio_api/"):
+                    headers = [pair for pair in headers if pair[0].lower() != b"cache-control"]
+                    headers.append((b"cache-control", b"no-store"))
+                message = {**message, "headers": headers}
+            await send(message)
+
+        await self._app(scope, receive, with_headers)
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    family, _, _, _, target = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        if os.name == "posix":  # elsewhere it would let two programs share a port
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(target)
+        listener.listen(128)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+def _free_port(host: str) -> int:
+    with _bound(host, 0) as free:
+        return int(free.getsockname()[1])
+
+
+def _terminated(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)
