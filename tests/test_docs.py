@@ -77,6 +77,21 @@ def test_the_readme_s_costs_are_the_measured_ones():
     assert f"our plain ResNet-50 is {slower:.2f} times timm's" in text
 
 
+def test_the_faithfulness_of_maps_in_the_documents_is_the_recorded_one():
+    text = (ROOT / "docs" / "explain.md").read_text(encoding="utf-8").replace("−", "-")
+    record = ROOT / "benchmarks" / "records" / "explain_faithfulness.cpu.json"
+    for found in json.loads(record.read_text(encoding="utf-8"))["results"]:
+        assert found["count"] == 300
+        by_control = {advantage["control"]: advantage for advantage in found["advantages"]}
+        gains = [(by_control["other image's"], "insertion")]
+        gains += [(by_control["centre"], kind) for kind in ("deletion", "insertion")]
+        cells = [f"{found['grid']}×{found['grid']}", f"{found['deletion']:.3f}", f"{found['insertion']:.3f}"]
+        for gain, kind in gains:
+            low, high = gain[f"{kind}_interval"]
+            cells.append(f"{gain[kind]:+.3f} ({low:+.3f} to {high:+.3f})")
+        assert f", {found['layer'] or 'last map'} | {' | '.join(cells)} |" in text
+
+
 def test_the_readme_s_badges_are_true():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")

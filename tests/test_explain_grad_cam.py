@@ -86,6 +86,17 @@ def test_without_a_target_each_images_most_probable_class_is_explained():
     assert not torch.equal(grad_cam(model, x), grad_cam(model, x, target=[(c + 1) % 7 for c in classes]))
 
 
+@pytest.mark.parametrize(
+    ("backbone", "layer"),
+    [("vgg11_bn", "features.6"), ("resnet18", "layer1"), ("resnetv2_18", "stages.0.blocks")],
+)
+def test_layercam_looks_at_the_first_stage(backbone, layer):
+    model, x = small_model(backbone), images()
+    assert torch.equal(
+        grad_cam(model, x, method="layercam"), grad_cam(model, x, method="layercam", layer=layer)
+    )
+
+
 def test_batches_do_not_change_the_maps():
     model, x = small_model("resnet18"), images(5)
     torch.testing.assert_close(grad_cam(model, x, batch_size=2), grad_cam(model, x))

@@ -34,8 +34,8 @@ def explain(
         int | None, typer.Option(help="One face alone, by its number: 1 is the largest.", min=1)
     ] = None,
     target: Annotated[str | None, typer.Option(help="Emotion to explain; by default the answer.")] = None,
-    method: Annotated[str, typer.Option(help=f"Class activation map: {', '.join(CLASSES)}.")] = "gradcam",
-    layer: Annotated[str | None, typer.Option(help="Its layer; by default the last map.")] = None,
+    method: Annotated[str, typer.Option(help=f"Class activation map: {', '.join(CLASSES)}.")] = "layercam",
+    layer: Annotated[str | None, typer.Option(help="Its layer; by default the method's.")] = None,
     detector: DetectorName = "mtcnn",
     detector_weights: DetectorWeights = None,
     min_score: MinScore = None,

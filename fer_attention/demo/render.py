@@ -72,8 +72,8 @@ def result(analysis: Analysis, *, model: str, detector: str) -> str:
         told.append(f'<p class="fer-note" role="status">{escape(analysis.note)}</p>')
     if any(face.seen is not None for face in analysis.faces):
         told.append(
-            '<p class="fer-note">Bright places spoke for the answer (Grad-CAM). The map is coarse: it tells '
-            "regions, not single features, and is no proof of why.</p>"
+            '<p class="fer-note">Bright places spoke for the answer (LayerCAM), to this network. They are '
+            "no proof of why, and say nothing of what the person feels.</p>"
         )
     return _frame(
         _figure(analysis) + "".join(told) + f'<div class="fer-cards">{faces}</div>'

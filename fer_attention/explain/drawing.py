@@ -13,6 +13,7 @@ from PIL import Image
 from fer_attention.evaluation.figures import ACCENT, INK, MUTED, new_figure, plain
 from fer_attention.explain.attention_maps import AttentionMap
 from fer_attention.explain.faces import Explanation
+from fer_attention.explain.grad_cam import CLASSES
 from fer_attention.faces import ImageSource, annotate, load_image
 from fer_attention.optional import needs_extra
 
@@ -114,7 +115,8 @@ def last_of_stages(attention: Sequence[AttentionMap]) -> list[list[AttentionMap]
 
 
 def _method(explanation: Explanation) -> str:
-    return {"gradcam": "Grad-CAM", "gradcam++": "Grad-CAM++"}.get(explanation.method, explanation.method)
+    method = explanation.method
+    return {"gradcam": "Grad-CAM", "gradcam++": "Grad-CAM++"}.get(method, CLASSES[method])
 
 
 def _photo(axes: Axes, photo: ImageSource, explanations: Sequence[Explanation]) -> None:
@@ -166,6 +168,7 @@ def _attention(
         plain(axes)
         axes.plot(np.linspace(0, 1, len(values)), values, color=ACCENT, linewidth=1.2)
         axes.set_ylim(limits)
+        axes.locator_params(axis="y", nbins=4)
         axes.set_xticks([])
         axes.tick_params(labelsize=6.5, length=2)
         words = f"{len(values)} channels, sorted"

@@ -47,7 +47,7 @@ def explain_faces(
     photo: ImageSource,
     *,
     target: str | None = None,
-    method: Method = "gradcam",
+    method: Method = "layercam",
     layer: str | None = None,
     limit: int | None = None,
 ) -> list[Explanation]:
@@ -57,8 +57,9 @@ def explain_faces(
         recognizer: With a model that torch runs; an exported one shows its answers alone.
         photo: What `EmotionRecognizer.predict` takes.
         target: The label to be explained; None is each face's most probable one.
-        method: A name of `grad_cam`'s.
-        layer: A layer for `grad_cam`; None is the last map.
+        method: A name of `grad_cam`'s. LayerCAM's maps are the most faithful ones for the bundled model
+            (`docs/explain.md`).
+        layer: A layer for `grad_cam`; None is the method's usual one.
         limit: Only the so many largest faces.
 
     Returns:

@@ -38,8 +38,9 @@ def grad_cam(
 
     Without `layer` the map is the last one before pooling, with the final norm and the last attention block
     in it; models with timm's `forward_features` and `forward_head` have it, ours among them. It is coarse:
-    2×2 to 6×6 places for a face of 48×48 pixels, by stem. The model's modes, gradients (`.grad`), hooks and
-    the random state are afterwards as they were, also after an error.
+    2×2 to 6×6 places for a face of 48×48 pixels, by stem. For LayerCAM, whose weights are one per place and
+    hold in early layers, too, it is the first stage's (`feature_info[1]`), which is fine. The model's modes,
+    gradients (`.grad`), hooks and the random state are afterwards as they were, also after an error.
 
     Args:
         model: A CNN that gives logits (N, classes).
@@ -68,6 +69,8 @@ def grad_cam(
         import pytorch_grad_cam
         from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
+    if layer is None and method == "layercam":
+        layer = _first_stage(model)
     watched, place = _watched(model, layer)
     targets = _targets(target, len(images))
     parts: list[torch.Tensor] = []
@@ -97,6 +100,12 @@ class _UpToHead(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         logits: torch.Tensor = self.model.forward_head(self.last_map(self.model.forward_features(x)))
         return logits
+
+
+def _first_stage(model: nn.Module) -> str | None:
+    """The first level behind the stem, in models that list their levels as timm's do."""
+    levels = getattr(model, "feature_info", None) or []
+    return str(levels[1]["module"]) if len(levels) > 1 else None
 
 
 def _watched(model: nn.Module, layer: str | None) -> tuple[nn.Module, nn.Module]:
