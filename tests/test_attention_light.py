@@ -167,7 +167,9 @@ CASES = [
 
 
 @pytest.mark.parametrize("training", [True, False], ids=["training", "evaluation"])
-@pytest.mark.parametrize(("name", "formula", "options"), CASES, ids=lambda value: str(value)[:40])
+@pytest.mark.parametrize(
+    ("name", "formula", "options"), CASES, ids=lambda value: getattr(value, "__name__", str(value))
+)
 def test_values_and_gradients_are_those_of_the_equations(name, formula, options, training):
     block = gate(name, dtype=torch.float64, **options).train(training)
     parameters = dict(block.named_parameters())
