@@ -51,10 +51,10 @@ test-minimum:
 	    --extra docs
 	$(MINIMUM)/bin/uv pip install --python $(MINIMUM) --requirements $(MINIMUM)/lowest.txt $(TEST_TOOLS)
 	$(MINIMUM)/bin/uv pip install --python $(MINIMUM) --no-deps --editable .
-	$(MINIMUM)/bin/python -m pytest -q $(PARALLEL)
+	$(MINIMUM)/bin/python -m pytest -q $(PARALLEL) -k "not demo"
 	$(LOWEST) --extra demo
 	$(MINIMUM)/bin/uv pip install --python $(MINIMUM) --requirements $(MINIMUM)/lowest.txt
-	$(MINIMUM)/bin/python -m pytest -q tests/test_demo*.py
+	$(MINIMUM)/bin/python -m pytest -q -k demo
 
 .venv/installed: pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -62,4 +62,4 @@ test-minimum:
 	touch $@
 
 clean:
-	rm -rf .venv demo_output
+	rm -rf .venv demo_output dist build

@@ -5,7 +5,6 @@ import os
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # as many processes as cores: one thread each, read when torch loads
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    os.environ.pop("COLUMNS", None)  # it would fix the width of consoles before a test can say one
 
 # the kernels import Triton, which PyTorch's builds for some platforms do not bring
 collect_ignore = (

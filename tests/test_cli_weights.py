@@ -1,13 +1,17 @@
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 from weights_server import CONTENT, missing, tiny_weights
 
+from fer_attention.cli import weights as command
 from fer_attention.cli.weights import weights_app
 from fer_attention.faces.detectors.weights import DOWNLOADABLE, weights_folder
 
 
 def run(*arguments, columns=300):
-    return CliRunner().invoke(weights_app, list(arguments), env={"COLUMNS": str(columns)})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(command, "out", Console(width=columns))
+        return CliRunner().invoke(weights_app, list(arguments))
 
 
 @pytest.fixture(autouse=True)
