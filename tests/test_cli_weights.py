@@ -8,7 +8,7 @@ from fer_attention.cli.weights import weights_app
 from fer_attention.faces.detectors.weights import DOWNLOADABLE, weights_folder
 
 
-def run(*arguments, columns=300):
+def run(*arguments, columns=600):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(command, "out", Console(width=columns))
         return CliRunner().invoke(weights_app, list(arguments))
