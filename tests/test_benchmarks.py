@@ -173,7 +173,7 @@ class TestCases:
 
 class TestRecords:
     def test_the_schema_is_up_to_date(self):
-        assert SCHEMA.read_text(encoding="utf-8") == schema()
+        assert json.loads(SCHEMA.read_text(encoding="utf-8")) == json.loads(schema())
 
     def test_the_committed_records_are_valid(self):
         records = read_records()

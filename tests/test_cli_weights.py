@@ -46,7 +46,7 @@ def test_a_failed_download_is_one_line_and_exit_code_2(server):
     result = run("download", "tiny")
     assert result.exit_code == 2
     assert result.stdout == ""
-    [line] = result.stderr.splitlines()
+    [line] = result.stderr.strip().splitlines()
     assert line.startswith("error: The weights of 'tiny' could not be downloaded")
     assert "404" in line
     assert not weights_folder().exists()

@@ -125,7 +125,7 @@ class TestParity:
         assert_same(*twins(name, dtype=torch.float64), x, x.flip(0), "none", None)
 
     @every
-    @pytest.mark.parametrize(("dtype", "digits"), [(torch.float32, 1e-4), (torch.bfloat16, 0.1)])
+    @pytest.mark.parametrize(("dtype", "digits"), [(torch.float32, 1e-4), (torch.bfloat16, 0.15)])
     @pytest.mark.parametrize("kind", ["none", "training"])
     def test_single_and_half_precision_agree_within_their_digits(self, name, dtype, digits, kind):
         x, shortcut = (maps(4, C, 6, 6, seed=s).to(dtype) for s in (1, 2))

@@ -105,13 +105,13 @@ def state():
     filters = list(warnings.filters)
     return torch.get_default_dtype(), torch.get_rng_state().tolist(), random.getstate(), filters
 
-before = state()
+before, loaded = state(), set(sys.modules)
 import fer_attention
 assert state() == before
 optional = ("accelerate", "av", "cv2", "facenet_pytorch", "gradio", "jinja2", "kornia", "matplotlib", "onnx",
             "onnxruntime", "onnxscript", "pandas", "pyarrow", "pytorch_grad_cam", "ray", "scipy", "skimage",
             "sklearn", "statsmodels")
-print([name for name in optional if name in sys.modules])
+print([name for name in optional if name in sys.modules and name not in loaded])
 """
 
 

@@ -110,7 +110,8 @@ class AttentionBlock(nn.Module):
             raise ValueError(
                 f"{type(self).__name__} was built for maps (N, {self.channels}, H, W); got {tuple(x.shape)}."
             )
-        watcher = _watcher.get()
+        # torch 2.8 cannot compile the reading of a context variable; what is compiled, nobody watches
+        watcher = None if torch.compiler.is_compiling() else _watcher.get()
         if watcher is not None:
             watcher(self, x if norm is None else norm(x))
 

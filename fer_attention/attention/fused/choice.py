@@ -80,10 +80,10 @@ def why_plain(
         shortcut: What will be added, or None.
         modules: Every module that would not be called.
     """
-    if implementation == "plain" or _plain_only.get():
-        return "plain modules were asked for"
     if torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None:
         return "the model is being compiled or traced"
+    if implementation == "plain" or _plain_only.get():
+        return "plain modules were asked for"
     if type(x) not in (torch.Tensor, nn.Parameter) or not isinstance(x, torch.Tensor):
         return f"the input is a {type(x).__name__}"
     if not x.numel():
