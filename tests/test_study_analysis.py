@@ -69,6 +69,8 @@ def test_a_summary_holds_its_mean_and_says_what_one_run_cannot(values):
         assert (found.sd, found.low, found.high) == (0, None, None)
     else:
         assert found.low < found.mean < found.high
+        assert 0 <= found.low
+        assert found.high <= 1
 
 
 def test_conditions_are_in_the_study_s_order_and_named_by_what_varies(tmp_path):

@@ -38,7 +38,10 @@ def condition_results(manifest: Manifest, runs: Mapping[str, RunRecord]) -> tupl
 
 
 def summarise(values: Iterable[float], *, confidence: float) -> Summary:
-    """Mean, deviation and Student's t interval of the runs' values."""
+    """Mean, deviation and Student's t interval of the runs' values, which are shares from 0 to 1.
+
+    The interval ends there, too: few runs near a bound would reach over it.
+    """
     numbers = list(values)
     mean = math.fsum(numbers) / len(numbers)
     if len(numbers) < 2:
@@ -46,8 +49,9 @@ def summarise(values: Iterable[float], *, confidence: float) -> Summary:
     sd = statistics.stdev(numbers)
     error = standard_error(sd, len(numbers))
     interval = t_interval(mean, error, df=len(numbers) - 1, confidence=confidence)
-    low, high = interval or (None, None)
-    return Summary(len(numbers), mean, sd, low, high)
+    if interval is None:
+        return Summary(len(numbers), mean, sd, None, None)
+    return Summary(len(numbers), mean, sd, max(interval[0], 0.0), min(interval[1], 1.0))
 
 
 def varied_factors(study: StudyConfig) -> tuple[str, ...]:

@@ -29,8 +29,8 @@ class Summary:
         n: Runs.
         mean: Their mean.
         sd: Their standard deviation; None of one run.
-        low: Lower end of the t interval for the mean; None of one run.
-        high: Upper end.
+        low: Lower end of the t interval for the mean, at least 0; None of one run.
+        high: Upper end, at most 1.
     """
 
     n: int
