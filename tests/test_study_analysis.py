@@ -69,7 +69,7 @@ def test_a_summary_holds_its_mean_and_says_what_one_run_cannot(values):
         assert (found.sd, found.low, found.high) == (0, None, None)
     else:
         assert found.low < found.mean < found.high
-        assert 0 <= found.low
+        assert found.low >= 0
         assert found.high <= 1
 
 
