@@ -86,6 +86,7 @@ def explanation_panel(photo: ImageSource, explanations: Sequence[Explanation]) -
     stages = max(1, *map(len, rows))
     widths = [3.2, 1.5, 1.5, *[1.5] * stages, 2.1]
     figure = new_figure(sum(widths), max(1.95 * len(rows), 2.7) + 0.3)
+    figure.set_facecolor("white")  # `savefig` takes it; photos are no part of a page's colours
     grid = figure.add_gridspec(len(rows), len(widths), width_ratios=widths)
     _photo(figure.add_subplot(grid[: min(2, len(rows)), 0]), photo, explanations)
     several = len({e.prediction.face.box for e in explanations}) > 1
