@@ -146,6 +146,15 @@ def test_the_model_is_given_back_as_it_was(broken):
     assert not any(module._forward_hooks for module in model.modules())
 
 
+@pytest.mark.parametrize("backbone", FAMILIES)
+def test_gradient_checkpointing_does_not_change_a_map_and_stays_on(backbone):
+    model, x = small_model(backbone), images()
+    whole = grad_cam(model, x, method="layercam")
+    model.set_grad_checkpointing(True)
+    assert torch.equal(grad_cam(model, x, method="layercam"), whole)
+    assert model.grad_checkpointing
+
+
 def test_it_works_where_the_caller_forbids_gradients():
     model, x = small_model("resnet18"), images()
     whole = grad_cam(model, x)

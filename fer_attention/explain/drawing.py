@@ -98,7 +98,7 @@ def explanation_panel(photo: ImageSource, explanations: Sequence[Explanation]) -
         _picture(figure.add_subplot(grid[row, 2]), seen, f"{_method(explanation)}: {explanation.target}")
         for column, maps in enumerate(shown):
             _, height, width = maps[0].map_shape
-            title = f"stage {column + 1}, {height}×{width}"
+            title = f"{height}×{width} map"
             _attention(figure, grid[row, 3 + column], explanation.crop, maps, title=title, limits=limits)
         if not shown:
             _nothing(figure.add_subplot(grid[row, 3]))
@@ -160,7 +160,7 @@ def _attention(
     cells = place.subgridspec(2, 1, height_ratios=(1, 0.45)) if both else place.subgridspec(1, 1)
     if spatial is not None:
         heat = spatial[0].numpy()
-        words = f"{title}\nplaces {heat.min():.2g} to {heat.max():.2g}"
+        words = f"{title}\nplaces {heat.min():.3g} to {heat.max():.3g}"
         seen = overlay(crop, _stretched(heat)) if np.ptp(heat) > FLAT * heat.max() else Image.fromarray(crop)
         _picture(figure.add_subplot(cells[0, 0]), seen, words)
     if channel is not None:

@@ -160,6 +160,8 @@ def _run(cam: Any, batch: torch.Tensor, wanted: Any, classes: list[int] | None, 
 @contextmanager
 def _borrowed(model: nn.Module, images: torch.Tensor) -> Iterator[None]:
     """Evaluation mode with gradients for the input alone; all as it was afterwards."""
+    # checkpointed layers run first without gradients, where grad-cam would look at them
+    checkpointed: list[Any] = [m for m in model.modules() if getattr(m, "grad_checkpointing", False)]
     parameters = list(model.parameters())
     kept = [(parameter.grad, parameter.requires_grad) for parameter in parameters]
     devices = [images.device] if images.is_cuda else []
@@ -174,8 +176,12 @@ def _borrowed(model: nn.Module, images: torch.Tensor) -> Iterator[None]:
             for parameter in parameters:
                 parameter.grad = None  # grad-cam clears gradients
                 parameter.requires_grad_(False)
+            for module in checkpointed:
+                module.grad_checkpointing = False
             yield
         finally:
+            for module in checkpointed:
+                module.grad_checkpointing = True
             for parameter, (gradient, wanted) in zip(parameters, kept, strict=True):
                 parameter.grad = gradient
                 parameter.requires_grad_(wanted)
