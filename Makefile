@@ -16,7 +16,7 @@ MINIMUM := build/minimum
 LOWEST = $(MINIMUM)/bin/uv pip compile --quiet --upgrade --no-header --python $(MINIMUM)/bin/python \
     --resolution lowest-direct --only-binary :all: --no-binary grad-cam --no-binary ttach \
     --output-file $(MINIMUM)/lowest.txt pyproject.toml
-TEST_TOOLS := pytest pytest-xdist hypothesis scikit-image torchmetrics
+TEST_TOOLS := pytest pytest-xdist hypothesis scikit-image torchmetrics nbclient nbformat ipykernel ipywidgets
 
 .PHONY: demo test test-slow notebooks dist test-wheel test-minimum clean
 

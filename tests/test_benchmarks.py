@@ -173,7 +173,11 @@ class TestCases:
 
 class TestRecords:
     def test_the_schema_is_up_to_date(self):
-        assert json.loads(SCHEMA.read_text(encoding="utf-8")) == json.loads(schema())
+        def without_twice(part):  # older pydantics write an enum of one beside a const
+            return {key: value for key, value in part.items() if key != "enum" or "const" not in part}
+
+        kept = json.loads(SCHEMA.read_text(encoding="utf-8"))
+        assert kept == json.loads(schema(), object_hook=without_twice)
 
     def test_the_committed_records_are_valid(self):
         records = read_records()
