@@ -58,7 +58,7 @@ test-minimum:
 	$(MINIMUM)/bin/python -m pytest -q $(PARALLEL) -k "not demo"
 	$(LOWEST) --extra demo
 	$(MINIMUM)/bin/uv pip install --python $(MINIMUM) --requirements $(MINIMUM)/lowest.txt
-	$(MINIMUM)/bin/python -m pytest -q -k demo
+	$(MINIMUM)/bin/python -m pytest -q tests/test_demo*.py tests/test_cli_demo.py
 
 .venv/installed: pyproject.toml
 	$(PYTHON) -m venv .venv
