@@ -136,7 +136,7 @@ def perturbation_curves(
         steps: Steps from no place (index 0) to all.
     """
     count, _, height, width = images.shape
-    order = maps.flatten(1).argsort(dim=1, descending=True, stable=True)
+    order = maps.to(images.device).flatten(1).argsort(dim=1, descending=True, stable=True)
     rank = order.argsort(dim=1).view(count, 1, height, width)
     mean = images.mean((2, 3), keepdim=True).expand_as(images)
     blurred = gaussian_blur(images, kernel_size=_odd(max(height, width) // 2), sigma=max(height, width) / 10)
@@ -148,7 +148,7 @@ def perturbation_curves(
             (insertion, torch.where(chosen, images, blurred)),
         ):
             probabilities = predict_logits(model, picture).softmax(1)
-            curve[:, step] = probabilities.gather(1, classes[:, None]).squeeze(1).numpy()
+            curve[:, step] = probabilities.gather(1, classes.cpu()[:, None]).squeeze(1).numpy()
     return deletion, insertion
 
 
