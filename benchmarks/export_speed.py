@@ -28,12 +28,13 @@ from typing import Any
 import numpy as np
 import torch
 from cost_setup import Setup, surroundings
+from crop_accuracy import accuracy
 from numpy.typing import NDArray
 from timing import Effort, interleaved, ratio, spread
 
 from fer_attention.atomic import write_atomically
 from fer_attention.data import FaceCrops, load_data
-from fer_attention.evaluation import predict_logits, wilson_interval
+from fer_attention.evaluation import predict_logits
 from fer_attention.export import OnnxModel, export_onnx, quantize_onnx
 from fer_attention.models import FERModel, bundled_path, load_weights
 from fer_attention.models.bundled import DEFAULT
@@ -152,16 +153,6 @@ def resized(faces: NDArray[np.uint8]) -> NDArray[np.uint8]:
     import cv2
 
     return np.stack([cv2.resize(face, (FER_SIDE, FER_SIDE)) for face in faces]).astype(np.uint8)
-
-
-def accuracy(hits: NDArray[np.bool_]) -> dict[str, Any]:
-    """Share of right answers with its Wilson interval."""
-    low, high = wilson_interval(int(hits.sum()), len(hits))
-    return {
-        "n": len(hits),
-        "accuracy": round(float(hits.mean()), 4),
-        "interval": [round(low, 4), round(high, 4)],
-    }
 
 
 if __name__ == "__main__":

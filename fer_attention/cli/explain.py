@@ -14,11 +14,10 @@ from fer_attention.cli.detectors import DetectorName, DetectorWeights, MinScore,
 from fer_attention.evaluation.figures import png_file
 from fer_attention.explain import Explanation, explain_faces, explanation_panel
 from fer_attention.explain.faces import explainable
-from fer_attention.explain.grad_cam import CLASSES, Method
+from fer_attention.explain.grad_cam import CLASSES, check_method
 from fer_attention.faces import create_detector, load_image
 from fer_attention.models.bundled import DEFAULT
 from fer_attention.recognizer import EmotionRecognizer
-from fer_attention.registry import unknown_name
 
 MOST = 8
 
@@ -47,7 +46,7 @@ def explain(
     a face ends with exit code 1.
     """
     with errors_as_lines():
-        chosen = _method(method)
+        chosen = check_method(method)
         _png(output, photo)
         names = weights or [DEFAULT]
         finder = create_detector(detector, device=device, **detector_options(detector_weights, min_score))
@@ -75,13 +74,6 @@ def explain(
     if number is None and faces > len(rows):
         out.print(f"The {MOST} largest of {faces} faces; --face N shows another.", highlight=False)
     out.print(escape(str(output)), soft_wrap=True, highlight=False)
-
-
-def _method(name: str) -> Method:
-    for known in CLASSES:
-        if name == known:
-            return known
-    raise unknown_name("method", name, CLASSES)
 
 
 def _png(output: Path, photo: Path) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from PIL import Image
 
 from fer_attention.demo.photo import Limits
-from fer_attention.explain import explain_faces, overlay
+from fer_attention.explain import explain_predictions, overlay
 from fer_attention.export import OnnxModel
 from fer_attention.faces import Face, FaceDetector, ImageSource, annotate, cut_face
 from fer_attention.recognizer import EmotionRecognizer, FacePrediction
@@ -99,7 +99,7 @@ def analyse(
         note = NO_MAPS
     elif maps and views:
         start = time.perf_counter()
-        explanations = explain_faces(timed, photo, limit=shown)
+        explanations = explain_predictions(timed, photo, predictions[:shown])
         views = [
             replace(view, seen=overlay(view.crop, explanation.cam))
             for view, explanation in zip(views, explanations, strict=True)
@@ -109,23 +109,20 @@ def analyse(
 
 
 class _Finder:
-    """A detector with a watch, which looks at one photo once: maps need the same faces again."""
+    """A detector with a watch."""
 
     def __init__(self, detector: FaceDetector) -> None:
         self.name = detector.name
         self.box_shape = getattr(detector, "box_shape", None)
         self.seconds = 0.0
         self._detector = detector
-        self._known: tuple[Sequence[ImageSource], list[list[Face]]] | None = None
 
     def detect(self, images: Sequence[ImageSource]) -> list[list[Face]]:
         """As the detector's own."""
-        if self._known is None or [*map(id, self._known[0])] != [*map(id, images)]:
-            start = time.perf_counter()
-            found = self._detector.detect(images)
-            self.seconds = time.perf_counter() - start
-            self._known = list(images), found
-        return self._known[1]
+        start = time.perf_counter()
+        found = self._detector.detect(images)
+        self.seconds = time.perf_counter() - start
+        return found
 
 
 def _device(recognizer: EmotionRecognizer) -> str:

@@ -2,7 +2,7 @@
 
 from fer_attention.explain.attention_maps import AttentionMap, attention_maps
 from fer_attention.explain.drawing import explanation_panel, overlay
-from fer_attention.explain.faces import Explanation, explain_faces
+from fer_attention.explain.faces import Explanation, explain_faces, explain_predictions
 from fer_attention.explain.faithfulness import Advantage, Faithfulness, faithfulness, perturbation_curves
 from fer_attention.explain.grad_cam import grad_cam
 
@@ -13,6 +13,7 @@ __all__ = [
     "Faithfulness",
     "attention_maps",
     "explain_faces",
+    "explain_predictions",
     "explanation_panel",
     "faithfulness",
     "grad_cam",

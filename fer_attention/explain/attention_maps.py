@@ -69,8 +69,7 @@ def attention_maps(model: nn.Module, images: torch.Tensor) -> list[AttentionMap]
             f"{type(model).__name__} has no attention block. Models have them by name, such as "
             "'resnet50_cbam'; add_attention(model, 'cbam') puts them into any other."
         )
-    if images.ndim != 4 or not images.numel():
-        raise ValueError(f"Expected images (N, in_chans, H, W), at least one; got {tuple(images.shape)}.")
+    check_images(images)
     found: list[AttentionMap] = []
     calls: dict[AttentionBlock, int] = {}
 
@@ -92,6 +91,12 @@ def attention_maps(model: nn.Module, images: torch.Tensor) -> list[AttentionMap]
     ):
         model(images)
     return found
+
+
+def check_images(images: torch.Tensor) -> None:
+    """Refuse, by a ValueError, what is no batch of at least one image."""
+    if images.ndim != 4 or not images.numel():
+        raise ValueError(f"Expected images (N, in_chans, H, W), at least one; got {tuple(images.shape)}.")
 
 
 def _outermost_blocks(model: nn.Module) -> dict[AttentionBlock, str]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 
 from fer_attention.attention import AttentionBlock
 from fer_attention.explain.attention_maps import AttentionMap, attention_maps
@@ -70,14 +72,26 @@ def explain_faces(
         UnknownNameError: The model does not know the label, the method or the layer.
         ValueError: The model is an exported one, or the limit is below 1.
     """
-    labels, preprocessing = recognizer.labels, recognizer.preprocessing
-    model = explainable(recognizer)
-    if target is not None and target not in labels:
-        raise unknown_name("label", target, labels)
+    _checked(recognizer, target)  # before the photo is searched
     if limit is not None and limit < 1:
         raise ValueError(f"limit is at least 1 face; got {limit}.")
     image = borrow_image(photo)
     predictions = recognizer.predict(image)[:limit]
+    return explain_predictions(recognizer, image, predictions, target=target, method=method, layer=layer)
+
+
+def explain_predictions(
+    recognizer: EmotionRecognizer,
+    image: Image.Image,
+    predictions: Sequence[FacePrediction],
+    *,
+    target: str | None = None,
+    method: Method = "layercam",
+    layer: str | None = None,
+) -> list[Explanation]:
+    """As `explain_faces`, of faces that the recogniser has found and named in the upright photo already."""
+    labels, preprocessing = recognizer.labels, recognizer.preprocessing
+    model = _checked(recognizer, target)
     if not predictions:
         return []
     crops = torch.stack([preprocessing.crop(image, p.face, recognizer.detector) for p in predictions])
@@ -100,6 +114,14 @@ def explain_faces(
         )
         for index, prediction in enumerate(predictions)
     ]
+
+
+def _checked(recognizer: EmotionRecognizer, target: str | None) -> FERModel:
+    """The model, if it can be explained and knows the label."""
+    model = explainable(recognizer)
+    if target is not None and target not in recognizer.labels:
+        raise unknown_name("label", target, recognizer.labels)
+    return model
 
 
 def explainable(recognizer: EmotionRecognizer) -> FERModel:

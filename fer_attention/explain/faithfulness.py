@@ -7,7 +7,6 @@ know nothing of the image, by the same curves on the same images.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +20,6 @@ from fer_attention.evaluation import predict_logits
 from fer_attention.optional import needs_extra
 
 Floats = NDArray[np.float64]
-Progress = Callable[[str], None]
 
 CONTROLS = ("random", "other image's", "centre")
 """The maps that a map is compared with."""
@@ -75,7 +73,6 @@ def faithfulness(
     repeats: int = 3,
     grid: int = 4,
     seed: int = 0,
-    progress: Progress | None = None,
 ) -> Faithfulness:
     """Measure deletion and insertion for maps of images, against maps that know nothing of them.
 
@@ -92,7 +89,6 @@ def faithfulness(
         grid: Places of the random maps along each side, before they are enlarged as class activation maps
             are; choose about those of the layer that the maps come from.
         seed: Of the controls and the bootstrap.
-        progress: Told what is measured next.
 
     Raises:
         ValueError: Images and maps do not fit, or a number is out of range.
@@ -100,13 +96,10 @@ def faithfulness(
     """
     _check(images, maps, steps=steps, repeats=repeats, grid=grid)
     classes = predict_logits(model, images).argmax(1)
-    tell = progress or (lambda _: None)
-    tell("map")
     own = _areas(model, images, maps, classes, steps)
     generator = torch.Generator().manual_seed(seed)
     advantages = []
     for control in CONTROLS:
-        tell(control)
         draws = 1 if control == "centre" else repeats
         drawn = (_control(control, maps, grid, generator) for _ in range(draws))
         areas = np.mean([_areas(model, images, other, classes, steps) for other in drawn], axis=0)

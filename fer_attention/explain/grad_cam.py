@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeAlias
 import torch
 from torch import nn
 
+from fer_attention.explain.attention_maps import check_images
 from fer_attention.modes import evaluation_mode
 from fer_attention.optional import needs_extra
 from fer_attention.registry import unknown_name
@@ -61,10 +62,8 @@ def grad_cam(
         ValueError: There are no images, a target is no class, or the layer gives out no map.
         ImportError: grad-cam is not installed.
     """
-    if method not in CLASSES:
-        raise unknown_name("method", method, CLASSES)
-    if images.ndim != 4 or not images.numel():
-        raise ValueError(f"Expected images (N, in_chans, H, W), at least one; got {tuple(images.shape)}.")
+    method = check_method(method)
+    check_images(images)
     with needs_extra("explain", "Class activation maps run on grad-cam"):
         import pytorch_grad_cam
         from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
@@ -87,6 +86,14 @@ def grad_cam(
         finally:
             cam.activations_and_grads.release()
     return torch.cat(parts)
+
+
+def check_method(name: str) -> Method:
+    """The name if it is one of the methods, else an UnknownNameError."""
+    for known in CLASSES:
+        if name == known:
+            return known
+    raise unknown_name("method", name, CLASSES)
 
 
 class _UpToHead(nn.Module):
