@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 import fer_attention
+from fer_attention.cli.campaign import campaign
 from fer_attention.cli.data import data_app
 from fer_attention.cli.demo import demo
 from fer_attention.cli.evaluate import evaluate
@@ -32,6 +33,7 @@ app.command()(faces)
 app.command()(video)
 app.command()(models)
 app.command()(train)
+app.command()(campaign)
 app.command()(evaluate)
 app.command()(explain)
 app.command()(export)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -18,12 +18,16 @@ OnError = Annotated[str, typer.Option(help="Damaged images: raise, or skip and l
 ProtocolName = Annotated[
     str | None, typer.Option("--protocol", help="A protocol's name, or a file of data split.")
 ]
+Votes = Annotated[
+    Path | None,
+    typer.Option("--votes", help="Ten people's votes on FER2013: fer2013new.csv, or a table that names files."),
+]
 FoldNumber = Annotated[int, typer.Option(help="Fold of the protocol, from 0.", min=0)]
 
 
-def read(path: Path, data_format: str, on_error: str) -> FaceCrops:
+def read(path: Path, data_format: str, on_error: str, **options: Any) -> FaceCrops:
     """The data set; what was left out is said."""
-    crops = load_data(path, format=data_format, on_error=on_error)  # type: ignore[arg-type]
+    crops = load_data(path, format=data_format, on_error=on_error, **options)  # type: ignore[arg-type]
     if crops.skipped:
         name, reason = crops.skipped[0]
         err.print(

@@ -11,7 +11,7 @@ import yaml
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from fer_attention.cli.common import Device, err, errors_as_lines, fail, out, warn
-from fer_attention.cli.datasets import DATA_HELP, FoldNumber, Format, OnError, ProtocolName, divided, read
+from fer_attention.cli.datasets import DATA_HELP, FoldNumber, Format, OnError, ProtocolName, Votes, divided, read
 from fer_attention.data import FaceCrops, default_protocol, training_fraction
 from fer_attention.training import Epoch, Listener, load_recipe
 from fer_attention.training import Progress as Position
@@ -27,6 +27,14 @@ def train(
         list[str] | None, typer.Option("--set", help="Change a field: epochs=10, augment.flip=0.")
     ] = None,
     data_format: Format = "auto",
+    votes: Votes = None,
+    target: Annotated[
+        str, typer.Option(help="What votes make of an image: majority, or their distribution.")
+    ] = "distribution",
+    emotions: Annotated[
+        str, typer.Option(help="Labels under votes: ferplus (eight) or fer2013 (seven).")
+    ] = "ferplus",
+    label_share: Annotated[float, typer.Option(help="Share of FER2013's own label beside the votes.")] = 0.0,
     protocol: ProtocolName = None,
     fold: FoldNumber = 0,
     fraction: Annotated[float, typer.Option(help="Share of the training images, by class.")] = 1.0,
@@ -43,30 +51,23 @@ def train(
         if model is not None:
             changes["model"] = model
         config = load_recipe(recipe, changes)
-        crops = read(data, data_format, on_error)
+        if votes is None:
+            crops = read(data, data_format, on_error)
+        else:
+            by_votes = {"votes": votes, "target": target, "emotions": emotions, "label_share": label_share}
+            crops = read(data, "ferplus", on_error, **by_votes)
         protocol = protocol or default_protocol(crops)
         if protocol != "official":  # whose splits the set has already, under its own names
             crops = divided(crops, protocol, fold, seed=config.seed)
         if fraction != 1:
             crops = _share(crops, fraction, config.seed)
-        bar = Progress(
-            TextColumn("epoch {task.fields[epoch]}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn(
-                "loss {task.fields[loss]:.3f}  {task.fields[accuracy]:.1%}  {task.fields[rate]:.0f} images/s"
-            ),
-            TimeRemainingColumn(),
-            console=err,
-            transient=True,
-            disable=not err.is_terminal,
-        )
+        bar = training_bar()
         out.print(
             f"{config.model}, {config.epochs} epochs, seed {config.seed}, into {output}", soft_wrap=True
         )
         try:
             with bar:
-                result = run(config, crops, output, device=device, listener=_listener(bar))
+                result = run(config, crops, output, device=device, listener=training_listener(bar))
         except KeyboardInterrupt:
             fail(f"stopped; what was done is saved in {output}. The same command goes on from there.")
             sys.exit(130)
@@ -79,6 +80,22 @@ def train(
     )
 
 
+def training_bar() -> Progress:
+    """The bar of a run's steps, on terminals only."""
+    return Progress(
+        TextColumn("epoch {task.fields[epoch]}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn(
+            "loss {task.fields[loss]:.3f}  {task.fields[accuracy]:.1%}  {task.fields[rate]:.0f} images/s"
+        ),
+        TimeRemainingColumn(),
+        console=err,
+        transient=True,
+        disable=not err.is_terminal,
+    )
+
+
 def _share(crops: FaceCrops, fraction: float, seed: int) -> FaceCrops:
     training = crops.splits == "train"
     keep = ~training
@@ -86,7 +103,8 @@ def _share(crops: FaceCrops, fraction: float, seed: int) -> FaceCrops:
     return crops.take(keep)
 
 
-def _listener(bar: Progress) -> Listener:
+def training_listener(bar: Progress) -> Listener:
+    """Shows a run: its steps in the bar, its epochs and warnings as lines."""
     task = bar.add_task("", epoch=1, loss=0.0, accuracy=0.0, rate=0.0)
 
     def on_progress(position: Position) -> None:

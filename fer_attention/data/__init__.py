@@ -2,8 +2,9 @@
 
 from fer_attention.data.audit import DataAudit, audit
 from fer_attention.data.ckplus import load_ckplus
+from fer_attention.data.degradations import DEGRADATIONS, degrade, degrade_crops
 from fer_attention.data.fer2013 import load_fer2013
-from fer_attention.data.ferplus import load_ferplus
+from fer_attention.data.ferplus import label_by_votes, load_ferplus
 from fer_attention.data.files import ImageFiles
 from fer_attention.data.folds import Fold, Protocol
 from fer_attention.data.image_folder import load_image_folder
@@ -18,8 +19,10 @@ from fer_attention.data.protocols import (
     training_fraction,
 )
 from fer_attention.data.records import DataError, FaceCrops
+from fer_attention.data.votes import with_votes
 
 __all__ = [
+    "DEGRADATIONS",
     "FORMATS",
     "PROTOCOLS",
     "DataAudit",
@@ -34,6 +37,9 @@ __all__ = [
     "audit",
     "create_protocol",
     "default_protocol",
+    "degrade",
+    "degrade_crops",
+    "label_by_votes",
     "load_ckplus",
     "load_data",
     "load_fer2013",
@@ -41,4 +47,5 @@ __all__ = [
     "load_image_folder",
     "load_jaffe",
     "training_fraction",
+    "with_votes",
 ]

@@ -1,38 +1,29 @@
 """FER+ (Barsoum et al. 2016, arXiv:1608.01041): ten people's votes on each of FER2013's images.
 
-Its table `fer2013new.csv` has the rows of `fer2013.csv` in the same order, and no pixels. What the votes make
-of an image follows the paper's section 3 as the authors' released training code applies it.
+What the votes make of an image follows the paper's section 3 as the authors' released training code applies
+it. `votes.py` joins the votes to the images.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from itertools import zip_longest
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 
-from fer_attention.data.fer2013_csv import (
-    FER2013_CSV,
-    SPLITS,
-    VOTES_CSV,
-    CsvRow,
-    csv_rows,
-    find_csv,
-    row_image,
-    row_name,
-    row_usage,
-)
+from fer_attention.data.fer2013 import load_fer2013
+from fer_attention.data.fer2013_csv import FER2013_CSV, VOTES_CSV
 from fer_attention.data.loading import reader
 from fer_attention.data.records import DataError, FaceCrops
-from fer_attention.data.sources import OnError, PathLike, Rows, Source, open_source
-from fer_attention.emotions import FERPLUS
+from fer_attention.data.sources import OnError, PathLike, Source
+from fer_attention.data.votes import count_rows, with_votes
+from fer_attention.emotions import FERPLUS, LABEL_SETS, label_map
 from fer_attention.registry import unknown_name
 
 Target: TypeAlias = Literal["majority", "distribution"]
+Emotions: TypeAlias = Literal["ferplus", "fer2013"]
 
-EMOTIONS = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt")
-OTHERS = ("unknown", "nf")  # "not a face"
 MOST_EMOTIONS = 3
 
 
@@ -42,54 +33,100 @@ def recognises(source: Source) -> bool:
 
 
 @reader("ferplus", recognises=recognises, layout=f"{VOTES_CSV} and fer2013.csv in one folder")
-def load_ferplus_folder(
-    path: PathLike, *, target: Target = "majority", on_error: OnError = "raise"
-) -> FaceCrops:
-    """FER+ from one folder or zip that holds both its table and FER2013's; see `load_ferplus`."""
-    return load_ferplus(path, path, target=target, on_error=on_error)
-
-
 def load_ferplus(
-    votes: PathLike, fer2013: PathLike, *, target: Target = "majority", on_error: OnError = "raise"
+    path: PathLike,
+    *,
+    votes: PathLike | None = None,
+    target: Target = "majority",
+    emotions: Emotions = "ferplus",
+    label_share: float = 0.0,
+    on_error: OnError = "raise",
 ) -> FaceCrops:
-    """FER2013's images under FER+'s eight emotions; rows are named as `load_fer2013` names them.
+    """FER2013's images under what ten people saw; rows are named as `load_fer2013` names them.
 
     Images that FER+'s rules leave out are no errors: they are listed in `skipped` whatever `on_error` is,
     with the rule as the reason. See `agreed_emotions` for the rules.
 
     Args:
-        votes: `fer2013new.csv`, or a folder or zip that holds it.
-        fer2013: `fer2013.csv` or `icml_face_data.csv` with all its rows, or a folder or zip that holds it.
-            Folders of images do not do: they lack the order of rows that joins the two.
+        path: FER2013 in any layout that `load_fer2013` reads.
+        votes: `fer2013new.csv`, or a table that names files (`data.votes`); by default the one in `path`.
         target: `"majority"` keeps the images on whose emotion more than half of the votes agree;
             `"distribution"` keeps up to three emotions an image, as rows of `targets`, with the likeliest
             (of several, the first in order) as the label.
+        emotions: `"ferplus"` for the eight, in FER+'s order; `"fer2013"` for FER2013's seven, without the
+            votes for contempt.
+        label_share: Share of FER2013's own label in each row of `targets`, from 0 to 1; the rest is what
+            the votes say.
         on_error: `"raise"` on the first row that cannot be used, or `"skip"` it and list it in `skipped`.
 
     Raises:
-        DataError: A table is absent or damaged, or the two differ in rows or in the Usage of a row.
-        UnknownNameError: There is no such target.
+        DataError: Images or votes are absent or damaged, or do not belong together.
+        UnknownNameError: There is no such target, or there are no such emotions.
+        ValueError: `label_share` is no share.
     """
-    if target not in get_args(Target):
-        raise unknown_name("target", target, get_args(Target))
-    rows = Rows(votes, on_error, unit="rows")
-    for voted, face in _joined(votes, fer2013):
-        with rows.reading(f"row {voted.number}"):
-            emotions, reason = agreed_emotions(_counts(voted), target)
-            if not voted["image name"]:
-                reason = "removed by FER+"
-            if reason:
-                rows.leave_out(f"row {voted.number}", reason)
-                continue
-            distribution = np.array(emotions, dtype=np.float32) / np.float32(sum(emotions))
-            rows.add(
-                row_name(face),
-                row_image(face),
-                int(distribution.argmax()),
-                split=SPLITS[row_usage(face)],
-                target=distribution if target == "distribution" else None,
-            )
-    return rows.faces(FERPLUS, missing=f"No usable row in {votes}")
+    for kind, value, known in (("target", target, Target), ("emotions", emotions, Emotions)):
+        if value not in get_args(known):
+            raise unknown_name(kind, value, get_args(known))
+    table = path if votes is None else votes
+    faces = load_fer2013(path, on_error=on_error)
+    rows, there = count_rows(table), len(faces) + len(faces.skipped)
+    voted = with_votes(faces, table, on_error=on_error)
+    if rows not in (None, there):
+        raise DataError(
+            f"{path} has {there} rows and {table} has {rows}. FER+ has one row for each of FER2013's 35,887, "
+            "in its order: take the whole of both tables."
+        )
+    return label_by_votes(voted, target=target, emotions=emotions, label_share=label_share)
+
+
+def label_by_votes(
+    crops: FaceCrops, *, target: Target = "majority", emotions: Emotions = "ferplus", label_share: float = 0.0
+) -> FaceCrops:
+    """Labels, and with `"distribution"` or a `label_share` targets, from the votes by FER+'s rules.
+
+    Args:
+        crops: Images with `votes`, under FER2013's labels.
+        target: See `load_ferplus`, as for the others.
+        emotions: The label set.
+        label_share: Share of the image's present label in its target.
+
+    Raises:
+        DataError: There are no votes, or the rules leave nothing.
+        ValueError: `label_share` is no share.
+    """
+    if crops.votes is None:
+        raise DataError("These images have no votes; add them with fer_attention.data.with_votes.")
+    if not 0 <= label_share <= 1:
+        raise ValueError(f"label_share lies between 0 and 1, got {label_share}.")
+    names = LABEL_SETS[emotions]
+    place = label_map(FERPLUS, names)
+    former = label_map(crops.label_names, names)
+    kept, targets, left_out = [], [], []
+    for row, (name, counts) in enumerate(zip(crops.names.tolist(), crops.votes.tolist(), strict=True)):
+        agreed, reason = agreed_emotions(counts, target) if any(counts) else ([], "no votes")
+        shares = np.zeros(len(names))
+        for index, count in enumerate(agreed):
+            if (new := place[index]) is not None:
+                shares[new] += count
+        if not reason and not shares.any():
+            reason = "none of the emotions"
+        if reason:
+            left_out.append((name, reason))
+            continue
+        kept.append(row)
+        targets.append(shares / shares.sum())
+    if not kept:
+        raise DataError(f"FER+'s rules leave none of {len(crops)} images; the first: {left_out[:1]}.")
+    chosen, by_votes = crops.take(kept), np.array(targets)
+    own = np.eye(len(names))[[former[label] for label in chosen.labels.tolist()]]
+    mixed = (1 - label_share) * by_votes + label_share * own
+    return replace(
+        chosen,
+        labels=by_votes.argmax(1).astype(np.int64),
+        label_names=names,
+        targets=mixed.astype(np.float32) if target == "distribution" or label_share else None,
+        skipped=(*crops.skipped, *left_out),
+    )
 
 
 def agreed_emotions(votes: Sequence[int], target: Target) -> tuple[list[int], str]:
@@ -111,12 +148,12 @@ def agreed_emotions(votes: Sequence[int], target: Target) -> tuple[list[int], st
     counts = [count if count > 1 else 0 for count in votes]
     kept = _peak(counts) if target == "majority" else _peaks(counts)
     if 2 * sum(kept) <= sum(counts):
-        return kept[: len(EMOTIONS)], "no majority"
+        return kept[: len(FERPLUS)], "no majority"
     if sum(map(bool, kept)) > MOST_EMOTIONS:
-        return kept[: len(EMOTIONS)], f"more than {MOST_EMOTIONS} emotions"
+        return kept[: len(FERPLUS)], f"more than {MOST_EMOTIONS} emotions"
     first = kept.index(max(kept))
-    reason = {len(EMOTIONS): "unknown", len(EMOTIONS) + 1: "not a face"}.get(first, "")
-    return kept[: len(EMOTIONS)], reason
+    reason = {len(FERPLUS): "unknown", len(FERPLUS) + 1: "not a face"}.get(first, "")
+    return kept[: len(FERPLUS)], reason
 
 
 def _peak(counts: list[int]) -> list[int]:
@@ -130,45 +167,9 @@ def _peaks(counts: list[int]) -> list[int]:
         if 4 * sum(kept) >= 3 * sum(counts) or sum(map(bool, kept)) >= MOST_EMOTIONS:
             break
         for place in (place for place, count in enumerate(counts) if count == peak):
-            if place >= len(EMOTIONS):
+            if place >= len(FERPLUS):
                 if not any(kept):
                     kept[place] = peak
                 return kept
             kept[place] = peak
     return kept
-
-
-def _joined(votes: PathLike, fer2013: PathLike) -> Iterator[tuple[CsvRow, CsvRow]]:
-    """The rows of both tables, side by side."""
-    with open_source(votes) as of_votes, open_source(fer2013) as of_faces:
-        table = find_csv(of_votes, (VOTES_CSV,))
-        faces = find_csv(of_faces, FER2013_CSV)
-        for name, path, wanted in ((table, votes, VOTES_CSV), (faces, fer2013, "fer2013.csv")):
-            if name is None:
-                raise DataError(f"{path} has no {wanted}: FER+ joins the rows of its table to that one's.")
-        pairs = zip_longest(
-            csv_rows(of_votes, str(table), needed=("usage", "image name", *EMOTIONS, *OTHERS)),
-            csv_rows(of_faces, str(faces), needed=("emotion", "pixels", "usage")),
-        )
-        for voted, face in pairs:
-            if voted is None or face is None:
-                shorter, longer = (votes, fer2013) if voted is None else (fer2013, votes)
-                count = (voted or face).number - 1
-                raise DataError(
-                    f"{shorter} has {count} rows and {longer} has more. FER+ has one row for each of "
-                    "FER2013's 35,887, in its order: take the whole of both tables."
-                )
-            if voted.whole and face.whole and voted["usage"] != face["usage"]:
-                raise DataError(
-                    f"Row {face.number} is {face['usage']!r} in {fer2013} and {voted['usage']!r} in {votes}: "
-                    "the tables are not in the same order, so no row can be trusted. "
-                    "Take fer2013.csv as it was published."
-                )
-            yield voted, face
-
-
-def _counts(row: CsvRow) -> list[int]:
-    texts = [row[column] for column in (*EMOTIONS, *OTHERS)]
-    if not all(text.isascii() and text.isdigit() for text in texts):
-        raise DataError(f"the votes {', '.join(texts)} are not all whole numbers.")
-    return [int(text) for text in texts]

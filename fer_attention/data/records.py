@@ -28,6 +28,8 @@ class FaceCrops:
         subjects: N people, where the set names them: `S005`.
         sequences: N image sequences, where the set has them: `S005_001`. Each is of one subject.
         targets: float32, (N, classes), each row a distribution over the labels, where several people voted.
+        votes: int64, (N, 10), how many people voted for each of FER+'s eight emotions, for unknown and for
+            "not a face" (`data.votes.VOTE_COLUMNS`); zeros where nobody did.
         skipped: (name, reason) of the files that were left out, where the caller allowed that.
     """
 
@@ -39,6 +41,7 @@ class FaceCrops:
     subjects: NDArray[np.str_] | None = None
     sequences: NDArray[np.str_] | None = None
     targets: NDArray[np.float32] | None = None
+    votes: NDArray[np.int64] | None = None
     skipped: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:

@@ -16,7 +16,7 @@ from fer_attention.data import PROTOCOLS
 from fer_attention.evaluation import VIEWS
 from fer_attention.models import ModelSpec
 from fer_attention.registry import unknown_name
-from fer_attention.study.messages import readable
+from fer_attention.messages import readable
 
 FACTORS = ("backbone", "attention", "activation", "data", "fraction", "setting")
 """What may vary between the conditions of a study, in the order in which tables show it."""

@@ -126,7 +126,7 @@ def execute(
         ),
         activations=_activations(model, validation, spec.statistics_images, device),
         signs=list(result.signs),
-        environment=environment(device, 1),
+        environment=environment(config, device, 1),
         predictions_sha256=sha256(content),
         finished=datetime.now(timezone.utc).isoformat(timespec="seconds"),
     )

@@ -22,7 +22,7 @@ from fer_attention.study.config import (
     StudyError,
     level_text,
 )
-from fer_attention.study.messages import readable
+from fer_attention.messages import readable
 from fer_attention.training import Chance, TrainConfig, load_recipe
 from fer_attention.training.checkpoint import FREE_FIELDS
 

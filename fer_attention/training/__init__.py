@@ -1,20 +1,28 @@
 """Training: a validated config, recipes, and one run that can stop and go on anywhere."""
 
 from fer_attention.training.checkpoint import TrainingError
-from fer_attention.training.config import AugmentConfig, Chance, TrainConfig
-from fer_attention.training.engine import Listener, TrainingResult, TrainingWarning, train
+from fer_attention.training.config import AugmentConfig, Chance, DegradeConfig, TrainConfig
+from fer_attention.training.engine import (
+    Listener,
+    TrainingResult,
+    TrainingStopped,
+    TrainingWarning,
+    train,
+)
 from fer_attention.training.history import Epoch, Progress
 from fer_attention.training.recipes import load_recipe, recipe_names
 
 __all__ = [
     "AugmentConfig",
     "Chance",
+    "DegradeConfig",
     "Epoch",
     "Listener",
     "Progress",
     "TrainConfig",
     "TrainingError",
     "TrainingResult",
+    "TrainingStopped",
     "TrainingWarning",
     "load_recipe",
     "recipe_names",

@@ -7,6 +7,7 @@ from functools import cache
 
 import torch
 
+from fer_attention.data import degrade
 from fer_attention.optional import needs_extra
 from fer_attention.training.config import AugmentConfig
 
@@ -38,7 +39,7 @@ def augmentation(config: AugmentConfig) -> Callable[[torch.Tensor], torch.Tensor
     ]
     sequence = kornia.AugmentationSequential(*(step for step in steps if step.p or step.p_batch))
     if c.crop == 1:
-        return sequence
+        return lambda images: _degraded(sequence(images), c)
 
     area = (c.crop**2, c.crop**2)
 
@@ -47,9 +48,19 @@ def augmentation(config: AugmentConfig) -> Callable[[torch.Tensor], torch.Tensor
         return kornia.RandomResizedCrop(size, scale=area, ratio=(1.0, 1.0), cropping_mode="resample", p=1.0)
 
     def cropped(images: torch.Tensor) -> torch.Tensor:
-        return sequence(crop_of((images.shape[-2], images.shape[-1]))(images))
+        return _degraded(sequence(crop_of((images.shape[-2], images.shape[-1]))(images)), c)
 
     return cropped
+
+
+def _degraded(images: torch.Tensor, config: AugmentConfig) -> torch.Tensor:
+    for name, wanted in config.degrade.items():
+        chosen = torch.rand(len(images), device=images.device) < wanted.probability
+        strength = torch.empty(len(images), device=images.device).uniform_(wanted.low, wanted.high)[chosen]
+        if len(strength):
+            images = images.clone()
+            images[chosen] = degrade(images[chosen].clamp(0, 1), name, strength)
+    return images
 
 
 def mixing(config: AugmentConfig) -> Mixing:

@@ -13,6 +13,7 @@ import torch
 from fer_attention.atomic import write_atomically
 from fer_attention.data import FaceCrops
 from fer_attention.data.files import ImageFiles
+from fer_attention.models.bundled import weights_path
 from fer_attention.training.config import TrainConfig
 
 NAME = "checkpoint.pt"
@@ -29,6 +30,11 @@ def identity(config: TrainConfig, data: FaceCrops, *, processes: int, select_on:
     """What must be the same for a run to be gone on with."""
     return {
         "config": config.model_dump(exclude=FREE_FIELDS),
+        "files": {
+            source: hashlib.sha256(weights_path(source).read_bytes()).hexdigest()
+            for source in (config.weights, *config.teachers)
+            if source is not None
+        },
         "data": fingerprint(data),
         "select_on": select_on,
         "processes": processes,

@@ -6,12 +6,25 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from fer_attention.data import DEGRADATIONS
+from fer_attention.data.degradations import check_strength
+from fer_attention.evaluation import VIEWS
 from fer_attention.models import ModelSpec
 from fer_attention.models.bundled import weights_path
 from fer_attention.registry import unknown_name
 
 Chance = Literal["initialisation", "order", "augmentation"]
 """What a run draws at random: first weights, order of the images, changes of them (with mixing, dropout)."""
+
+
+class DegradeConfig(BaseModel):
+    """How often and how strongly training images are degraded in one way, each image by itself."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    probability: float = Field(ge=0, le=1)
+    low: float = Field(description="smallest strength, in the degradation's unit")
+    high: float = Field(description="largest strength; strengths are drawn evenly between the two")
 
 
 class AugmentConfig(BaseModel):
@@ -27,8 +40,20 @@ class AugmentConfig(BaseModel):
     brightness: float = Field(0.0, ge=0, lt=1, description="factor from 1 - brightness to 1 + brightness")
     contrast: float = Field(0.0, ge=0, lt=1, description="factor from 1 - contrast to 1 + contrast")
     erase: float = Field(0.0, ge=0, le=1, description="probability of erasing a rectangle")
+    degrade: dict[str, DegradeConfig] = Field(
+        {}, description="blur, noise, jpeg, …, applied in this order: data.DEGRADATIONS"
+    )
     mixup: float = Field(0.0, ge=0, description="alpha of mixup's Beta distribution, one factor per batch")
     cutmix: float = Field(0.0, ge=0, description="alpha of CutMix; beside mixup each takes half the batches")
+
+    @model_validator(mode="after")
+    def _degradations_exist(self) -> AugmentConfig:
+        for name, degradation in self.degrade.items():
+            DEGRADATIONS[name]
+            check_strength(name, degradation.low, degradation.high)
+            if degradation.low > degradation.high:
+                raise ValueError(f"{name}: low={degradation.low:g} is above high={degradation.high:g}.")
+        return self
 
 
 class TrainConfig(BaseModel):
@@ -67,8 +92,17 @@ class TrainConfig(BaseModel):
     focal_gamma: float = Field(2.0, ge=0)
     label_smoothing: float = Field(0.1, ge=0, lt=1)
     class_weights: Literal["none", "balanced"] = Field("none", description="balanced: 1 / class frequency")
-    teacher: str | None = Field(None, description="weights whose probabilities soften the labels")
-    teacher_weight: float = Field(0.5, ge=0, le=1, description="share of the teacher in the target")
+    teachers: tuple[str, ...] = Field(
+        (), description="weights whose probabilities, averaged, soften the labels"
+    )
+    teacher_views: str = Field("flip", description="test-time augmentation of the teachers: none, flip, …")
+    teacher_weight: float = Field(0.5, ge=0, le=1, description="share of the teachers in the target")
+    logit_adjustment: float = Field(
+        0.0, ge=0, description="tau of Menon et al. 2021: how far rare classes are helped; 0 not at all"
+    )
+    adjust: Literal["loss", "weights"] = Field(
+        "loss", description="adjust logits while training, or the bias of the weights that are kept"
+    )
 
     ema_decay: float = Field(0.998, ge=0, lt=1, description="of the averaged weights, per step; 0 for none")
     augment: AugmentConfig = AugmentConfig()
@@ -80,7 +114,9 @@ class TrainConfig(BaseModel):
     stop_after: int | None = Field(None, ge=1, description="epochs without a lower validation loss")
     divergence: float = Field(5.0, gt=1, description="stop where the mean loss exceeds this × log(classes)")
 
-    precision: Literal["float32", "bfloat16", "float16"] = "bfloat16"
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto", description="auto: bfloat16 where the device computes faster in it, else float32"
+    )
     compile: bool = Field(False, description="torch.compile the model")
     channels_last: bool = True
     sync_batchnorm: bool = Field(True, description="several GPUs: normalise over all of them")
@@ -97,9 +133,10 @@ class TrainConfig(BaseModel):
     def _is_possible(self) -> TrainConfig:
         self.spec()
         self._optimizer_exists()
+        VIEWS[self.teacher_views]
         if self.weights is not None and self.backbone_weights is not None:
             raise ValueError("weights and backbone_weights both start the model; give one.")
-        for source in (self.weights, self.teacher):
+        for source in (self.weights, *self.teachers):
             if source is not None and not weights_path(source).is_file():
                 raise ValueError(f"There is no weights file {source}.")
         if self.layer_decay is not None and self.schedule in ("one_cycle", "plateau"):

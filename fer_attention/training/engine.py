@@ -30,6 +30,10 @@ from fer_attention.training.setup import create_accelerator, environment
 from fer_attention.training.watch import overfitting, vanishing
 
 
+class TrainingStopped(Exception):  # noqa: N818  (not an error)
+    """A run was saved and left because its caller asked for that."""
+
+
 class TrainingWarning(UserWarning):
     """A sign that a run is failing, while it goes on."""
 
@@ -74,6 +78,7 @@ def train(
     select_on: str | None = None,
     device: torch.device | str = "auto",
     listener: Listener | None = None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> TrainingResult:
     """Train one model on `data.split("train")` and keep the epoch that is best on the selection split.
 
@@ -90,8 +95,10 @@ def train(
         select_on: The split that chooses the epoch; by default `validation` or, of FER2013, `public`.
         device: Where to train: auto, cpu, cuda, cuda:N.
         listener: What to call meanwhile.
+        stop: Asked after every step; once it is true, the run is saved and left.
 
     Raises:
+        TrainingStopped: `stop` was true; the same call continues the run.
         TrainingError: The loss is not finite or has diverged; `output` holds another run; a file cannot be
             written; the data does not fill one batch.
         DataError: A split is missing.
@@ -108,10 +115,11 @@ def train(
     accelerator.wait_for_everyone()
     devices = [accelerator.device] if accelerator.device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices), _signals(accelerator.num_processes) as received:
-        run = Run(config, training, validation, accelerator)
         used = data.take((data.splits == "train") | (data.splits == select_on))
         same = identity(config, used, processes=accelerator.num_processes, select_on=select_on)
         state = read_checkpoint(output, same)
+        targets = None if state is None else state["run"]["targets"]
+        run = Run(config, training, validation, accelerator, targets=targets)
         if state is not None:
             run.load(state["run"])
         facts = {
@@ -119,7 +127,7 @@ def train(
             "training_images": len(training),
             "selection_images": len(validation),
             "data_fingerprint": same["data"],
-            "environment": environment(accelerator.device, accelerator.num_processes),
+            "environment": environment(config, accelerator.device, accelerator.num_processes),
         }
         if main:
             write_result(output / "config.json", config.model_dump_json(indent=2).encode())
@@ -130,11 +138,16 @@ def train(
             if main:
                 write_checkpoint(output, {"identity": same, "run": run.state()})
 
+        if state is None and config.teachers:
+            save()
         while not _is_over(run.history, config):
             for progress in run.steps(config.checkpoint_minutes * 60, save):
                 if received and progress.step < progress.steps:
                     save()
                     _stop(received[0], output)
+                if progress.step < progress.steps and stop():
+                    save()
+                    raise TrainingStopped(f"stopped; saved in {output}")
                 if main:
                     listener.on_progress(progress)
             epoch = run.finish_epoch()
@@ -227,7 +240,7 @@ def _save_best(run: Run, path: Path, epoch: Epoch, facts: dict[str, Any]) -> Non
         **facts,
     }
     try:
-        save_weights(run.ema.module, path, record=record, dtype=getattr(torch, run.config.keep_as))
+        save_weights(run.kept_model(), path, record=record, dtype=getattr(torch, run.config.keep_as))
     except OSError as error:
         raise TrainingError(f"Cannot write {path}: {error}. What was saved before is whole.") from error
 

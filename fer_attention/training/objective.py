@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from torch.nn import functional as F
 
 from fer_attention.data import DataError, FaceCrops
-from fer_attention.evaluation import predict_logits
+from fer_attention.emotions import label_map
+from fer_attention.evaluation import predict_crops
 from fer_attention.models import load_weights
 from fer_attention.models.bundled import weights_path
 from fer_attention.training.config import TrainConfig
@@ -24,31 +25,62 @@ def target_distributions(data: FaceCrops, config: TrainConfig, *, device: torch.
         targets = torch.from_numpy(np.asarray(data.targets))
     else:
         targets = F.one_hot(torch.from_numpy(data.labels), len(data.label_names)).float()
-    if config.teacher is not None:
-        targets = torch.lerp(
-            targets, teacher_probabilities(config.teacher, data, device), config.teacher_weight
-        )
+    if config.teachers:
+        answers = [
+            teacher_probabilities(source, data, views=config.teacher_views, device=device)
+            for source in config.teachers
+        ]
+        targets = torch.lerp(targets, torch.stack(answers).mean(0), config.teacher_weight)
     return targets.to(device)
 
 
-def teacher_probabilities(source: str, data: FaceCrops, device: torch.device) -> torch.Tensor:
-    """float32 (N, classes): what trained weights say of each image, the mean over it and its mirror.
+def teacher_probabilities(
+    source: str, data: FaceCrops, *, views: str = "flip", device: torch.device
+) -> torch.Tensor:
+    """Probabilities of trained weights for each image, over the data's labels: float32 (N, classes).
 
     Distillation at temperature 1 (Hinton et al. 2015, arXiv:1503.02531), from one look at the plain image.
+    What a teacher gives to labels that the data lacks is spread over the others in proportion.
+
+    Args:
+        source: A weights file or the name of bundled weights.
+        data: The images.
+        views: Test-time augmentation, a name in `evaluation.VIEWS`.
+        device: Where to compute.
 
     Raises:
-        DataError: The teacher knows other labels than the data.
+        DataError: The data has labels that the teacher does not know.
     """
     teacher = load_weights(weights_path(source), device=device)
-    if teacher.labels != data.label_names or teacher.preprocessing is None:
-        raise DataError(f"The teacher {source} names {teacher.labels}, the data has {data.label_names}.")
-    parts = []
-    for start in range(0, len(data), 2048):
-        crops = data.images[start : start + 2048]
-        images = teacher.preprocessing.normalize(teacher.preprocessing.prepare(crops))
-        views = (predict_logits(teacher, view).softmax(1) for view in (images, images.flip(-1)))
-        parts.append(torch.stack(list(views)).mean(0))
-    return torch.cat(parts)
+    labels = teacher.labels or ()
+    place = label_map(data.label_names, labels)
+    if unknown := [data.label_names[label] for label, index in place.items() if index is None]:
+        raise DataError(
+            f"The teacher {source} does not know {', '.join(unknown)}; it knows {', '.join(labels)}."
+        )
+    probabilities = torch.from_numpy(predict_crops(teacher, data, tta=views)).float()
+    shared = probabilities[:, [index for index in place.values() if index is not None]]
+    return shared / shared.sum(1, keepdim=True).clamp(min=1e-12)
+
+
+def adjustment(targets: torch.Tensor, tau: float) -> torch.Tensor:
+    """Logit adjustment (Menon et al. 2021, arXiv:2007.07314): tau × log of the classes' shares, (classes,).
+
+    Added to the logits in the loss (their eq. 10), or subtracted from those of a trained model (eq. 9), it
+    moves answers from frequent classes to rare ones: by tau = 1 to what is best if all were equally frequent.
+
+    Args:
+        targets: Distributions over the classes, (N, classes); their mean is the classes' shares.
+        tau: How far; 0 gives zeros.
+
+    Raises:
+        DataError: A class does not occur, so that its share has no logarithm.
+    """
+    shares = targets.double().mean(0)
+    if tau and not bool((shares > 0).all()):
+        missing = (shares == 0).nonzero().flatten().tolist()
+        raise DataError(f"logit_adjustment needs images of every class; there are none of {missing}.")
+    return (tau * shares.clamp(min=torch.finfo(torch.float64).tiny).log()).float()
 
 
 def create_loss(

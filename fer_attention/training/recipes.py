@@ -9,6 +9,8 @@ from typing import Any
 
 import yaml
 
+from fer_attention.models.bundled import weights_path
+from fer_attention.models.weights import read_spec
 from fer_attention.registry import unknown_name
 from fer_attention.training.config import TrainConfig
 
@@ -22,7 +24,8 @@ def recipe_names() -> list[str]:
 def load_recipe(name: str | Path, changes: Mapping[str, Any] | None = None) -> TrainConfig:
     """A recipe, with fields changed: `load_recipe("compact", {"augment": {"flip": 0}})`.
 
-    Another model than the recipe's starts without the recipe's `structure`, which is made for its own.
+    Another model than the recipe's starts without the recipe's `structure`, which is made for its own; and
+    `weights` to start from settle model and structure.
 
     Args:
         name: A recipe of the package, or a file: YAML, or the `config.json` of an earlier run.
@@ -31,11 +34,14 @@ def load_recipe(name: str | Path, changes: Mapping[str, Any] | None = None) -> T
     Raises:
         UnknownNameError: No recipe has this name, and it is no file.
         ValueError: The file holds no fields.
+        WeightsError: `weights` cannot be read.
         pydantic.ValidationError: A field is unknown or out of range (a ValueError).
     """
     recipe, changes = _read(name), dict(changes or {})
     if changes.get("model", recipe.get("model")) != recipe.get("model"):
         recipe["structure"] = {}
+    if changes.get("weights") is not None:
+        recipe |= {"structure": {}, "model": read_spec(weights_path(changes["weights"])).name}
     for field in ("structure", "augment"):
         if isinstance(changes.get(field, {}), Mapping):
             changes[field] = {**recipe.get(field, {}), **changes.get(field, {})}

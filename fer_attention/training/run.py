@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from collections import deque
@@ -22,7 +23,7 @@ from fer_attention.training.batches import Batches
 from fer_attention.training.checkpoint import TrainingError
 from fer_attention.training.config import TrainConfig
 from fer_attention.training.history import Epoch, Progress
-from fer_attention.training.objective import create_loss, target_distributions
+from fer_attention.training.objective import adjustment, create_loss, target_distributions
 from fer_attention.training.optimisation import create_optimizer, create_schedule
 from fer_attention.training.setup import create_start, freeze
 from fer_attention.training.watch import first_bad_step, has_diverged, relative_gradients
@@ -50,7 +51,13 @@ class Run:
     """
 
     def __init__(
-        self, config: TrainConfig, training: FaceCrops, validation: FaceCrops, accelerator: Accelerator
+        self,
+        config: TrainConfig,
+        training: FaceCrops,
+        validation: FaceCrops,
+        accelerator: Accelerator,
+        *,
+        targets: torch.Tensor | None = None,
     ) -> None:
         self.config, self.accelerator = config, accelerator
         device = accelerator.device
@@ -76,7 +83,13 @@ class Run:
                 "(batch_size × accumulate × processes)."
             )
         self.schedule = create_schedule(optimizer, config, steps=self.training.steps)
-        self.targets = target_distributions(training, config, device=device)
+        if targets is None:  # teachers are slow, so a checkpoint keeps what they said
+            targets = target_distributions(training, config, device=device)
+        self.targets = targets.to(device)
+        shift = adjustment(self.targets, config.logit_adjustment)
+        self._loss_shift, self._weights_shift = (
+            shift if config.adjust == kind else torch.zeros_like(shift) for kind in ("loss", "weights")
+        )
         self.loss = create_loss(config, training.labels, classes=len(training.label_names), device=device)
         self.augment, self.mix = augmentation(config.augment), mixing(config.augment)
         self.history: list[Epoch] = []
@@ -146,7 +159,7 @@ class Run:
             waits = number < len(passes)
             with self.accelerator.no_sync(self.model) if waits else torch.enable_grad():
                 logits = self.model(inputs).float()
-                loss = self.loss(logits, targets)
+                loss = self.loss(logits + self._loss_shift, targets)
                 self.accelerator.backward(loss / len(passes))
             total += loss.detach() / len(passes)
             right += (logits.detach().argmax(1) == targets.argmax(1)).sum()
@@ -206,9 +219,10 @@ class Run:
         return epoch
 
     def _validated(self, sums: torch.Tensor) -> Epoch:
+        kept = self.kept_model()
         logits = torch.cat(
             [
-                predict_logits(self.ema.module, self.preprocessing.normalize(images))
+                predict_logits(kept, self.preprocessing.normalize(images))
                 for images in self.validation.plain()
             ]
         )
@@ -231,6 +245,16 @@ class Run:
             seconds=time.perf_counter() - self._began,
         )
 
+    def kept_model(self) -> nn.Module:
+        """The averaged weights, their classifier's bias adjusted if the config asks for that."""
+        if not bool(self._weights_shift.any()):
+            return self.ema.module
+        model = copy.deepcopy(self.ema.module)
+        bias = model.get_classifier().bias
+        with torch.no_grad():
+            bias -= self._weights_shift.to(bias.device)
+        return model
+
     def state(self) -> dict[str, Any]:
         """All that `load` needs to go on from the last step that was done."""
         scaler = self.accelerator.scaler
@@ -243,6 +267,7 @@ class Run:
             "history": [asdict(epoch) for epoch in self.history],
             "position": (self._step, self._loss_sum, self._right),
             "signs": self.signs,
+            "targets": self.targets,
         }
 
     def load(self, state: dict[str, Any]) -> None:

@@ -13,7 +13,8 @@ from torch import nn
 
 import fer_attention
 from fer_attention.data import FaceCrops, Preprocessing
-from fer_attention.device import resolve_device
+from fer_attention.device import fastest_precision, resolve_device
+from fer_attention.emotions import label_map
 from fer_attention.models import FERModel, load_weights
 from fer_attention.models.backbone_weights import fill_backbone
 from fer_attention.models.bundled import weights_path
@@ -45,7 +46,8 @@ def create_accelerator(config: TrainConfig, device: torch.device | str, output: 
             "tensorboard comes with fer_attention[train]; trackers=[] goes without."
         )
     resolved = resolve_device(device)
-    if resolved.type == "cpu" and config.precision == "float16":
+    precision = resolve_precision(config, resolved)
+    if resolved.type == "cpu" and precision == "float16":
         raise TrainingError("float16 trains on GPUs only; take precision=bfloat16 or float32 on the CPU.")
     if resolved.type == "cuda" and resolved.index is not None:
         torch.cuda.set_device(resolved)
@@ -53,11 +55,16 @@ def create_accelerator(config: TrainConfig, device: torch.device | str, output: 
     AcceleratorState._reset_state(reset_partial_state=not several)  # else a second run keeps the first's
     return Accelerator(
         cpu=resolved.type == "cpu",
-        mixed_precision={"float32": "no", "bfloat16": "bf16", "float16": "fp16"}[config.precision],
+        mixed_precision={"float32": "no", "bfloat16": "bf16", "float16": "fp16"}[precision],
         dynamo_backend="inductor" if config.compile else "no",
         log_with=list(config.trackers) or None,
         project_dir=output,
     )
+
+
+def resolve_precision(config: TrainConfig, device: torch.device) -> str:
+    """The precision that a run takes on a device."""
+    return fastest_precision(device) if config.precision == "auto" else config.precision
 
 
 def create_start(config: TrainConfig, training: FaceCrops) -> FERModel:
@@ -92,11 +99,22 @@ def _from_weights(config: TrainConfig, training: FaceCrops) -> FERModel:
             f"structure={{}}; got {config.model} with structure={config.structure}."
         )
     if model.labels != training.label_names:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(config.seed_of("initialisation"))
-            model.reset_classifier(len(training.label_names))
-        model.labels = training.label_names
+        _relabel(model, training.label_names, seed=config.seed_of("initialisation"))
     return model
+
+
+def _relabel(model: FERModel, labels: tuple[str, ...], *, seed: int) -> None:
+    """Give the model a classifier for other labels; what it knows of shared ones is kept."""
+    before, known = model.get_classifier(), model.labels or ()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model.reset_classifier(len(labels))
+    after = model.get_classifier()
+    for new, old in label_map(labels, known).items():
+        if old is not None:
+            with torch.no_grad():
+                after.weight[new], after.bias[new] = before.weight[old], before.bias[old]
+    model.labels = labels
 
 
 def freeze(model: nn.Module, names: tuple[str, ...]) -> list[nn.Module]:
@@ -119,8 +137,8 @@ def freeze(model: nn.Module, names: tuple[str, ...]) -> list[nn.Module]:
     return frozen
 
 
-def environment(device: torch.device, processes: int) -> dict[str, Any]:
-    """What a number may hang on besides its config: versions, machine, threads."""
+def environment(config: TrainConfig, device: torch.device, processes: int) -> dict[str, Any]:
+    """What a number may hang on besides its config: versions, machine, threads, precision."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
     return {
         "fer_attention": fer_attention.__version__,
@@ -129,6 +147,7 @@ def environment(device: torch.device, processes: int) -> dict[str, Any]:
         "python": platform.python_version(),
         "device": f"{device.type}: {name}",
         "processes": processes,
+        "precision": resolve_precision(config, device),
         "threads": torch.get_num_threads(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
     }

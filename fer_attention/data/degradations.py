@@ -1,0 +1,243 @@
+"""Ways in which real photos are worse than a data set's: blur, noise, few pixels, JPEG, light, hidden parts.
+
+Each works on a batch at once, every image with a strength of its own, on the device of the batch. Training
+draws strengths at random (`training.DegradeConfig`); `evaluate --degrade` applies one to a whole test set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Protocol
+
+import numpy as np
+import torch
+from PIL import Image
+from torchvision.io import decode_jpeg, encode_jpeg
+
+from fer_attention.data.records import FaceCrops
+from fer_attention.registry import Registry
+
+FILTERS = (
+    Image.Resampling.BOX,
+    Image.Resampling.BILINEAR,
+    Image.Resampling.BICUBIC,
+    Image.Resampling.LANCZOS,
+)
+"""Pillow's filters that a random change of resolution draws from, shrinking and enlarging alike."""
+
+EYE_LINE = 0.39
+"""Height of the eyes in FER2013's frames, as a share from the top (`benchmarks/face_geometry.py`)."""
+
+
+class Apply(Protocol):
+    """Images (N, C, H, W) in [0, 1] and strengths (N,) -> images of the same shape, in [0, 1]."""
+
+    def __call__(
+        self, images: torch.Tensor, strength: torch.Tensor, *, generator: torch.Generator | None
+    ) -> torch.Tensor: ...
+
+
+@dataclass(frozen=True)
+class Degradation:
+    """One way in which an image gets worse.
+
+    Attributes:
+        apply: The function.
+        unit: What a strength counts.
+        low: Smallest strength allowed.
+        high: Largest strength allowed.
+    """
+
+    apply: Apply
+    unit: str
+    low: float
+    high: float
+
+
+DEGRADATIONS: Registry[Degradation] = Registry("degradation")
+
+
+def _degradation(name: str, *, unit: str, low: float, high: float) -> Callable[[Apply], Apply]:
+    def enter(apply: Apply) -> Apply:
+        DEGRADATIONS.register(name)(Degradation(apply, unit, low, high))
+        return apply
+
+    return enter
+
+
+def degrade(
+    images: torch.Tensor,
+    name: str,
+    strength: float | torch.Tensor,
+    *,
+    generator: torch.Generator | None = None,
+) -> torch.Tensor:
+    """Degrade a batch of images.
+
+    >>> degrade(torch.full((2, 1, 48, 48), 0.25), "gamma", 0.5)[0, 0, 0, 0]
+    tensor(0.5000)
+
+    Args:
+        images: Floats in [0, 1], (N, C, H, W).
+        name: An entry of `DEGRADATIONS`.
+        strength: In the degradation's unit: one number, or one per image, (N,).
+        generator: Source of randomness on the images' device; None takes torch's global state.
+
+    Raises:
+        UnknownNameError: No degradation has this name.
+        ValueError: A strength is out of the degradation's range.
+    """
+    entry = DEGRADATIONS[name]
+    strengths = torch.as_tensor(strength, dtype=images.dtype, device=images.device).expand(len(images))
+    check_strength(name, *(float(end) for end in torch.aminmax(strengths)) if len(images) else ())
+    return entry.apply(images, strengths, generator=generator)
+
+
+def check_strength(name: str, *strengths: float) -> None:
+    """Refuse strengths that a degradation does not have.
+
+    Raises:
+        UnknownNameError: No degradation has this name.
+        ValueError: A strength is out of range.
+    """
+    entry = DEGRADATIONS[name]
+    for strength in strengths:
+        if not entry.low <= strength <= entry.high:
+            raise ValueError(
+                f"The strength of {name} is {entry.low:g} to {entry.high:g} ({entry.unit}), got {strength:g}."
+            )
+
+
+def degrade_crops(crops: FaceCrops, name: str, strength: float, *, seed: int = 0) -> FaceCrops:
+    """Degrade all images of a data set, which end as whole pixel values again, in memory.
+
+    Args:
+        crops: Images of one size.
+        name: An entry of `DEGRADATIONS`.
+        strength: In its unit, for pixels of these crops.
+        seed: For what is random. The same for the same crops in the same order.
+
+    Raises:
+        UnknownNameError: No degradation has this name.
+        ValueError: The strength is out of range.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    blocks = []
+    for start in range(0, len(crops), 1024):
+        images = torch.from_numpy(np.array(crops.images[start : start + 1024])).float() / 255
+        batch = images.unsqueeze(1) if images.ndim == 3 else images.permute(0, 3, 1, 2)
+        worse = degrade(batch, name, strength, generator=generator).mul(255).round().to(torch.uint8)
+        blocks.append((worse[:, 0] if images.ndim == 3 else worse.permute(0, 2, 3, 1)).numpy())
+    return replace(crops, images=np.concatenate(blocks)) if blocks else crops
+
+
+@_degradation("lower_face", unit="share of the height that a bar hides from below", low=0, high=1)
+def _lower_face(
+    images: torch.Tensor, strength: torch.Tensor, *, generator: torch.Generator | None
+) -> torch.Tensor:
+    return _bar(images, 1 - strength, torch.ones_like(strength), generator)
+
+
+@_degradation("eyes", unit="share of the height that a bar over the eyes hides", low=0, high=1)
+def _eyes(images: torch.Tensor, strength: torch.Tensor, *, generator: torch.Generator | None) -> torch.Tensor:
+    return _bar(images, EYE_LINE - strength / 2, EYE_LINE + strength / 2, generator)
+
+
+@_degradation("gamma", unit="exponent; above 1 darkens", low=0.1, high=10)
+def _gamma(
+    images: torch.Tensor, strength: torch.Tensor, *, generator: torch.Generator | None
+) -> torch.Tensor:
+    return images.pow(strength.view(-1, 1, 1, 1))
+
+
+@_degradation("blur", unit="standard deviation of a Gaussian, pixels", low=0, high=16)
+def _blur(images: torch.Tensor, strength: torch.Tensor, *, generator: torch.Generator | None) -> torch.Tensor:
+    rows, columns = (_gaussian(size, strength) for size in images.shape[-2:])
+    return _separable(images, rows, columns)
+
+
+@_degradation("resolution", unit="side that the image is shrunk to and enlarged from, pixels", low=4, high=1024)
+def _resolution(
+    images: torch.Tensor, strength: torch.Tensor, *, generator: torch.Generator | None
+) -> torch.Tensor:
+    """Bilinear both ways; `resampling` draws its filters."""
+    chosen = torch.full((len(images), 2), FILTERS.index(Image.Resampling.BILINEAR))
+    return _through(images, strength, chosen)
+
+
+@_degradation("resampling", unit="as resolution, with filters drawn at random", low=4, high=1024)
+def _resampling(
+    images: torch.Tensor, strength: torch.Tensor, *, generator: torch.Generator | None
+) -> torch.Tensor:
+    chosen = torch.randint(len(FILTERS), (len(images), 2), generator=generator, device=images.device)
+    return _through(images, strength, chosen)
+
+
+@_degradation("noise", unit="standard deviation, grey levels of 255", low=0, high=255)
+def _noise(
+    images: torch.Tensor, strength: torch.Tensor, *, generator: torch.Generator | None
+) -> torch.Tensor:
+    drawn = torch.randn(images.shape, generator=generator, device=images.device, dtype=images.dtype)
+    return (images + drawn * (strength / 255).view(-1, 1, 1, 1)).clamp(0, 1)
+
+
+@_degradation("jpeg", unit="quality", low=1, high=100)
+def _jpeg(images: torch.Tensor, strength: torch.Tensor, *, generator: torch.Generator | None) -> torch.Tensor:
+    """libjpeg's own, image by image on the CPU: an approximation on the device loses less than files do."""
+    pixels = images.mul(255).round().to(torch.uint8).cpu()
+    decoded = [
+        decode_jpeg(encode_jpeg(image, quality=round(quality)))
+        for image, quality in zip(pixels, strength.tolist(), strict=True)
+    ]
+    return torch.stack(decoded).to(images) / 255 if decoded else images
+
+
+def _bar(
+    images: torch.Tensor, top: torch.Tensor, bottom: torch.Tensor, generator: torch.Generator | None
+) -> torch.Tensor:
+    """A bar of one random grey over the full width, from `top` to `bottom` (N,), shares of the height."""
+    height = images.shape[-2]
+    centres = (torch.arange(height, device=images.device) + 0.5) / height
+    hidden = (centres >= top.view(-1, 1)) & (centres <= bottom.view(-1, 1))
+    greys = torch.rand(len(images), generator=generator, device=images.device, dtype=images.dtype)
+    return torch.where(hidden[:, None, :, None], greys.view(-1, 1, 1, 1), images)
+
+
+def _separable(images: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
+    """rows @ image @ columns.T for each image, with matrices (N, H, H) and (N, W, W); within [0, 1]."""
+    return (rows.unsqueeze(1) @ images @ columns.unsqueeze(1).mT).clamp(0, 1)
+
+
+def _gaussian(size: int, sigma: torch.Tensor) -> torch.Tensor:
+    """Matrices (N, size, size) that blur along one axis; weights beyond the border are left out."""
+    position = torch.arange(size, device=sigma.device, dtype=sigma.dtype)
+    distance = (position.view(-1, 1) - position) / sigma.clamp(min=1e-3).view(-1, 1, 1)
+    weights = torch.exp(-distance.square() / 2)
+    return weights / weights.sum(-1, keepdim=True)
+
+
+def _through(images: torch.Tensor, side: torch.Tensor, filters: torch.Tensor) -> torch.Tensor:
+    """Shrink to `side` pixels (N,), rounded, and enlarge again by two filters each (N, 2), indices."""
+    choices = zip(side.round().int().tolist(), filters.tolist(), strict=True)
+    rows, columns = [], []
+    for pixels, (down, up) in choices:
+        rows.append(_resampling_matrix(images.shape[-2], pixels, down, up))
+        columns.append(_resampling_matrix(images.shape[-1], pixels, down, up))
+    if not rows:
+        return images
+    return _separable(images, torch.stack(rows).to(images), torch.stack(columns).to(images))
+
+
+@cache
+def _resampling_matrix(size: int, through: int, down: int, up: int) -> torch.Tensor:
+    """(size, size): what Pillow's resizing to `through` pixels and back does to one axis.
+
+    Resizing is linear, so the columns of a resized identity are its weights.
+    """
+    if through >= size:
+        return torch.eye(size)
+    identity = Image.fromarray(np.eye(size, dtype=np.float32))
+    small = identity.resize((size, through), FILTERS[down])
+    return torch.from_numpy(np.array(small.resize((size, size), FILTERS[up])))
