@@ -11,7 +11,7 @@ __version__ = "0.1.0"
 
 from fer_attention.activations import swap_activation
 from fer_attention.attention import CBAM, ECABlock, SEBlock, add_attention, create_attention
-from fer_attention.models import ModelSpec, build_model, create_model, list_models
+from fer_attention.models import ModelSpec, build_model, create_model, list_models, list_pretrained
 from fer_attention.recognizer import EmotionRecognizer, FacePrediction
 
 __all__ = [
@@ -26,5 +26,6 @@ __all__ = [
     "create_attention",
     "create_model",
     "list_models",
+    "list_pretrained",
     "swap_activation",
 ]

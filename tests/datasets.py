@@ -68,6 +68,16 @@ def write_votes(path, votes, *, usages=None, removed=()):
     return write_text(path, VOTES_HEADER, *rows)
 
 
+def write_named_votes(path, *rows, ferplus_rows=None):
+    """A table of votes that names files: rows of (label, file, ten votes), with FER+'s rows if told."""
+    lines = []
+    for i, (label, file, counts) in enumerate(rows):
+        number = "" if ferplus_rows is None else f"{ferplus_rows[i]},"
+        lines.append(f"{file.split('_')[0]},{label},{file},{number}{','.join(map(str, counts))}")
+    names = "usage,label,file," if ferplus_rows is None else "usage,label,file,ferplus_row,"
+    return write_text(path, names + VOTES_HEADER.split(",", 2)[2], *lines)
+
+
 def write_ck48(root):
     """`CK+48`: the last three frames of three sequences of two people."""
     for number, (emotion, sequence) in enumerate(

@@ -1,14 +1,24 @@
 """FER+'s votes on FER2013's images."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from datasets import USAGES, noise, write_fer2013_csv, write_kaggle, write_votes, zipped
+from datasets import USAGES, noise, write_fer2013_csv, write_kaggle, write_text, write_votes, zipped
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fer_attention.data import DataError, load_data, load_ferplus
+from fer_attention.data import (
+    DataError,
+    FaceCrops,
+    label_by_votes,
+    load_data,
+    load_fer2013,
+    load_ferplus,
+    with_votes,
+)
 from fer_attention.data.ferplus import agreed_emotions
-from fer_attention.emotions import FERPLUS
+from fer_attention.emotions import FER2013, FERPLUS
 
 
 def votes(**counts):
@@ -100,25 +110,29 @@ VOTES = [
 
 @pytest.fixture
 def tables(tmp_path):
+    """FER2013's table and FER+'s, of the same four rows."""
     return (
-        write_votes(tmp_path / "fer2013new.csv", VOTES, usages=USAGES, removed=[1]),
         write_fer2013_csv(tmp_path / "fer2013.csv"),
+        write_votes(tmp_path / "fer2013new.csv", VOTES, usages=USAGES, removed=[1]),
     )
 
 
 def test_rows_are_joined_by_number_and_what_is_left_out_is_listed(tables):
-    faces = load_ferplus(*tables)
+    fer2013, table = tables
+    faces = load_ferplus(fer2013, votes=table)
     assert faces.names.tolist() == ["row0000001", "row0000004"]
     assert [FERPLUS[label] for label in faces.labels] == ["happy", "contempt"]
     assert faces.splits.tolist() == ["train", "private"]
     assert faces.label_names == FERPLUS
     assert faces.targets is None
     np.testing.assert_array_equal(faces.images, [noise(0), noise(3)])
-    assert faces.skipped == (("row 2", "removed by FER+"), ("row 3", "no majority"))
+    assert faces.votes.tolist() == [VOTES[0], VOTES[3]]
+    assert faces.skipped == (("row0000002", "no votes"), ("row0000003", "no majority"))
 
 
 def test_distributions_are_targets_over_the_eight_emotions(tables):
-    faces = load_ferplus(*tables, target="distribution")
+    fer2013, table = tables
+    faces = load_ferplus(fer2013, votes=table, target="distribution")
     assert faces.targets.dtype == np.float32
     expected = [votes(happy=10)[:8], votes(angry=5, disgust=3)[:8], votes(contempt=6, neutral=4)[:8]]
     expected = np.array(expected) / np.sum(expected, axis=1, keepdims=True)
@@ -128,8 +142,8 @@ def test_distributions_are_targets_over_the_eight_emotions(tables):
 
 def test_of_equally_likely_emotions_the_first_is_the_label(tmp_path):
     faces = load_ferplus(
-        write_votes(tmp_path / "fer2013new.csv", [votes(surprise=5, happy=5)]),
         write_fer2013_csv(tmp_path / "fer2013.csv", usages=["Training"]),
+        votes=write_votes(tmp_path / "fer2013new.csv", [votes(surprise=5, happy=5)]),
         target="distribution",
     )
     assert FERPLUS[faces.labels[0]] == "happy"
@@ -142,17 +156,39 @@ def test_a_folder_or_zip_with_both_tables_is_recognised(tables, wrap):
     assert faces.targets.shape == (3, 8)
 
 
+def test_by_default_the_votes_lie_beside_the_images(tables):
+    fer2013, table = tables
+    beside = load_ferplus(fer2013.parent)
+    assert beside.names.tolist() == load_ferplus(fer2013, votes=table).names.tolist()
+    for without in (fer2013, write_kaggle(fer2013.parent / "kaggle")):
+        with pytest.raises(DataError, match=r"has no table of votes: fer2013new\.csv.*as votes \(--votes\)"):
+            load_ferplus(without)
+
+
 def test_tables_of_different_order_or_length_are_refused_even_when_rows_may_be_skipped(tmp_path, tables):
-    table, fer2013 = tables
+    fer2013, table = tables
     moved = write_votes(tmp_path / "moved.csv", VOTES, usages=[USAGES[-1], *USAGES[:-1]])
-    with pytest.raises(DataError, match=r"Row 1 is 'Training' in .*fer2013\.csv and 'PrivateTest' in"):
-        load_ferplus(moved, fer2013, on_error="skip")
+    with pytest.raises(
+        DataError, match=r"row0000001 is of the split 'train' .* 'PrivateTest' in .*moved\.csv"
+    ):
+        load_ferplus(fer2013, votes=moved, on_error="skip")
     shorter = write_fer2013_csv(tmp_path / "short.csv", usages=USAGES[:3])
-    with pytest.raises(DataError, match=r"short\.csv has 3 rows and .*fer2013new\.csv has more"):
-        load_ferplus(table, shorter, on_error="skip")
+    with pytest.raises(DataError, match=r"short\.csv has 3 rows and .*fer2013new\.csv have 4"):
+        load_ferplus(shorter, votes=table, on_error="skip")
     longer = write_fer2013_csv(tmp_path / "long.csv", usages=[*USAGES, "PrivateTest"])
-    with pytest.raises(DataError, match=r"fer2013new\.csv has 4 rows and .*long\.csv has more"):
-        load_ferplus(table, longer, on_error="skip")
+    with pytest.raises(DataError, match=r"long\.csv has 5 rows and .*fer2013new\.csv have 4"):
+        load_ferplus(longer, votes=table, on_error="skip")
+
+
+def test_rows_that_are_skipped_count_as_rows(tables):
+    fer2013, table = tables
+    lines = fer2013.read_text(encoding="utf-8").splitlines()
+    write_text(fer2013, lines[0], f"9,{lines[1].split(',', 1)[1]}", *lines[2:])
+    with pytest.raises(DataError, match="row 1: the emotion '9'"):
+        load_ferplus(fer2013, votes=table)
+    faces = load_ferplus(fer2013, votes=table, on_error="skip")
+    assert faces.names.tolist() == ["row0000004"]
+    assert [name for name, _ in faces.skipped] == ["row 1", "row0000002", "row0000003"]
 
 
 @pytest.mark.parametrize(
@@ -164,18 +200,100 @@ def test_tables_of_different_order_or_length_are_refused_even_when_rows_may_be_s
     ],
 )
 def test_damaged_votes_are_an_error_or_a_listed_skip(tables, broken, reason):
-    lines = tables[0].read_text(encoding="utf-8").splitlines()
-    tables[0].write_text("\n".join([lines[0], broken(lines[1]), *lines[2:]]), encoding="utf-8")
-    with pytest.raises(DataError, match=f"row 1: .*{reason}"):
-        load_ferplus(*tables)
-    faces = load_ferplus(*tables, on_error="skip")
+    fer2013, table = tables
+    lines = table.read_text(encoding="utf-8").splitlines()
+    write_text(table, lines[0], broken(lines[1]), *lines[2:])
+    with pytest.raises(DataError, match=f"row 1: .*{reason}.* Pass on_error='skip'"):
+        load_ferplus(fer2013, votes=table)
+    faces = load_ferplus(fer2013, votes=table, on_error="skip")
     assert faces.names.tolist() == ["row0000004"]
-    assert faces.skipped[0][0] == "row 1"
+    assert faces.skipped[0][0] == "row0000001"
     assert reason in faces.skipped[0][1]
 
 
-def test_folders_of_images_lack_the_order_of_rows(tmp_path, tables):
-    with pytest.raises(DataError, match=r"has no fer2013\.csv"):
-        load_ferplus(tables[0], write_kaggle(tmp_path / "kaggle"))
+def test_unknown_choices_name_the_nearest(tables):
+    fer2013, table = tables
     with pytest.raises(ValueError, match="Unknown target 'majorty'. Did you mean 'majority'"):
-        load_ferplus(*tables, target="majorty")
+        load_ferplus(fer2013, votes=table, target="majorty")
+    with pytest.raises(ValueError, match="Unknown emotions 'fer2103'. Did you mean 'fer2013'"):
+        load_ferplus(fer2013, votes=table, emotions="fer2103")
+    with pytest.raises(ValueError, match="label_share lies between 0 and 1, got 1.5"):
+        load_ferplus(fer2013, votes=table, label_share=1.5)
+    with pytest.raises(ValueError, match="on_error is 'raise' or 'skip', got 'ignore'"):
+        load_ferplus(fer2013, votes=table, on_error="ignore")
+
+
+@pytest.fixture
+def voted(tables):
+    """The four images with their votes, under FER2013's labels: angry, disgust, fear, happy."""
+    fer2013, table = tables
+    return with_votes(load_fer2013(fer2013), table)
+
+
+def test_seven_emotions_leave_out_the_votes_for_contempt(voted):
+    faces = label_by_votes(voted, target="distribution", emotions="fer2013")
+    assert faces.label_names == FER2013
+    assert [FER2013[label] for label in faces.labels] == ["happy", "angry", "neutral"]
+    expected = np.zeros((3, 7))
+    expected[0, FER2013.index("happy")] = 1  # 8 of 10 hold three quarters
+    expected[1, [FER2013.index("angry"), FER2013.index("disgust")]] = 5 / 8, 3 / 8
+    expected[2, FER2013.index("neutral")] = 1  # four of ten, the only ones left
+    np.testing.assert_allclose(faces.targets, expected, atol=1e-7)
+    majority = label_by_votes(voted, emotions="fer2013")
+    assert majority.names.tolist() == ["row0000001"]
+    assert majority.skipped[-1] == ("row0000004", "none of the emotions")
+
+
+@given(
+    counts=st.lists(st.lists(st.integers(0, 10), min_size=10, max_size=10), min_size=1, max_size=8),
+    share=st.floats(0, 1),
+    target=st.sampled_from(["majority", "distribution"]),
+    names=st.sampled_from([FERPLUS, FER2013]),
+)
+def test_label_share_mixes_the_own_label_with_the_votes(counts, share, target, names):
+    rows = range(len(counts))
+    crops = FaceCrops(
+        images=np.zeros((len(counts), 4, 4), np.uint8),
+        labels=np.array([row % 7 for row in rows]),
+        names=np.array([f"row{row:07}" for row in rows]),
+        splits=np.array(["train"] * len(counts)),
+        label_names=FER2013,
+        votes=np.array(counts),
+    )
+    expected = {}
+    for row in rows:
+        agreed = by_the_paper(counts[row], target)
+        seen = {name: n for name, n in zip(FERPLUS, agreed or [], strict=False) if name in names and n}
+        if seen:
+            own = FER2013[row % 7]
+            of_votes = {name: seen.get(name, 0) / sum(seen.values()) for name in names}
+            expected[f"row{row:07}"] = (
+                [share * (name == own) + (1 - share) * of_votes[name] for name in names],
+                names.index(max(names, key=of_votes.get)),
+            )
+    emotions = "fer2013" if names == FER2013 else "ferplus"
+    if not expected:
+        with pytest.raises(DataError, match="FER\\+'s rules leave none of"):
+            label_by_votes(crops, target=target, emotions=emotions, label_share=share)
+        return
+    faces = label_by_votes(crops, target=target, emotions=emotions, label_share=share)
+    assert faces.names.tolist() == list(expected)
+    assert faces.labels.tolist() == [label for _, label in expected.values()]
+    if target == "majority" and share == 0:
+        assert faces.targets is None
+    else:
+        np.testing.assert_allclose(faces.targets, [row for row, _ in expected.values()], atol=1e-6)
+        np.testing.assert_allclose(faces.targets.sum(1), 1, atol=1e-6)
+
+
+def test_labels_need_votes_and_a_label_that_the_emotions_have(voted):
+    with pytest.raises(DataError, match=r"no votes; add them with fer_attention\.data\.with_votes"):
+        label_by_votes(replace(voted, votes=None))
+    with pytest.raises(ValueError, match="Unknown target 'plurality'"):
+        label_by_votes(voted, target="plurality")
+    with pytest.raises(ValueError, match="Unknown emotions 'ckplus'"):
+        label_by_votes(voted, emotions="ckplus")
+    of_eight = label_by_votes(voted, target="distribution")
+    assert len(label_by_votes(of_eight, target="distribution", emotions="fer2013")) == 3
+    with pytest.raises(DataError, match="label 'contempt' is none of angry, .* no share of it"):
+        label_by_votes(of_eight, target="distribution", emotions="fer2013", label_share=0.5)

@@ -1,6 +1,7 @@
 import importlib
 import json
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import matplotlib
@@ -12,9 +13,9 @@ from typer.testing import CliRunner
 
 from fer_attention.cli import app
 from fer_attention.data import FaceCrops, Preprocessing, load_fer2013
-from fer_attention.emotions import FER2013
+from fer_attention.emotions import FER2013, FERPLUS
 from fer_attention.evaluation import EvaluationReport, classification_metrics, predict_logits
-from fer_attention.evaluation.report import ALL, NEW
+from fer_attention.evaluation.evaluate import ALL, NEW
 from fer_attention.models import create_model, load_weights, save_weights
 from fer_attention.models.bundled import weights_path
 from fer_attention.registry import UnknownNameError
@@ -254,6 +255,78 @@ def test_evaluate_explains_wrong_options_before_it_reads_anything(run):
     result, _ = run(None, "--tta", "ten-corp")
     assert result.exit_code == 2
     assert "Did you mean 'ten-crop'" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--emotions", "ferpluss"], "Did you mean 'ferplus'"),
+        (["--degrade", "blurr:2"], "Did you mean 'blur'"),
+        (["--degrade", "blur"], "NAME:STRENGTH, such as noise:20; got 'blur'"),
+        (["--degrade", "jpeg:0"], "The strength of jpeg is 1 to 100 (quality), got 0"),
+    ],
+)
+def test_evaluate_explains_wrong_degradations_and_label_sets_before_it_reads(run, options, said):
+    result, _ = run(None, *options)
+    assert result.exit_code == 2
+    assert said in result.stderr
+
+
+def test_evaluate_with_votes_tells_how_often_people_would_have_answered_so(run, monkeypatch):
+    crops = faces()
+    votes = np.zeros((len(crops), 10), dtype=np.int64)
+    votes[:, FERPLUS.index("happy")] = 7
+    votes[:, FERPLUS.index("sad")] = 3
+    module = importlib.import_module("fer_attention.cli.evaluate")
+    monkeypatch.setattr(module, "with_votes", lambda data, table, *, on_error: replace(data, votes=votes))
+    result, record = run(crops, "--votes", "votes.csv")
+    assert result.exit_code == 0, result.output
+    answered_happy = sum(row[FER2013.index("happy")] for row in record["results"][ALL]["confusion_matrix"])
+    for level in ("majority", "plurality", "6 votes or more"):
+        assert record["crowd"]["levels"][level]["n"] == 14
+        assert record["crowd"]["levels"][level]["correct"] == answered_happy
+        assert level in result.stdout
+    assert "8 votes or more" not in record["crowd"]["levels"]
+    assert record["crowd"]["data_labels_on_plurality"]["correct"] == 2  # two of fourteen are labelled happy
+    assert run(crops)[1]["crowd"] is None
+
+
+def test_evaluate_restricts_the_answers_to_a_label_set(run, weights, tmp_path):
+    model = load_weights(weights)
+    eight = create_model("resnet18_se", width=0.25, stem="half", num_classes=8)
+    eight.load_state_dict(
+        {**eight.state_dict(), **{k: v for k, v in model.state_dict().items() if not k.startswith("fc.")}}
+    )
+    with torch.no_grad():  # its last class, contempt, always wins
+        eight.fc.weight[:7], eight.fc.bias[:7] = model.fc.weight, model.fc.bias
+        eight.fc.weight[7], eight.fc.bias[7] = 0, 100
+    eight.labels, eight.preprocessing = (*FER2013, "contempt"), Preprocessing()
+    save_weights(eight, weights, record={"seed": 0})
+    _, record = run(faces())
+    assert record["results"][ALL]["accuracy"] == 0
+    _, seven = run(faces(), "--emotions", "fer2013")
+    save_weights(model, weights, record={"seed": 0})
+    _, expected = run(faces())
+    assert seven["labels"] == list(FER2013)
+    np.testing.assert_allclose(
+        seven["results"][ALL]["negative_log_likelihood"],
+        expected["results"][ALL]["negative_log_likelihood"],
+        rtol=1e-5,
+    )
+    assert seven["results"][ALL]["confusion_matrix"] == expected["results"][ALL]["confusion_matrix"]
+    assert any("answers with" in note for note in seven["notes"])
+
+
+def test_evaluate_degrades_and_samples_by_its_seed_and_says_so(run):
+    _, plain = run(faces())
+    _, noisy = run(faces(), "--degrade", "noise:40", "--degrade", "blur:1", "--seed", "3")
+    _, again = run(faces(), "--degrade", "noise:40", "--degrade", "blur:1", "--seed", "3")
+    assert noisy["results"] == again["results"] != plain["results"]
+    assert "The images were degraded first: noise 40, blur 1, seed 3." in noisy["notes"]
+    assert any("2 of the 14 images are" in note for note in noisy["notes"])  # copies before they were degraded
+    result, sampled = run(faces(), "--sample", "5", "--seed", "1")
+    assert sampled["n"] == 5
+    assert "5 images of the split were drawn, seed 1." in result.stdout
 
 
 @pytest.mark.data

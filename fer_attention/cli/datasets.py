@@ -20,7 +20,7 @@ ProtocolName = Annotated[
 ]
 Votes = Annotated[
     Path | None,
-    typer.Option("--votes", help="Ten people's votes on FER2013: fer2013new.csv, or a table that names files."),
+    typer.Option("--votes", help="Votes on FER2013: fer2013new.csv, or a table that names files."),
 ]
 FoldNumber = Annotated[int, typer.Option(help="Fold of the protocol, from 0.", min=0)]
 

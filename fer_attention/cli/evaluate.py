@@ -3,48 +3,58 @@
 from __future__ import annotations
 
 import platform
-import time
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import torch
 import typer
-from numpy.typing import NDArray
 from rich.markup import escape
 from rich.table import Table
 
 from fer_attention.cli.common import Device, errors_as_lines, out
-from fer_attention.cli.datasets import DATA_HELP, FoldNumber, Format, OnError, ProtocolName, divided, read
-from fer_attention.data import DataError, FaceCrops
-from fer_attention.device import resolve_device
-from fer_attention.evaluation import (
-    VIEWS,
-    ClassificationMetrics,
-    EvaluationReport,
-    classification_metrics,
-    match_labels,
-    predict_crops,
+from fer_attention.cli.datasets import (
+    DATA_HELP,
+    FoldNumber,
+    Format,
+    OnError,
+    ProtocolName,
+    Votes,
+    divided,
+    read,
 )
-from fer_attention.evaluation.report import ALL, NEW
+from fer_attention.data import DEGRADATIONS, with_votes
+from fer_attention.data.degradations import check_strength
+from fer_attention.device import resolve_device
+from fer_attention.emotions import LABEL_SETS
+from fer_attention.evaluation import VIEWS, ClassificationMetrics, CrowdAgreement, EvaluationReport
+from fer_attention.evaluation import evaluate as measure
 from fer_attention.models import load_weights
 from fer_attention.models.bundled import weights_path
 from fer_attention.models.weights import read_record
-
-TRAIN = "train"
+from fer_attention.registry import unknown_name
 
 
 def evaluate(
     weights: Annotated[str, typer.Argument(help="Bundled weights by name, or a weights file.")],
     data: Annotated[Path, typer.Option(help=DATA_HELP)],
     data_format: Format = "auto",
+    votes: Votes = None,
     protocol: ProtocolName = None,
     fold: FoldNumber = 0,
     split: Annotated[
         str | None, typer.Option(help="Split to measure on; by default private, else test.")
     ] = None,
     tta: Annotated[str, typer.Option(help=f"Test-time augmentation: {', '.join(VIEWS)}.")] = "none",
+    emotions: Annotated[
+        str | None, typer.Option(help="Answer only with the labels of fer2013 or of ferplus.")
+    ] = None,
+    degrade: Annotated[
+        list[str] | None,
+        typer.Option(help=f"NAME:STRENGTH, applied to the images first: {', '.join(DEGRADATIONS)}."),
+    ] = None,
+    sample: Annotated[int | None, typer.Option(min=1, help="Images drawn at random; by default all.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of --sample and --degrade.")] = 0,
     json_file: Annotated[Path | None, typer.Option("--json", help="File for the numbers.")] = None,
     html_file: Annotated[Path | None, typer.Option("--html", help="File for a report to read.")] = None,
     drop_unknown_labels: Annotated[
@@ -56,47 +66,67 @@ def evaluate(
 ) -> None:
     """Measure a weights file on labelled faces: accuracy with its interval, class by class, calibration.
 
-    Where the data has a split `train`, everything is measured a second time without the images that are,
-    pixel for pixel, also in it.
+    With --votes, also how often the model answers as ten people did, by how many of them agree. Where the
+    data has a split `train`, everything is measured a second time without the images that are, pixel for
+    pixel, also in it.
     """
     with errors_as_lines():
         _prepare(json_file, html_file)
         VIEWS[tta]
+        if emotions is not None and emotions not in LABEL_SETS:
+            raise unknown_name("label set", emotions, LABEL_SETS)
+        degradations = [_degradation(text) for text in degrade or []]
         path = weights_path(weights)
         model = load_weights(path, device=resolve_device(device))
         crops = read(data, data_format, on_error)
+        if votes is not None:
+            crops = with_votes(crops, votes, on_error=on_error)  # type: ignore[arg-type]
         if protocol is not None:
             crops = divided(crops, protocol, fold)
-        split = split or _default_split(crops)
-        chosen, dropped = match_labels(
-            crops.split(split), model.labels or (), drop_unknown=drop_unknown_labels
+        found = measure(
+            model,
+            crops,
+            split=split,
+            tta=tta,
+            emotions=emotions,
+            drop_unknown=drop_unknown_labels,
+            degradations=degradations,
+            sample=sample,
+            seed=seed,
+            batch_size=batch_size,
         )
-        start = time.perf_counter()
-        probabilities = predict_crops(model, chosen, tta=tta, batch_size=batch_size)
-        seconds = time.perf_counter() - start
-        results = {ALL: classification_metrics(probabilities, chosen.labels, chosen.label_names)}
-        new, note = _new_images(chosen, crops, split)
-        if new.any():
-            results[NEW] = classification_metrics(probabilities[new], chosen.labels[new], chosen.label_names)
         report = EvaluationReport(
             weights=path.name,
             model=model.spec.name,
             parameters=sum(parameter.numel() for parameter in model.parameters()),
             data=data.resolve().name,
-            split=split,
-            results=results,
+            split=found.split,
+            results=found.results,
+            crowd=found.crowd,
             tta=tta,
             record=read_record(path),
-            dropped=dropped,
-            notes=(note,),
+            dropped=found.dropped,
+            notes=found.notes,
             machine=_machine(next(model.parameters()).device),
-            seconds=seconds,
+            seconds=found.seconds,
         )
         if json_file is not None:
             report.write_json(json_file)
         if html_file is not None:
             report.write_html(html_file)
     _print(report)
+
+
+def _degradation(text: str) -> tuple[str, float]:
+    name, separator, number = text.partition(":")
+    try:
+        strength = float(number)
+    except ValueError:
+        separator = ""
+    if not separator:
+        raise ValueError(f"--degrade takes NAME:STRENGTH, such as noise:20; got {text!r}.")
+    check_strength(name, strength)
+    return name, strength
 
 
 def _prepare(json_file: Path | None, html_file: Path | None) -> None:
@@ -107,29 +137,6 @@ def _prepare(json_file: Path | None, html_file: Path | None) -> None:
     for library in ("sklearn", *(() if html_file is None else ("jinja2", "matplotlib"))):
         if find_spec(library) is None:
             raise ImportError(f"This needs {library}: pip install 'fer_attention[train]'.")
-
-
-def _default_split(crops: FaceCrops) -> str:
-    """FER2013's `private`, else `test`, else the only one, if that is all."""
-    splits = sorted(set(crops.splits.tolist()))
-    for name in ("private", "test"):
-        if name in splits:
-            return name
-    if splits == ["all"]:
-        return "all"
-    raise DataError(f"There is no split private or test; choose one with --split: {', '.join(splits)}.")
-
-
-def _new_images(chosen: FaceCrops, crops: FaceCrops, split: str) -> tuple[NDArray[np.bool_], str]:
-    """(N,), true where an image is not also a training image (nowhere if that is unknown), in words too."""
-    if split == TRAIN:
-        return np.zeros(len(chosen), dtype=bool), "These are the training images themselves."
-    if TRAIN not in crops.splits:
-        note = f"The data has no split {TRAIN}, so copies of training images could not be looked for."
-        return np.zeros(len(chosen), dtype=bool), note
-    new = ~chosen.seen_in(crops.split(TRAIN))
-    copies = int((~new).sum())
-    return new, f"{copies} of the {len(new)} images are, pixel for pixel, also in the data's split {TRAIN}."
 
 
 def _machine(device: torch.device) -> str:
@@ -151,6 +158,9 @@ def _print(report: EvaluationReport) -> None:
             f"{right.balanced:.2%}", f"{metrics.macro_f1:.2%}", f"{metrics.reliability.ece:.2%}",
         )  # fmt: skip
     out.print(table)
+    if report.crowd is not None:
+        out.print(_crowd_table(report.crowd))
+        out.print(_crowd_note(report.crowd), highlight=False, soft_wrap=True)
     for name, metrics in report.results.items():
         out.print(_class_table(name, metrics))
     out.print("Intervals are Wilson's; ECE is the expected calibration error in 15 bins.", highlight=False)
@@ -158,6 +168,25 @@ def _print(report: EvaluationReport) -> None:
         out.print(escape(note), soft_wrap=True, highlight=False)
     for label, count in report.dropped.items():
         out.print(escape(f"Left out: {count} images labelled {label}, which the model does not know."))
+
+
+def _crowd_table(crowd: CrowdAgreement) -> Table:
+    table = Table(title="agreement with ten voters")
+    for heading in ("images on which the votes are", "n", "accuracy", "95 % interval", "balanced"):
+        table.add_column(heading)
+    for name, right in crowd.levels.items():
+        interval = f"{right.low * 100:.2f} to {right.high:.2%}"
+        table.add_row(name, str(right.n), f"{right.value:.2%}", interval, f"{right.balanced:.2%}")
+    return table
+
+
+def _crowd_note(crowd: CrowdAgreement) -> str:
+    own = crowd.label_accuracy
+    note = (
+        f"Cross-entropy to the distribution of votes {crowd.cross_entropy:.4f} nats, of which "
+        f"{crowd.entropy:.4f} are the voters' own disagreement (n = {crowd.n})."
+    )
+    return note if own is None else f"{note} The data's own labels agree with the plurality in {own}."
 
 
 def _class_table(name: str, metrics: ClassificationMetrics) -> Table:

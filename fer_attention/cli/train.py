@@ -11,7 +11,16 @@ import yaml
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from fer_attention.cli.common import Device, err, errors_as_lines, fail, out, warn
-from fer_attention.cli.datasets import DATA_HELP, FoldNumber, Format, OnError, ProtocolName, Votes, divided, read
+from fer_attention.cli.datasets import (
+    DATA_HELP,
+    FoldNumber,
+    Format,
+    OnError,
+    ProtocolName,
+    Votes,
+    divided,
+    read,
+)
 from fer_attention.data import FaceCrops, default_protocol, training_fraction
 from fer_attention.training import Epoch, Listener, load_recipe
 from fer_attention.training import Progress as Position

@@ -6,15 +6,15 @@ draws strengths at random (`training.DegradeConfig`); `evaluate --degrade` appli
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import lru_cache
 from typing import Protocol
 
 import numpy as np
 import torch
 from PIL import Image
-from torchvision.io import decode_jpeg, encode_jpeg
 
 from fer_attention.data.records import FaceCrops
 from fer_attention.registry import Registry
@@ -32,11 +32,12 @@ EYE_LINE = 0.39
 
 
 class Apply(Protocol):
-    """Images (N, C, H, W) in [0, 1] and strengths (N,) -> images of the same shape, in [0, 1]."""
+    """The function of a degradation."""
 
     def __call__(
         self, images: torch.Tensor, strength: torch.Tensor, *, generator: torch.Generator | None
-    ) -> torch.Tensor: ...
+    ) -> torch.Tensor:
+        """Images (N, C, H, W) in [0, 1] and strengths (N,) -> images of the same shape, in [0, 1]."""
 
 
 @dataclass(frozen=True)
@@ -87,12 +88,19 @@ def degrade(
 
     Raises:
         UnknownNameError: No degradation has this name.
-        ValueError: A strength is out of the degradation's range.
+        ValueError: A strength is out of the degradation's range, or images or strengths have another form.
     """
     entry = DEGRADATIONS[name]
-    strengths = torch.as_tensor(strength, dtype=images.dtype, device=images.device).expand(len(images))
-    check_strength(name, *(float(end) for end in torch.aminmax(strengths)) if len(images) else ())
-    return entry.apply(images, strengths, generator=generator)
+    if images.ndim != 4 or not images.is_floating_point():
+        raise ValueError(f"images are floats (N, C, H, W), got {images.dtype} {tuple(images.shape)}.")
+    given = torch.as_tensor(strength)
+    if given.shape not in ((), (len(images),)):
+        raise ValueError(
+            f"strength is one number or one per image, ({len(images)},), got {tuple(given.shape)}."
+        )
+    if given.numel():
+        check_strength(name, *(float(end) for end in given.float().aminmax()))
+    return entry.apply(images, given.to(images).expand(len(images)), generator=generator)
 
 
 def check_strength(name: str, *strengths: float) -> None:
@@ -123,6 +131,7 @@ def degrade_crops(crops: FaceCrops, name: str, strength: float, *, seed: int = 0
         UnknownNameError: No degradation has this name.
         ValueError: The strength is out of range.
     """
+    check_strength(name, strength)  # before any image is read
     generator = torch.Generator().manual_seed(seed)
     blocks = []
     for start in range(0, len(crops), 1024):
@@ -158,7 +167,9 @@ def _blur(images: torch.Tensor, strength: torch.Tensor, *, generator: torch.Gene
     return _separable(images, rows, columns)
 
 
-@_degradation("resolution", unit="side that the image is shrunk to and enlarged from, pixels", low=4, high=1024)
+@_degradation(
+    "resolution", unit="side that the image is shrunk to and enlarged from, pixels", low=4, high=1024
+)
 def _resolution(
     images: torch.Tensor, strength: torch.Tensor, *, generator: torch.Generator | None
 ) -> torch.Tensor:
@@ -185,28 +196,34 @@ def _noise(
 
 @_degradation("jpeg", unit="quality", low=1, high=100)
 def _jpeg(images: torch.Tensor, strength: torch.Tensor, *, generator: torch.Generator | None) -> torch.Tensor:
-    """libjpeg's own, image by image on the CPU: an approximation on the device loses less than files do."""
-    pixels = images.mul(255).round().to(torch.uint8).cpu()
-    decoded = [
-        decode_jpeg(encode_jpeg(image, quality=round(quality)))
-        for image, quality in zip(pixels, strength.tolist(), strict=True)
-    ]
-    return torch.stack(decoded).to(images) / 255 if decoded else images
+    """By Pillow, image by image on the CPU: approximations for the device lose less than files do."""
+    if images.shape[1] not in (1, 3):
+        raise ValueError(f"JPEG images have 1 channel (grey) or 3 (RGB), got {images.shape[1]}.")
+    pixels = images.mul(255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+    for image, quality in zip(pixels, strength.tolist(), strict=True):
+        file = io.BytesIO()
+        grey_or_rgb = image[..., 0] if images.shape[1] == 1 else image
+        Image.fromarray(grey_or_rgb).save(file, "JPEG", quality=round(quality))
+        image[:] = np.asarray(Image.open(file)).reshape(image.shape)
+    return torch.from_numpy(pixels).permute(0, 3, 1, 2).to(images) / 255
 
 
 def _bar(
     images: torch.Tensor, top: torch.Tensor, bottom: torch.Tensor, generator: torch.Generator | None
 ) -> torch.Tensor:
-    """A bar of one random grey over the full width, from `top` to `bottom` (N,), shares of the height."""
+    """A bar of one random grey over the full width, from `top` to `bottom` (N,), shares of the height.
+
+    It hides the rows whose centres it covers.
+    """
     height = images.shape[-2]
     centres = (torch.arange(height, device=images.device) + 0.5) / height
-    hidden = (centres >= top.view(-1, 1)) & (centres <= bottom.view(-1, 1))
+    hidden = (centres >= top.view(-1, 1)) & (centres < bottom.view(-1, 1))
     greys = torch.rand(len(images), generator=generator, device=images.device, dtype=images.dtype)
     return torch.where(hidden[:, None, :, None], greys.view(-1, 1, 1, 1), images)
 
 
 def _separable(images: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
-    """rows @ image @ columns.T for each image, with matrices (N, H, H) and (N, W, W); within [0, 1]."""
+    """For each image rows @ image @ columns.T, with matrices (N, H, H) and (N, W, W); within [0, 1]."""
     return (rows.unsqueeze(1) @ images @ columns.unsqueeze(1).mT).clamp(0, 1)
 
 
@@ -230,7 +247,7 @@ def _through(images: torch.Tensor, side: torch.Tensor, filters: torch.Tensor) ->
     return _separable(images, torch.stack(rows).to(images), torch.stack(columns).to(images))
 
 
-@cache
+@lru_cache(maxsize=512)  # 100 MB for images of 224×224
 def _resampling_matrix(size: int, through: int, down: int, up: int) -> torch.Tensor:
     """(size, size): what Pillow's resizing to `through` pixels and back does to one axis.
 

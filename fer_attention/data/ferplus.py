@@ -11,13 +11,14 @@ from dataclasses import replace
 from typing import Literal, TypeAlias, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fer_attention.data.fer2013 import load_fer2013
 from fer_attention.data.fer2013_csv import FER2013_CSV, VOTES_CSV
 from fer_attention.data.loading import reader
 from fer_attention.data.records import DataError, FaceCrops
 from fer_attention.data.sources import OnError, PathLike, Source
-from fer_attention.data.votes import count_rows, with_votes
+from fer_attention.data.votes import read_votes
 from fer_attention.emotions import FERPLUS, LABEL_SETS, label_map
 from fer_attention.registry import unknown_name
 
@@ -64,17 +65,15 @@ def load_ferplus(
         UnknownNameError: There is no such target, or there are no such emotions.
         ValueError: `label_share` is no share.
     """
-    for kind, value, known in (("target", target, Target), ("emotions", emotions, Emotions)):
-        if value not in get_args(known):
-            raise unknown_name(kind, value, get_args(known))
-    table = path if votes is None else votes
+    _check(target, emotions, label_share)
+    table = read_votes(path if votes is None else votes, on_error=on_error)
     faces = load_fer2013(path, on_error=on_error)
-    rows, there = count_rows(table), len(faces) + len(faces.skipped)
-    voted = with_votes(faces, table, on_error=on_error)
-    if rows not in (None, there):
+    voted = table.join(faces)
+    there, rows = len(faces) + len(faces.skipped), len(table.ballots)
+    if not table.names_files and rows != there:
         raise DataError(
-            f"{path} has {there} rows and {table} has {rows}. FER+ has one row for each of FER2013's 35,887, "
-            "in its order: take the whole of both tables."
+            f"FER2013 in {path} has {there} rows and the votes in {table.path} have {rows}. FER+ has one row "
+            "for each of FER2013's 35,887, in its order: take the whole of both tables."
         )
     return label_by_votes(voted, target=target, emotions=emotions, label_share=label_share)
 
@@ -91,16 +90,15 @@ def label_by_votes(
         label_share: Share of the image's present label in its target.
 
     Raises:
-        DataError: There are no votes, or the rules leave nothing.
+        DataError: There are no votes, the rules leave nothing, or a label to mix in is none of the emotions.
+        UnknownNameError: There is no such target, or there are no such emotions.
         ValueError: `label_share` is no share.
     """
+    _check(target, emotions, label_share)
     if crops.votes is None:
         raise DataError("These images have no votes; add them with fer_attention.data.with_votes.")
-    if not 0 <= label_share <= 1:
-        raise ValueError(f"label_share lies between 0 and 1, got {label_share}.")
     names = LABEL_SETS[emotions]
     place = label_map(FERPLUS, names)
-    former = label_map(crops.label_names, names)
     kept, targets, left_out = [], [], []
     for row, (name, counts) in enumerate(zip(crops.names.tolist(), crops.votes.tolist(), strict=True)):
         agreed, reason = agreed_emotions(counts, target) if any(counts) else ([], "no votes")
@@ -118,8 +116,9 @@ def label_by_votes(
     if not kept:
         raise DataError(f"FER+'s rules leave none of {len(crops)} images; the first: {left_out[:1]}.")
     chosen, by_votes = crops.take(kept), np.array(targets)
-    own = np.eye(len(names))[[former[label] for label in chosen.labels.tolist()]]
-    mixed = (1 - label_share) * by_votes + label_share * own
+    mixed = (1 - label_share) * by_votes
+    if label_share:
+        mixed += label_share * _one_hot(chosen, names)
     return replace(
         chosen,
         labels=by_votes.argmax(1).astype(np.int64),
@@ -127,6 +126,28 @@ def label_by_votes(
         targets=mixed.astype(np.float32) if target == "distribution" or label_share else None,
         skipped=(*crops.skipped, *left_out),
     )
+
+
+def _check(target: str, emotions: str, label_share: float) -> None:
+    for kind, value, known in (("target", target, Target), ("emotions", emotions, Emotions)):
+        if value not in get_args(known):
+            raise unknown_name(kind, value, get_args(known))
+    if not 0 <= label_share <= 1:
+        raise ValueError(f"label_share lies between 0 and 1, got {label_share}.")
+
+
+def _one_hot(crops: FaceCrops, names: tuple[str, ...]) -> NDArray[np.float64]:
+    """(N, names), one where the image's present label is."""
+    place = label_map(crops.label_names, names)
+    own = np.zeros((len(crops), len(names)))
+    for row, label in enumerate(crops.labels.tolist()):
+        if (new := place[label]) is None:
+            raise DataError(
+                f"The label {crops.label_names[label]!r} is none of {', '.join(names)}, so no share of it can"
+                " be mixed in."
+            )
+        own[row, new] = 1
+    return own
 
 
 def agreed_emotions(votes: Sequence[int], target: Target) -> tuple[list[int], str]:

@@ -58,6 +58,8 @@ class FaceCrops:
             )
         if self.targets is not None and self.targets.shape != (len(self), len(self.label_names)):
             raise DataError(f"targets are (N, {len(self.label_names)}), got {self.targets.shape}.")
+        if self.votes is not None and self.votes.shape != (len(self), 10):
+            raise DataError(f"votes are (N, 10) counts, got {self.votes.shape}.")
 
     def _columns(self) -> list[str]:
         per_image = {f.name for f in fields(self)} - {"label_names", "skipped"}

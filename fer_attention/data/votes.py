@@ -1,22 +1,21 @@
 """Votes of several people on FER2013's images, joined to the images in whatever layout they are.
 
 Two kinds of tables are read. FER+'s own `fer2013new.csv` has the rows of `fer2013.csv` in the same order. A
-table with the columns `label` and `file` names the images of the Kaggle folders, `angry/Training_1.jpg`; its
-column `ferplus_row`, if there is one, is the row of `fer2013new.csv`, from 0, and joins `fer2013.csv` as well.
+table with the columns `label` and `file` names the images of the Kaggle folders, `angry/Training_1.jpg`. Its
+column `ferplus_row`, if there is one, is the row of `fer2013new.csv`, from 0: it joins `fer2013.csv` as well.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
-from fer_attention.data.fer2013_csv import SPLITS, VOTES_CSV, CsvRow, csv_rows, find_csv
+from fer_attention.data.fer2013_csv import FER2013_CSV, SPLITS, VOTES_CSV, CsvRow, csv_rows, find_csv
 from fer_attention.data.records import DataError, FaceCrops
 from fer_attention.data.sources import OnError, PathLike, Source, open_source
 from fer_attention.emotions import canonical
@@ -35,15 +34,87 @@ VOTE_COLUMNS = (
 )
 """Columns of counts: FER+'s eight emotions in its order, then what is none of them."""
 
+NOBODY = (0,) * len(VOTE_COLUMNS)
+
 Key: TypeAlias = int | tuple[str, str]
 """A row of `fer2013.csv`, from 1, or (label, file name)."""
 
 
 @dataclass(frozen=True)
-class _Entry:
-    usage: str
-    counts: tuple[int, ...]  # zeros where FER+ removed the image
+class Ballot:
+    """One row of a table of votes.
+
+    Attributes:
+        usage: Training, PublicTest or PrivateTest; None where the row is too damaged to tell.
+        counts: Ten numbers in the order of `VOTE_COLUMNS`; zeros where FER+ removed the image.
+        damage: Why the counts cannot be used, empty if they can.
+    """
+
+    usage: str | None
+    counts: tuple[int, ...]
     damage: str = ""
+
+
+@dataclass(frozen=True)
+class VoteTable:
+    """A table of votes, read.
+
+    Attributes:
+        path: Where it was, for messages.
+        names_files: Whether its rows name files; those of FER+'s own table have the order of `fer2013.csv`.
+        ballots: Its rows, each by all its keys.
+        skipped: (row, reason) of the rows that name no image any more.
+    """
+
+    path: PathLike
+    names_files: bool
+    ballots: Mapping[Key, Ballot]
+    skipped: tuple[tuple[str, str], ...]
+
+    def join(self, crops: FaceCrops) -> FaceCrops:
+        """The images with `votes`; see `with_votes`."""
+        key_of = self._key_of(crops)
+        found = [self.ballots.get(key_of(name)) for name in crops.names.tolist()]
+        if len(crops) and not any(found):
+            raise DataError(
+                f"{self.path} has votes on none of these {len(crops)} images, such as {crops.names[0]}."
+            )
+        usable, damaged = [], []
+        for row, (name, split, ballot) in enumerate(zip(crops.names, crops.splits, found, strict=True)):
+            if ballot and ballot.usage is not None and SPLITS.get(ballot.usage) != split:
+                raise DataError(
+                    f"{name} is of the split {str(split)!r} in the images and {ballot.usage!r} in "
+                    f"{self.path}: they do not belong together, so no row can be trusted. Take FER2013 as it "
+                    "was published."
+                )
+            if ballot and ballot.damage:
+                damaged.append((str(name), ballot.damage))
+            else:
+                usable.append(row)
+        counts = np.array([ballot.counts if ballot else NOBODY for ballot in found], dtype=np.int64)
+        joined = replace(crops, votes=counts.reshape(-1, len(VOTE_COLUMNS)))
+        return replace(joined.take(usable), skipped=(*crops.skipped, *damaged, *self.skipped))
+
+    def _key_of(self, crops: FaceCrops) -> Callable[[str], Key]:
+        """From an image's name to its row, as far as images and table name them alike."""
+        if all(re.fullmatch(r"row\d+", name) for name in crops.names.tolist()):
+            if not any(isinstance(key, int) for key in self.ballots):
+                raise DataError(
+                    f"{self.path} names files; to join the rows of fer2013.csv it needs a column ferplus_row."
+                )
+            return lambda name: int(name.removeprefix("row"))
+        if not self.names_files:
+            raise DataError(
+                f"{self.path} numbers the rows of fer2013.csv, and these images are files, such as "
+                f"{crops.names[0]}: their order is lost. Take fer2013.csv, or a table of votes with the "
+                "columns label and file."
+            )
+
+        def of_file(name: str) -> Key:
+            path = PurePosixPath(name)
+            return canonical(path.parent.name), path.name
+
+        return of_file
 
 
 def with_votes(crops: FaceCrops, votes: PathLike, *, on_error: OnError = "raise") -> FaceCrops:
@@ -60,110 +131,89 @@ def with_votes(crops: FaceCrops, votes: PathLike, *, on_error: OnError = "raise"
         DataError: The table is absent or damaged, fits another layout of FER2013, or none of its rows or
             rows of another split fit the images.
     """
-    keyed, entries = _read(votes, on_error)
-    key_of = _key_of(crops, votes, keyed=keyed, entries=entries)
-    nobody = _Entry("", (0,) * len(VOTE_COLUMNS))
-    found = [entries.get(key_of(name), nobody) for name in crops.names.tolist()]
-    if len(crops) and not any(entry.usage for entry in found):
-        raise DataError(f"{votes} has votes on none of these {len(crops)} images, such as {crops.names[0]}.")
-    for name, split, entry in zip(crops.names, crops.splits, found, strict=True):
-        if entry.usage and SPLITS.get(entry.usage) != split:
-            raise DataError(
-                f"{name} is of the split {str(split)!r} in the images and {entry.usage!r} in {votes}: they do "
-                "not belong together, so no row can be trusted. Take FER2013 as it was published."
-            )
-    whole = np.array([not entry.damage for entry in found], dtype=bool)
-    damaged = tuple(
-        (str(name), entry.damage)
-        for name, entry in zip(crops.names, found, strict=True)
-        if entry.damage
-    )
-    counts = np.array([entry.counts for entry in found], dtype=np.int64).reshape(-1, len(VOTE_COLUMNS))
-    joined = replace(crops, votes=counts)
-    return replace(joined.take(whole), skipped=(*crops.skipped, *damaged))
+    return read_votes(votes, on_error=on_error).join(crops)
 
 
-def find_votes(source: Source) -> str | None:
-    """FER+'s own table in a source, or its only CSV file; None without one."""
-    return find_csv(source, (VOTES_CSV,))
+def read_votes(path: PathLike, *, on_error: OnError = "raise") -> VoteTable:
+    """Read a table of votes.
 
+    Args:
+        path: A CSV file, or a folder or zip file that holds it.
+        on_error: `"raise"` on a row that cannot be used, or `"skip"` it once its image is known.
 
-def count_rows(votes: PathLike) -> int | None:
-    """The number of rows of FER+'s own table; None of a table that names files."""
-    keyed, entries = _read(votes, "skip")
-    return None if keyed else len(entries)
-
-
-def _read(votes: PathLike, on_error: OnError) -> tuple[bool, dict[Key, _Entry]]:
-    """Whether the table names files, and its rows by all their keys."""
-    entries: dict[Key, _Entry] = {}
-    with open_source(votes) as source:
-        table = find_votes(source)
-        if table is None:
-            raise DataError(f"{votes} holds no table of votes: {VOTES_CSV}, or a CSV file with label and file.")
-        keyed = False
-        for row in csv_rows(source, table, needed=("usage", *VOTE_COLUMNS)):
-            keyed = {"label", "file"} <= row.columns.keys()
-            if not keyed and "image name" not in row.columns:
+    Raises:
+        DataError: The table is absent, empty or damaged, or names an image twice.
+        ValueError: `on_error` is something else.
+    """
+    if on_error not in ("raise", "skip"):
+        raise ValueError(f"on_error is 'raise' or 'skip', got {on_error!r}.")
+    ballots: dict[Key, Ballot] = {}
+    skipped = []
+    names_files = False
+    with open_source(path) as source:
+        for row in csv_rows(source, _table(source), needed=("usage", *VOTE_COLUMNS)):
+            names_files = {"label", "file"} <= row.columns.keys()
+            if not names_files and "image name" not in row.columns:
                 raise DataError(
-                    f"{votes} names no images: the columns 'Image name' of {VOTES_CSV}, or 'label' and 'file', "
-                    f"are missing; there are {', '.join(row.columns)}."
+                    f"{path} names no images: it has neither the column 'Image name' of {VOTES_CSV} nor "
+                    f"'label' and 'file', but {', '.join(row.columns)}."
                 )
-            entry = _entry(row, keyed=keyed)
-            if entry.damage and on_error == "raise":
+            ballot, keys = _ballot(row), _keys(row) if names_files else [row.number]
+            if ballot.damage and on_error == "raise":
                 raise DataError(
-                    f"{votes}: row {row.number}: {entry.damage} Pass on_error='skip' to leave such rows out."
+                    f"{path}: row {row.number}: {ballot.damage} Pass on_error='skip' to leave such rows out."
                 )
-            for key in _keys(row, keyed=keyed):
-                if key in entries:
-                    raise DataError(f"{votes}: row {row.number}: {key} stands in the table twice.")
-                entries[key] = entry
-    return keyed, entries
+            if not keys:
+                skipped.append((f"row {row.number}", ballot.damage))
+            for key in keys:
+                if key in ballots:
+                    raise DataError(f"{path}: row {row.number}: {key} stands in the table twice.")
+                ballots[key] = ballot
+    if not ballots:
+        raise DataError(
+            f"{path} has no row of votes{f'; the first is damaged: {skipped[0]}' if skipped else ''}."
+        )
+    return VoteTable(path, names_files, ballots, tuple(skipped))
 
 
-def _entry(row: CsvRow, *, keyed: bool) -> _Entry:
-    nothing = (0,) * len(VOTE_COLUMNS)
+def _table(source: Source) -> str:
+    """FER+'s own table in a source, or its only CSV file."""
+    found = find_csv(source, (VOTES_CSV,))
+    if found is None or PurePosixPath(found).name.lower() in FER2013_CSV:
+        raise DataError(
+            f"{source.path} has no table of votes: {VOTES_CSV}, or a single CSV file with the columns label "
+            "and file. Pass the table's own path as votes (--votes)."
+        )
+    return found
+
+
+def _ballot(row: CsvRow) -> Ballot:
+    usage = None
     try:
         usage = row["usage"]
-        if not keyed and not row["image name"]:  # removed by FER+
-            return _Entry(usage, nothing)
+        if "image name" in row.columns and not row["image name"]:  # removed by FER+
+            return Ballot(usage, NOBODY)
         texts = [row[column] for column in VOTE_COLUMNS]
-        if not all(text.isascii() and text.isdigit() for text in texts):
+        if not all(map(_is_count, texts)):
             raise DataError(f"the votes {', '.join(texts)} are not all whole numbers.")
+        if "ferplus_row" in row.columns and not _is_count(row["ferplus_row"]):
+            raise DataError(f"the ferplus_row {row['ferplus_row']!r} is no whole number.")
     except DataError as error:
-        return _Entry(row.cells[0].strip() if row.cells else "", nothing, damage=str(error))
-    return _Entry(usage, tuple(map(int, texts)))
+        return Ballot(usage, NOBODY, damage=str(error))
+    return Ballot(usage, tuple(map(int, texts)))
 
 
-def _keys(row: CsvRow, *, keyed: bool) -> list[Key]:
-    if not keyed:
-        return [row.number]
+def _keys(row: CsvRow) -> list[Key]:
+    """All that name the image of a row in a table that names files; none if one of them is damaged."""
     if not row.whole:
         return []
     keys: list[Key] = [(canonical(row["label"]), row["file"])]
-    if "ferplus_row" in row.columns and row["ferplus_row"].isdigit():
+    if "ferplus_row" in row.columns:
+        if not _is_count(row["ferplus_row"]):
+            return []
         keys.append(int(row["ferplus_row"]) + 1)
     return keys
 
 
-def _key_of(
-    crops: FaceCrops, votes: PathLike, *, keyed: bool, entries: dict[Key, _Entry]
-) -> Callable[[str], Key]:
-    """From an image's name to its row, as far as images and table name them alike."""
-    by_row = bool(len(crops)) and re.fullmatch(r"row\d+", str(crops.names[0])) is not None
-    if by_row and not any(isinstance(key, int) for key in entries):
-        raise DataError(f"{votes} names files; to join the rows of fer2013.csv it needs a column ferplus_row.")
-    if not by_row and not keyed:
-        raise DataError(
-            f"{votes} numbers the rows of fer2013.csv, and these images are files, such as "
-            f"{crops.names[0] if len(crops) else 'none'}: their order is lost. Take fer2013.csv, or a table "
-            "of votes with the columns label and file."
-        )
-    if by_row:
-        return lambda name: int(name.removeprefix("row"))
-
-    def of_file(name: str) -> Key:
-        path = PurePosixPath(name)
-        return canonical(path.parent.name), path.name
-
-    return of_file
+def _is_count(text: str) -> bool:
+    return text.isascii() and text.isdigit()

@@ -4,6 +4,8 @@ from fer_attention.evaluation.accuracy import Accuracy, accuracy, predict_logits
 from fer_attention.evaluation.calibration import Reliability, reliability
 from fer_attention.evaluation.complexity import Complexity, complexity, paper_parameters
 from fer_attention.evaluation.crops import match_labels, predict_crops
+from fer_attention.evaluation.crowd import CrowdAgreement, crowd_agreement
+from fer_attention.evaluation.evaluate import Evaluation, evaluate
 from fer_attention.evaluation.metrics import (
     ClassificationMetrics,
     ClassMetrics,
@@ -20,11 +22,15 @@ __all__ = [
     "ClassificationMetrics",
     "Complexity",
     "Confusion",
+    "CrowdAgreement",
+    "Evaluation",
     "EvaluationReport",
     "Reliability",
     "accuracy",
     "classification_metrics",
     "complexity",
+    "crowd_agreement",
+    "evaluate",
     "library_versions",
     "match_labels",
     "paper_parameters",

@@ -15,13 +15,11 @@ from typing import Any
 import torch
 
 from fer_attention.atomic import write_atomically
+from fer_attention.evaluation.crowd import CrowdAgreement
 from fer_attention.evaluation.metrics import ClassificationMetrics
 from fer_attention.evaluation.page import render_page
 from fer_attention.evaluation.plots import recall_svg, reliability_svg
 from fer_attention.evaluation.tta import VIEWS
-
-ALL = "all images"
-NEW = "without duplicates of training images"
 
 
 def library_versions() -> dict[str, str]:
@@ -51,8 +49,8 @@ class EvaluationReport:
         parameters: Learned numbers of the model.
         data: Name of the data.
         split: Which part of it.
-        results: Measures by set of images; the first is the headline: `ALL`, then, where training images
-            are at hand, `NEW`.
+        results: Measures by set of images; the first is the headline.
+        crowd: Agreement with the voters, where the data has votes.
         tta: Test-time augmentation, a name in `VIEWS`.
         record: What the weights file says of its origin.
         dropped: Images left out by label, because the model lacks it.
@@ -72,6 +70,7 @@ class EvaluationReport:
     data: str
     split: str
     results: Mapping[str, ClassificationMetrics]
+    crowd: CrowdAgreement | None = None
     tta: str = "none"
     record: Mapping[str, Any] = field(default_factory=dict)
     dropped: Mapping[str, int] = field(default_factory=dict)
@@ -107,6 +106,7 @@ class EvaluationReport:
             "tta": self.tta,
             "labels": list(self.headline.label_names),
             "results": {name: metrics.to_dict() for name, metrics in self.results.items()},
+            "crowd": None if self.crowd is None else self.crowd.to_dict(),
             "dropped": dict(self.dropped),
             "notes": list(self.notes),
             "record": dict(self.record),

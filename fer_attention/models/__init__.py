@@ -6,7 +6,7 @@ The contract of a family is at the top of `base.py`; names are explained in `spe
 from fer_attention.models import timm_registry  # noqa: F401  (enters our names into timm)
 from fer_attention.models.backbone_weights import fill_backbone
 from fer_attention.models.base import FERModel
-from fer_attention.models.bundled import bundled_names, bundled_path
+from fer_attention.models.bundled import PretrainedModel, bundled_names, bundled_path, list_pretrained
 from fer_attention.models.factory import build_model, create_model, list_models
 from fer_attention.models.spec import BACKBONES, ModelSpec
 from fer_attention.models.weights import WeightsError, load_weights, read_record, save_weights
@@ -15,6 +15,7 @@ __all__ = [
     "BACKBONES",
     "FERModel",
     "ModelSpec",
+    "PretrainedModel",
     "WeightsError",
     "build_model",
     "bundled_names",
@@ -22,6 +23,7 @@ __all__ = [
     "create_model",
     "fill_backbone",
     "list_models",
+    "list_pretrained",
     "load_weights",
     "read_record",
     "save_weights",

@@ -1,9 +1,16 @@
-"""Weights that come with the package: `<model name>.<tag>`, trained by this project."""
+"""Weights that come with the package: `<model name>.<tag>`, trained and measured by this project.
+
+Beside each weights file lies a record of what was measured on it, written by `benchmarks/pretrained.py`.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from fer_attention.registry import unknown_name
 
@@ -11,6 +18,90 @@ DEFAULT = "resnetv2_18_eca_elu.fer2013"
 """What `EmotionRecognizer.from_pretrained()` takes."""
 
 _SUFFIX = ".safetensors"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """An accuracy with its 95 % interval, in [0, 1], over n images."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+    def __str__(self) -> str:
+        return f"{self.value:.1%} ({self.low:.1%} to {self.high:.1%})"
+
+
+@dataclass(frozen=True)
+class PretrainedModel:
+    """A model with weights, and what is known of it.
+
+    Attributes:
+        name: For `create_model`, `EmotionRecognizer.from_pretrained` and every command's `--weights`.
+        summary: What it is for, in a sentence.
+        labels: The emotions in the order of its outputs.
+        parameters: Learned numbers.
+        macs: Multiply-accumulates for one face.
+        size: Bytes of the weights file.
+        sha256: Of the weights file.
+        crowd_accuracy: Agreement with ten voters where six or more of them agree, FER2013's PrivateTest,
+            seven emotions, one plain pass.
+        label_accuracy: Agreement with FER2013's own labels, all of PrivateTest, otherwise alike.
+        milliseconds: For one face, by the way of running it (`torch`, `onnx`), on one CPU thread.
+        data: What it was trained on.
+        licence: Of the weights, and whose terms the data is under.
+    """
+
+    name: str
+    summary: str
+    labels: tuple[str, ...]
+    parameters: int
+    macs: int
+    size: int
+    sha256: str
+    crowd_accuracy: Measured
+    label_accuracy: Measured
+    milliseconds: dict[str, float]
+    data: str
+    licence: str
+
+
+def list_pretrained() -> list[PretrainedModel]:
+    """The models that come with weights, the default first, then by name.
+
+    >>> [model.name for model in list_pretrained() if "neutral" in model.labels][0] == DEFAULT
+    True
+    """
+    records = [pretrained_record(name) for name in bundled_names()]
+    models = [
+        PretrainedModel(
+            **{
+                **record["model"],
+                "labels": tuple(record["model"]["labels"]),
+                "crowd_accuracy": Measured(**record["model"]["crowd_accuracy"]),
+                "label_accuracy": Measured(**record["model"]["label_accuracy"]),
+            }
+        )
+        for record in records
+    ]
+    return sorted(models, key=lambda model: (model.name != DEFAULT, model.name))
+
+
+def pretrained_record(name: str) -> dict[str, Any]:
+    """All that was measured on bundled weights, as `benchmarks/pretrained.py` wrote it.
+
+    Raises:
+        UnknownNameError: No weights of this name come with the package.
+    """
+    path = bundled_path(name).with_suffix(".json")
+    record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return record
+
+
+def file_sha256(path: Path) -> str:
+    """The SHA-256 of a file, as 64 hexadecimal digits."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def bundled_names() -> list[str]:
@@ -21,10 +112,10 @@ def bundled_names() -> list[str]:
 
 
 def weights_path(source: str | Path) -> Path:
-    """The weights file that is meant by a path or by the name of bundled weights.
+    """Resolve a path or the name of bundled weights to a weights file.
 
     Raises:
-        UnknownNameError: It is no file, and no weights of this name come with the package.
+        UnknownNameError: It is not a file, and no weights of this name come with the package.
     """
     path = Path(source)
     if path.suffix == _SUFFIX or path.is_file() or len(path.parts) > 1:

@@ -14,9 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from fer_attention.data import PROTOCOLS
 from fer_attention.evaluation import VIEWS
+from fer_attention.messages import readable
 from fer_attention.models import ModelSpec
 from fer_attention.registry import unknown_name
-from fer_attention.messages import readable
 
 FACTORS = ("backbone", "attention", "activation", "data", "fraction", "setting")
 """What may vary between the conditions of a study, in the order in which tables show it."""

@@ -40,7 +40,7 @@ from fer_attention.study.records import (
 )
 from fer_attention.training import Epoch, Listener, train
 from fer_attention.training.checkpoint import fingerprint
-from fer_attention.training.setup import environment
+from fer_attention.training.setup import environment, resolve_precision
 
 TRAINING = "training"
 """Folder of a run's checkpoint while it goes on; removed once the record is written."""
@@ -126,7 +126,7 @@ def execute(
         ),
         activations=_activations(model, validation, spec.statistics_images, device),
         signs=list(result.signs),
-        environment=environment(config, device, 1),
+        environment=environment(device, 1, precision=resolve_precision(config, device)),
         predictions_sha256=sha256(content),
         finished=datetime.now(timezone.utc).isoformat(timespec="seconds"),
     )

@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from fer_attention.data import DataError, FaceCrops, Protocol, create_protocol, training_fraction
+from fer_attention.messages import readable
 from fer_attention.models import ModelSpec
 from fer_attention.registry import unknown_name
 from fer_attention.study.config import (
@@ -22,7 +23,6 @@ from fer_attention.study.config import (
     StudyError,
     level_text,
 )
-from fer_attention.messages import readable
 from fer_attention.training import Chance, TrainConfig, load_recipe
 from fer_attention.training.checkpoint import FREE_FIELDS
 

@@ -26,7 +26,7 @@ from fer_attention.training.checkpoint import (
 from fer_attention.training.config import TrainConfig
 from fer_attention.training.history import Epoch, Progress, to_csv
 from fer_attention.training.run import Run
-from fer_attention.training.setup import create_accelerator, environment
+from fer_attention.training.setup import create_accelerator, environment, resolve_precision
 from fer_attention.training.watch import overfitting, vanishing
 
 
@@ -127,7 +127,11 @@ def train(
             "training_images": len(training),
             "selection_images": len(validation),
             "data_fingerprint": same["data"],
-            "environment": environment(config, accelerator.device, accelerator.num_processes),
+            "environment": environment(
+                accelerator.device,
+                accelerator.num_processes,
+                precision=resolve_precision(config, accelerator.device),
+            ),
         }
         if main:
             write_result(output / "config.json", config.model_dump_json(indent=2).encode())

@@ -137,7 +137,7 @@ def freeze(model: nn.Module, names: tuple[str, ...]) -> list[nn.Module]:
     return frozen
 
 
-def environment(config: TrainConfig, device: torch.device, processes: int) -> dict[str, Any]:
+def environment(device: torch.device, processes: int, *, precision: str | None = None) -> dict[str, Any]:
     """What a number may hang on besides its config: versions, machine, threads, precision."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
     return {
@@ -147,7 +147,7 @@ def environment(config: TrainConfig, device: torch.device, processes: int) -> di
         "python": platform.python_version(),
         "device": f"{device.type}: {name}",
         "processes": processes,
-        "precision": resolve_precision(config, device),
         "threads": torch.get_num_threads(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        **({} if precision is None else {"precision": precision}),
     }

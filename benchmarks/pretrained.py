@@ -1,0 +1,227 @@
+"""Take a trained model into the package, measure all that its record, card and tables say, and write them.
+
+    python benchmarks/pretrained.py bundle RUN_FOLDER NAME --summary TEXT [--interpolation lanczos]
+    python benchmarks/pretrained.py measure NAME --data fer2013.zip --votes ferplus_votes.csv
+    python benchmarks/pretrained.py render
+
+`bundle` copies the weights of a finished run under their new name. `measure` opens PrivateTest, once for a
+reported model, and writes `fer_attention/weights/NAME.json`. `render` turns the records into the model cards
+in `docs/pretrained/` and the table in `docs/pretrained.md`; a test holds them together.
+
+Accuracies are of one plain pass unless they say otherwise, with Wilson intervals. Degraded images are a
+sample of PrivateTest (n and seed in the record). Times are medians over interleaved rounds, batch 1, one CPU thread.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+import torch
+from cost_setup import Setup, surroundings
+from timing import Effort, interleaved, spread
+
+from fer_attention.atomic import write_atomically
+from fer_attention.data import load_fer2013, with_votes
+from fer_attention.evaluation import Accuracy, Evaluation, complexity, evaluate, predict_logits
+from fer_attention.export import OnnxModel, export_onnx
+from fer_attention.models import FERModel, load_weights, read_record, save_weights
+from fer_attention.models.bundled import (
+    bundled_names,
+    bundled_path,
+    file_sha256,
+    list_pretrained,
+    pretrained_record,
+)
+
+ROOT = Path(__file__).parent.parent
+CROWD = "6 votes or more"
+FACES, SEED = 1200, 2026
+DEGRADED = (
+    ("noise", 10.0),
+    ("noise", 20.0),
+    ("blur", 1.0),
+    ("blur", 2.0),
+    ("resolution", 24.0),
+    ("jpeg", 20.0),
+    ("lower_face", 0.33),
+    ("eyes", 0.25),
+)
+LICENCE = (
+    "weights Apache-2.0, trained by this project; FER2013 is under the Database Contents License and is not "
+    "part of the package"
+)
+
+
+def main() -> None:
+    """Run one of the three commands."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    one = commands.add_parser("bundle")
+    one.add_argument("run", type=Path, help="folder of a finished run, or a weights file")
+    one.add_argument("name")
+    one.add_argument("--summary", required=True, help="what it is for, in a sentence")
+    one.add_argument("--trained-on", required=True, help="its data, in a sentence")
+    one.add_argument("--interpolation", help="filter that cuts faces out of photos")
+    two = commands.add_parser("measure")
+    two.add_argument("name")
+    two.add_argument("--data", type=Path, required=True, help="FER2013")
+    two.add_argument("--votes", type=Path, required=True, help="FER+'s votes")
+    commands.add_parser("render")
+    options = parser.parse_args()
+    if options.command == "bundle":
+        bundle(options)
+    elif options.command == "measure":
+        torch.set_num_threads(1)
+        measure(options.name, options.data, options.votes)
+    render()
+
+
+def bundle(options: argparse.Namespace) -> None:
+    """Copy a run's weights into the package, with what they are for in their record."""
+    source = options.run / "best.safetensors" if options.run.is_dir() else options.run
+    model = load_weights(source)
+    if model.preprocessing is None:
+        raise ValueError(f"{source} has no preprocessing.")
+    if options.interpolation:
+        model.preprocessing = replace(model.preprocessing, interpolation=options.interpolation)
+    record = read_record(source)
+    if model.spec.name != options.name.partition(".")[0]:
+        raise ValueError(f"{source} holds {model.spec.name}, which cannot be called {options.name}.")
+    record |= {"summary": options.summary, "trained_on": options.trained_on}
+    path = ROOT / "fer_attention" / "weights" / f"{options.name}.safetensors"
+    save_weights(model, path, record=record, dtype=getattr(torch, record["config"]["keep_as"]))
+
+
+def measure(name: str, data: Path, votes: Path) -> None:
+    """Measure a bundled model and write its record."""
+    path = bundled_path(name)
+    model, record = load_weights(path), read_record(path)
+    faces = with_votes(load_fer2013(data), votes)
+    seven = {"emotions": "fer2013"}
+    evaluations = {
+        "PrivateTest": evaluate(model, faces, split="private"),
+        "PrivateTest, answers in FER2013's seven": evaluate(model, faces, split="private", **seven),
+        "PrivateTest, answers in FER2013's seven, ten crops": evaluate(
+            model, faces, split="private", tta="ten-crop", **seven
+        ),
+        "PublicTest, answers in FER2013's seven": evaluate(model, faces, split="public", **seven),
+    }
+    if len(model.labels or ()) == 7:  # noqa: PLR2004
+        del evaluations["PrivateTest"]
+    plain = evaluations["PrivateTest, answers in FER2013's seven"]
+    assert plain.crowd is not None  # noqa: S101  (there are votes; for the type checker)
+    degraded = [("none", 0.0), *DEGRADED]
+    sampled = {
+        f"{kind} {strength:g}" if strength else "clean": evaluate(
+            model,
+            faces,
+            split="private",
+            degradations=[(kind, strength)] if strength else [],
+            sample=FACES,
+            seed=SEED,
+            **seven,
+        )
+        for kind, strength in degraded
+    }
+    costs = complexity(model)
+    times = milliseconds(model, np.asarray(faces.split("public").images[:1]))
+    content = {
+        "model": {
+            "name": name,
+            "summary": record["summary"],
+            "labels": list(model.labels or ()),
+            "parameters": costs.parameters,
+            "macs": costs.macs,
+            "size": path.stat().st_size,
+            "sha256": file_sha256(path),
+            "crowd_accuracy": brief(plain.crowd.levels[CROWD]),
+            "label_accuracy": brief(plain.results["all images"].accuracy),
+            "milliseconds": {way: round(time["median"], 2) for way, time in times.items()},
+            "data": record["trained_on"],
+            "licence": LICENCE,
+        },
+        "command": f"python benchmarks/pretrained.py measure {name}",
+        "evaluations": {title: summary(found) for title, found in evaluations.items()},
+        "degraded": {
+            "n": FACES,
+            "seed": SEED,
+            "results": {
+                title: {
+                    "label": brief(found.results["all images"].accuracy),
+                    "crowd": brief(found.crowd.levels[CROWD]) if found.crowd else None,
+                }
+                for title, found in sampled.items()
+            },
+        },
+        "times": times,
+        "training": record,
+        "environment": surroundings(Setup()).model_dump(exclude_none=True),
+    }
+    write_atomically(path.with_suffix(".json"), json.dumps(content, indent=1).encode() + b"\n")
+
+
+def brief(one: Accuracy) -> dict[str, Any]:
+    """What `list_pretrained` shows of an accuracy."""
+    return {"value": one.value, "low": one.low, "high": one.high, "n": one.n}
+
+
+def summary(found: Evaluation) -> dict[str, Any]:
+    """An evaluation without its figures by bin."""
+    sets = {}
+    for title, metrics in found.results.items():
+        numbers = metrics.to_dict()
+        sets[title] = {key: value for key, value in numbers.items() if key != "reliability"}
+    return {
+        "results": sets,
+        "crowd": None if found.crowd is None else found.crowd.to_dict(),
+        "notes": list(found.notes),
+    }
+
+
+def milliseconds(model: FERModel, face: np.ndarray) -> dict[str, Any]:
+    """Time of one face in torch and in ONNX Runtime."""
+    preprocessing = model.preprocessing
+    if preprocessing is None:
+        raise ValueError("The model has no preprocessing.")
+    with tempfile.TemporaryDirectory() as folder:
+        onnx = OnnxModel(export_onnx(model, Path(folder) / "model.onnx").path, threads=1)
+        batch = torch.from_numpy(face)[:, None]
+        calls = {
+            "torch": lambda: predict_logits(model, preprocessing.normalize(batch)).softmax(1),
+            "onnx": lambda: onnx.probabilities(batch.numpy()),
+        }
+        times = interleaved(calls, Effort(rounds=60, warmup=20, least_ms=20))
+    return {name: spread(values) for name, values in times.items()}
+
+
+def render() -> None:
+    """Write cards and tables from the records."""
+    records = {name: pretrained_record(name) for name in bundled_names()}
+    environment = jinja2.Environment(  # noqa: S701  (Markdown)
+        loader=jinja2.FileSystemLoader(ROOT / "benchmarks" / "templates"),
+        undefined=jinja2.StrictUndefined,
+        keep_trailing_newline=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["percent"] = lambda value, digits=1: f"{value * 100:.{digits}f}"
+    models = list_pretrained()
+    for model in models:
+        spec = load_weights(bundled_path(model.name))
+        card = environment.get_template("model_card.md.jinja").render(
+            model=model, record=records[model.name], spec=spec.spec, preprocessing=spec.preprocessing
+        )
+        write_atomically(ROOT / "docs" / "pretrained" / f"{model.name}.md", card.encode())
+    page = environment.get_template("pretrained.md.jinja").render(models=models, records=records)
+    write_atomically(ROOT / "docs" / "pretrained.md", page.encode())
+
+
+if __name__ == "__main__":
+    main()

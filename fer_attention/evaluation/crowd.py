@@ -1,0 +1,129 @@
+"""Agreement of a classifier with the people who voted on each image, rather than with one label."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fer_attention.data.ferplus import agreed_emotions
+from fer_attention.emotions import FERPLUS, label_map
+from fer_attention.evaluation.accuracy import Accuracy, accuracy
+
+AGREEING = (6, 8, 10)
+"""Numbers of agreeing votes, of ten, from which on images are counted apart."""
+
+
+@dataclass(frozen=True)
+class CrowdAgreement:
+    """How often the most probable class is what people voted for, and how near the probabilities are.
+
+    Attributes:
+        levels: Accuracy by how clear the votes are: `majority` (FER+'s official rule: more than half of the
+            votes, single votes dropped), `plurality` (one emotion has the most), then `6 votes or more` and
+            so on. A level without images is left out.
+        label_accuracy: Of the data's own labels, on the images of `plurality`; None if not asked for.
+        cross_entropy: Of the votes' distribution and the probabilities, mean over `n` images, nats.
+        entropy: Of the votes' distribution: what the cross-entropy cannot fall below.
+        n: Images with a vote for one of the classes.
+    """
+
+    levels: dict[str, Accuracy]
+    cross_entropy: float
+    entropy: float
+    n: int
+    label_accuracy: Accuracy | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """What JSON can hold."""
+        own = self.label_accuracy
+        return {
+            "levels": {name: _record(one) for name, one in self.levels.items()},
+            "data_labels_on_plurality": None if own is None else _record(own),
+            "cross_entropy": self.cross_entropy,
+            "entropy": self.entropy,
+            "n": self.n,
+        }
+
+
+def crowd_agreement(
+    probabilities: NDArray[np.floating[Any]],
+    votes: NDArray[np.int64],
+    label_names: Sequence[str],
+    *,
+    labels: NDArray[np.int64] | None = None,
+) -> CrowdAgreement:
+    """Compare probabilities with votes.
+
+    Images on which the people's answer is none of the classes (unknown, no face, contempt for a model
+    without it) are left out of the accuracies. The cross-entropy takes all votes for the classes.
+
+    Args:
+        probabilities: (N, C), rows that sum to 1.
+        votes: (N, 10) counts: FER+'s eight emotions, unknown, not a face (`FaceCrops.votes`).
+        label_names: C names of classes, in the library's spelling or a synonym.
+        labels: (N,) the data's own labels, to be compared with the votes as well.
+
+    Raises:
+        ValueError: Shapes do not fit, or nobody voted for any of the classes.
+    """
+    votes = np.asarray(votes)
+    if votes.shape != (len(probabilities), len(FERPLUS) + 2) or probabilities.shape[1] != len(label_names):
+        raise ValueError(
+            f"Needs probabilities (N, {len(label_names)}) and votes (N, {len(FERPLUS) + 2}), got "
+            f"{probabilities.shape} and {votes.shape}."
+        )
+    places = label_map(FERPLUS, label_names).values()
+    class_of = np.array([-1 if place is None else place for place in (*places, None, None)])
+    most = votes.max(1)
+    plurality = np.where((votes == most[:, None]).sum(1) == 1, class_of[votes.argmax(1)], -1)
+    chosen = {"majority": _majority(votes, class_of), "plurality": plurality}
+    chosen |= {f"{count} votes or more": np.where(most >= count, plurality, -1) for count in AGREEING}
+    answers = probabilities.argmax(1)
+    levels = {
+        name: accuracy(answers[true >= 0], true[true >= 0])
+        for name, true in chosen.items()
+        if (true >= 0).any()
+    }
+    shares = np.zeros(probabilities.shape)
+    for column, index in enumerate(class_of):
+        if index >= 0:
+            shares[:, index] += votes[:, column]
+    voted = shares.sum(1) > 0
+    if not voted.any():
+        raise ValueError(f"Nobody voted for any of {', '.join(label_names)} on these {len(votes)} images.")
+    shares = shares[voted] / shares[voted].sum(1, keepdims=True)
+    tiny = np.finfo(np.float64).tiny
+    own = None
+    if labels is not None and (plurality >= 0).any():
+        own = accuracy(np.asarray(labels)[plurality >= 0], plurality[plurality >= 0])
+    return CrowdAgreement(
+        levels=levels,
+        cross_entropy=float(-(shares * np.log(np.maximum(probabilities[voted], tiny))).sum(1).mean()),
+        entropy=float(-(shares * np.log(np.maximum(shares, tiny))).sum(1).mean()),
+        n=int(voted.sum()),
+        label_accuracy=own,
+    )
+
+
+def _majority(votes: NDArray[np.int64], class_of: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The class on which FER+'s rule settles for each image, -1 for none."""
+    found = np.full(len(votes), -1)
+    for row, counts in enumerate(votes.tolist()):
+        if any(counts):
+            kept, reason = agreed_emotions(counts, "majority")
+            found[row] = -1 if reason else class_of[int(np.argmax(kept))]
+    return found
+
+
+def _record(one: Accuracy) -> dict[str, Any]:
+    return {
+        "accuracy": one.value,
+        "interval_95": [one.low, one.high],
+        "balanced_accuracy": one.balanced,
+        "correct": one.correct,
+        "n": one.n,
+    }
