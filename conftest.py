@@ -3,8 +3,9 @@
 import importlib.util
 import os
 
-if "PYTEST_XDIST_WORKER" in os.environ:  # as many processes as cores: one thread each, read when torch loads
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
+# One thread each, read when torch loads: tiny networks gain nothing by a second one, and threads that wait
+# for each other on a busy machine lose everything.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # the kernels import Triton, which PyTorch's builds for some platforms do not bring
 collect_ignore = (

@@ -25,7 +25,7 @@ from rich.progress import track
 
 from fer_attention.atomic import write_atomically
 from fer_attention.data import load_data
-from fer_attention.evaluation import predict_logits, wilson_interval
+from fer_attention.evaluation import match_labels, predict_logits, wilson_interval
 from fer_attention.faces import CropRule, FaceDetector, create_detector, cut_face
 from fer_attention.faces.crop import Interpolation
 from fer_attention.models import load_weights
@@ -52,8 +52,9 @@ def main() -> None:
             detectors[name] = create_detector(name, device="cpu", weights=weights)
     data = load_data(options.data)
     rows = np.random.default_rng(0).permutation(np.flatnonzero(data.splits == "public"))[: options.frames]
-    images, labels = data.images[rows], data.labels[rows]
     model = load_weights(weights_path(options.weights)).eval()
+    chosen, _ = match_labels(data.take(rows), model.labels or ())
+    images, labels = chosen.images[:], chosen.labels
     right = {"whole": predicted(model, model.preprocessing.prepare(images)) == labels}
     crops: dict[str, dict[int, torch.Tensor]] = {}
     for index, photo in enumerate(track(enlarged(images), "cutting", total=len(images))):

@@ -23,7 +23,6 @@ from fer_attention.data import load_data
 from fer_attention.explain import faithfulness, grad_cam
 from fer_attention.explain.grad_cam import Method
 from fer_attention.models import bundled_path, load_weights
-from fer_attention.models.bundled import DEFAULT
 
 MAPS: tuple[tuple[Method, str | None, int], ...] = (
     ("gradcam", None, 3),
@@ -36,6 +35,7 @@ MAPS: tuple[tuple[Method, str | None, int], ...] = (
 """Method, layer (None is the last map) and the layer's places along each side."""
 
 STEPS, REPEATS = 16, 2
+WEIGHTS = "resnetv2_18_eca_elu.fer2013"
 
 
 def main() -> None:
@@ -46,7 +46,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--record", type=Path)
     options = parser.parse_args()
-    model = load_weights(bundled_path(DEFAULT))
+    model = load_weights(bundled_path(WEIGHTS))
     crops = load_data(options.data).split("public")
     rows = np.random.default_rng(options.seed).choice(len(crops), options.faces, replace=False)
     assert model.preprocessing is not None  # noqa: S101 - bundled weights have it
@@ -66,7 +66,7 @@ def main() -> None:
     if options.record is not None:
         record = {
             "command": f"--data fer2013.zip --faces {options.faces} --seed {options.seed}",
-            "weights": DEFAULT,
+            "weights": WEIGHTS,
             "split": "public",
             "steps": STEPS,
             "repeats": REPEATS,

@@ -37,12 +37,12 @@ from fer_attention.data import FaceCrops, load_data
 from fer_attention.evaluation import predict_logits
 from fer_attention.export import OnnxModel, export_onnx, quantize_onnx
 from fer_attention.models import FERModel, bundled_path, load_weights
-from fer_attention.models.bundled import DEFAULT
 
 Answer = Callable[[NDArray[np.uint8]], NDArray[Any]]
 """uint8 faces (N, H, W) of the network's size -> probabilities (N, 7)."""
 
 FER_SIDE = 64
+WEIGHTS = "resnetv2_18_eca_elu.fer2013"  # the labels that `fer` knows
 
 
 def main() -> None:
@@ -55,7 +55,7 @@ def main() -> None:
     parser.add_argument("--record", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    model = load_weights(bundled_path(DEFAULT))
+    model = load_weights(bundled_path(WEIGHTS))
     data = load_data(options.data)
     train, private = data.split("train"), data.split("private")
     if options.faces is not None:
@@ -85,7 +85,7 @@ def main() -> None:
         for name in ways
     }
     record = {
-        "weights": DEFAULT,
+        "weights": WEIGHTS,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "batch": 1,
         "rounds": options.rounds,
@@ -116,7 +116,7 @@ def exported(
     for name, path in {"onnx": whole.path, "onnx int8": small.path}.items():
         ways[name] = _runner(OnnxModel(path, threads=1))
     sizes = {
-        "torch": bundled_path(DEFAULT).stat().st_size,
+        "torch": bundled_path(WEIGHTS).stat().st_size,
         "onnx": whole.path.stat().st_size,
         "onnx int8": small.path.stat().st_size,
     }

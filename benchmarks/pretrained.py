@@ -6,10 +6,11 @@
 
 `bundle` copies the weights of a finished run under their new name. `measure` opens PrivateTest, once for a
 reported model, and writes `fer_attention/weights/NAME.json`. `render` turns the records into the model cards
-in `docs/pretrained/` and the table in `docs/pretrained.md`; a test holds them together.
+in `docs/pretrained/`, the tables in `docs/pretrained.md` and README.md; a test holds them together.
 
 Accuracies are of one plain pass unless they say otherwise, with Wilson intervals. Degraded images are a
-sample of PrivateTest (n and seed in the record). Times are medians over interleaved rounds, batch 1, one CPU thread.
+sample of PrivateTest (n and seed in the record). Times are medians over interleaved rounds, batch 1, one
+CPU thread.
 """
 
 from __future__ import annotations
@@ -53,6 +54,7 @@ DEGRADED = (
     ("lower_face", 0.33),
     ("eyes", 0.25),
 )
+BEGIN, END = "<!-- written by benchmarks/pretrained.py -->", "<!-- end -->"
 LICENCE = (
     "weights Apache-2.0, trained by this project; FER2013 is under the Database Contents License and is not "
     "part of the package"
@@ -80,7 +82,9 @@ def main() -> None:
     elif options.command == "measure":
         torch.set_num_threads(1)
         measure(options.name, options.data, options.votes)
-    render()
+    if options.command != "bundle":  # which leaves the record to `measure`
+        for path, text in render().items():
+            write_atomically(path, text.encode())
 
 
 def bundle(options: argparse.Namespace) -> None:
@@ -201,9 +205,10 @@ def milliseconds(model: FERModel, face: np.ndarray) -> dict[str, Any]:
     return {name: spread(values) for name, values in times.items()}
 
 
-def render() -> None:
-    """Write cards and tables from the records."""
+def render() -> dict[Path, str]:
+    """Cards and tables by the files they belong in, from the records alone."""
     records = {name: pretrained_record(name) for name in bundled_names()}
+    models = list_pretrained()
     environment = jinja2.Environment(  # noqa: S701  (Markdown)
         loader=jinja2.FileSystemLoader(ROOT / "benchmarks" / "templates"),
         undefined=jinja2.StrictUndefined,
@@ -212,15 +217,23 @@ def render() -> None:
         lstrip_blocks=True,
     )
     environment.filters["percent"] = lambda value, digits=1: f"{value * 100:.{digits}f}"
-    models = list_pretrained()
+    pages = {}
     for model in models:
-        spec = load_weights(bundled_path(model.name))
-        card = environment.get_template("model_card.md.jinja").render(
-            model=model, record=records[model.name], spec=spec.spec, preprocessing=spec.preprocessing
+        weights = load_weights(bundled_path(model.name))
+        pages[ROOT / "docs" / "pretrained" / f"{model.name}.md"] = environment.get_template(
+            "model_card.md.jinja"
+        ).render(
+            model=model, record=records[model.name], spec=weights.spec, preprocessing=weights.preprocessing
         )
-        write_atomically(ROOT / "docs" / "pretrained" / f"{model.name}.md", card.encode())
     page = environment.get_template("pretrained.md.jinja").render(models=models, records=records)
-    write_atomically(ROOT / "docs" / "pretrained.md", page.encode())
+    pages[ROOT / "docs" / "pretrained.md"] = page
+    table = environment.get_template("pretrained_table.md.jinja")
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    before, _, rest = readme.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    written = table.render(models=models, folder="docs/pretrained/")
+    pages[ROOT / "README.md"] = f"{before}{BEGIN}\n{written}{END}{after}"
+    return pages
 
 
 if __name__ == "__main__":

@@ -12,6 +12,9 @@ from torch.nn import functional as F
 BFLOAT16_GAIN = 1.15
 """How many times as fast as float32 bfloat16 must be to be worth its rounding."""
 
+ROUNDS = 6
+"""Measurements of each type; the first one also makes what is kept for the others."""
+
 
 def resolve_device(device: str | torch.device) -> torch.device:
     """The torch device of a name; `"auto"` is the GPU where there is one.
@@ -39,22 +42,23 @@ def fastest_precision(device: torch.device) -> Literal["float32", "bfloat16"]:
 
     Processors without bfloat16 instructions take about ten times as long in it as in float32, GPUs before
     Ampere somewhat longer; which is which no list tells for long. Takes well under a second, once a process.
+    The rounds alternate and the best counts, so that a busy machine decides as an idle one does.
     """
-    times = {dtype: _training_time(device, dtype) for dtype in (torch.float32, torch.bfloat16)}
-    faster = times[torch.bfloat16] * BFLOAT16_GAIN < times[torch.float32]
-    return "bfloat16" if faster else "float32"
+    types = (torch.float32, torch.bfloat16)
+    rounds = [[_training_time(device, dtype) for dtype in types] for _ in range(ROUNDS)]
+    float32, bfloat16 = map(min, zip(*rounds, strict=True))
+    return "bfloat16" if bfloat16 * BFLOAT16_GAIN < float32 else "float32"
 
 
 def _training_time(device: torch.device, dtype: torch.dtype) -> float:
-    """Best of three times of one convolution forward and backward, seconds."""
+    """Time of one convolution forward and backward, seconds."""
     image = torch.ones(16, 64, 24, 24, device=device).contiguous(memory_format=torch.channels_last)
     weight = torch.ones(64, 64, 3, 3, device=device, requires_grad=True)
-    best = float("inf")
-    for _ in range(4):  # the first one also makes what is kept for the others
-        start = time.perf_counter()
-        with torch.enable_grad(), torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32):
-            F.conv2d(image, weight, padding=1).sum().backward()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        best = min(best, time.perf_counter() - start)
-    return best
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    start = time.perf_counter()
+    with torch.enable_grad(), torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32):
+        torch.autograd.backward(F.conv2d(image, weight, padding=1).sum())
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - start

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 import fer_attention
 from fer_attention.cli import app
-from fer_attention.models import list_models
+from fer_attention.models import list_models, list_pretrained
 
 
 def run(*arguments):
@@ -106,6 +106,24 @@ def test_models_knows_unlisted_activations_and_suggests_for_typos():
     result = run("models", "resnet18_sa")
     assert result.exit_code == 2
     assert "Did you mean 'resnet18_s" in result.stderr
+
+
+def test_models_pretrained_says_what_comes_with_weights_and_how_good_it_is():
+    result = run("models", "--pretrained")
+    assert result.exit_code == 0, result.output
+    shown = " ".join(result.stdout.split())
+    for model in list_pretrained():
+        assert model.name in shown
+        assert model.sha256 in shown.replace(" ", "").replace("│", "")
+        assert f"{model.crowd_accuracy.value:.1%}" in shown
+        assert f"{model.size / 1e6:.2f} MB" in shown
+    assert "the default of predict" in shown
+    only = run("models", "*.fer2013", "--pretrained").stdout
+    assert "resnetv2_18_eca_elu.fer2013" in only
+    assert ".ferplus" not in only
+    wrong = run("models", "resnetv2_18_eca_elu.fer2012", "--pretrained")
+    assert wrong.exit_code == 2
+    assert "Did you mean 'resnetv2_18_eca_elu.fer2013'" in wrong.stderr
 
 
 def test_version_and_help():

@@ -2,15 +2,20 @@
 
 import csv
 import json
+import shutil
 
 import numpy as np
 import pytest
+import torch
+from datasets import write_fer2013_csv, write_votes
 from PIL import Image
 from typer.testing import CliRunner
 
 from fer_attention.cli import app
+from fer_attention.emotions import FER2013
 from fer_attention.models import read_record
 from fer_attention.models.weights import read_spec
+from fer_attention.training import recipe_names
 
 SETTINGS = ("epochs=1", "batch_size=8", "structure.width=0.125", "structure.img_size=16", "trackers=[]")
 FAST = [*(word for setting in SETTINGS for word in ("--set", setting)), "--device", "cpu"]
@@ -102,11 +107,79 @@ def test_the_same_command_goes_on_and_another_config_does_not(tmp_path):
     assert "lr was 0.1, is 0.3" in result.output
 
 
+def write_voted(folder):
+    """FER2013's table and FER+'s beside it: 28 images to train on, and 7 for each of the test splits."""
+    usages = ("Training",) * 28 + ("PublicTest",) * 7 + ("PrivateTest",) * 7
+    write_fer2013_csv(folder / "fer2013.csv", usages=usages)
+    votes = np.zeros((42, 10), np.int64)
+    votes[range(42), np.arange(42) % 8] = 7
+    votes[range(42), (np.arange(42) + 1) % 8] = 3
+    write_votes(folder / "fer2013new.csv", votes.tolist(), usages=usages)
+    return folder
+
+
+def targets_of(folder):
+    return torch.load(folder / "checkpoint.pt", weights_only=True)["run"]["targets"].numpy()
+
+
+@pytest.mark.parametrize("beside", [True, False])
+def test_votes_are_trained_on_as_the_options_say(tmp_path, beside):
+    data = write_voted(tmp_path / "voted")
+    arguments = ["--data", data]
+    if not beside:
+        (tmp_path / "alone").mkdir()
+        images = shutil.move(data / "fer2013.csv", tmp_path / "alone" / "fer2013.csv")
+        arguments = ["--data", images, "--votes", data / "fer2013new.csv"]
+
+    def trained(name, *options):
+        result = run(*arguments, "--output", tmp_path / name, *options)
+        assert result.exit_code == 0, result.output
+        return read_spec(tmp_path / name / "best.safetensors").num_classes, targets_of(tmp_path / name)
+
+    classes, targets = trained("shares", "--target", "distribution")
+    assert classes == 8
+    assert targets[0].tolist() == pytest.approx([0.7, 0.3, 0, 0, 0, 0, 0, 0])
+    classes, targets = trained("majority", "--target", "majority")
+    assert targets[0].tolist() == [1, 0, 0, 0, 0, 0, 0, 0]
+    classes, targets = trained("mixed", "--emotions", "fer2013", "--label-share", "0.5")
+    assert classes == 7  # neutral and happy by 7 and 3 votes, angry by FER2013's label
+    by_name = dict(zip(FER2013, targets[0].tolist(), strict=True))
+    assert by_name == pytest.approx(
+        {"neutral": 0.35, "happy": 0.15, "angry": 0.5, "disgust": 0, "fear": 0, "sad": 0, "surprise": 0}
+    )
+    if not beside:
+        assert trained("default")[1].tolist() == trained("shares")[1].tolist()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--target", "majorty"], "Did you mean 'majority'"),
+        (["--emotions", "ferpluss"], "Did you mean 'ferplus'"),
+        (["--label-share", "1.5"], "label_share lies between 0 and 1, got 1.5"),
+        (["--votes", "nowhere.csv"], "nowhere.csv does not exist"),
+        (["--target", "majority", "--format", "jaffe"], "--target are for votes on FER2013; --format jaffe"),
+    ],
+)
+def test_wrong_options_of_votes_are_said_before_anything_is_written(tmp_path, options, message):
+    result = run("--data", write_voted(tmp_path / "voted"), "--output", tmp_path / "run", *options)
+    assert result.exit_code == 2
+    assert message in " ".join(result.output.split())
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_help_names_every_recipe():
+    text = CliRunner().invoke(app, ["train", "--help"]).output
+    assert all(name in text for name in recipe_names())
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--set", "epochs"], "--set takes field=value"),
-        (["--set", "epoch=3"], "epoch"),
+        (["--set", "epoch=3"], "epoch: Unknown field 'epoch'. Did you mean 'epochs'"),
+        (["--set", "lr=-1"], "lr: Input should be greater than 0; got -1"),
+        (["--set", "teachers=x"], "teachers: Input should be a valid tuple; got 'x'"),
         (["--model", "resnet18_cbma"], "Did you mean 'resnet18_cbam'"),
         (["--protocol", "losso"], "Did you mean 'loso'"),
         (["--protocol", "loso"], "needs subjects"),

@@ -1,11 +1,14 @@
 """Several processes train what one trains on their joint batch."""
 
+import json
 import os
 import subprocess
 import sys
 
 import pytest
 import torch
+import yaml
+from datasets import write_fer2013_csv
 from tiny_runs import checkpoint_of, stripes, tiny
 
 from fer_attention.training import train
@@ -49,6 +52,41 @@ def test_two_processes_train_as_one_with_the_doubled_batch(tmp_path):
     for a, b in zip(one.history, parts["history"], strict=True):
         assert b["loss"] == pytest.approx(a.loss, rel=1e-4)
         assert b["validation_accuracy"] == a.validation_accuracy
+
+
+@pytest.mark.slow
+def test_two_processes_carry_a_campaign_out_and_leave_it_together(tmp_path):
+    faces = write_fer2013_csv(tmp_path / "fer2013.csv", usages=("Training",) * 64 + ("PublicTest",) * 14)
+    changes = {"epochs": 30, "batch_size": 8, "structure": FIELDS["structure"], "model": FIELDS["model"]}
+    run = {"recipe": "quick", "data": "faces", "changes": {**changes, "precision": "float32"}}
+    second = {**run, "changes": {**changes, "epochs": 1, "precision": "auto", "teachers": ["{first}"]}}
+    content = {
+        "data": {"faces": {"path": str(faces)}},
+        "runs": [{"name": "first", **run}, {"name": "second", **second}],
+    }
+    file = tmp_path / "campaign.yaml"
+    file.write_text(yaml.safe_dump(content))
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m"]
+    command = [*launcher, "fer_attention.cli", "campaign", str(file), "--output", str(tmp_path / "runs")]
+    texts = []
+    for minutes in ("0.002", "60"):
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        done = subprocess.run(
+            [*command, "--device", "cpu", "--minutes", minutes],
+            check=True,
+            env=environment,
+            timeout=300,
+            text=True,
+            stdout=subprocess.PIPE,
+        )
+        texts.append(done.stdout)
+    assert texts[0].endswith("0 of 2 runs are done. The same command continues with first.\n")
+    assert "first continues" in texts[1]
+    assert "2 of 2 runs are done" in texts[1]
+    results = [
+        json.loads((tmp_path / "runs" / name / "result.json").read_text()) for name in ("first", "second")
+    ]
+    assert [result["environment"]["processes"] for result in results] == [2, 2]
 
 
 def test_accumulated_passes_train_as_one_of_their_size(tmp_path):

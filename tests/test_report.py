@@ -323,7 +323,7 @@ def test_evaluate_degrades_and_samples_by_its_seed_and_says_so(run):
     _, again = run(faces(), "--degrade", "noise:40", "--degrade", "blur:1", "--seed", "3")
     assert noisy["results"] == again["results"] != plain["results"]
     assert "The images were degraded first: noise 40, blur 1, seed 3." in noisy["notes"]
-    assert any("2 of the 14 images are" in note for note in noisy["notes"])  # copies before they were degraded
+    assert any("2 of the 14 images are" in note for note in noisy["notes"])  # before they were degraded
     result, sampled = run(faces(), "--sample", "5", "--seed", "1")
     assert sampled["n"] == 5
     assert "5 images of the split were drawn, seed 1." in result.stdout

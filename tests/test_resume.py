@@ -3,6 +3,7 @@
 import os
 import random
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,9 +11,9 @@ import time
 
 import pytest
 import torch
-from tiny_runs import assert_same_run, checkpoint_of, stripes, tiny
+from tiny_runs import assert_same_run, checkpoint_of, stripes, tiny, untrained
 
-from fer_attention.training import Listener, TrainingError, train
+from fer_attention.training import Listener, TrainingError, TrainingStopped, train
 
 AUGMENT = {"flip": 0.5, "rotate": 10, "erase": 0.5, "mixup": 0.2}
 
@@ -61,7 +62,7 @@ def test_a_finished_run_is_not_trained_again(tmp_path):
     ("fields", "data", "message"),
     [
         ({"lr": 0.01}, stripes(), "another config: lr was 0.05, is 0.01"),
-        ({}, stripes(seed=1), "another data"),
+        ({}, stripes(seed=1), "a run on other data"),
     ],
 )
 def test_another_run_does_not_go_on_in_a_used_folder(tmp_path, fields, data, message):
@@ -73,6 +74,77 @@ def test_another_run_does_not_go_on_in_a_used_folder(tmp_path, fields, data, mes
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
+@pytest.mark.parametrize("role", ["start weights", "teacher"])
+def test_a_replaced_file_is_named_and_a_moved_one_is_the_same(tmp_path, role):
+    first, second = (untrained(tmp_path / f"{seed}.safetensors", seed=seed) for seed in (0, 1))
+
+    def config(path):
+        named = {"teachers": (first, path)}
+        if role == "start weights":
+            named = {"weights": path, "structure": {}}
+        return tiny(checkpoint_minutes=0, **named)
+
+    folder, path = tmp_path / "run", str(tmp_path / "used.safetensors")
+    shutil.copy(second, path)
+    with pytest.raises(StoppedError):
+        train(config(path), stripes(), folder, listener=stop_at(1, 2))
+    before = (folder / "checkpoint.pt").read_bytes()
+    shutil.copy(first, path)
+    with pytest.raises(TrainingError) as caught:
+        train(config(path), stripes(), folder)
+    assert str(caught.value) == (
+        f"{folder} holds a run whose {role} was {path} with other content: that file was replaced since. "
+        "Choose another folder, or remove that one to start afresh."
+    )
+    field = "weights" if role == "start weights" else "teachers"
+    with pytest.raises(TrainingError, match=f"another config: {field} was .*used.* is .*0.safetensors"):
+        train(config(first), stripes(), folder)
+    assert (folder / "checkpoint.pt").read_bytes() == before
+    moved = tmp_path / "elsewhere" / "moved.safetensors"
+    moved.parent.mkdir()
+    shutil.copy(second, moved)
+    train(config(str(moved)), stripes(), folder)
+    train(config(second), stripes(), tmp_path / "whole")
+    assert_same_run(tmp_path / "whole", folder)
+
+
+@pytest.mark.parametrize("asked", [1, 2, 4, 5, 9])
+def test_a_run_that_is_told_to_stop_saves_and_continues_to_the_same_weights(tmp_path, asked):
+    config = tiny(augment=AUGMENT)
+    train(config, stripes(), tmp_path / "whole")
+    answers = iter([False] * (asked - 1) + [True])
+    progress = []
+    with pytest.raises(TrainingStopped, match="saved in"):
+        train(
+            config,
+            stripes(),
+            tmp_path / "parts",
+            listener=Listener(on_progress=progress.append),
+            stop=lambda: next(answers),
+        )
+    state = checkpoint_of(tmp_path / "parts")
+    assert len(state["history"]) * 4 + state["position"][0] == asked
+    assert not (tmp_path / "parts" / "result.json").exists()
+    train(config, stripes(), tmp_path / "parts", stop=lambda: False)
+    assert_same_run(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_epochs_of_one_step_can_be_stopped_between_and_the_last_one_is_finished(tmp_path):
+    config = tiny(batch_size=64)
+    for done in (1, 2):
+        with pytest.raises(TrainingStopped):
+            train(config, stripes(), tmp_path, stop=lambda: True)
+        assert len(checkpoint_of(tmp_path)["history"]) == done
+    assert len(train(config, stripes(), tmp_path, stop=lambda: True).history) == 3
+
+
+def test_a_damaged_checkpoint_is_not_trusted_on_anyones_advice(tmp_path):
+    (tmp_path / "checkpoint.pt").write_bytes(b"no checkpoint")
+    with pytest.raises(TrainingError) as caught:
+        train(tiny(), stripes(), tmp_path)
+    assert "weights_only" not in str(caught.value)  # torch advises to switch that off
+
+
 def test_fields_that_change_no_number_may_change(tmp_path):
     with pytest.raises(StoppedError):
         train(tiny(checkpoint_minutes=0), stripes(), tmp_path, listener=stop_at(1, 2))
@@ -81,7 +153,7 @@ def test_fields_that_change_no_number_may_change(tmp_path):
 
 def test_a_checkpoint_that_is_none_is_named(tmp_path):
     (tmp_path / "checkpoint.pt").write_bytes(b"no checkpoint")
-    with pytest.raises(TrainingError, match="is no checkpoint"):
+    with pytest.raises(TrainingError, match="checkpoint.pt is not a checkpoint .* Remove it"):
         train(tiny(), stripes(), tmp_path)
 
 

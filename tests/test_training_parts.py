@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tiny_runs import stripes, tiny
 from torch import nn
 
-from fer_attention.data import Preprocessing
+from fer_attention.data import DEGRADATIONS, Preprocessing, degrade
 from fer_attention.training import Epoch
 from fer_attention.training.augment import augmentation, mixing
 from fer_attention.training.batches import Batches, epoch_order, measured
@@ -42,6 +42,64 @@ def test_a_crop_shows_a_part_at_full_size():
     assert spread.max() < 0.55
     assert spread.min() > 0.4
     assert cropped[:, 0, 0, 0].unique().numel() > 5  # the place is drawn per sample
+
+
+def degraded(images, seed=0, **degrade):
+    torch.manual_seed(seed)
+    return augmentation(AugmentConfig(flip=0, degrade=degrade))(images)
+
+
+def once(low, high=None, probability=1.0):
+    return {"probability": probability, "low": low, "high": low if high is None else high}
+
+
+def faces(count=64, size=16):
+    return torch.rand(count, 1, size, size, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("name", sorted(DEGRADATIONS))
+def test_no_image_is_degraded_with_probability_0_and_each_by_its_own_strength_with_1(name):
+    low, high = {
+        "blur": (0.5, 2), "eyes": (0.2, 0.6), "gamma": (1.5, 3), "jpeg": (5, 40), "lower_face": (0.2, 0.6),
+        "noise": (5, 50), "resampling": (5, 12), "resolution": (5, 12),
+    }[name]  # fmt: skip
+    images = faces(1).expand(64, 1, 16, 16).contiguous()
+    never = degraded(images, **{name: once(low, high, probability=0.0)})
+    assert torch.equal(never, images)
+    changed = degraded(images, **{name: once(low, high)})
+    assert changed.shape == images.shape
+    assert 0 <= changed.min() <= changed.max() <= 1
+    assert all(not torch.equal(one, images[0]) for one in changed)
+    assert len({one.numpy().tobytes() for one in changed}) >= 6  # as many as whole sides from 5 to 12
+    assert torch.equal(changed, degraded(images, **{name: once(low, high)}))
+    assert not torch.equal(changed, degraded(images, seed=1, **{name: once(low, high)}))
+
+
+def test_a_probability_is_the_share_of_images_that_are_degraded():
+    changed = degraded(faces(2000), gamma=once(3, probability=0.3))
+    share = (changed != faces(2000)).flatten(1).any(1).float().mean().item()
+    assert share == pytest.approx(0.3, abs=5 * math.sqrt(0.3 * 0.7 / 2000))
+
+
+def test_degradations_are_applied_in_the_order_written():
+    images = faces()
+    gamma, blur = once(4.0), once(1.5)
+    first = degrade(degrade(images, "gamma", 4.0), "blur", 1.5)
+    second = degrade(degrade(images, "blur", 1.5), "gamma", 4.0)
+    assert not torch.allclose(first, second, atol=1e-2)
+    torch.testing.assert_close(degraded(images, gamma=gamma, blur=blur), first)
+    torch.testing.assert_close(degraded(images, blur=blur, gamma=gamma), second)
+    written = AugmentConfig(degrade={"gamma": gamma, "blur": blur})
+    assert list(AugmentConfig.model_validate_json(written.model_dump_json()).degrade) == ["gamma", "blur"]
+
+
+def test_degradations_come_after_all_other_changes_but_mixing():
+    torch.manual_seed(3)
+    images = faces()
+    turned = augmentation(AugmentConfig(flip=0.5, rotate=20, crop=0.8))(images)
+    torch.manual_seed(3)
+    config = AugmentConfig(flip=0.5, rotate=20, crop=0.8, degrade={"resolution": once(6)})
+    torch.testing.assert_close(augmentation(config)(images), degrade(turned.clamp(0, 1), "resolution", 6))
 
 
 @pytest.mark.parametrize("config", [AugmentConfig(mixup=0.5), AugmentConfig(cutmix=0.5)])

@@ -1,12 +1,15 @@
 """What the tests of training share: tiny configs, crops that can be learned, and comparisons."""
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 
 from fer_attention.data import FaceCrops
 from fer_attention.emotions import FER2013
-from fer_attention.models import load_weights
+from fer_attention.models import load_weights, save_weights
 from fer_attention.training import TrainConfig
+from fer_attention.training.setup import create_start
 
 TINY = {
     "model": "resnetv2_18_eca_elu",
@@ -38,6 +41,16 @@ def stripes(count=96, seed=0):
         splits=np.array(["train"] * (count - 32) + ["public"] * 32),
         label_names=FER2013,
     )
+
+
+def untrained(path, labels=FER2013, **fields):
+    """A weights file of the tiny model, as it starts with a seed; gives its path as a text."""
+    structure = {"width": 0.125, "img_size": 16}
+    model = create_start(tiny(structure=structure, **fields), replace(stripes(), label_names=labels))
+    with torch.no_grad():
+        model.get_classifier().weight.mul_(20)  # answers that differ
+        model.get_classifier().bias.copy_(torch.linspace(-1, 1, len(labels)))
+    return str(save_weights(model, path))
 
 
 def state_of(result):

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import sys
+import json
 from pathlib import Path
 from typing import Annotated
 
 import torch
 import typer
 
-from fer_attention.cli.common import Device, errors_as_lines, fail, out
-from fer_attention.cli.train import training_bar, training_listener
+from fer_attention.cli.common import Device, errors_as_lines, out
+from fer_attention.cli.train import interruptions, training_bar, training_listener
+from fer_attention.data import FaceCrops
 from fer_attention.training.campaign import CampaignRun, State, load_campaign, run_campaign
 
 
@@ -21,47 +22,66 @@ def campaign(
         list[str] | None, typer.Option("--path", help="NAME=PATH, for {NAME} in the file's data sets.")
     ] = None,
     minutes: Annotated[
-        float | None, typer.Option(min=0, help="Save and leave after so many; by default at the end.")
+        float | None, typer.Option(min=0, help="Save and stop after so many; by default train to the end.")
     ] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="Threads on a CPU; by default all.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; by default one per core.")] = None,
     device: Device = "auto",
 ) -> None:
     """Train several models in order, each able to start from or learn from the ones before.
 
     The same command continues wherever it was: after --minutes, Ctrl-C, a kill, or on another machine.
     """
+    trained: set[str] = set()
+
+    def on_run(run: CampaignRun, state: State) -> None:
+        if state == "done":
+            _say(f"{run.name} is done: {_best(output / run.name)}")
+        else:
+            trained.add(run.name)
+            _say(f"{run.name} {'continues' if state == 'started' else 'begins'}")
+
     with errors_as_lines():
         named = dict(_pair(text) for text in paths or [])
         if threads is not None:
             torch.set_num_threads(threads)
-
-        def on_run(run: CampaignRun, state: State) -> None:
-            said = {"done": "is done", "started": "continues", "waiting": "begins"}[state]
-            out.print(f"{run.name} {said}", highlight=False, markup=False)
-
         bar = training_bar()
-        try:
-            with bar:
-                states = run_campaign(
-                    load_campaign(file),
-                    output,
-                    paths=named,
-                    minutes=minutes,
-                    device=device,
-                    on_run=on_run,
-                    listener=training_listener(bar),
-                )
-        except KeyboardInterrupt:
-            fail(f"stopped; what was done is saved in {output}. The same command continues from there.")
-            sys.exit(130)
+        with interruptions(output), bar:
+            states = run_campaign(
+                load_campaign(file),
+                output,
+                paths=named,
+                minutes=minutes,
+                device=device,
+                on_data=_on_data,
+                on_run=on_run,
+                listener=training_listener(bar),
+            )
     left = [name for name, state in states.items() if state != "done"]
-    out.print(
-        f"{len(states) - len(left)} of {len(states)} runs are done"
-        + (f"; next is {left[0]}. The same command continues." if left else f" in {output}."),
-        highlight=False,
-        markup=False,
-        soft_wrap=True,
-    )
+    done = f"{len(states) - len(left)} of {len(states)} runs"
+    if left:
+        _say(f"{done} are done. The same command continues with {left[0]}.")
+    elif trained:
+        _say(f"{done} are done, in {output}.")
+    else:
+        _say(f"{done} were done before, in {output}; nothing was trained.")
+
+
+def _say(text: str) -> None:
+    out.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def _on_data(name: str, crops: FaceCrops) -> None:
+    text = f"data set {name}: {len(crops):,} images"
+    if crops.skipped:
+        image, reason = crops.skipped[0]
+        text += f"; left out: {len(crops.skipped):,}, the first {image} ({reason})"
+    _say(text)
+
+
+def _best(folder: Path) -> str:
+    result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    best, count = result["best"], result["epochs"]
+    return f"{best['validation_accuracy']:.2%} on the selection split, epoch {best['epoch']} of {count}"
 
 
 def _pair(text: str) -> tuple[str, str]:

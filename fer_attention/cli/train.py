@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,15 +24,15 @@ from fer_attention.cli.datasets import (
     read,
 )
 from fer_attention.data import FaceCrops, default_protocol, training_fraction
-from fer_attention.training import Epoch, Listener, load_recipe
+from fer_attention.training import Epoch, Listener, load_recipe, recipe_names
 from fer_attention.training import Progress as Position
 from fer_attention.training import train as run
 
 
 def train(
-    recipe: Annotated[str, typer.Argument(help="compact, paper, strong, quick, finetune, or a YAML file.")],
+    recipe: Annotated[str, typer.Argument(help=f"{', '.join(recipe_names())}, or a YAML file.")],
     data: Annotated[Path, typer.Option(help=DATA_HELP)],
-    output: Annotated[Path, typer.Option(help="Folder of this run; an interrupted run goes on there.")],
+    output: Annotated[Path, typer.Option(help="Folder of this run; an interrupted run continues there.")],
     model: Annotated[str | None, typer.Option(help="Another model than the recipe's, full width.")] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="Change a field: epochs=10, augment.flip=0.")
@@ -38,12 +40,15 @@ def train(
     data_format: Format = "auto",
     votes: Votes = None,
     target: Annotated[
-        str, typer.Option(help="What votes make of an image: majority, or their distribution.")
-    ] = "distribution",
+        str | None,
+        typer.Option(help="Votes as targets: distribution (the default with --votes) or majority."),
+    ] = None,
     emotions: Annotated[
-        str, typer.Option(help="Labels under votes: ferplus (eight) or fer2013 (seven).")
-    ] = "ferplus",
-    label_share: Annotated[float, typer.Option(help="Share of FER2013's own label beside the votes.")] = 0.0,
+        str | None, typer.Option(help="Labels under votes: ferplus (eight, the default) or fer2013 (seven).")
+    ] = None,
+    label_share: Annotated[
+        float | None, typer.Option(help="Share of FER2013's own label beside the votes; by default 0.")
+    ] = None,
     protocol: ProtocolName = None,
     fold: FoldNumber = 0,
     fraction: Annotated[float, typer.Option(help="Share of the training images, by class.")] = 1.0,
@@ -53,18 +58,18 @@ def train(
     """Train a model; a split that is never reported selects the epoch.
 
     FER2013's official split selects on PublicTest and leaves PrivateTest closed; sets without splits are
-    divided by the protocol, by default a sound one. Ctrl-C saves; the same command goes on where it stopped.
+    divided by the protocol, by default a sound one. Ctrl-C saves; the same command continues from there.
     """
     with errors_as_lines():
         changes = _changes(settings or [])
         if model is not None:
             changes["model"] = model
         config = load_recipe(recipe, changes)
-        if votes is None:
-            crops = read(data, data_format, on_error)
+        options = {"votes": votes, "target": target, "emotions": emotions, "label_share": label_share}
+        if by_votes := {name: value for name, value in options.items() if value is not None}:
+            crops = _voted(data, data_format, on_error, {"target": "distribution", **by_votes})
         else:
-            by_votes = {"votes": votes, "target": target, "emotions": emotions, "label_share": label_share}
-            crops = read(data, "ferplus", on_error, **by_votes)
+            crops = read(data, data_format, on_error)
         protocol = protocol or default_protocol(crops)
         if protocol != "official":  # whose splits the set has already, under its own names
             crops = divided(crops, protocol, fold, seed=config.seed)
@@ -74,12 +79,8 @@ def train(
         out.print(
             f"{config.model}, {config.epochs} epochs, seed {config.seed}, into {output}", soft_wrap=True
         )
-        try:
-            with bar:
-                result = run(config, crops, output, device=device, listener=training_listener(bar))
-        except KeyboardInterrupt:
-            fail(f"stopped; what was done is saved in {output}. The same command goes on from there.")
-            sys.exit(130)
+        with interruptions(output), bar:
+            result = run(config, crops, output, device=device, listener=training_listener(bar))
     best = result.best
     out.print(
         f"Best epoch {best.epoch} of {len(result.history)}: {best.validation_accuracy:.2%} on the selection "
@@ -87,6 +88,16 @@ def train(
         soft_wrap=True,
         highlight=False,
     )
+
+
+@contextmanager
+def interruptions(output: Path) -> Iterator[None]:
+    """Ctrl-C and SIGTERM, once a run was saved: says how it continues, and ends the command."""
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit) as stopped:
+        fail(f"stopped; what was done is saved in {output}. The same command continues from there.")
+        sys.exit(stopped.code if isinstance(stopped, SystemExit) else 130)
 
 
 def training_bar() -> Progress:
@@ -103,6 +114,13 @@ def training_bar() -> Progress:
         transient=True,
         disable=not err.is_terminal,
     )
+
+
+def _voted(data: Path, data_format: str, on_error: str, by_votes: dict[str, Any]) -> FaceCrops:
+    if data_format not in ("auto", "fer2013", "ferplus"):
+        given = ", ".join(f"--{name.replace('_', '-')}" for name in by_votes)
+        raise ValueError(f"{given} are for votes on FER2013; --format {data_format} is another data set.")
+    return read(data, "ferplus", on_error, **by_votes)
 
 
 def _share(crops: FaceCrops, fraction: float, seed: int) -> FaceCrops:

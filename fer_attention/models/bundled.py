@@ -74,7 +74,7 @@ def list_pretrained() -> list[PretrainedModel]:
     True
     """
     records = [pretrained_record(name) for name in bundled_names()]
-    models = [
+    return [
         PretrainedModel(
             **{
                 **record["model"],
@@ -85,7 +85,6 @@ def list_pretrained() -> list[PretrainedModel]:
         )
         for record in records
     ]
-    return sorted(models, key=lambda model: (model.name != DEFAULT, model.name))
 
 
 def pretrained_record(name: str) -> dict[str, Any]:
@@ -105,10 +104,9 @@ def file_sha256(path: Path) -> str:
 
 
 def bundled_names() -> list[str]:
-    """The names of all bundled weights, sorted."""
-    return sorted(
-        file.name.removesuffix(_SUFFIX) for file in _folder().iterdir() if file.name.endswith(_SUFFIX)
-    )
+    """The names of all bundled weights: the default, then the others, sorted."""
+    names = [file.name.removesuffix(_SUFFIX) for file in _folder().iterdir() if file.name.endswith(_SUFFIX)]
+    return sorted(names, key=lambda name: (name != DEFAULT, name))
 
 
 def weights_path(source: str | Path) -> Path:
@@ -124,7 +122,9 @@ def weights_path(source: str | Path) -> Path:
 
 
 def bundled_path(name: str) -> Path:
-    """The file of bundled weights. `resnetv2_18_eca_elu` without a tag stands for its first tag.
+    """The file of bundled weights.
+
+    A name without a tag stands for the default, if that is what it begins with, else for its first tag.
 
     Raises:
         UnknownNameError: No weights of this name come with the package.

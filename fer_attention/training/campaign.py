@@ -1,15 +1,18 @@
 """Campaigns: training runs in an order, where later ones may start from or learn from earlier ones.
 
 One folder holds all runs. Whatever is done stays done; a run that was interrupted, by `minutes`, a signal, a
-kill or a change of machine, continues at its checkpoint when the same campaign is run again. PrivateTest
-stays closed: `fer-attention evaluate` opens it for a model that is to be reported.
+kill or a change of machine, continues at its checkpoint when the same campaign is run again. The folder may
+move. PrivateTest stays closed: `fer-attention evaluate` opens it for a model that is to be reported.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,12 +25,16 @@ from fer_attention.data.loading import load_data
 from fer_attention.messages import readable
 from fer_attention.models.bundled import DEFAULT
 from fer_attention.registry import unknown_name
-from fer_attention.training.checkpoint import TrainingError
+from fer_attention.training.checkpoint import FREE_FIELDS, TrainingError, make_folder
 from fer_attention.training.config import TrainConfig
-from fer_attention.training.engine import Listener, TrainingStopped, train
-from fer_attention.training.recipes import load_recipe
+from fer_attention.training.engine import Listener, TrainingStopped, selection_split, train
+from fer_attention.training.recipes import load_recipe, one_line
 
 State = Literal["done", "started", "waiting"]
+
+WEIGHTS = "best.safetensors"
+
+IN_BRACES = re.compile(r"\{([^{}]*)\}")
 
 
 class CampaignData(BaseModel):
@@ -66,10 +73,10 @@ class Campaign(BaseModel):
     def _names_fit(self) -> Campaign:
         names = [run.name for run in self.runs]
         if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise ValueError(f"two runs are named {twice[0]!r}")
+            raise ValueError(f"Two runs are named {twice[0]!r}.")
         for run in self.runs:
             if run.data not in self.data:
-                raise unknown_name(f"data set of the run {run.name!r}:", run.data, self.data)
+                raise ValueError(f"run {run.name}: {unknown_name('data set', run.data, self.data)}")
         return self
 
 
@@ -84,10 +91,15 @@ def load_campaign(path: str | Path) -> Campaign:
     if not path.is_file():
         raise ValueError(f"{path} is not a file; a campaign is a YAML file with data and runs.")
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        return Campaign.model_validate(content)
+        fields = yaml.safe_load(path.read_bytes())
     except yaml.YAMLError as error:
-        raise ValueError(f"{path} is not valid YAML: {error}") from error
+        raise ValueError(f"{path} is not valid YAML: {one_line(error)}") from error
+    if not isinstance(fields, dict):
+        raise ValueError(
+            f"{path} holds no fields, but {type(fields).__name__}; a campaign has data and runs."
+        )
+    try:
+        return Campaign.model_validate(fields)
     except ValidationError as error:
         raise ValueError(readable(error, Campaign, where=str(path))) from error
 
@@ -99,6 +111,7 @@ def run_campaign(
     paths: Mapping[str, str | Path] | None = None,
     minutes: float | None = None,
     device: torch.device | str = "auto",
+    on_data: Callable[[str, FaceCrops], None] = lambda name, crops: None,
     on_run: Callable[[CampaignRun, State], None] = lambda run, state: None,
     listener: Listener | None = None,
 ) -> dict[str, State]:
@@ -108,46 +121,44 @@ def run_campaign(
         campaign: The campaign.
         output: Its folder; each run's weights, history, config and result are in a folder of the run's name.
         paths: What `{name}` stands for in the paths and options of data sets.
-        minutes: Save and leave after this time; None goes on to the end.
+        minutes: Save and leave after this time; None trains to the end.
         device: Where to train: auto, cpu, cuda, cuda:N.
-        on_run: Called with each run that is done already, and before each that is begun or continued.
+        on_data: Called with each data set that was read, by its name.
+        on_run: Called with each run that is done, before or now, and before each that is begun or continued.
         listener: What each run calls meanwhile.
 
     Returns:
         The state of each run by its name.
 
     Raises:
-        ValueError: A recipe, change or path cannot be used; nothing was trained.
+        ValueError: A recipe, change, path or data set cannot be used; nothing was trained.
         TrainingError: A run failed, or its folder holds one of another config.
     """
-    output = Path(output)
-    variables = {name: str(path) for name, path in (paths or {}).items()}
-    weights = {run.name: str(output / run.name / "best.safetensors") for run in campaign.runs}
-    earlier: dict[str, str] = {}
-    for run in campaign.runs:  # a mistake in the last run should not wait for the first
-        load_recipe(run.recipe, _filled(run.changes, earlier, where=run.name))
-        earlier[run.name] = DEFAULT  # weights that are there, in place of those to come
-        _filled(campaign.data[run.data].model_dump(), variables, where=f"data set {run.data}")
     deadline = None if minutes is None else time.monotonic() + minutes * 60
-    stop = lambda: deadline is not None and time.monotonic() >= deadline  # noqa: E731
-    sets: dict[str, FaceCrops] = {}
+
+    def stop() -> bool:
+        return deadline is not None and time.monotonic() >= deadline
+
+    several = int(os.environ.get("WORLD_SIZE", "1")) > 1  # whose clocks differ: there each run asks the first
+    weights = {run.name: str(output / run.name / WEIGHTS) for run in campaign.runs}
+    described = _checked(campaign, paths or {})
+    left = {run.data for run in campaign.runs if run_state(output / run.name) != "done"}
+    sets = {name: _load(name, data, on_data) for name, data in described.items() if name in left}
+    make_folder(output)
     for run in campaign.runs:
-        config = load_recipe(run.recipe, _filled(run.changes, weights, where=run.name))
-        state = run_state(output / run.name)
-        if state == "done":
-            _check_config(output / run.name, config)
-        elif stop():
+        folder, state = output / run.name, run_state(output / run.name)
+        if state != "done" and stop() and not several:
             break
-        on_run(run, state)
+        config = load_recipe(run.recipe, _filled(run.changes, weights))
         if state == "done":
-            continue
-        if run.data not in sets:
-            source = CampaignData(**_filled(campaign.data[run.data].model_dump(), variables, where=run.data))
-            sets[run.data] = load_data(source.path, format=source.format, **source.options)
-        try:
-            train(config, sets[run.data], output / run.name, device=device, listener=listener, stop=stop)
-        except TrainingStopped:
-            break
+            _check_config(folder, config)
+        else:
+            on_run(run, state)
+            try:
+                train(config, sets[run.data], folder, device=device, listener=listener, stop=stop)
+            except TrainingStopped:
+                break
+        on_run(run, "done")
     return {run.name: run_state(output / run.name) for run in campaign.runs}
 
 
@@ -158,27 +169,88 @@ def run_state(folder: Path) -> State:
     return "started" if (folder / "checkpoint.pt").is_file() else "waiting"
 
 
+def _checked(campaign: Campaign, paths: Mapping[str, str | Path]) -> dict[str, CampaignData]:
+    """The data sets with their paths, once all runs are possible: the last one's mistake should not wait."""
+    there: dict[str, str] = {}
+    for run in campaign.runs:
+        with _says(f"run {run.name}"):
+            for text, name in _names_in(run.changes):
+                if name in {one.name for one in campaign.runs} - there.keys():
+                    raise ValueError(
+                        f"{text!r} stands for weights that are not there yet. Only runs above it can be "
+                        f"named: {', '.join(there) or 'none'}."
+                    )
+                if name not in there:
+                    raise ValueError(f"{text!r}: {unknown_name('run', name, there)}")
+            load_recipe(run.recipe, _filled(run.changes, there))
+        there[run.name] = DEFAULT  # weights that exist, in place of those to come
+    named = {name: str(path) for name, path in paths.items()}
+    described = {}
+    for place in {run.data: None for run in campaign.runs}:
+        fields = campaign.data[place].model_dump()
+        with _says(f"data set {place}"):
+            for text, name in _names_in(fields):
+                if name not in named:
+                    near = unknown_name("path", name, named)
+                    raise ValueError(f"{text!r}: {near} Give its path with --path {name}=PATH.")
+        described[place] = CampaignData(**_filled(fields, named))
+    return described
+
+
+def _load(name: str, data: CampaignData, on_data: Callable[[str, FaceCrops], None]) -> FaceCrops:
+    with _says(f"data set {name}"):
+        crops = load_data(data.path, format=data.format, **data.options)
+        selection_split(crops)
+        crops.split("train")
+    on_data(name, crops)
+    return crops
+
+
+@contextmanager
+def _says(where: str) -> Iterator[None]:
+    """Errors of a part of the campaign name it."""
+    try:
+        yield
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{where}: {error}") from error
+
+
 def _check_config(folder: Path, config: TrainConfig) -> None:
+    """Refuse a finished run of another config; fields that it did not know yet had their defaults."""
+    standard = TrainConfig(model=config.model).model_dump(mode="json")
     before = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    now = config.model_dump(mode="json")
-    if changed := sorted(field for field in now if before.get(field) != now[field]):
+    before = {**standard, **before, "augment": {**standard["augment"], **before.get("augment", {})}}
+    now = config.model_dump(mode="json", exclude=FREE_FIELDS)
+    if changed := [name for name in now if _placed(before[name]) != _placed(now[name])]:
+        was = ", ".join(f"{name} was {before[name]!r}, is {now[name]!r}" for name in changed)
         raise TrainingError(
-            f"{folder} holds a finished run of another config: {', '.join(changed)} changed. Give the changed "
-            "run another name, or remove that folder to train it anew."
+            f"{folder} holds a finished run of another config: {was}. Give the changed run another name, or "
+            "remove that folder to train it anew."
         )
 
 
-def _filled(value: Any, variables: Mapping[str, str], *, where: str) -> Any:
-    """A copy in which each text that is `{name}`, or holds it, names the variable's value."""
-    if isinstance(value, dict):
-        return {key: _filled(one, variables, where=where) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_filled(one, variables, where=where) for one in value]
-    if not isinstance(value, str):
-        return value
-    for part in value.split("{")[1:]:
-        name = part.partition("}")[0]
-        if name not in variables:
-            raise unknown_name(f"name in braces in {value!r} ({where}):", name, variables)
-        value = value.replace("{" + name + "}", variables[name])
+def _placed(value: Any) -> Any:
+    """Weights of another run by that run's name alone: the folder of a campaign may move."""
+    if isinstance(value, list):
+        return [_placed(one) for one in value]
+    if isinstance(value, str) and Path(value).name == WEIGHTS:
+        return f"{{{Path(value).parent.name}}}"
     return value
+
+
+def _names_in(value: Any) -> Iterator[tuple[str, str]]:
+    """Each `{name}` in the texts of a value: the text, and the name."""
+    if isinstance(value, str):
+        yield from ((value, name) for name in IN_BRACES.findall(value))
+    elif isinstance(value, dict | list | tuple):
+        for one in value.values() if isinstance(value, dict) else value:
+            yield from _names_in(one)
+
+
+def _filled(value: Any, variables: Mapping[str, str]) -> Any:
+    """A copy in which each `{name}` in a text is the variable's value."""
+    if isinstance(value, dict):
+        return {key: _filled(one, variables) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_filled(one, variables) for one in value]
+    return IN_BRACES.sub(lambda found: variables[found[1]], value) if isinstance(value, str) else value

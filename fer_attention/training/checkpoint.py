@@ -27,7 +27,7 @@ class TrainingError(RuntimeError):
 
 
 def identity(config: TrainConfig, data: FaceCrops, *, processes: int, select_on: str) -> dict[str, Any]:
-    """What must be the same for a run to be gone on with."""
+    """What must be the same for a run to resume."""
     return {
         "config": config.model_dump(exclude=FREE_FIELDS),
         "files": {
@@ -72,17 +72,29 @@ def write_result(path: Path, content: bytes) -> None:
         write_atomically(path, content)
     except OSError as error:
         raise TrainingError(
-            f"Cannot write {path}: {error}. What was saved before is whole: make room, or make the folder "
-            "writable, then start the same command again; the run goes on from there."
+            f"Cannot write {path}: {error.strerror or error}. What was saved before is whole: make room, or "
+            "make the folder writable, then start the same command again; the run continues from there."
         ) from error
+
+
+def make_folder(output: Path) -> None:
+    """Make the folder of a run.
+
+    Raises:
+        TrainingError: It cannot be made.
+    """
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TrainingError(f"Cannot make the folder {output}: {error.strerror or error}.") from error
 
 
 def read_checkpoint(folder: Path, expected: dict[str, Any]) -> dict[str, Any] | None:
     """The state to go on from; None in a folder without one. What a kill left half-written is removed.
 
     Raises:
-        TrainingError: The folder holds a run of another config, of other data or on another number of
-            processes, or its checkpoint cannot be read.
+        TrainingError: The folder holds a run of another config, other data, start weights or teachers, or on
+            another number of processes, or its checkpoint cannot be read.
     """
     for leftover in folder.glob(f".{NAME}.*"):
         leftover.unlink(missing_ok=True)
@@ -92,19 +104,49 @@ def read_checkpoint(folder: Path, expected: dict[str, Any]) -> dict[str, Any] | 
     try:
         state: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
         found = state["identity"]
-    except Exception as error:  # torch.load raises nearly anything on foreign bytes
-        raise TrainingError(f"{path} is no checkpoint of this library: {error}") from error
-    for name, value in expected.items():
-        if found.get(name) != value:
-            raise TrainingError(
-                f"{folder} holds a run of another {name}: {_difference(found.get(name), value)}. "
-                "Choose another folder, or remove that one to start afresh."
-            )
+    except (
+        Exception
+    ) as error:  # torch.load raises nearly anything on foreign bytes, and advises to trust them
+        raise TrainingError(
+            f"{path} is not a checkpoint of this library, or is damaged. Remove it to start afresh."
+        ) from error
+    if difference := _difference(found, expected):
+        raise TrainingError(
+            f"{folder} holds {difference}. Choose another folder, or remove that one to start afresh."
+        )
     return state
 
 
-def _difference(found: Any, expected: Any) -> str:
-    if isinstance(found, dict) and isinstance(expected, dict):
-        names = [name for name in expected if found.get(name) != expected[name]]
-        return ", ".join(f"{name} was {found.get(name)!r}, is {expected[name]!r}" for name in names)
-    return f"was {found!r}, is {expected!r}"
+def _difference(found: dict[str, Any], expected: dict[str, Any]) -> str:
+    """What the run found is, in words, if it is not the one expected.
+
+    Weights that a run starts from or learns from are the same wherever they lie: their content counts.
+    """
+    before, now = _sources(found), _sources(expected)
+    for (role, path, content), (its, former, then) in zip(now, before, strict=False):
+        if (role, path) == (its, former) and then and content != then:
+            return f"a run whose {role} was {path} with other content: that file was replaced since"
+    contents = [[(role, content) for role, _, content in sources] for sources in (before, now)]
+    config, other = dict(found["config"]), expected["config"]
+    if contents[0] == contents[1]:
+        config |= {field: other[field] for field in ("weights", "teachers")}
+    if fields := [name for name in other if name not in config or config[name] != other[name]]:
+        changes = (f"{name} was {config.get(name)!r}, is {other[name]!r}" for name in fields)
+        return f"a run of another config: {', '.join(changes)}"
+    if found["data"] != expected["data"]:
+        return "a run on other data: its images, labels or splits are not the same"
+    for name, words in (
+        ("select_on", "selected on another split"),
+        ("processes", "of more or fewer processes"),
+    ):
+        if found[name] != expected[name]:
+            return f"a run {words}: {name} was {found[name]!r}, is {expected[name]!r}"
+    return ""
+
+
+def _sources(identity: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """The weights that a run starts from and its teachers: what they are to it, path and SHA-256."""
+    config, contents = identity["config"], identity.get("files", {})
+    start = [] if config.get("weights") is None else [("start weights", config["weights"])]
+    teachers = [("teacher", path) for path in config.get("teachers", ())]
+    return [(role, path, contents.get(path, "")) for role, path in (*start, *teachers)]

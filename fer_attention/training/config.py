@@ -136,6 +136,13 @@ class TrainConfig(BaseModel):
         VIEWS[self.teacher_views]
         if self.weights is not None and self.backbone_weights is not None:
             raise ValueError("weights and backbone_weights both start the model; give one.")
+        if self.weights is not None and self.structure:
+            raise ValueError(
+                f"weights settle the structure; got structure={self.structure} as well. Set structure={{}}, "
+                "or weights=null to start anew."
+            )
+        if self.logit_adjustment and self.loss == "binary":
+            raise ValueError("logit_adjustment is for a softmax: take loss=cross_entropy or loss=focal.")
         for source in (self.weights, *self.teachers):
             if source is not None and not weights_path(source).is_file():
                 raise ValueError(f"There is no weights file {source}.")

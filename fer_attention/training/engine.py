@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import signal
-import threading
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,14 +16,16 @@ from fer_attention.models import save_weights
 from fer_attention.training.checkpoint import (
     TrainingError,
     identity,
+    make_folder,
     read_checkpoint,
     write_checkpoint,
     write_result,
 )
 from fer_attention.training.config import TrainConfig
 from fer_attention.training.history import Epoch, Progress, to_csv
+from fer_attention.training.interrupts import noted_signals, obey
 from fer_attention.training.run import Run
-from fer_attention.training.setup import create_accelerator, environment, resolve_precision
+from fer_attention.training.setup import create_accelerator, environment, of_main, precision_of
 from fer_attention.training.watch import overfitting, vanishing
 
 
@@ -78,14 +77,14 @@ def train(
     select_on: str | None = None,
     device: torch.device | str = "auto",
     listener: Listener | None = None,
-    stop: Callable[[], bool] = lambda: False,
+    stop: Callable[[], bool] | None = None,
 ) -> TrainingResult:
     """Train one model on `data.split("train")` and keep the epoch that is best on the selection split.
 
-    A folder that holds a checkpoint of the same config and data is gone on with, at the step where it was
-    written. On the CPU, with the same number of threads, the weights are then, bit by bit, those of a run
-    that was never stopped: what a step draws is seeded by its position in the run. SIGTERM and Ctrl-C save a
-    checkpoint first where one process trains.
+    Training resumes from a checkpoint of the same config, data, start weights and teachers in `output`, at
+    the step where it was written. On the CPU, with the same number of threads and in the same precision, the
+    weights are then, bit by bit, those of a run that was never stopped: what a step draws is seeded by its
+    position in the run. SIGTERM and Ctrl-C save a checkpoint first where one process trains.
 
     Args:
         config: The run.
@@ -95,7 +94,8 @@ def train(
         select_on: The split that chooses the epoch; by default `validation` or, of FER2013, `public`.
         device: Where to train: auto, cpu, cuda, cuda:N.
         listener: What to call meanwhile.
-        stop: Asked after every step; once it is true, the run is saved and left.
+        stop: Asked after every few steps and every epoch; once it is true, the run is saved and left. Of
+            several processes the main one's answer counts.
 
     Raises:
         TrainingStopped: `stop` was true; the same call continues the run.
@@ -106,15 +106,15 @@ def train(
     """
     listener = listener or Listener()
     training = data.split("train")
-    select_on = select_on or _selection_split(data)
+    select_on = select_on or selection_split(data)
     validation = data.split(select_on)
     accelerator = create_accelerator(config, device, output)
     main = accelerator.is_main_process
     if main:
-        _make_folder(output)
+        make_folder(output)
     accelerator.wait_for_everyone()
     devices = [accelerator.device] if accelerator.device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices), _signals(accelerator.num_processes) as received:
+    with torch.random.fork_rng(devices=devices), noted_signals(accelerator.num_processes) as received:
         used = data.take((data.splits == "train") | (data.splits == select_on))
         same = identity(config, used, processes=accelerator.num_processes, select_on=select_on)
         state = read_checkpoint(output, same)
@@ -122,15 +122,20 @@ def train(
         run = Run(config, training, validation, accelerator, targets=targets)
         if state is not None:
             run.load(state["run"])
+        precision = precision_of(accelerator)
+        taken = list(dict.fromkeys([*(state or {}).get("precisions", []), precision]))
+        if main and taken[0] != precision and not _is_over(run.history, config):
+            listener.on_warning(
+                f"the run began in {taken[0]} and continues in {precision}, "
+                "which is faster here (precision=auto)"
+            )
         facts = {
             "selected_on": select_on,
             "training_images": len(training),
             "selection_images": len(validation),
             "data_fingerprint": same["data"],
             "environment": environment(
-                accelerator.device,
-                accelerator.num_processes,
-                precision=resolve_precision(config, accelerator.device),
+                accelerator.device, accelerator.num_processes, precision=" and ".join(taken)
             ),
         }
         if main:
@@ -140,7 +145,10 @@ def train(
 
         def save() -> None:
             if main:
-                write_checkpoint(output, {"identity": same, "run": run.state()})
+                write_checkpoint(output, {"identity": same, "run": run.state(), "precisions": taken})
+
+        def stops() -> bool:
+            return stop is not None and of_main(stop(), accelerator)
 
         if state is None and config.teachers:
             save()
@@ -148,8 +156,8 @@ def train(
             for progress in run.steps(config.checkpoint_minutes * 60, save):
                 if received and progress.step < progress.steps:
                     save()
-                    _stop(received[0], output)
-                if progress.step < progress.steps and stop():
+                    obey(received[0], output)
+                if progress.step < progress.steps and stops():
                     save()
                     raise TrainingStopped(f"stopped; saved in {output}")
                 if main:
@@ -166,7 +174,9 @@ def train(
                     listener.on_warning(sign)
                 listener.on_epoch(epoch)
             if received:
-                _stop(received[0], output)
+                obey(received[0], output)
+            if not _is_over(run.history, config) and stops():  # of short epochs no step may have asked
+                raise TrainingStopped(f"stopped; saved in {output}")
         result = TrainingResult(
             output / "best.safetensors",
             _best(run.history, config),
@@ -181,8 +191,8 @@ def train(
                 **facts,
             }
             write_result(output / "result.json", json.dumps(summary, indent=2).encode())
-        if config.trackers:
-            accelerator.end_training()
+        for tracker in accelerator.trackers:  # not end_training: a campaign's next run needs the processes
+            tracker.finish()
         accelerator.wait_for_everyone()
     return result
 
@@ -199,7 +209,12 @@ def _note_signs(run: Run) -> list[str]:
     return list(new.values())
 
 
-def _selection_split(data: FaceCrops) -> str:
+def selection_split(data: FaceCrops) -> str:
+    """The split that chooses the epoch: `validation` or, of FER2013, `public`.
+
+    Raises:
+        DataError: There is neither.
+    """
     there = sorted(set(data.splits.tolist()))
     for name in ("validation", "public"):
         if name in there:
@@ -228,13 +243,6 @@ def _best(history: list[Epoch], config: TrainConfig) -> Epoch:
     return max(history, key=scores[config.select_by])
 
 
-def _make_folder(output: Path) -> None:
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise TrainingError(f"Cannot make the folder {output}: {error}.") from error
-
-
 def _save_best(run: Run, path: Path, epoch: Epoch, facts: dict[str, Any]) -> None:
     """The averaged weights, with a record of where they come from."""
     record = {
@@ -246,7 +254,9 @@ def _save_best(run: Run, path: Path, epoch: Epoch, facts: dict[str, Any]) -> Non
     try:
         save_weights(run.kept_model(), path, record=record, dtype=getattr(torch, run.config.keep_as))
     except OSError as error:
-        raise TrainingError(f"Cannot write {path}: {error}. What was saved before is whole.") from error
+        raise TrainingError(
+            f"Cannot write {path}: {error.strerror or error}. What was saved before is whole."
+        ) from error
 
 
 def _flat(config: TrainConfig) -> dict[str, Any]:
@@ -255,34 +265,3 @@ def _flat(config: TrainConfig) -> dict[str, Any]:
     augment = {f"augment.{name}": value for name, value in fields.pop("augment").items()}
     values = {**fields, **augment}
     return {k: v if isinstance(v, (int, float, str, bool)) else str(v) for k, v in values.items()}
-
-
-@contextmanager
-def _signals(processes: int) -> Iterator[list[int]]:
-    """Note SIGINT and SIGTERM instead of dying of them, so that a step is finished and saved.
-
-    Several processes get it at different steps, so there it acts at once, as does a second one.
-    """
-    received: list[int] = []
-    if processes > 1 or threading.current_thread() is not threading.main_thread():
-        yield received
-        return
-    before = {int(number): signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def note(number: int, frame: Any) -> None:
-        received.append(number)
-        signal.signal(number, before[number])
-
-    for number in before:
-        signal.signal(number, note)
-    try:
-        yield received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _stop(number: int, output: Path) -> None:
-    if number == signal.SIGINT:
-        raise KeyboardInterrupt(f"stopped; saved in {output}")
-    raise SystemExit(128 + number)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -56,14 +56,15 @@ def teacher_probabilities(
     place = label_map(data.label_names, labels)
     if unknown := [data.label_names[label] for label, index in place.items() if index is None]:
         raise DataError(
-            f"The teacher {source} does not know {', '.join(unknown)}; it knows {', '.join(labels)}."
+            f"The teacher {source} does not know {', '.join(unknown)}; it knows "
+            f"{', '.join(labels) or 'no labels'}."
         )
     probabilities = torch.from_numpy(predict_crops(teacher, data, tta=views)).float()
     shared = probabilities[:, [index for index in place.values() if index is not None]]
-    return shared / shared.sum(1, keepdim=True).clamp(min=1e-12)
+    return shared / shared.sum(1, keepdim=True).clamp(min=torch.finfo(torch.float32).tiny)
 
 
-def adjustment(targets: torch.Tensor, tau: float) -> torch.Tensor:
+def adjustment(targets: torch.Tensor, labels: Sequence[str], tau: float) -> torch.Tensor:
     """Logit adjustment (Menon et al. 2021, arXiv:2007.07314): tau × log of the classes' shares, (classes,).
 
     Added to the logits in the loss (their eq. 10), or subtracted from those of a trained model (eq. 9), it
@@ -71,6 +72,7 @@ def adjustment(targets: torch.Tensor, tau: float) -> torch.Tensor:
 
     Args:
         targets: Distributions over the classes, (N, classes); their mean is the classes' shares.
+        labels: Names of the classes.
         tau: How far; 0 gives zeros.
 
     Raises:
@@ -78,8 +80,10 @@ def adjustment(targets: torch.Tensor, tau: float) -> torch.Tensor:
     """
     shares = targets.double().mean(0)
     if tau and not bool((shares > 0).all()):
-        missing = (shares == 0).nonzero().flatten().tolist()
-        raise DataError(f"logit_adjustment needs images of every class; there are none of {missing}.")
+        missing = [name for name, share in zip(labels, shares.tolist(), strict=True) if share == 0]
+        raise DataError(
+            f"logit_adjustment needs training images of every label; there are none of {', '.join(missing)}."
+        )
     return (tau * shares.clamp(min=torch.finfo(torch.float64).tiny).log()).float()
 
 

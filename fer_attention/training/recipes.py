@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import ValidationError
 
+from fer_attention.messages import readable
 from fer_attention.models.bundled import weights_path
 from fer_attention.models.weights import read_spec
 from fer_attention.registry import unknown_name
@@ -24,8 +26,8 @@ def recipe_names() -> list[str]:
 def load_recipe(name: str | Path, changes: Mapping[str, Any] | None = None) -> TrainConfig:
     """A recipe, with fields changed: `load_recipe("compact", {"augment": {"flip": 0}})`.
 
-    Another model than the recipe's starts without the recipe's `structure`, which is made for its own; and
-    `weights` to start from settle model and structure.
+    Another model than the recipe's starts without the recipe's `structure`, which is made for its own.
+    `weights` among the changes settle both.
 
     Args:
         name: A recipe of the package, or a file: YAML, or the `config.json` of an earlier run.
@@ -33,19 +35,33 @@ def load_recipe(name: str | Path, changes: Mapping[str, Any] | None = None) -> T
 
     Raises:
         UnknownNameError: No recipe has this name, and it is no file.
-        ValueError: The file holds no fields.
+        ValueError: The file holds no fields, or a field is unknown or out of range.
         WeightsError: `weights` cannot be read.
-        pydantic.ValidationError: A field is unknown or out of range (a ValueError).
     """
-    recipe, changes = _read(name), dict(changes or {})
+    recipe, given, changes = _read(name), changes, dict(changes or {})
     if changes.get("model", recipe.get("model")) != recipe.get("model"):
         recipe["structure"] = {}
+    weights = changes.get("weights", recipe.get("weights"))
+    if isinstance(weights, str) and (file := weights_path(weights)).is_file():
+        settled = {"model": read_spec(file).name}
+        recipe = {**recipe, **settled} if changes.get("weights") else {**settled, **recipe}
     if changes.get("weights") is not None:
-        recipe |= {"structure": {}, "model": read_spec(weights_path(changes["weights"])).name}
+        recipe["structure"] = {}
     for field in ("structure", "augment"):
         if isinstance(changes.get(field, {}), Mapping):
             changes[field] = {**recipe.get(field, {}), **changes.get(field, {})}
-    return TrainConfig.model_validate({**recipe, **changes})
+    try:
+        return TrainConfig.model_validate({**recipe, **changes})
+    except ValidationError as error:
+        where = f"The recipe {name}{' with these changes' if given else ''}"
+        raise ValueError(readable(error, TrainConfig, where=where)) from error
+
+
+def one_line(error: yaml.YAMLError) -> str:
+    """What is wrong in a YAML file, and where."""
+    mark = getattr(error, "problem_mark", None)
+    place = "" if mark is None else f"line {mark.line + 1}, column {mark.column + 1}: "
+    return f"{place}{getattr(error, 'problem', None) or str(error).splitlines()[0]}"
 
 
 def _read(name: str | Path) -> dict[str, Any]:
@@ -53,16 +69,16 @@ def _read(name: str | Path) -> dict[str, Any]:
     if path.suffix in (".yaml", ".yml", ".json"):
         if not path.is_file():
             raise ValueError(f"There is no recipe file {path}. The package's: {', '.join(recipe_names())}.")
-        text = path.read_text(encoding="utf-8")
+        text = path.read_bytes()
     elif str(name) in recipe_names():
         file = resources.files("fer_attention.training") / "recipes" / f"{name}.yaml"
-        text = file.read_text(encoding="utf-8")
+        text = file.read_bytes()
     else:
         raise unknown_name("recipe", str(name), recipe_names())
     try:
         recipe = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise ValueError(f"{name} is no YAML: {error}") from error
+        raise ValueError(f"{name} is not valid YAML: {one_line(error)}") from error
     if not isinstance(recipe, dict):
         raise ValueError(f"{name} holds no fields, but {type(recipe).__name__}.")
     return recipe

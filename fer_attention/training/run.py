@@ -8,7 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from fer_attention.data import FaceCrops
 from fer_attention.evaluation import accuracy, predict_logits
+from fer_attention.models import FERModel
 from fer_attention.training.augment import augmentation, mixing
 from fer_attention.training.batches import Batches
 from fer_attention.training.checkpoint import TrainingError
@@ -25,7 +26,7 @@ from fer_attention.training.config import TrainConfig
 from fer_attention.training.history import Epoch, Progress
 from fer_attention.training.objective import adjustment, create_loss, target_distributions
 from fer_attention.training.optimisation import create_optimizer, create_schedule
-from fer_attention.training.setup import create_start, freeze
+from fer_attention.training.setup import create_start, freeze, of_main
 from fer_attention.training.watch import first_bad_step, has_diverged, relative_gradients
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ class Run:
         if targets is None:  # teachers are slow, so a checkpoint keeps what they said
             targets = target_distributions(training, config, device=device)
         self.targets = targets.to(device)
-        shift = adjustment(self.targets, config.logit_adjustment)
+        shift = adjustment(self.targets, training.label_names, config.logit_adjustment)
         self._loss_shift, self._weights_shift = (
             shift if config.adjust == kind else torch.zeros_like(shift) for kind in ("loss", "weights")
         )
@@ -202,12 +203,8 @@ class Run:
         sums = torch.tensor([self._loss_sum / self.training.steps, self._right], dtype=torch.float64)
         if several:
             sums = self.accelerator.reduce(sums.float().to(self.accelerator.device), "sum").double().cpu()
-        found = [self._validated(sums) if self.accelerator.is_main_process else None]
-        if several:
-            from accelerate.utils import broadcast_object_list  # noqa: PLC0415  (optional)
-
-            broadcast_object_list(found)  # schedules and early stopping must see the same numbers everywhere
-        (epoch,) = found
+        found = self._validated(sums) if self.accelerator.is_main_process else None
+        epoch = of_main(found, self.accelerator)  # for schedules and early stopping it must be the same one
         assert epoch is not None  # noqa: S101  (the main process gives it; for the type checker)
         if not math.isfinite(epoch.validation_loss):
             raise TrainingError(
@@ -221,10 +218,7 @@ class Run:
     def _validated(self, sums: torch.Tensor) -> Epoch:
         kept = self.kept_model()
         logits = torch.cat(
-            [
-                predict_logits(kept, self.preprocessing.normalize(images))
-                for images in self.validation.plain()
-            ]
+            [predict_logits(kept, self.preprocessing.normalize(images)) for images in self.validation.plain()]
         )
         labels = self.validation.labels
         scores = accuracy(logits.argmax(1).numpy(), labels)
@@ -245,12 +239,13 @@ class Run:
             seconds=time.perf_counter() - self._began,
         )
 
-    def kept_model(self) -> nn.Module:
+    def kept_model(self) -> FERModel:
         """The averaged weights, their classifier's bias adjusted if the config asks for that."""
+        model = cast(FERModel, self.ema.module)
         if not bool(self._weights_shift.any()):
-            return self.ema.module
-        model = copy.deepcopy(self.ema.module)
-        bias = model.get_classifier().bias
+            return model
+        model = copy.deepcopy(model)
+        bias = cast(torch.Tensor, model.get_classifier().bias)
         with torch.no_grad():
             bias -= self._weights_shift.to(bias.device)
         return model

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import platform
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import timm
 import torch
@@ -26,6 +27,12 @@ from fer_attention.training.config import TrainConfig
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
+    from accelerate.state import PartialState
+
+T = TypeVar("T")
+
+MIXED_PRECISION = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
+"""accelerate's names of precisions."""
 
 
 def create_accelerator(config: TrainConfig, device: torch.device | str, output: Path) -> Accelerator:
@@ -37,7 +44,7 @@ def create_accelerator(config: TrainConfig, device: torch.device | str, output: 
     """
     with needs_extra("train", "Training runs on accelerate"):
         from accelerate import Accelerator  # noqa: PLC0415  (optional, loaded where it is used)
-        from accelerate.state import AcceleratorState  # noqa: PLC0415
+        from accelerate.state import AcceleratorState, PartialState  # noqa: PLC0415
         from accelerate.tracking import get_available_trackers  # noqa: PLC0415
     present = [str(getattr(tracker, "value", tracker)) for tracker in get_available_trackers()]
     if missing := sorted(set(config.trackers) - set(present)):
@@ -46,25 +53,52 @@ def create_accelerator(config: TrainConfig, device: torch.device | str, output: 
             "tensorboard comes with fer_attention[train]; trackers=[] goes without."
         )
     resolved = resolve_device(device)
-    precision = resolve_precision(config, resolved)
-    if resolved.type == "cpu" and precision == "float16":
+    if resolved.type == "cpu" and config.precision == "float16":
         raise TrainingError("float16 trains on GPUs only; take precision=bfloat16 or float32 on the CPU.")
     if resolved.type == "cuda" and resolved.index is not None:
         torch.cuda.set_device(resolved)
     several = int(os.environ.get("WORLD_SIZE", "1")) > 1
     AcceleratorState._reset_state(reset_partial_state=not several)  # else a second run keeps the first's
+    cpu = resolved.type == "cpu"
+    precision = resolve_precision(config, resolved)
+    if several:
+        if not torch.distributed.is_initialized():
+            atexit.register(_leave_processes)
+        precision = of_main(precision, PartialState(cpu=cpu))
     return Accelerator(
-        cpu=resolved.type == "cpu",
-        mixed_precision={"float32": "no", "bfloat16": "bf16", "float16": "fp16"}[precision],
+        cpu=cpu,
+        mixed_precision=MIXED_PRECISION[precision],
         dynamo_backend="inductor" if config.compile else "no",
         log_with=list(config.trackers) or None,
         project_dir=output,
     )
 
 
+def _leave_processes() -> None:
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
 def resolve_precision(config: TrainConfig, device: torch.device) -> str:
     """The precision that a run takes on a device."""
     return fastest_precision(device) if config.precision == "auto" else config.precision
+
+
+def precision_of(accelerator: Accelerator) -> str:
+    """The precision that a run was given."""
+    names = {mixed: name for name, mixed in MIXED_PRECISION.items()}
+    return names[str(accelerator.mixed_precision)]
+
+
+def of_main(value: T, state: Accelerator | PartialState) -> T:
+    """The main process's value, in all of them: what decides how they go on must not differ."""
+    if state.num_processes == 1:
+        return value
+    from accelerate.utils import broadcast_object_list  # noqa: PLC0415  (optional)
+
+    values = [value]
+    broadcast_object_list(values)
+    return values[0]
 
 
 def create_start(config: TrainConfig, training: FaceCrops) -> FERModel:
@@ -93,10 +127,10 @@ def create_start(config: TrainConfig, training: FaceCrops) -> FERModel:
 
 def _from_weights(config: TrainConfig, training: FaceCrops) -> FERModel:
     model = load_weights(weights_path(str(config.weights)))
-    if config.structure or model.spec.name != config.spec().name:
+    if model.spec.name != config.spec().name:
         raise TrainingError(
-            f"{config.weights} settles the structure: {model.spec.name}. Set model={model.spec.name} and "
-            f"structure={{}}; got {config.model} with structure={config.structure}."
+            f"{config.weights} holds a {model.spec.name}; got model={config.model}. Set "
+            f"model={model.spec.name}, or weights=null to start anew."
         )
     if model.labels != training.label_names:
         _relabel(model, training.label_names, seed=config.seed_of("initialisation"))
@@ -105,11 +139,12 @@ def _from_weights(config: TrainConfig, training: FaceCrops) -> FERModel:
 
 def _relabel(model: FERModel, labels: tuple[str, ...], *, seed: int) -> None:
     """Give the model a classifier for other labels; what it knows of shared ones is kept."""
-    before, known = model.get_classifier(), model.labels or ()
+    before: Any = model.get_classifier()
+    known = model.labels or ()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model.reset_classifier(len(labels))
-    after = model.get_classifier()
+    after: Any = model.get_classifier()
     for new, old in label_map(labels, known).items():
         if old is not None:
             with torch.no_grad():

@@ -1,0 +1,42 @@
+"""SIGINT and SIGTERM in a run: noted, so that a step is finished and saved before the process ends."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NoReturn
+
+
+@contextmanager
+def noted_signals(processes: int) -> Iterator[list[int]]:
+    """Note SIGINT and SIGTERM instead of dying of them.
+
+    Several processes get it at different steps, so there it acts at once, as does a second one.
+    """
+    received: list[int] = []
+    if processes > 1 or threading.current_thread() is not threading.main_thread():
+        yield received
+        return
+    before = {int(number): signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def note(number: int, frame: Any) -> None:
+        received.append(number)
+        signal.signal(number, before[number])
+
+    for number in before:
+        signal.signal(number, note)
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def obey(number: int, output: Path) -> NoReturn:
+    """Do what a signal asks for, once all is saved."""
+    if number == signal.SIGINT:
+        raise KeyboardInterrupt(f"stopped; saved in {output}")
+    raise SystemExit(128 + number)
