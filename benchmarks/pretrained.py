@@ -2,10 +2,12 @@
 
     python benchmarks/pretrained.py bundle RUN_FOLDER NAME --summary TEXT [--interpolation lanczos]
     python benchmarks/pretrained.py measure NAME --data fer2013.zip --votes ferplus_votes.csv
+    python benchmarks/pretrained.py time
     python benchmarks/pretrained.py render
 
 `bundle` copies the weights of a finished run under their new name. `measure` opens PrivateTest, once for a
-reported model, and writes `fer_attention/weights/NAME.json`. `render` turns the records into the model cards
+reported model, and writes `fer_attention/weights/NAME.json`. `time` measures the milliseconds of all bundled
+models anew, for a quiet machine. `render` turns the records into the model cards
 in `docs/pretrained/`, the tables in `docs/pretrained.md` and README.md; a test holds them together.
 
 Accuracies are of one plain pass unless they say otherwise, with Wilson intervals. Degraded images are a
@@ -17,13 +19,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import jinja2
-import numpy as np
 import torch
 from cost_setup import Setup, surroundings
 from timing import Effort, interleaved, spread
@@ -75,6 +77,7 @@ def main() -> None:
     two.add_argument("name")
     two.add_argument("--data", type=Path, required=True, help="FER2013")
     two.add_argument("--votes", type=Path, required=True, help="FER+'s votes")
+    commands.add_parser("time")
     commands.add_parser("render")
     options = parser.parse_args()
     if options.command == "bundle":
@@ -82,6 +85,11 @@ def main() -> None:
     elif options.command == "measure":
         torch.set_num_threads(1)
         measure(options.name, options.data, options.votes)
+    elif options.command == "time":
+        torch.set_num_threads(1)
+        for name in bundled_names():
+            record = pretrained_record(name)
+            keep(name, record | timed(record, load_weights(bundled_path(name))))
     if options.command != "bundle":  # which leaves the record to `measure`
         for path, text in render().items():
             write_atomically(path, text.encode())
@@ -135,8 +143,7 @@ def measure(name: str, data: Path, votes: Path) -> None:
         for kind, strength in degraded
     }
     costs = complexity(model)
-    times = milliseconds(model, np.asarray(faces.split("public").images[:1]))
-    content = {
+    content: dict[str, Any] = {
         "model": {
             "name": name,
             "summary": record["summary"],
@@ -147,7 +154,6 @@ def measure(name: str, data: Path, votes: Path) -> None:
             "sha256": file_sha256(path),
             "crowd_accuracy": brief(plain.crowd.levels[CROWD]),
             "label_accuracy": brief(plain.results["all images"].accuracy),
-            "milliseconds": {way: round(time["median"], 2) for way, time in times.items()},
             "data": record["trained_on"],
             "licence": LICENCE,
         },
@@ -164,15 +170,29 @@ def measure(name: str, data: Path, votes: Path) -> None:
                 for title, found in sampled.items()
             },
         },
-        "times": times,
         "training": record,
+    }
+    keep(name, content | timed(content, model))
+
+
+def keep(name: str, record: dict[str, Any]) -> None:
+    """Write the record of bundled weights."""
+    write_atomically(bundled_path(name).with_suffix(".json"), json.dumps(record, indent=1).encode() + b"\n")
+
+
+def timed(record: dict[str, Any], model: FERModel) -> dict[str, Any]:
+    """The parts of a record that hang on this machine."""
+    times = milliseconds(model)
+    medians = {way: round(time["median"], 2) for way, time in times.items()}
+    return {
+        "model": {**record["model"], "milliseconds": medians},
+        "times": {**times, "load_average": round(os.getloadavg()[0], 2)},
         "environment": surroundings(Setup()).model_dump(exclude_none=True),
     }
-    write_atomically(path.with_suffix(".json"), json.dumps(content, indent=1).encode() + b"\n")
 
 
 def brief(one: Accuracy) -> dict[str, Any]:
-    """What `list_pretrained` shows of an accuracy."""
+    """Reduce an accuracy to the fields of `Measured`."""
     return {"value": one.value, "low": one.low, "high": one.high, "n": one.n}
 
 
@@ -189,14 +209,15 @@ def summary(found: Evaluation) -> dict[str, Any]:
     }
 
 
-def milliseconds(model: FERModel, face: np.ndarray) -> dict[str, Any]:
-    """Time of one face in torch and in ONNX Runtime."""
+def milliseconds(model: FERModel) -> dict[str, Any]:
+    """Time of one face, of noise, in torch and in ONNX Runtime."""
     preprocessing = model.preprocessing
     if preprocessing is None:
         raise ValueError("The model has no preprocessing.")
     with tempfile.TemporaryDirectory() as folder:
         onnx = OnnxModel(export_onnx(model, Path(folder) / "model.onnx").path, threads=1)
-        batch = torch.from_numpy(face)[:, None]
+        shape = (1, preprocessing.channels, *preprocessing.size)
+        batch = torch.randint(256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
         calls = {
             "torch": lambda: predict_logits(model, preprocessing.normalize(batch)).softmax(1),
             "onnx": lambda: onnx.probabilities(batch.numpy()),

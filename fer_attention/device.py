@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional as F
 
 BFLOAT16_GAIN = 1.15
-"""How many times as fast as float32 bfloat16 must be to be worth its rounding."""
+"""Speed-up over float32 from which on bfloat16 is worth its rounding."""
 
 ROUNDS = 6
 """Measurements of each type; the first one also makes what is kept for the others."""

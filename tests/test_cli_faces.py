@@ -147,6 +147,7 @@ def test_cropped_faces_are_recognised_whole_as_evaluation_does(tmp_path, shared_
     from fer_attention.data import load_data
     from fer_attention.evaluation import predict_logits
     from fer_attention.models import bundled_path, load_weights
+    from fer_attention.models.bundled import DEFAULT
 
     data = load_data(shared_dir / "data" / "fer2013.zip")
     rows = np.flatnonzero(data.splits == "public")[:40]
@@ -154,7 +155,7 @@ def test_cropped_faces_are_recognised_whole_as_evaluation_does(tmp_path, shared_
         Image.fromarray(data.images[row]).save(tmp_path / f"{row:06}.png")
     assert call("predict", tmp_path, "--detector", "none", "--json", tmp_path / "out.json").exit_code == 0
     got = [photo["faces"][0]["emotion"] for photo in json.loads((tmp_path / "out.json").read_text())]
-    model = load_weights(bundled_path("resnetv2_18_eca_elu.fer2013"))
+    model = load_weights(bundled_path(DEFAULT))
     inputs = model.preprocessing.normalize(model.preprocessing.prepare(data.images[rows]))
     logits = predict_logits(model.eval(), inputs)
     assert got == [model.labels[index] for index in logits.argmax(1)]

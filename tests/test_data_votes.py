@@ -140,8 +140,8 @@ def test_some_of_the_images_can_be_joined_and_none_of_them(tmp_path):
     [
         (lambda line: line.replace(",6,", ",six,"), "train/angry/Training_7.png", "not all whole numbers"),
         (lambda line: line.rsplit(",", 1)[0], "row 3", "13 cells instead of 14"),
-        (lambda line: line.replace("png,2", "png,-2"), "row 3", "ferplus_row '-2' is no whole number"),
-        (lambda line: line.replace("png,2", "png,²"), "row 3", "ferplus_row '²' is no whole number"),
+        (lambda line: line.replace("png,2", "png,-2"), "row 3", "ferplus_row '-2' is not a whole number"),
+        (lambda line: line.replace("png,2", "png,²"), "row 3", "ferplus_row '²' is not a whole number"),
     ],
     ids=["votes", "cells", "negative row", "raised row"],
 )

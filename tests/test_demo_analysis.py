@@ -9,6 +9,7 @@ from PIL import Image
 from fer_attention.demo import Limits, analyse
 from fer_attention.export import OnnxModel
 from fer_attention.faces import Face
+from fer_attention.models.bundled import DEFAULT
 from fer_attention.recognizer import EmotionRecognizer
 
 
@@ -19,7 +20,7 @@ def photo(astronaut):
 
 @pytest.fixture(scope="module")
 def recognizer():
-    return small_choices().recognizer("resnetv2_18_eca_elu.fer2013", "fixed")
+    return small_choices().recognizer(DEFAULT, "fixed")
 
 
 class CountingDetector(FixedDetector):

@@ -14,10 +14,11 @@ from fer_attention.demo.desk import SESSIONS
 from fer_attention.demo.render import empty_result, message, page_head, result
 from fer_attention.faces import Face
 from fer_attention.models import WeightsError
+from fer_attention.models.bundled import DEFAULT
 from fer_attention.recognizer import FacePrediction
 from fer_attention.registry import UnknownNameError
 
-MODEL = "resnetv2_18_eca_elu.fer2013"
+MODEL = DEFAULT
 
 
 @pytest.fixture(scope="module")
@@ -201,7 +202,7 @@ def test_a_recogniser_is_made_once_for_each_model_and_detector():
 
 
 def test_given_weights_come_before_the_bundled_ones_and_have_names_of_their_own(tmp_path):
-    from fer_attention.models import bundled_path
+    from fer_attention.models import bundled_names, bundled_path
 
     paths = []
     for folder in ("a", "b"):
@@ -209,7 +210,8 @@ def test_given_weights_come_before_the_bundled_ones_and_have_names_of_their_own(
         paths.append(tmp_path / folder / "mine.safetensors")
         paths[-1].write_bytes(bundled_path(MODEL).read_bytes())
     choices = Choices([*paths, paths[0]], small_choices()._detectors, device="cpu")
-    assert choices.models == ["mine", "mine (2)", MODEL]
+    others = [name for name in bundled_names() if name != MODEL]
+    assert choices.models == ["mine", "mine (2)", MODEL, *others]
 
 
 def test_weights_that_cannot_be_used_are_an_error_at_once(tmp_path):

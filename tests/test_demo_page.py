@@ -19,11 +19,12 @@ import fer_attention
 from fer_attention.demo import Limits, build_demo, mount_demo
 from fer_attention.demo.page import build_page
 from fer_attention.demo.server import address, demo_app, is_loopback, open_socket, private_files
+from fer_attention.models.bundled import DEFAULT
 
 gradio = pytest.importorskip("gradio")
 testclient = pytest.importorskip("starlette.testclient")
 
-MODEL = "resnetv2_18_eca_elu.fer2013"
+MODEL = DEFAULT
 LIMITS = Limits(upload_mb=1)
 
 

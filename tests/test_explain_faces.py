@@ -26,7 +26,8 @@ def explained(recognizer, astronaut):
 
 def untrained(recognizer, attention):
     torch.manual_seed(0)
-    model = build_model("resnet18", attention=attention, width=0.25, stem="half")
+    classes = len(recognizer.labels)
+    model = build_model("resnet18", attention=attention, width=0.25, stem="half", num_classes=classes)
     model.labels, model.preprocessing = recognizer.labels, recognizer.preprocessing
     return EmotionRecognizer(model, recognizer.detector, device="cpu")
 

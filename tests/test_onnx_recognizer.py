@@ -15,13 +15,14 @@ from fer_attention.export import ExportError, OnnxModel, export_onnx, onnx_model
 from fer_attention.faces import CropRule, Face, crop_face
 from fer_attention.faces.images import load_image
 from fer_attention.models import bundled_path, load_weights
+from fer_attention.models.bundled import DEFAULT
 
 COLLINS = Face(box=(181, 62, 268, 172), score=1.0)
 
 
 @pytest.fixture(scope="module")
 def bundled():
-    return load_weights(bundled_path("resnetv2_18_eca_elu.fer2013"))
+    return load_weights(bundled_path(DEFAULT))
 
 
 @pytest.fixture(scope="module")

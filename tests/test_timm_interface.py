@@ -103,8 +103,9 @@ class TestRegistration:
         )
         x = faces(2, *[ours.in_chans], size=ours.spec.input_size[1:])
         torch.testing.assert_close(theirs(x), ours(x), rtol=0, atol=0)
-        untagged = timm.create_model(name.split(".")[0], pretrained=True).eval()
-        torch.testing.assert_close(untagged(x), ours(x), rtol=0, atol=0)
+        if name.endswith(".fer2013"):  # the first tag of its model
+            untagged = timm.create_model(name.split(".")[0], pretrained=True).eval()
+            torch.testing.assert_close(untagged(x), ours(x), rtol=0, atol=0)
 
     @pytest.mark.parametrize("name", list_models(pretrained=True))
     def test_timm_adapts_them_to_other_classes_and_channels(self, name):

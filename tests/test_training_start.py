@@ -1,4 +1,4 @@
-"""What a run starts from: weights of other labels, and the precision that is faster by the clock."""
+"""Start of a run: weights with other labels, and the faster precision."""
 
 import json
 from dataclasses import replace

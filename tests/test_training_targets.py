@@ -1,4 +1,4 @@
-"""What a run aims at: labels, teachers' answers, and logits adjusted for how frequent classes are."""
+"""Targets of a run: labels, teachers, and logit adjustment."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""What the tests of campaigns share: two tiny runs, made-up faces, and the command."""
+"""Helpers of the campaign tests: two tiny runs, made-up faces and the command."""
 
 import yaml
 from datasets import write_fer2013_csv

@@ -7,6 +7,7 @@ A new command of `fer-attention` gets a line in `COMMANDS`.
 
 import argparse
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -32,6 +33,7 @@ COMMANDS = [
     ("data audit data", None),
     ("data split data --protocol stratified_kfold --output folds.json", "train"),
     ("train compact --data data --output run", "train"),
+    ("campaign campaign.yaml --output campaign --path data=data", "train"),
     ("evaluate resnetv2_18_eca_elu.fer2013 --data data", "train"),
     ("study list", "study"),
     ("study plan smoke --data data", "study"),
@@ -85,6 +87,15 @@ def fill(folder):
         for number in range(10):
             pixels = generator.integers(0, 256, (48, 48), dtype=np.uint8)
             Image.fromarray(pixels).save(folder / "data" / "train" / emotion / f"{number}.png")
+        for number in range(2):
+            (folder / "data" / "validation" / emotion).mkdir(parents=True, exist_ok=True)
+            shutil.copy(
+                folder / "data" / "train" / emotion / f"{number}.png",
+                folder / "data" / "validation" / emotion,
+            )
+    (folder / "campaign.yaml").write_text(
+        'data: {faces: {path: "{data}"}}\nruns: [{name: one, recipe: quick, data: faces}]\n'
+    )
     for name in ("clip.mp4", "detector.onnx", "model.onnx"):
         (folder / name).write_bytes(b"not reached")
 

@@ -119,7 +119,7 @@ def row_image(row: CsvRow) -> Pixels:
     if text.encode().translate(None, b"0123456789 "):  # anything else would end the parsing without an error
         strange = [part for part in text.split() if not (part.isascii() and part.isdigit())]
         if strange:
-            raise DataError(f"the pixel {strange[0]!r} is no whole number from 0 to 255.")
+            raise DataError(f"the pixel {strange[0]!r} is not a whole number from 0 to 255.")
         text = " ".join(text.split())
     pixels = np.fromstring(text, dtype=np.int64, sep=" ")
     if pixels.size != SIZE[0] * SIZE[1]:

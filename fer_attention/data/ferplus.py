@@ -63,7 +63,7 @@ def load_ferplus(
     Raises:
         DataError: Images or votes are absent or damaged, or do not belong together.
         UnknownNameError: There is no such target, or there are no such emotions.
-        ValueError: `label_share` is no share.
+        ValueError: `label_share` is not between 0 and 1.
     """
     _check(target, emotions, label_share)
     table = read_votes(path if votes is None else votes, on_error=on_error)
@@ -92,7 +92,7 @@ def label_by_votes(
     Raises:
         DataError: There are no votes, the rules leave nothing, or a label to mix in is none of the emotions.
         UnknownNameError: There is no such target, or there are no such emotions.
-        ValueError: `label_share` is no share.
+        ValueError: `label_share` is not between 0 and 1.
     """
     _check(target, emotions, label_share)
     if crops.votes is None:

@@ -197,7 +197,7 @@ def _ballot(row: CsvRow) -> Ballot:
         if not all(map(_is_count, texts)):
             raise DataError(f"the votes {', '.join(texts)} are not all whole numbers.")
         if "ferplus_row" in row.columns and not _is_count(row["ferplus_row"]):
-            raise DataError(f"the ferplus_row {row['ferplus_row']!r} is no whole number.")
+            raise DataError(f"the ferplus_row {row['ferplus_row']!r} is not a whole number.")
     except DataError as error:
         return Ballot(usage, NOBODY, damage=str(error))
     return Ballot(usage, tuple(map(int, texts)))

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from fer_attention.faces import DETECTORS, FaceDetector, create_detector
-from fer_attention.models.bundled import DEFAULT
+from fer_attention.models.bundled import DEFAULT, bundled_names
 from fer_attention.recognizer import EmotionRecognizer
 from fer_attention.registry import unknown_name
 
@@ -81,7 +81,7 @@ class Choices:
         self._device = device
         self._detectors = dict(detectors)
         self._models: dict[str, EmotionRecognizer] = {}
-        for source in dict.fromkeys([*map(str, weights), DEFAULT]):
+        for source in dict.fromkeys([*map(str, weights), DEFAULT, *bundled_names()]):
             made = EmotionRecognizer.from_pretrained(source, detector="none", device=device)
             made.predict(_BLANK)
             self._models[self._label(source)] = made

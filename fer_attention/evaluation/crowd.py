@@ -19,7 +19,7 @@ AGREEING = (6, 8, 10)
 
 @dataclass(frozen=True)
 class CrowdAgreement:
-    """How often the most probable class is what people voted for, and how near the probabilities are.
+    """Agreement of the most probable class, and of the probabilities, with what people voted for.
 
     Attributes:
         levels: Accuracy by how clear the votes are: `majority` (FER+'s official rule: more than half of the

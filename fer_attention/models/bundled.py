@@ -14,7 +14,7 @@ from typing import Any
 
 from fer_attention.registry import unknown_name
 
-DEFAULT = "resnetv2_18_eca_elu.fer2013"
+DEFAULT = "resnetv2_18_eca_elu.ferplus"
 """What `EmotionRecognizer.from_pretrained()` takes."""
 
 _SUFFIX = ".safetensors"
@@ -73,7 +73,8 @@ def list_pretrained() -> list[PretrainedModel]:
     >>> [model.name for model in list_pretrained() if "neutral" in model.labels][0] == DEFAULT
     True
     """
-    records = [pretrained_record(name) for name in bundled_names()]
+    names = sorted(bundled_names(), key=lambda name: (name != DEFAULT, name))
+    records = [pretrained_record(name) for name in names]
     return [
         PretrainedModel(
             **{
@@ -104,9 +105,10 @@ def file_sha256(path: Path) -> str:
 
 
 def bundled_names() -> list[str]:
-    """The names of all bundled weights: the default, then the others, sorted."""
-    names = [file.name.removesuffix(_SUFFIX) for file in _folder().iterdir() if file.name.endswith(_SUFFIX)]
-    return sorted(names, key=lambda name: (name != DEFAULT, name))
+    """The names of all bundled weights, sorted."""
+    return sorted(
+        file.name.removesuffix(_SUFFIX) for file in _folder().iterdir() if file.name.endswith(_SUFFIX)
+    )
 
 
 def weights_path(source: str | Path) -> Path:
@@ -122,9 +124,7 @@ def weights_path(source: str | Path) -> Path:
 
 
 def bundled_path(name: str) -> Path:
-    """The file of bundled weights.
-
-    A name without a tag stands for the default, if that is what it begins with, else for its first tag.
+    """The file of bundled weights. `resnetv2_18_eca_elu` without a tag stands for its first one, `.fer2013`.
 
     Raises:
         UnknownNameError: No weights of this name come with the package.

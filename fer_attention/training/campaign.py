@@ -24,6 +24,7 @@ from fer_attention.data import FaceCrops
 from fer_attention.data.loading import load_data
 from fer_attention.messages import readable
 from fer_attention.models.bundled import DEFAULT
+from fer_attention.optional import needs_extra
 from fer_attention.registry import unknown_name
 from fer_attention.training.checkpoint import FREE_FIELDS, TrainingError, make_folder
 from fer_attention.training.config import TrainConfig
@@ -132,8 +133,11 @@ def run_campaign(
 
     Raises:
         ValueError: A recipe, change, path or data set cannot be used; nothing was trained.
+        ImportError: What trains is not installed: `fer_attention[train]`.
         TrainingError: A run failed, or its folder holds one of another config.
     """
+    with needs_extra("train", "Training runs on accelerate"):
+        import accelerate  # noqa: F401, PLC0415  (missing, it should be named before anything is read)
     deadline = None if minutes is None else time.monotonic() + minutes * 60
 
     def stop() -> bool:
@@ -163,7 +167,7 @@ def run_campaign(
 
 
 def run_state(folder: Path) -> State:
-    """What became of a run so far."""
+    """State of a run by the files in its folder."""
     if (folder / "result.json").is_file():
         return "done"
     return "started" if (folder / "checkpoint.pt").is_file() else "waiting"

@@ -27,7 +27,7 @@ class TrainingError(RuntimeError):
 
 
 def identity(config: TrainConfig, data: FaceCrops, *, processes: int, select_on: str) -> dict[str, Any]:
-    """What must be the same for a run to resume."""
+    """Collect what must be equal for a run to resume."""
     return {
         "config": config.model_dump(exclude=FREE_FIELDS),
         "files": {
@@ -118,7 +118,7 @@ def read_checkpoint(folder: Path, expected: dict[str, Any]) -> dict[str, Any] | 
 
 
 def _difference(found: dict[str, Any], expected: dict[str, Any]) -> str:
-    """What the run found is, in words, if it is not the one expected.
+    """Describe how a run differs from the expected one; empty if it does not.
 
     Weights that a run starts from or learns from are the same wherever they lie: their content counts.
     """

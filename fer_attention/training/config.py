@@ -18,7 +18,7 @@ Chance = Literal["initialisation", "order", "augmentation"]
 
 
 class DegradeConfig(BaseModel):
-    """How often and how strongly training images are degraded in one way, each image by itself."""
+    """Probability and range of strengths of one degradation, drawn for each training image."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

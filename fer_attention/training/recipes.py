@@ -58,7 +58,7 @@ def load_recipe(name: str | Path, changes: Mapping[str, Any] | None = None) -> T
 
 
 def one_line(error: yaml.YAMLError) -> str:
-    """What is wrong in a YAML file, and where."""
+    """Describe the problem of a YAML file and its position."""
     mark = getattr(error, "problem_mark", None)
     place = "" if mark is None else f"line {mark.line + 1}, column {mark.column + 1}: "
     return f"{place}{getattr(error, 'problem', None) or str(error).splitlines()[0]}"

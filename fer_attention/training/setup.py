@@ -173,7 +173,7 @@ def freeze(model: nn.Module, names: tuple[str, ...]) -> list[nn.Module]:
 
 
 def environment(device: torch.device, processes: int, *, precision: str | None = None) -> dict[str, Any]:
-    """What a number may hang on besides its config: versions, machine, threads, precision."""
+    """Record versions, machine, threads and precision, on which numbers depend besides the config."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
     return {
         "fer_attention": fer_attention.__version__,
