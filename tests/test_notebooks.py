@@ -13,7 +13,7 @@ import pytest
 EXAMPLES = Path(__file__).parent.parent / "examples"
 NOTEBOOKS = sorted(EXAMPLES.glob("*.ipynb"))
 SAID = {
-    "1_quick_start": ["happy 92% in the box", "[1, 0] faces", "ImageError: Cannot read"],
+    "1_quick_start": ["happy 100% in the box", "[1, 0] faces", "ImageError: Cannot read"],
     "2_blocks_and_names": ["Did you mean 'resnet50_cbam'", "8 blocks placed", "9 activations exchanged"],
     "3_train_on_fer2013": ["6 epochs of", "best epoch", "(95 %: "],
     "4_a_study_and_its_report": [
@@ -22,7 +22,7 @@ SAID = {
         "On bars, accuracy is that on",
         "On fer2013, accuracy is that on",
     ],
-    "5_what_the_network_looks_at": ["happy 92%", "layer1.0.attn spatial", "same bits: True"],
+    "5_what_the_network_looks_at": ["happy 100%", "layer1.0.attn spatial", "same bits: True"],
     "6_export_and_serve": ["within 1e-4", "[48, 48] happy", "happy 0.9", "400 not a picture"],
 }
 
@@ -119,13 +119,13 @@ def test_warnings_errors_and_places_are_faults(runner):
     [
         ("happy 91% in [181, 62]", True),  # another processor's rounding
         ("happy 85% in [181, 62]", False),
-        ("happy 92% in [181, 63]", False),
+        ("happy 100% in [181, 63]", False),
         ("sad 92% in [181, 62]", False),
-        ("happy 92% in [181, 62] 0.5", False),
+        ("happy 100% in [181, 62] 0.5", False),
     ],
 )
 def test_outputs_agree_up_to_rounding(fresh, same):
-    assert agree(fresh, "happy 92% in  [181, 62]") is same
+    assert agree(fresh, "happy 100% in  [181, 62]") is same
 
 
 @pytest.mark.slow
