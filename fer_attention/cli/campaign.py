@@ -12,6 +12,7 @@ import typer
 from fer_attention.cli.common import Device, errors_as_lines, out
 from fer_attention.cli.train import interruptions, training_bar, training_listener
 from fer_attention.data import FaceCrops
+from fer_attention.device import fastest_precision, resolve_device
 from fer_attention.training.campaign import CampaignRun, State, load_campaign, run_campaign
 
 
@@ -37,6 +38,8 @@ def campaign(
         if state == "done":
             _say(f"{run.name} is done: {_best(output / run.name)}")
         else:
+            if not trained:
+                _say(f"precision auto is {fastest_precision(resolve_device(device))} on this device")
             trained.add(run.name)
             _say(f"{run.name} {'continues' if state == 'started' else 'begins'}")
 

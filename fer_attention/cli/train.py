@@ -24,9 +24,11 @@ from fer_attention.cli.datasets import (
     read,
 )
 from fer_attention.data import FaceCrops, default_protocol, training_fraction
+from fer_attention.device import resolve_device
 from fer_attention.training import Epoch, Listener, load_recipe, recipe_names
 from fer_attention.training import Progress as Position
 from fer_attention.training import train as run
+from fer_attention.training.setup import resolve_precision
 
 
 def train(
@@ -76,8 +78,10 @@ def train(
         if fraction != 1:
             crops = _share(crops, fraction, config.seed)
         bar = training_bar()
+        precision = resolve_precision(config, resolve_device(device))
         out.print(
-            f"{config.model}, {config.epochs} epochs, seed {config.seed}, into {output}", soft_wrap=True
+            f"{config.model}, {config.epochs} epochs in {precision}, seed {config.seed}, into {output}",
+            soft_wrap=True,
         )
         with interruptions(output), bar:
             result = run(config, crops, output, device=device, listener=training_listener(bar))

@@ -21,6 +21,7 @@ from fer_attention.models import ModelSpec
 from fer_attention.models.factory import from_spec
 from fer_attention.study.config import StudyError
 from fer_attention.study.grid import RunSpec
+from fer_attention.training.setup import resolve_precision
 
 BASE_MEMORY = 1.2e9
 """Bytes of a process with torch in it."""
@@ -150,7 +151,7 @@ def _macs_per_second(run: RunSpec, device: torch.device) -> tuple[float, int]:
         model = from_spec(run.config.spec()).to(device).train()
         images = torch.rand(batch, *model.spec.input_size, device=device)
         labels = torch.zeros(batch, dtype=torch.long, device=device)
-        kind = torch.bfloat16 if run.config.precision == "bfloat16" else torch.float32
+        kind = torch.bfloat16 if resolve_precision(run.config, device) == "bfloat16" else torch.float32
         if run.config.channels_last:
             model = model.to(memory_format=torch.channels_last)
             images = images.contiguous(memory_format=torch.channels_last)
