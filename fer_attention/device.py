@@ -41,8 +41,8 @@ def fastest_precision(device: torch.device) -> Literal["float32", "bfloat16"]:
     """The type in which a device trains convolutions faster, by the clock.
 
     Processors without bfloat16 instructions take about ten times as long in it as in float32, GPUs before
-    Ampere somewhat longer; which is which no list tells for long. Takes well under a second, once a process.
-    The rounds alternate and the best counts, so that a busy machine decides as an idle one does.
+    Ampere somewhat longer; no list of devices stays right, so it is timed. Takes well under a second, once a
+    process. The rounds alternate and the best counts, so that a busy machine decides as an idle one does.
     """
     types = (torch.float32, torch.bfloat16)
     rounds = [[_training_time(device, dtype) for dtype in types] for _ in range(ROUNDS)]

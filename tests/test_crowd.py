@@ -40,6 +40,10 @@ def test_levels_count_the_images_that_are_as_clear_as_they_say():
         "10 votes or more": (1, 1),
     }
     assert found.n == 5
+    assert {label: (one.correct, one.n) for label, one in found.recall.items()} == {
+        "happy": (1, 2),
+        "sad": (1, 1),
+    }
     assert found.label_accuracy is None
 
 

@@ -175,6 +175,6 @@ def test_the_documented_accuracy_is_what_a_bundled_file_gives(model, shared_dir,
     numbers = json.loads((tmp_path / "numbers.json").read_text())
     # a processor with other instructions may decide a face or two otherwise
     assert numbers["results"]["all images"]["accuracy"] == pytest.approx(model.label_accuracy.value, abs=1e-3)
-    crowd = numbers["crowd"]["levels"]["6 votes or more"]
+    crowd = numbers["crowd"]["all images"]["levels"]["6 votes or more"]
     assert crowd["accuracy"] == pytest.approx(model.crowd_accuracy.value, abs=1e-3)
     assert crowd["n"] == model.crowd_accuracy.n

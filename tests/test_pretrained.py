@@ -48,7 +48,7 @@ def test_timm_gives_the_same_logits(name):
     if name == first_tag(name):
         assert torch.equal(logits(timm.create_model(name.split(".")[0], pretrained=True)), expected)
     ours, theirs = create_model(name, pretrained=True), timm.create_model(name, pretrained=True)
-    assert theirs.preprocessing == ours.preprocessing
+    assert (theirs.labels, theirs.preprocessing) == (ours.labels, ours.preprocessing)
     for model in (ours, theirs):
         config = timm.data.resolve_model_data_config(model)
         assert (config["mean"], config["std"]) == (ours.preprocessing.mean, ours.preprocessing.std)

@@ -118,3 +118,18 @@ def test_a_wrong_field_fails_before_anything_runs(changes, message):
 def test_an_unknown_recipe_names_the_nearest():
     with pytest.raises(ValueError, match="Did you mean 'compact'"):
         load_recipe("compcat")
+
+
+def test_another_model_than_the_recipes_starts_without_its_weights():
+    assert load_recipe("robust", {"model": "resnet18_se"}).weights is None
+    assert load_recipe("robust").weights is not None
+
+
+def test_degradations_are_changed_one_by_one_field_by_field():
+    usual = load_recipe("robust").augment.degrade
+    changed = load_recipe("robust", {"augment": {"degrade": {"noise": {"probability": 1.0}, "blur": None}}})
+    degrade = changed.augment.degrade
+    assert list(degrade) == [name for name in usual if name != "blur"]
+    assert degrade["noise"] == usual["noise"].model_copy(update={"probability": 1.0})
+    assert degrade["jpeg"] == usual["jpeg"]
+    assert changed.augment.rotate == 15

@@ -283,12 +283,15 @@ def test_evaluate_with_votes_tells_how_often_people_would_have_answered_so(run, 
     assert result.exit_code == 0, result.output
     answered_happy = sum(row[FER2013.index("happy")] for row in record["results"][ALL]["confusion_matrix"])
     for level in ("majority", "plurality", "6 votes or more"):
-        assert record["crowd"]["levels"][level]["n"] == 14
-        assert record["crowd"]["levels"][level]["correct"] == answered_happy
+        assert record["crowd"][ALL]["levels"][level]["n"] == 14
+        assert record["crowd"][ALL]["levels"][level]["correct"] == answered_happy
+        assert record["crowd"][NEW]["levels"][level]["n"] == 12  # without the two copies
         assert level in result.stdout
-    assert "8 votes or more" not in record["crowd"]["levels"]
-    assert record["crowd"]["data_labels_on_plurality"]["correct"] == 2  # two of fourteen are labelled happy
-    assert run(crops)[1]["crowd"] is None
+    assert "8 votes or more" not in record["crowd"][ALL]["levels"]
+    assert (
+        record["crowd"][ALL]["data_labels_on_plurality"]["correct"] == 2
+    )  # two of fourteen are labelled happy
+    assert run(crops)[1]["crowd"] == {}
 
 
 def test_evaluate_restricts_the_answers_to_a_label_set(run, weights, tmp_path):

@@ -12,7 +12,7 @@ from fer_attention.data import DataError
 from fer_attention.emotions import FER2013, FERPLUS
 from fer_attention.evaluation import predict_crops
 from fer_attention.models import load_weights, save_weights
-from fer_attention.training import objective, run, train
+from fer_attention.training import TrainingStopped, objective, run, train
 from fer_attention.training.objective import adjustment, target_distributions, teacher_probabilities
 
 CPU = torch.device("cpu")
@@ -166,3 +166,21 @@ def test_adjusted_weights_are_the_averaged_ones_with_another_bias(tmp_path):
     answers = logits.argmax(1).numpy()
     assert (answers != before.argmax(1).numpy()).any()
     assert result.best.validation_accuracy == np.mean(answers == selection.labels)
+
+
+def test_a_run_can_be_stopped_while_its_teachers_answer(tmp_path, monkeypatch):
+    monkeypatch.setattr(objective, "BLOCK", 16)
+    path = untrained(tmp_path / "teacher.safetensors")
+    asked = []
+
+    def stop():
+        asked.append(True)
+        return len(asked) == 3
+
+    with pytest.raises(TrainingStopped, match="while the teachers answered"):
+        train(tiny(teachers=(path,)), stripes(), tmp_path / "run", stop=stop)
+    assert len(asked) == 3  # 64 images are four blocks
+    assert not (tmp_path / "run" / "checkpoint.pt").exists()
+    whole = teacher_probabilities(path, stripes(), device=CPU)
+    monkeypatch.setattr(objective, "BLOCK", 1000)
+    torch.testing.assert_close(teacher_probabilities(path, stripes(), device=CPU), whole)

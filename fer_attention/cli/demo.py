@@ -18,7 +18,7 @@ from fer_attention.demo.server import address, is_loopback, open_socket, private
 def demo(
     weights: Annotated[
         list[str] | None,
-        typer.Option(help="A model to choose beside the bundled one: weights or an .onnx file. Repeatable."),
+        typer.Option(help="A model to choose beside the bundled ones: weights or an .onnx file. Repeatable."),
     ] = None,
     detector: DetectorName = "mtcnn",
     detector_weights: DetectorWeights = None,

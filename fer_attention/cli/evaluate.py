@@ -47,7 +47,7 @@ def evaluate(
     ] = None,
     tta: Annotated[str, typer.Option(help=f"Test-time augmentation: {', '.join(VIEWS)}.")] = "none",
     emotions: Annotated[
-        str | None, typer.Option(help="Answer only with the labels of fer2013 or of ferplus.")
+        str | None, typer.Option(help=f"Answer only with the labels of a set: {', '.join(LABEL_SETS)}.")
     ] = None,
     degrade: Annotated[
         list[str] | None,
@@ -158,9 +158,9 @@ def _print(report: EvaluationReport) -> None:
             f"{right.balanced:.2%}", f"{metrics.macro_f1:.2%}", f"{metrics.reliability.ece:.2%}",
         )  # fmt: skip
     out.print(table)
-    if report.crowd is not None:
-        out.print(_crowd_table(report.crowd))
-        out.print(_crowd_note(report.crowd), highlight=False, soft_wrap=True)
+    for name, crowd in report.crowd.items():
+        out.print(_crowd_table(name, crowd))
+        out.print(_crowd_note(crowd), highlight=False, soft_wrap=True)
     for name, metrics in report.results.items():
         out.print(_class_table(name, metrics))
     out.print("Intervals are Wilson's; ECE is the expected calibration error in 15 bins.", highlight=False)
@@ -170,8 +170,8 @@ def _print(report: EvaluationReport) -> None:
         out.print(escape(f"Left out: {count} images labelled {label}, which the model does not know."))
 
 
-def _crowd_table(crowd: CrowdAgreement) -> Table:
-    table = Table(title="agreement with ten voters")
+def _crowd_table(name: str, crowd: CrowdAgreement) -> Table:
+    table = Table(title=f"agreement with ten voters, {name}")
     for heading in ("images on which the votes are", "n", "accuracy", "95 % interval", "balanced"):
         table.add_column(heading)
     for name, right in crowd.levels.items():

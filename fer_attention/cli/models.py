@@ -59,6 +59,7 @@ def _print_pretrained(pattern: str) -> None:
             ("", model.summary),
             ("emotions", ", ".join(model.labels)),
             ("as people see it", f"{model.crowd_accuracy}, n = {model.crowd_accuracy.n:,}"),
+            ("… without copies", f"{model.crowd_accuracy_without_copies}"),
             ("FER2013's label", f"{model.label_accuracy}, n = {model.label_accuracy.n:,}"),
             ("file", f"{model.size / 1e6:.2f} MB"),
             ("cost", f"{model.parameters:,} parameters, {model.macs / 1e6:.1f} M MACs a face"),
@@ -71,7 +72,7 @@ def _print_pretrained(pattern: str) -> None:
         out.print(table)
     out.print(
         "Accuracies are on FER2013's PrivateTest in seven emotions, one plain pass, with 95 % intervals; as "
-        "people see it: where six or more of ten voters agree.",
+        "people see it: where six or more of ten voters agree, and again without copies of training images.",
         soft_wrap=True,
         highlight=False,
     )

@@ -44,7 +44,7 @@ def build_demo(
     """The page, to be put into an app of your own by `mount_demo`.
 
     Args:
-        weights: Models to choose from beside the bundled one, as `EmotionRecognizer.from_pretrained` takes
+        weights: Models to choose from beside the bundled ones, as `EmotionRecognizer.from_pretrained` takes
             them; the first is the one to start with.
         detector: The detector to start with; every other one that works here can be chosen, too.
         detector_weights: Its weights file, where it has none of its own.

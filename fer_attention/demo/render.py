@@ -19,7 +19,8 @@ RESPONSIBLE_USE = """
 <p>The label says how the expression in a picture is likely to be <b>perceived</b>, by the annotators of the
 training data. It does not tell what a person feels, intends or is: people smile without being happy, are sad
 without showing it, and how a face is read differs between cultures, ages and situations. Expect errors: on
-FER2013's own test images about one answer in three is wrong, and on photos of another kind more.</p>
+FER2013's test images, where most people agree on an expression, about one answer in ten of the default model
+is wrong; on unclear faces and on photos of another kind, more.</p>
 <p>Do not use it to judge, hire, grade, watch, score or police people, or for any decision about a person. In
 the European Union, the AI Act (Regulation (EU) 2024/1689, article 5(1)(f)) prohibits inferring emotions at
 work and in education, except for medical or safety reasons. Look at your own pictures, or at those of people

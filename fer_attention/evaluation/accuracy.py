@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -34,6 +35,16 @@ class Accuracy:
     def value(self) -> float:
         """The share, in [0, 1]."""
         return self.correct / self.n
+
+    def to_dict(self) -> dict[str, Any]:
+        """Reduce to what JSON can hold."""
+        return {
+            "accuracy": self.value,
+            "interval_95": [self.low, self.high],
+            "balanced_accuracy": self.balanced,
+            "correct": self.correct,
+            "n": self.n,
+        }
 
     def __str__(self) -> str:
         return f"{self.value:.2%} (95 % interval {self.low:.2%} to {self.high:.2%}, n = {self.n})"

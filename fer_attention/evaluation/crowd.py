@@ -13,6 +13,9 @@ from fer_attention.data.ferplus import agreed_emotions
 from fer_attention.emotions import FERPLUS, label_map
 from fer_attention.evaluation.accuracy import Accuracy, accuracy
 
+CLEAR = "6 votes or more"
+"""The level by which models are compared."""
+
 AGREEING = (6, 8, 10)
 """Numbers of agreeing votes, of ten, from which on images are counted apart."""
 
@@ -25,6 +28,7 @@ class CrowdAgreement:
         levels: Accuracy by how clear the votes are: `majority` (FER+'s official rule: more than half of the
             votes, single votes dropped), `plurality` (one emotion has the most), then `6 votes or more` and
             so on. A level without images is left out.
+        recall: Accuracy by class, on the images whose `majority` is this class; classes without are left out.
         label_accuracy: Of the data's own labels, on the images of `plurality`; None if not asked for.
         cross_entropy: Of the votes' distribution and the probabilities, mean over `n` images, nats.
         entropy: Of the votes' distribution: what the cross-entropy cannot fall below.
@@ -35,14 +39,16 @@ class CrowdAgreement:
     cross_entropy: float
     entropy: float
     n: int
+    recall: dict[str, Accuracy]
     label_accuracy: Accuracy | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """What JSON can hold."""
         own = self.label_accuracy
         return {
-            "levels": {name: _record(one) for name, one in self.levels.items()},
-            "data_labels_on_plurality": None if own is None else _record(own),
+            "levels": {name: one.to_dict() for name, one in self.levels.items()},
+            "recall": {label: one.to_dict() for label, one in self.recall.items()},
+            "data_labels_on_plurality": None if own is None else own.to_dict(),
             "cross_entropy": self.cross_entropy,
             "entropy": self.entropy,
             "n": self.n,
@@ -105,6 +111,11 @@ def crowd_agreement(
         cross_entropy=float(-(shares * np.log(np.maximum(probabilities[voted], tiny))).sum(1).mean()),
         entropy=float(-(shares * np.log(np.maximum(shares, tiny))).sum(1).mean()),
         n=int(voted.sum()),
+        recall={
+            name: accuracy(answers[of_class], chosen["majority"][of_class])
+            for index, name in enumerate(label_names)
+            if (of_class := chosen["majority"] == index).any()
+        },
         label_accuracy=own,
     )
 
@@ -117,13 +128,3 @@ def _majority(votes: NDArray[np.int64], class_of: NDArray[np.int64]) -> NDArray[
             kept, reason = agreed_emotions(counts, "majority")
             found[row] = -1 if reason else class_of[int(np.argmax(kept))]
     return found
-
-
-def _record(one: Accuracy) -> dict[str, Any]:
-    return {
-        "accuracy": one.value,
-        "interval_95": [one.low, one.high],
-        "balanced_accuracy": one.balanced,
-        "correct": one.correct,
-        "n": one.n,
-    }

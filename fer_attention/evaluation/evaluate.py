@@ -31,7 +31,7 @@ class Evaluation:
         split: The split.
         results: Measures by set of images; the first is the headline: `ALL`, then, where training images
             are at hand, `NEW`.
-        crowd: Agreement with the voters, where the data has votes.
+        crowd: Agreement with the voters by the same sets of images, where the data has votes.
         dropped: Images left out by label, because the model lacks it.
         notes: Sentences that belong to the numbers.
         seconds: How long the predictions took.
@@ -39,7 +39,7 @@ class Evaluation:
 
     split: str
     results: dict[str, ClassificationMetrics]
-    crowd: CrowdAgreement | None
+    crowd: dict[str, CrowdAgreement]
     dropped: dict[str, int]
     notes: tuple[str, ...]
     seconds: float
@@ -108,12 +108,14 @@ def evaluate(
     columns = [labels.index(answer) for answer in answers]
     probabilities = probabilities[:, columns]
     probabilities /= probabilities.sum(1, keepdims=True)
-    results = {ALL: classification_metrics(probabilities, chosen.labels, answers)}
-    if new.any():
-        results[NEW] = classification_metrics(probabilities[new], chosen.labels[new], answers)
-    crowd = None
-    if chosen.votes is not None:
-        crowd = crowd_agreement(probabilities, chosen.votes, answers, labels=chosen.labels)
+    sets = {ALL: np.ones(len(chosen), dtype=bool), **({NEW: new} if new.any() else {})}
+    results, crowd = {}, {}
+    for name, rows in sets.items():
+        results[name] = classification_metrics(probabilities[rows], chosen.labels[rows], answers)
+        if chosen.votes is not None and chosen.votes[rows].any():
+            crowd[name] = crowd_agreement(
+                probabilities[rows], chosen.votes[rows], answers, labels=chosen.labels[rows]
+            )
     return Evaluation(split, results, crowd, dropped, tuple(notes), seconds)
 
 

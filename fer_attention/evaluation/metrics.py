@@ -115,11 +115,7 @@ class ClassificationMetrics:
     def to_dict(self) -> dict[str, Any]:
         """What JSON can hold."""
         return {
-            "accuracy": self.accuracy.value,
-            "interval_95": [self.accuracy.low, self.accuracy.high],
-            "balanced_accuracy": self.accuracy.balanced,
-            "correct": self.accuracy.correct,
-            "n": self.n,
+            **self.accuracy.to_dict(),
             "macro_f1": self.macro_f1,
             "negative_log_likelihood": self.negative_log_likelihood,
             "expected_calibration_error": self.reliability.ece,

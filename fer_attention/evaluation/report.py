@@ -50,7 +50,7 @@ class EvaluationReport:
         data: Name of the data.
         split: Which part of it.
         results: Measures by set of images; the first is the headline.
-        crowd: Agreement with the voters, where the data has votes.
+        crowd: Agreement with the voters by set of images, where the data has votes.
         tta: Test-time augmentation, a name in `VIEWS`.
         record: What the weights file says of its origin.
         dropped: Images left out by label, because the model lacks it.
@@ -70,7 +70,7 @@ class EvaluationReport:
     data: str
     split: str
     results: Mapping[str, ClassificationMetrics]
-    crowd: CrowdAgreement | None = None
+    crowd: Mapping[str, CrowdAgreement] = field(default_factory=dict)
     tta: str = "none"
     record: Mapping[str, Any] = field(default_factory=dict)
     dropped: Mapping[str, int] = field(default_factory=dict)
@@ -106,7 +106,7 @@ class EvaluationReport:
             "tta": self.tta,
             "labels": list(self.headline.label_names),
             "results": {name: metrics.to_dict() for name, metrics in self.results.items()},
-            "crowd": None if self.crowd is None else self.crowd.to_dict(),
+            "crowd": {name: found.to_dict() for name, found in self.crowd.items()},
             "dropped": dict(self.dropped),
             "notes": list(self.notes),
             "record": dict(self.record),

@@ -59,7 +59,7 @@ def explain_faces(
         recognizer: With a model that torch runs; an exported one shows its answers alone.
         photo: What `EmotionRecognizer.predict` takes.
         target: The label to be explained; None is each face's most probable one.
-        method: A name of `grad_cam`'s. LayerCAM's maps are the most faithful ones for the bundled model
+        method: A name of `grad_cam`'s. LayerCAM's maps are the most faithful ones for `.fer2013`
             (`docs/explain.md`).
         layer: A layer for `grad_cam`; None is the method's usual one.
         limit: Only the so many largest faces.

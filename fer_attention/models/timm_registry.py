@@ -21,7 +21,7 @@ from fer_attention.models.base import FERModel
 from fer_attention.models.bundled import bundled_names, bundled_path
 from fer_attention.models.factory import from_spec
 from fer_attention.models.spec import BACKBONES, ModelSpec, listed_names
-from fer_attention.models.weights import read_preprocessing, read_spec
+from fer_attention.models.weights import read_labels, read_preprocessing, read_spec
 
 __all__: list[str] = []  # timm adds the names
 
@@ -60,6 +60,8 @@ def _construct(
     model = from_spec(replace(spec, **structure), device=device, dtype=dtype)
     if origin is not None and model.in_chans == spec.in_chans:
         model.preprocessing = read_preprocessing(origin)
+    if origin is not None and model.num_classes == spec.num_classes:
+        model.labels = read_labels(origin)
     return model
 
 

@@ -125,6 +125,13 @@ def read_spec(path: str | os.PathLike[str]) -> ModelSpec:
         return ModelSpec.from_json(metadata["spec"])
 
 
+def read_labels(path: str | os.PathLike[str]) -> tuple[str, ...]:
+    """The emotions of a weights file in the order of its outputs, without reading the weights."""
+    metadata = _read_metadata(Path(path))
+    with _weights_errors(path, "its metadata cannot be used"):
+        return tuple(json.loads(metadata["labels"]))
+
+
 def read_preprocessing(path: str | os.PathLike[str]) -> Preprocessing:
     """How a weights file's model wants its input, without reading the weights."""
     metadata = _read_metadata(Path(path))

@@ -116,7 +116,7 @@ def run_campaign(
     on_run: Callable[[CampaignRun, State], None] = lambda run, state: None,
     listener: Listener | None = None,
 ) -> dict[str, State]:
-    """Carry out what is missing of a campaign, run after run.
+    """Train the runs of a campaign that are not finished, in their order.
 
     Args:
         campaign: The campaign.

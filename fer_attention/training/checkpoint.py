@@ -19,7 +19,7 @@ from fer_attention.training.config import TrainConfig
 NAME = "checkpoint.pt"
 
 FREE_FIELDS = {"checkpoint_minutes", "trackers", "workers"}
-"""Fields that may change between two parts of a run: no number hangs on them."""
+"""Fields that may change between two parts of a run: no result depends on them."""
 
 
 class TrainingError(RuntimeError):

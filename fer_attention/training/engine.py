@@ -24,6 +24,7 @@ from fer_attention.training.checkpoint import (
 from fer_attention.training.config import TrainConfig
 from fer_attention.training.history import Epoch, Progress, to_csv
 from fer_attention.training.interrupts import noted_signals, obey
+from fer_attention.training.objective import target_distributions
 from fer_attention.training.run import Run
 from fer_attention.training.setup import create_accelerator, environment, of_main, precision_of
 from fer_attention.training.watch import overfitting, vanishing
@@ -54,13 +55,14 @@ class Listener:
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """What a run came to.
+    """Result of a training run.
 
     Attributes:
         weights: The file of the best weights.
         best: The epoch that they are of.
         history: All epochs.
-        signs: Of failure, in sentences, each kind once; those from before an interruption are among them.
+        signs: Training problems that were detected, in sentences, each kind once; those from before an
+            interruption are among them.
     """
 
     weights: Path
@@ -94,8 +96,8 @@ def train(
         select_on: The split that chooses the epoch; by default `validation` or, of FER2013, `public`.
         device: Where to train: auto, cpu, cuda, cuda:N.
         listener: What to call meanwhile.
-        stop: Asked after every few steps and every epoch; once it is true, the run is saved and left. Of
-            several processes the main one's answer counts.
+        stop: Asked after every few steps and every epoch, and while teachers answer; once it is true, the
+            run is saved and left. Of several processes the main one's answer counts.
 
     Raises:
         TrainingStopped: `stop` was true; the same call continues the run.
@@ -114,11 +116,22 @@ def train(
         make_folder(output)
     accelerator.wait_for_everyone()
     devices = [accelerator.device] if accelerator.device.type == "cuda" else []
+
+    def stops() -> bool:
+        return stop is not None and of_main(stop(), accelerator)
+
+    def between() -> None:
+        if stops():
+            raise TrainingStopped("stopped while the teachers answered; nothing was trained yet")
+
+    used = data.take((data.splits == "train") | (data.splits == select_on))
+    same = identity(config, used, processes=accelerator.num_processes, select_on=select_on)
+    state = read_checkpoint(output, same)
+    if state is None:  # teachers are slow, so a checkpoint keeps what they said
+        targets = target_distributions(training, config, device=accelerator.device, between=between)
+    else:
+        targets = state["run"]["targets"]
     with torch.random.fork_rng(devices=devices), noted_signals(accelerator.num_processes) as received:
-        used = data.take((data.splits == "train") | (data.splits == select_on))
-        same = identity(config, used, processes=accelerator.num_processes, select_on=select_on)
-        state = read_checkpoint(output, same)
-        targets = None if state is None else state["run"]["targets"]
         run = Run(config, training, validation, accelerator, targets=targets)
         if state is not None:
             run.load(state["run"])
@@ -146,9 +159,6 @@ def train(
         def save() -> None:
             if main:
                 write_checkpoint(output, {"identity": same, "run": run.state(), "precisions": taken})
-
-        def stops() -> bool:
-            return stop is not None and of_main(stop(), accelerator)
 
         if state is None and config.teachers:
             save()

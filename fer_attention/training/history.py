@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, fields
 
 @dataclass(frozen=True)
 class Epoch:
-    """What one epoch came to.
+    """Metrics of one epoch.
 
     Attributes:
         epoch: Its number, from 1.

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 @contextmanager
 def noted_signals(processes: int) -> Iterator[list[int]]:
-    """Note SIGINT and SIGTERM instead of dying of them.
+    """Note SIGINT and SIGTERM instead of ending at once.
 
     Several processes get it at different steps, so there it acts at once, as does a second one.
     """

@@ -19,15 +19,35 @@ from fer_attention.training.config import TrainConfig
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
-def target_distributions(data: FaceCrops, config: TrainConfig, *, device: torch.device) -> torch.Tensor:
-    """float32 (N, classes): votes where the set has them, else the label; then the teacher's share."""
+BLOCK = 2048
+"""Images that a teacher answers for before `between` is called."""
+
+
+def target_distributions(
+    data: FaceCrops,
+    config: TrainConfig,
+    *,
+    device: torch.device,
+    between: Callable[[], None] = lambda: None,
+) -> torch.Tensor:
+    """Targets of all images: votes where the set has them, else the label; then the teachers' share.
+
+    Args:
+        data: The training images.
+        config: Names the teachers.
+        device: Where they compute.
+        between: Called between blocks of images that a teacher answers for; it may raise to stop.
+
+    Returns:
+        float32 (N, classes).
+    """
     if data.targets is not None:
         targets = torch.from_numpy(np.asarray(data.targets))
     else:
         targets = F.one_hot(torch.from_numpy(data.labels), len(data.label_names)).float()
     if config.teachers:
         answers = [
-            teacher_probabilities(source, data, views=config.teacher_views, device=device)
+            teacher_probabilities(source, data, views=config.teacher_views, device=device, between=between)
             for source in config.teachers
         ]
         targets = torch.lerp(targets, torch.stack(answers).mean(0), config.teacher_weight)
@@ -35,7 +55,12 @@ def target_distributions(data: FaceCrops, config: TrainConfig, *, device: torch.
 
 
 def teacher_probabilities(
-    source: str, data: FaceCrops, *, views: str = "flip", device: torch.device
+    source: str,
+    data: FaceCrops,
+    *,
+    views: str = "flip",
+    device: torch.device,
+    between: Callable[[], None] = lambda: None,
 ) -> torch.Tensor:
     """Probabilities of trained weights for each image, over the data's labels: float32 (N, classes).
 
@@ -47,6 +72,7 @@ def teacher_probabilities(
         data: The images.
         views: Test-time augmentation, a name in `evaluation.VIEWS`.
         device: Where to compute.
+        between: Called between blocks of images.
 
     Raises:
         DataError: The data has labels that the teacher does not know.
@@ -59,7 +85,12 @@ def teacher_probabilities(
             f"The teacher {source} does not know {', '.join(unknown)}; it knows "
             f"{', '.join(labels) or 'no labels'}."
         )
-    probabilities = torch.from_numpy(predict_crops(teacher, data, tta=views)).float()
+    blocks = []
+    for start in range(0, len(data), BLOCK):
+        between()
+        part = data.take(np.arange(start, min(start + BLOCK, len(data))))
+        blocks.append(torch.from_numpy(predict_crops(teacher, part, tta=views)).float())
+    probabilities = torch.cat(blocks)
     shared = probabilities[:, [index for index in place.values() if index is not None]]
     return shared / shared.sum(1, keepdim=True).clamp(min=torch.finfo(torch.float32).tiny)
 

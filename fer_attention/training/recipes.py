@@ -26,12 +26,13 @@ def recipe_names() -> list[str]:
 def load_recipe(name: str | Path, changes: Mapping[str, Any] | None = None) -> TrainConfig:
     """A recipe, with fields changed: `load_recipe("compact", {"augment": {"flip": 0}})`.
 
-    Another model than the recipe's starts without the recipe's `structure`, which is made for its own.
+    Another model than the recipe's starts without the recipe's `structure` and `weights`, which are its own.
     `weights` among the changes settle both.
 
     Args:
         name: A recipe of the package, or a file: YAML, or the `config.json` of an earlier run.
-        changes: Fields to replace; those of `structure` and `augment` one by one.
+        changes: Fields to replace; those of `structure`, `augment` and `augment.degrade` one by one. A
+            degradation of None is left out.
 
     Raises:
         UnknownNameError: No recipe has this name, and it is no file.
@@ -40,13 +41,16 @@ def load_recipe(name: str | Path, changes: Mapping[str, Any] | None = None) -> T
     """
     recipe, given, changes = _read(name), changes, dict(changes or {})
     if changes.get("model", recipe.get("model")) != recipe.get("model"):
-        recipe["structure"] = {}
+        recipe |= {"structure": {}, "weights": None}
     weights = changes.get("weights", recipe.get("weights"))
     if isinstance(weights, str) and (file := weights_path(weights)).is_file():
         settled = {"model": read_spec(file).name}
         recipe = {**recipe, **settled} if changes.get("weights") else {**settled, **recipe}
     if changes.get("weights") is not None:
         recipe["structure"] = {}
+    if isinstance(changes.get("augment"), Mapping) and isinstance(changes["augment"].get("degrade"), Mapping):
+        degrade = _merged(recipe.get("augment", {}).get("degrade", {}), changes["augment"]["degrade"])
+        changes["augment"] = {**changes["augment"], "degrade": degrade}
     for field in ("structure", "augment"):
         if isinstance(changes.get(field, {}), Mapping):
             changes[field] = {**recipe.get(field, {}), **changes.get(field, {})}
@@ -55,6 +59,14 @@ def load_recipe(name: str | Path, changes: Mapping[str, Any] | None = None) -> T
     except ValidationError as error:
         where = f"The recipe {name}{' with these changes' if given else ''}"
         raise ValueError(readable(error, TrainConfig, where=where)) from error
+
+
+def _merged(former: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Degradations with the fields of each replaced one by one; None takes one out."""
+    merged = dict(former)
+    for name, fields in changes.items():
+        merged[name] = {**former.get(name, {}), **fields} if isinstance(fields, Mapping) else fields
+    return {name: fields for name, fields in merged.items() if fields is not None}
 
 
 def one_line(error: yaml.YAMLError) -> str:

@@ -24,7 +24,7 @@ from fer_attention.training.batches import Batches
 from fer_attention.training.checkpoint import TrainingError
 from fer_attention.training.config import TrainConfig
 from fer_attention.training.history import Epoch, Progress
-from fer_attention.training.objective import adjustment, create_loss, target_distributions
+from fer_attention.training.objective import adjustment, create_loss
 from fer_attention.training.optimisation import create_optimizer, create_schedule
 from fer_attention.training.setup import create_start, freeze, of_main
 from fer_attention.training.watch import first_bad_step, has_diverged, relative_gradients
@@ -58,7 +58,7 @@ class Run:
         validation: FaceCrops,
         accelerator: Accelerator,
         *,
-        targets: torch.Tensor | None = None,
+        targets: torch.Tensor,
     ) -> None:
         self.config, self.accelerator = config, accelerator
         device = accelerator.device
@@ -84,8 +84,6 @@ class Run:
                 "(batch_size × accumulate × processes)."
             )
         self.schedule = create_schedule(optimizer, config, steps=self.training.steps)
-        if targets is None:  # teachers are slow, so a checkpoint keeps what they said
-            targets = target_distributions(training, config, device=device)
         self.targets = targets.to(device)
         shift = adjustment(self.targets, training.label_names, config.logit_adjustment)
         self._loss_shift, self._weights_shift = (
