@@ -162,7 +162,7 @@ def test_the_folder_of_a_campaign_may_move(tmp_path, faces, whole, monkeypatch):
     folder = tmp_path / "here"
     with pytest.raises(LeftError):
         run_campaign(campaign, folder, paths={"faces": faces}, device="cpu", on_run=leave)
-    asked = iter([1, 2, 3])  # one step of the second run, and its time is over
+    asked = iter([1, 2, 2, 3])  # its teacher, one step of the second run, and its time is over
     monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: next(asked)))
     run_campaign(campaign, folder, paths={"faces": faces}, minutes=1.5 / 60, device="cpu")
     assert progress_of(folder / "second") == (0, 1)
