@@ -112,9 +112,21 @@ def bundle(options: argparse.Namespace) -> None:
     record = read_record(source)
     if model.spec.name != options.name.partition(".")[0]:
         raise ValueError(f"{source} holds {model.spec.name}, which cannot be called {options.name}.")
+    config = record["config"]
     record |= {"summary": options.summary, "trained_on": options.trained_on}
+    record["config"] = {
+        **config,
+        "weights": placeless(config.get("weights")),
+        "teachers": [placeless(one) for one in config.get("teachers", ())],
+    }
     path = ROOT / "fer_attention" / "weights" / f"{options.name}.safetensors"
     save_weights(model, path, record=record, dtype=getattr(torch, record["config"]["keep_as"]))
+
+
+def placeless(weights: str | None) -> str | None:
+    """The run's name in place of the path of its weights, which is of one machine."""
+    path = Path(weights or "")
+    return f"{{{path.parent.name}}}" if path.name == "best.safetensors" else weights
 
 
 def measure(name: str, data: Path, votes: Path) -> None:

@@ -5,8 +5,10 @@ import importlib
 import pytest
 from typer.testing import CliRunner
 
+from fer_attention import list_pretrained
 from fer_attention.cli import app
 from fer_attention.demo.server import open_socket
+from fer_attention.models.bundled import DEFAULT
 
 pytest.importorskip("gradio")
 
@@ -52,7 +54,9 @@ def test_limits_and_choices_reach_the_page(served):
     parts = {part["props"].get("elem_id"): part["props"] for part in made["page"].config["components"]}
     assert parts["fer-detector"]["value"] == "none"
     assert "mtcnn" in [value for _, value in parts["fer-detector"]["choices"]]
-    assert not parts["fer-model"]["visible"]
+    assert parts["fer-model"]["visible"]
+    assert parts["fer-model"]["value"] == DEFAULT
+    assert [value for _, value in parts["fer-model"]["choices"]] == [one.name for one in list_pretrained()]
 
 
 def test_a_detector_that_does_not_work_here_is_told_with_its_reason(served):

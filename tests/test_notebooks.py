@@ -119,13 +119,13 @@ def test_warnings_errors_and_places_are_faults(runner):
     [
         ("happy 91% in [181, 62]", True),  # another processor's rounding
         ("happy 85% in [181, 62]", False),
-        ("happy 100% in [181, 63]", False),
+        ("happy 92% in [181, 63]", False),
         ("sad 92% in [181, 62]", False),
-        ("happy 100% in [181, 62] 0.5", False),
+        ("happy 92% in [181, 62] 0.5", False),
     ],
 )
 def test_outputs_agree_up_to_rounding(fresh, same):
-    assert agree(fresh, "happy 100% in  [181, 62]") is same
+    assert agree(fresh, "happy 92% in  [181, 62]") is same
 
 
 @pytest.mark.slow

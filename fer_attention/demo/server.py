@@ -120,11 +120,18 @@ def serve(
     config = uvicorn.Config(
         app, log_config=None, log_level="error", access_log=False, timeout_graceful_shutdown=0
     )
-    if ready is not None:
-        ready()
-    if open_browser:  # in a thread: a text browser would hold the server up
-        threading.Thread(target=webbrowser.open, args=[address(host, port)], daemon=True).start()
-    server = uvicorn.Server(config)
+
+    class Server(uvicorn.Server):
+        """Tells that it is ready only once it answers, and ends in order if it is stopped at that moment."""
+
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            if ready is not None:
+                ready()
+            if open_browser:  # in a thread: a text browser would hold the server up
+                threading.Thread(target=webbrowser.open, args=[address(host, port)], daemon=True).start()
+
+    server = Server(config)
 
     def before_the_end(_: logging.LogRecord) -> bool:
         return not server.should_exit
