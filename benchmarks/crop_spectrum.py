@@ -1,4 +1,4 @@
-"""How sharp faces are that are cut out of photos, beside FER2013's own frames, by the filter that cuts them.
+"""Sharpness of faces cut out of photos, by the cutting filter, beside FER2013's own frames.
 
     python benchmarks/crop_spectrum.py --data fer2013.zip --photos PHOTO … CLIP … --record FILE
 

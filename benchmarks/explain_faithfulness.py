@@ -1,4 +1,4 @@
-"""Whether the FER2013 model's class activation maps mean something: deletion and insertion on PublicTest.
+"""Faithfulness of the FER2013 model's class activation maps: deletion and insertion on PublicTest.
 
     python benchmarks/explain_faithfulness.py --data fer2013.zip --record FILE
 

@@ -8,8 +8,8 @@
 
 `bundle` copies the weights of a finished run under their new name. `measure` opens PrivateTest, once for a
 reported model, and writes `fer_attention/weights/NAME.json`. `time` measures the milliseconds of all bundled
-models anew, for a quiet machine. `render` turns the records into the model cards
-in `docs/pretrained/`, the tables in `docs/pretrained.md` and README.md; a test holds them together.
+models anew, for a quiet machine. `render` turns the records into the model cards in `docs/pretrained/`, the
+tables in `docs/pretrained.md` and README.md; a test holds them together.
 
 Accuracies are of one plain pass unless they say otherwise, with Wilson intervals. Degraded images are a
 sample of PrivateTest (n and seed in the record). Times are medians over interleaved rounds, batch 1, one

@@ -163,7 +163,7 @@ def test_damaged_rows_of_a_table_of_files_are_an_error_or_a_listed_skip(
 
 
 def test_a_damaged_row_is_not_taken_for_one_of_another_split(tmp_path):
-    """Where Usage is not the first column, the first cell of a row cut short is no split."""
+    """The first cell of a row cut short is not taken for a split if Usage is another column."""
     columns = "Image name," + VOTES_HEADER.replace("Image name,", "")
     rows = [f"fer{i}.png,{usage},{','.join(map(str, TEN))}" for i, usage in enumerate(USAGES)]
     table = write_text(tmp_path / "fer2013new.csv", columns, rows[0].rsplit(",", 1)[0], *rows[1:])

@@ -29,10 +29,10 @@ from fer_attention.device import resolve_device
 from fer_attention.emotions import LABEL_SETS
 from fer_attention.evaluation import VIEWS, ClassificationMetrics, CrowdAgreement, EvaluationReport
 from fer_attention.evaluation import evaluate as measure
+from fer_attention.evaluation.evaluate import label_set
 from fer_attention.models import load_weights
 from fer_attention.models.bundled import weights_path
 from fer_attention.models.weights import read_record
-from fer_attention.registry import unknown_name
 
 
 def evaluate(
@@ -73,8 +73,8 @@ def evaluate(
     with errors_as_lines():
         _prepare(json_file, html_file)
         VIEWS[tta]
-        if emotions is not None and emotions not in LABEL_SETS:
-            raise unknown_name("label set", emotions, LABEL_SETS)
+        if emotions is not None:
+            label_set(emotions)
         degradations = [_degradation(text) for text in degrade or []]
         path = weights_path(weights)
         model = load_weights(path, device=resolve_device(device))
@@ -174,9 +174,9 @@ def _crowd_table(name: str, crowd: CrowdAgreement) -> Table:
     table = Table(title=f"agreement with ten voters, {name}")
     for heading in ("images on which the votes are", "n", "accuracy", "95 % interval", "balanced"):
         table.add_column(heading)
-    for name, right in crowd.levels.items():
+    for level, right in crowd.levels.items():
         interval = f"{right.low * 100:.2f} to {right.high:.2%}"
-        table.add_row(name, str(right.n), f"{right.value:.2%}", interval, f"{right.balanced:.2%}")
+        table.add_row(level, str(right.n), f"{right.value:.2%}", interval, f"{right.balanced:.2%}")
     return table
 
 

@@ -43,7 +43,7 @@ class CrowdAgreement:
     label_accuracy: Accuracy | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """What JSON can hold."""
+        """Reduce to what JSON can hold."""
         own = self.label_accuracy
         return {
             "levels": {name: one.to_dict() for name, one in self.levels.items()},

@@ -134,11 +134,20 @@ def default_split(data: FaceCrops) -> str:
     raise DataError(f"There is no split private or test; choose one with --split: {', '.join(splits)}.")
 
 
+def label_set(name: str) -> tuple[str, ...]:
+    """Look up the emotions of a label set.
+
+    Raises:
+        UnknownNameError: There is no such label set; the nearest is in the message.
+    """
+    if name not in LABEL_SETS:
+        raise unknown_name("label set", name, LABEL_SETS)
+    return LABEL_SETS[name]
+
+
 def _answers(labels: tuple[str, ...], emotions: str) -> tuple[str, ...]:
     """The model's labels that are in a label set, in the model's order."""
-    if emotions not in LABEL_SETS:
-        raise unknown_name("label set", emotions, LABEL_SETS)
-    known = label_map(labels, LABEL_SETS[emotions])
+    known = label_map(labels, label_set(emotions))
     kept = tuple(label for index, label in enumerate(labels) if known[index] is not None)
     if len(kept) < 2:
         raise ValueError(f"The model knows {', '.join(labels)}: fewer than two are in {emotions}.")
