@@ -168,7 +168,7 @@ def _json_frames(path: Path, head: dict[str, Any]) -> Iterator[Callable[[dict[st
 def _annotated(result: FrameResult) -> np.ndarray[Any, np.dtype[np.uint8]]:
     faces = [face.prediction for face in result.faces]
     captions = [
-        f"#{face.track} {face.prediction.label} {face.prediction.probability:.0%}" for face in result.faces
+        f"#{face.track} {face.prediction.emotion} {face.prediction.probability:.0%}" for face in result.faces
     ]
     return np.asarray(annotate(result.frame.image, [face.face for face in faces], captions))
 

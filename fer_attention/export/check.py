@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from fer_attention.data import FaceCrops, ImageFiles, Preprocessing
+from fer_attention.classifiers.base import Pixels
+from fer_attention.data import FaceCrops, ImageFiles
+from fer_attention.preprocessing import Preprocessing
 
-Pixels: TypeAlias = NDArray[np.uint8]
 Logits: TypeAlias = NDArray[np.float32]
 Faces: TypeAlias = FaceCrops | ImageFiles | Pixels
 """Whole crops of any size: labelled ones, files, or uint8 (N, h, w) grey or (N, h, w, 3) RGB."""

@@ -6,16 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from fer_attention.faces.align import align_face, alignment
-from fer_attention.faces.box_shape import box_for
-from fer_attention.faces.crop import CropRule, Interpolation, crop_face, crop_transform
+from fer_attention.faces.crop import crop_face, crop_transform
 from fer_attention.faces.detectors import create_detector
 from fer_attention.faces.face import Face, FaceDetector
 from fer_attention.faces.geometry import CropTransform
 from fer_attention.faces.images import ImageError, ImageSource, borrow_image
 from fer_attention.faces.quality import FaceQuality, face_quality
+from fer_attention.preprocessing import CropRule, Interpolation, Preprocessing
 from fer_attention.registry import unknown_name
 
 if TYPE_CHECKING:
@@ -58,22 +60,21 @@ def choose_faces(faces: Sequence[Face], choice: Choice, *, image_size: tuple[int
 
 
 def cut_face(
-    image: Image.Image,
+    photo: Image.Image,
     face: Face,
     rule: CropRule,
     *,
-    detector: FaceDetector | None = None,
     size: int | tuple[int, int] | None = None,
     interpolation: Interpolation = "bilinear",
 ) -> tuple[Image.Image, CropTransform]:
-    """A face's crop by any rule, and where its pixels lie in the photo.
+    """Cut a face out of a photo by any rule; gives the crop and where its pixels lie in the photo.
+
+    Squares are laid about `face.common_box`, `"box"` cuts `face.box`, `"aligned"` follows the landmarks.
 
     Args:
-        image: The RGB or grey photo, upright.
+        photo: The RGB or grey photo, upright.
         face: A face in it.
-        rule: Which part of the photo belongs to it.
-        detector: Who found it: squares are laid about the box that MTCNN would have drawn (`BoxShape`). None
-            takes boxes as they are.
+        rule: The part of the photo that belongs to it.
         size: Of the crop: its side, (height, width), or None for the photo's resolution.
         interpolation: As in `crop_face`.
 
@@ -82,12 +83,14 @@ def cut_face(
             square size.
     """
     if rule.shape != "aligned":
-        box = box_for(face, detector, rule)
-        transform = crop_transform(box, rule, image_size=image.size, size=size)
-        return crop_face(image, box, rule, size=size, interpolation=interpolation), transform
+        box = face.box if rule.shape == "box" else face.common_box
+        transform = crop_transform(box, rule, image_size=photo.size, size=size)
+        return crop_face(photo, box, rule, size=size, interpolation=interpolation), transform
     if face.landmarks is None:
-        who = "this face has" if detector is None else f"{detector.name} gives"
-        raise ValueError(f"Alignment needs landmarks, and {who} none. Take another detector or rule.")
+        raise ValueError(
+            "Alignment needs landmarks, and this face has none. Take a detector that gives them, such as "
+            "'mtcnn', or another crop shape."
+        )
     scale = 1.0 if rule.scale is None else rule.scale
     if size is None:
         size = max(1, round(alignment(face.landmarks, size=1, scale=scale).scale))
@@ -95,8 +98,29 @@ def cut_face(
         if size[0] != size[1]:
             raise ValueError(f"An aligned crop is square; got the size {size}.")
         size = size[0]
-    crop = align_face(image, face.landmarks, size=size, scale=scale, interpolation=interpolation)
+    crop = align_face(photo, face.landmarks, size=size, scale=scale, interpolation=interpolation)
     return crop, alignment(face.landmarks, size=size, scale=scale)
+
+
+def cut_input(photo: Image.Image, face: Face, preprocessing: Preprocessing) -> NDArray[np.uint8]:
+    """Cut a face as a model wants it: uint8 (channels, H, W), before normalisation.
+
+    Args:
+        photo: The RGB or grey photo, upright: what `load_image` gives.
+        face: A face in it.
+        preprocessing: Of the model.
+
+    Raises:
+        ValueError: As in `cut_face`.
+    """
+    crop, _ = cut_face(
+        photo,
+        face,
+        preprocessing.crop_rule,
+        size=preprocessing.size,
+        interpolation=preprocessing.interpolation,
+    )
+    return preprocessing.prepare(np.asarray(crop)[None])[0].numpy()
 
 
 class FaceCropper:
@@ -153,7 +177,7 @@ class FaceCropper:
 
     def cut(self, photo: Image.Image, face: Face) -> CroppedFace:
         """One face of an upright RGB or grey photo."""
-        image, transform = cut_face(photo, face, self.rule, detector=self.detector, size=self.size)
+        image, transform = cut_face(photo, face, self.rule, size=self.size)
         return CroppedFace(face, image, transform, face_quality(photo, face))
 
     def _cut(self, photo: Image.Image, faces: Sequence[Face]) -> list[CroppedFace]:

@@ -14,8 +14,9 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
-from fer_attention.data import FaceCrops, Preprocessing
+from fer_attention.data import FaceCrops
 from fer_attention.data.files import ImageFiles
+from fer_attention.preprocessing import Preprocessing
 from fer_attention.training.config import TrainConfig
 
 MEASURED_FILES = 10_000

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, TypeAlias, get_args
 
-from fer_attention.faces.crop import CropRule
 from fer_attention.faces.cropper import Choice
 from fer_attention.faces.detectors import DETECTORS
 from fer_attention.faces.images import MAX_PIXELS
 from fer_attention.faces.quality import QualityFilter
+from fer_attention.preprocessing import CropRule
 from fer_attention.registry import unknown_name
 
 Missing: TypeAlias = Literal["skip", "whole", "fail"]

@@ -10,15 +10,15 @@ import torch
 from PIL import Image
 
 from fer_attention.atomic import write_atomically
-from fer_attention.faces.crop import CropRule
 from fer_attention.faces.cropper import FaceCropper, choose_faces, cut_face
 from fer_attention.faces.detectors import create_detector
-from fer_attention.faces.detectors.whole_image import WholeImage
+from fer_attention.faces.detectors.whole_image import whole_image
 from fer_attention.faces.face import Face
 from fer_attention.faces.folders.listing import Job
 from fer_attention.faces.folders.manifest import ManifestRow
 from fer_attention.faces.folders.options import FolderOptions
 from fer_attention.faces.images import ImageError, load_image
+from fer_attention.preprocessing import CropRule
 
 NO_FACE = "no face found"
 NO_IMAGE = "not an image"
@@ -122,9 +122,7 @@ class ChunkWorker:
         if options.missing == "skip":
             return ManifestRow.of_photo(name, photo.size, reason=NO_FACE)
         rule = options.rule if options.rule.shape == "box" else CropRule()
-        whole = WholeImage()
-        [[face]] = whole.detect([photo])
-        image, transform = cut_face(photo, face, rule, detector=whole, size=options.size)
+        image, transform = cut_face(photo, whole_image(photo.size), rule, size=options.size)
         crop = self._save(job.target, image)
         row = ManifestRow.of_photo(name, photo.size, reason=f"{NO_FACE}: the whole image", crop=crop)
         return row.with_transform(transform)

@@ -1,22 +1,86 @@
-"""How a face crop becomes a tensor: one rule, saved with the weights that were trained under it."""
+"""The records of a model's input: the part of a photo that is a face, and how it becomes a tensor.
+
+They are saved with the weights that were trained under them. `faces` cuts by them, `models` keeps them.
+"""
 
 from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from typing import Any, get_args
+from typing import Any, Literal, Protocol, TypeAlias, get_args
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from fer_attention.data.files import ImageFiles
-from fer_attention.faces.crop import CropRule, Interpolation
-from fer_attention.faces.cropper import cut_face
-from fer_attention.faces.face import Face, FaceDetector
 from fer_attention.registry import unknown_name
+
+Shape: TypeAlias = Literal["square", "box", "aligned"]
+Reference: TypeAlias = Literal["height", "width", "longest"]
+Border: TypeAlias = Literal["clamp", "pad"]
+Interpolation: TypeAlias = Literal["nearest", "bilinear", "bicubic", "lanczos"]
+
+_SCALES: dict[str, float] = {"square": 0.95, "box": 1.0, "aligned": 1.0}
+
+
+@dataclass(frozen=True)
+class CropRule:
+    """Which part of the photo belongs to a face.
+
+    The default, a square of 0.95 times the height of MTCNN's box, is how FER2013's frames lie about faces.
+    `dataclasses.asdict` gives a JSON-able record.
+
+    Args:
+        scale: Factor, above 0. Of a square, its side over the reference length; of a box, both of its sides
+            over the detector's; of an aligned crop, its side over that of FER2013's frame. None is the
+            shape's usual one: 0.95, 1 and 1.
+        reference: The length of the box that counts for a square: its "height", its "width" or the "longest".
+        border: What happens at the photo's border. "clamp" takes true pixels only: it shifts a square inside
+            and, if it does not fit, shrinks it to the photo's shorter side, so that a face at the border is
+            off centre; it cuts a box off. "pad" keeps place and size and continues the outermost pixels
+            outwards, as aligned crops always do.
+        shape: "square": a square about the box's centre, in true proportions. "box": the box itself, which a
+            square size stretches (the paper's crop). "aligned": the square in which eyes and mouth lie where
+            they do in FER2013's frames on average, turned upright; it needs landmarks.
+
+    Raises:
+        ValueError: The scale is not a finite number above 0, or the shape, reference or border is unknown.
+    """
+
+    scale: float | None = None
+    reference: Reference = "height"
+    border: Border = "clamp"
+    shape: Shape = "square"
+
+    def __post_init__(self) -> None:
+        for kind, value, known in (
+            ("crop shape", self.shape, Shape),
+            ("reference length", self.reference, Reference),
+            ("border rule", self.border, Border),
+        ):
+            if value not in get_args(known):
+                raise unknown_name(kind, value, get_args(known))
+        if self.scale is None:
+            object.__setattr__(self, "scale", _SCALES[self.shape])
+        elif not 0 < self.scale < math.inf:
+            raise ValueError(f"scale is a finite number above 0, for instance 0.95; got {self.scale}.")
+
+
+class Images(Protocol):
+    """Whole crops of one size: uint8 (N, h, w) grey or (N, h, w, 3) RGB, an array or read from files."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(N, h, w) or (N, h, w, 3)."""
+
+    def __getitem__(self, index: slice, /) -> NDArray[np.uint8]:
+        """The chosen images, in memory."""
+
+    def __iter__(self) -> Iterator[NDArray[np.uint8]]:
+        """One image at a time."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +93,11 @@ class Preprocessing:
         mean: Subtracted from pixels in [0, 1], one number per channel.
         std: Divided by afterwards.
         interpolation: `"bilinear"`, `"bicubic"`, `"lanczos"` (all antialiased) or `"nearest"`.
-        crop_rule: Which square of a photo belongs to a face's box.
+        crop_rule: The part of a photo that belongs to a face.
+
+    Raises:
+        UnknownNameError: There is no such interpolation.
+        ValueError: A number is out of range, or the channels disagree with `mean` and `std`.
     """
 
     size: tuple[int, int] = (48, 48)
@@ -53,28 +121,7 @@ class Preprocessing:
                 f"mean and std need {self.channels} numbers each, std above 0; got {self.mean}, {self.std}."
             )
 
-    def crop(self, photo: Image.Image, face: Face, detector: FaceDetector | None = None) -> torch.Tensor:
-        """uint8 (channels, H, W): a face of an upright RGB or grey photo.
-
-        Args:
-            photo: What `load_image` gives.
-            face: A face in it.
-            detector: Who found it; detectors draw different boxes (`faces.BoxShape`).
-
-        Raises:
-            ValueError: The face lies outside the photo, or the crop rule needs landmarks that it lacks.
-        """
-        crop, _ = cut_face(
-            photo,
-            face,
-            self.crop_rule,
-            detector=detector,
-            size=self.size,
-            interpolation=self.interpolation,
-        )
-        return as_batch(np.asarray(crop.convert(self._mode))[None])[0]
-
-    def prepare(self, images: NDArray[np.uint8] | ImageFiles) -> torch.Tensor:
+    def prepare(self, images: Images) -> torch.Tensor:
         """uint8 (N, channels, H, W) of whole crops, (N, h, w) grey or (N, h, w, 3) RGB of any size."""
         if images.shape[1:] == (*self.size, *((3,) if self.channels == 3 else ())):
             return as_batch(images[:])
