@@ -117,7 +117,7 @@ def template(found: list[list[Face]]) -> dict[str, Any]:
 
 
 def shape(found: list[list[Face]], reference: list[list[Face]]) -> dict[str, Any]:
-    """MTCNN's boxes about another detector's: the numbers of `BoxShape`."""
+    """MTCNN's boxes about another detector's: the numbers of `BoxCalibration`."""
     pairs = [
         (face, best)
         for faces, others in zip(found, reference, strict=True)

@@ -121,22 +121,23 @@ class Preprocessing:
                 f"mean and std need {self.channels} numbers each, std above 0; got {self.mean}, {self.std}."
             )
 
-    def prepare(self, images: Images) -> torch.Tensor:
+    def prepare(self, images: Images) -> NDArray[np.uint8]:
         """uint8 (N, channels, H, W) of whole crops, (N, h, w) grey or (N, h, w, 3) RGB of any size."""
         if images.shape[1:] == (*self.size, *((3,) if self.channels == 3 else ())):
-            return as_batch(images[:])
+            return _channels_first(images[:])
         height, width = self.size
         method = Image.Resampling[self.interpolation.upper()]
         crops = [Image.fromarray(image).resize((width, height), method) for image in images]
-        return as_batch(np.stack([np.asarray(crop.convert(self._mode)) for crop in crops]))
+        return _channels_first(np.stack([np.asarray(crop.convert(self._mode)) for crop in crops]))
 
     @property
     def _mode(self) -> str:
         return "L" if self.channels == 1 else "RGB"
 
-    def normalize(self, crops: torch.Tensor) -> torch.Tensor:
+    def normalize(self, crops: torch.Tensor | NDArray[np.uint8]) -> torch.Tensor:
         """uint8 (N, channels, H, W) of this size -> float32 of the same shape, on the same device."""
         expected = (self.channels, *self.size)
+        crops = torch.from_numpy(crops) if isinstance(crops, np.ndarray) else crops
         if crops.dtype != torch.uint8 or crops.ndim != 4 or tuple(crops.shape[1:]) != expected:
             raise ValueError(f"Expected uint8 (N, {expected}), got {crops.dtype} {tuple(crops.shape)}.")
         return self.standardize(crops.float() / 255)
@@ -160,7 +161,6 @@ class Preprocessing:
         return cls(**{**record, "crop_rule": CropRule(**record["crop_rule"])})
 
 
-def as_batch(images: NDArray[np.uint8]) -> torch.Tensor:
-    """uint8 (N, H, W) or (N, H, W, C) in memory -> a uint8 tensor (N, C, H, W)."""
-    batch = torch.from_numpy(np.array(images, order="C"))  # a copy: Pillow's arrays are read-only
-    return batch.unsqueeze(1) if batch.ndim == 3 else batch.permute(0, 3, 1, 2).contiguous()
+def _channels_first(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """(N, H, W) or (N, H, W, C) in memory -> a copy (N, C, H, W): Pillow's arrays are read-only."""
+    return np.array(images[:, None] if images.ndim == 3 else images.transpose(0, 3, 1, 2), order="C")

@@ -59,7 +59,7 @@ import warnings
 warnings.simplefilter("error")
 from fer_attention import EmotionRecognizer
 [face] = EmotionRecognizer.from_pretrained().predict("photo.png")
-print(face.label)
+print(face.emotion)
 """
 LIST = """
 import typer.main

@@ -78,6 +78,6 @@ def predict_crops(
         raise ValueError("There is no image to predict on.")
     blocks = []
     for start in range(0, len(crops), BLOCK):
-        pixels = classifier.preprocessing.prepare(crops.images[start : start + BLOCK]).numpy()
+        pixels = classifier.preprocessing.prepare(crops.images[start : start + BLOCK])
         blocks.append(tta_probabilities(classifier, pixels, tta=tta, batch_size=batch_size))
     return np.concatenate(blocks)

@@ -45,9 +45,9 @@ def check_crops(preprocessing: Preprocessing, faces: Faces | None) -> Pixels:
     """uint8 (N, C, H, W): four images of noise, the face that comes with the package, and the given ones."""
     shape = (NOISE, preprocessing.channels, *preprocessing.size)
     crops = [np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)]
-    crops.append(preprocessing.prepare(reference_face()[None]).numpy())
+    crops.append(preprocessing.prepare(reference_face()[None]))
     if faces is not None and len(faces):
-        crops.append(preprocessing.prepare(images_of(faces)[:]).numpy())
+        crops.append(preprocessing.prepare(images_of(faces)[:]))
     return np.concatenate(crops)
 
 

@@ -108,7 +108,7 @@ def quantize_onnx(
         raise ExportError(f"{path} is quantised already: {before.metadata.record['quantization']}.")
     images = images_of(calibration)
     rows = np.sort(np.random.default_rng(seed).permutation(len(images))[:samples])
-    crops = before.preprocessing.prepare(images[rows]).numpy()
+    crops = before.preprocessing.prepare(images[rows])
     with replacing(output) as temporary:
         _write(before, temporary, crops, reduce_range=reduce_range)
         after = OnnxClassifier(temporary, threads=1)

@@ -120,7 +120,7 @@ def cut_input(photo: Image.Image, face: Face, preprocessing: Preprocessing) -> N
         size=preprocessing.size,
         interpolation=preprocessing.interpolation,
     )
-    return preprocessing.prepare(np.asarray(crop)[None])[0].numpy()
+    return preprocessing.prepare(np.asarray(crop)[None])[0]
 
 
 class FaceCropper:
