@@ -24,7 +24,7 @@ from rich.progress import track
 from fer_attention.atomic import write_atomically
 from fer_attention.data import load_data
 from fer_attention.faces import Face, FaceDetector, create_detector, load_image
-from fer_attention.faces.video import VideoReader
+from fer_attention.video import VideoReader
 
 ENLARGED, MARGIN = 192, 64
 

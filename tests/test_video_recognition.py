@@ -9,9 +9,8 @@ from hypothesis import strategies as st
 from videos import SquareDetector, index_of, make_clip, square, truncate
 
 from fer_attention import EmotionRecognizer
-from fer_attention.faces.video import VideoError, VideoReader
 from fer_attention.recognizer import FacePrediction
-from fer_attention.video import ExpressionSmoother, recognize_video
+from fer_attention.video import ExpressionSmoother, VideoError, VideoReader, recognize_video
 
 LABELS = ("happy", "sad")
 
