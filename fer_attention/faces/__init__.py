@@ -9,7 +9,7 @@
 from fer_attention.faces.align import align_face, alignment
 from fer_attention.faces.calibration import BoxCalibration
 from fer_attention.faces.crop import crop_face, crop_region, crop_transform
-from fer_attention.faces.cropper import CroppedFace, FaceCropper, choose_faces, cut_face, cut_input
+from fer_attention.faces.cropper import CroppedFace, FaceCropper, cut_face, cut_input, select_faces
 from fer_attention.faces.detectors import DETECTORS, create_detector
 from fer_attention.faces.draw import annotate
 from fer_attention.faces.face import Face, FaceDetector
@@ -34,7 +34,7 @@ __all__ = [
     "align_face",
     "alignment",
     "annotate",
-    "choose_faces",
+    "select_faces",
     "create_detector",
     "crop_face",
     "crop_region",

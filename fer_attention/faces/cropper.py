@@ -23,7 +23,7 @@ from fer_attention.registry import unknown_name
 if TYPE_CHECKING:
     import torch
 
-Choice: TypeAlias = Literal["largest", "central", "all"]
+FaceSelection: TypeAlias = Literal["largest", "central", "all"]
 
 
 @dataclass(frozen=True)
@@ -36,27 +36,29 @@ class CroppedFace:
     quality: FaceQuality
 
 
-def choose_faces(faces: Sequence[Face], choice: Choice, *, image_size: tuple[int, int]) -> list[Face]:
-    """Which of a photo's faces are meant.
+def select_faces(
+    faces: Sequence[Face], selection: FaceSelection, *, image_size: tuple[int, int]
+) -> list[Face]:
+    """Select some of a photo's faces.
 
     Args:
         faces: The faces, as a detector gives them.
-        choice: "largest" by area, "central", whose centre is nearest to the photo's, or "all" of them.
+        selection: "largest" by area, "central", whose centre is nearest to the photo's, or "all" of them.
         image_size: (width, height) of the photo.
 
     Returns:
-        The chosen faces, the largest first; empty where there are none.
+        The selected faces, the largest first; empty where there are none.
 
     Raises:
-        UnknownNameError: There is no such choice.
+        UnknownNameError: There is no such selection.
     """
-    if choice not in get_args(Choice):
-        raise unknown_name("choice of faces", choice, get_args(Choice))
+    if selection not in get_args(FaceSelection):
+        raise unknown_name("selection of faces", selection, get_args(FaceSelection))
     ordered = sorted(faces, key=lambda face: -face.area)
-    if choice == "central":
+    if selection == "central":
         x, y = image_size[0] / 2, image_size[1] / 2
         ordered.sort(key=lambda face: (face.centre[0] - x) ** 2 + (face.centre[1] - y) ** 2)
-    return ordered if choice == "all" else ordered[:1]
+    return ordered if selection == "all" else ordered[:1]
 
 
 def cut_face(
@@ -137,11 +139,11 @@ class FaceCropper:
         detector: The name of a detector, or one that is built already.
         rule: Which part of the photo belongs to a face.
         size: Side of the crops in pixels; None keeps the photo's resolution.
-        choice: Which of several faces are cut: the "largest", the most "central" or "all".
+        faces: Which of several faces are cut: the "largest", the most "central" or "all".
         device: Where a detector that is given by name runs.
 
     Raises:
-        UnknownNameError: No detector or no choice has that name.
+        UnknownNameError: No detector or no selection has that name.
     """
 
     def __init__(
@@ -150,14 +152,14 @@ class FaceCropper:
         *,
         rule: CropRule = CropRule(),  # noqa: B008 - frozen
         size: int | None = None,
-        choice: Choice = "largest",
-        device: str | torch.device = "cpu",
+        faces: FaceSelection = "largest",
+        device: str | torch.device = "auto",
     ) -> None:
-        choose_faces([], choice, image_size=(1, 1))
+        select_faces([], faces, image_size=(1, 1))
         self.detector = create_detector(detector, device=device) if isinstance(detector, str) else detector
         self.rule = rule
         self.size = size
-        self.choice = choice
+        self.faces = faces
 
     def crop(self, images: Sequence[ImageSource]) -> list[list[CroppedFace]]:
         """The chosen faces of each photo.
@@ -181,7 +183,7 @@ class FaceCropper:
         return CroppedFace(face, image, transform, face_quality(photo, face))
 
     def _cut(self, photo: Image.Image, faces: Sequence[Face]) -> list[CroppedFace]:
-        return [self.cut(photo, face) for face in choose_faces(faces, self.choice, image_size=photo.size)]
+        return [self.cut(photo, face) for face in select_faces(faces, self.faces, image_size=photo.size)]
 
     def __call__(self, image: Image.Image) -> Image.Image:
         """The crop of the one chosen face, or of the largest, in the photo's mode.
