@@ -11,7 +11,7 @@ from PIL import Image
 
 from fer_attention.demo import Analysis, Choices, FaceView, Seconds, usable_detectors
 from fer_attention.demo.desk import SESSIONS
-from fer_attention.demo.render import empty_result, message, page_head, result
+from fer_attention.demo.render import TITLE, render, style
 from fer_attention.faces import Face
 from fer_attention.models import WeightsError
 from fer_attention.models.bundled import DEFAULT
@@ -93,21 +93,21 @@ def test_no_file_but_an_uploaded_one_is_read_or_deleted(tmp_path, path):
 def test_the_same_photo_is_answered_again_with_other_choices(desk, tmp_path, photo):
     ask(desk, tmp_path, photo)
     assert "No face found" in desk.again(MODEL, "blind", False, "me")
-    assert "places that spoke for happy" in desk.again(MODEL, "fixed", True, "me")
+    assert "positions that spoke for happy" in desk.again(MODEL, "fixed", True, "me")
 
 
 def test_a_photo_belongs_to_its_visitor(desk, tmp_path, photo):
     ask(desk, tmp_path, photo)
-    assert desk.again(MODEL, "fixed", False, "another") == empty_result()
+    assert desk.again(MODEL, "fixed", False, "another") == render("empty")
 
 
 def test_a_photo_is_forgotten_when_its_visitor_leaves_or_brings_another(desk, tmp_path, photo):
     ask(desk, tmp_path, photo)
     desk.forget("me")
-    assert desk.again(MODEL, "fixed", False, "me") == empty_result()
+    assert desk.again(MODEL, "fixed", False, "me") == render("empty")
     ask(desk, tmp_path, photo)
     ask(desk, tmp_path, b"text")
-    assert desk.again(MODEL, "fixed", False, "me") == empty_result()
+    assert desk.again(MODEL, "fixed", False, "me") == render("empty")
 
 
 def test_photos_of_a_bounded_number_of_visitors_are_in_memory(tmp_path):
@@ -115,8 +115,8 @@ def test_photos_of_a_bounded_number_of_visitors_are_in_memory(tmp_path):
     content = as_bytes(Image.new("RGB", (60, 60)))
     for visitor in range(SESSIONS + 1):
         ask(desk, tmp_path, content, detector="blind", session=str(visitor))
-    assert desk.again(MODEL, "blind", False, "0") == empty_result()
-    assert desk.again(MODEL, "blind", False, "1") != empty_result()
+    assert desk.again(MODEL, "blind", False, "0") == render("empty")
+    assert desk.again(MODEL, "blind", False, "1") != render("empty")
 
 
 def test_a_choice_that_is_none_is_answered_in_words(desk, tmp_path, photo):
@@ -160,33 +160,33 @@ def an_analysis(label=HOSTILE, found=1, note=""):
 
 def test_names_from_files_are_escaped_everywhere():
     for html in (
-        result(an_analysis(note=HOSTILE), model=HOSTILE, detector=HOSTILE),
-        result(an_analysis(found=0), model=HOSTILE, detector=HOSTILE),
-        message(HOSTILE, HOSTILE),
+        render("result", analysis=an_analysis(note=HOSTILE), model=HOSTILE, detector=HOSTILE),
+        render("result", analysis=an_analysis(found=0), model=HOSTILE, detector=HOSTILE),
+        render("message", title=HOSTILE, advice=HOSTILE),
     ):
         assert "<script" not in html
-        assert "&lt;script&gt;alert(1)&lt;/script&gt;&quot;&#x27;&amp;" in html
+        assert "&lt;script&gt;alert(1)&lt;/script&gt;&#34;&#39;&amp;" in html
 
 
 def test_bars_say_their_values_in_words_beside_them():
-    text = words(result(an_analysis("happy", found=31), model="m", detector="d"))
+    text = words(render("result", analysis=an_analysis("happy", found=31), model="m", detector="d"))
     assert "1 of 31 faces shown, the largest" in text
     assert "happy 75 % sad 25 % fear <1 %" in text.replace("&lt;", "<")
     assert "detector d model m finding faces 12 ms naming expressions 4.5 ms maps 1,500 ms" in text
 
 
 def test_every_picture_is_in_the_page_itself_and_has_words_for_those_who_do_not_see_it():
-    html = result(an_analysis("happy"), model="m", detector="d")
+    html = render("result", analysis=an_analysis("happy"), model="m", detector="d")
     pictures = re.findall(r"<img[^>]*>", html)
     assert len(pictures) == 3
     for picture in pictures:
         assert 'src="data:image/jpeg;base64,' in picture
         assert re.search(r'alt="[^"]{5,}"', picture)
-    assert not re.search(r"https?://", html + page_head() + empty_result())
+    assert not re.search(r"https?://", html + render("head", title=TITLE, style=style()) + render("empty"))
 
 
 def test_the_hint_where_no_face_is_found_names_the_detector_none():
-    text = words(result(an_analysis(found=0), model="m", detector="mtcnn"))
+    text = words(render("result", analysis=an_analysis(found=0), model="m", detector="mtcnn"))
     assert "mtcnn sees none" in text
     assert "Try another detector" in text
     assert "choose the detector none" in text

@@ -14,7 +14,7 @@ from typing import Any
 from fer_attention.demo.analysis import analyse
 from fer_attention.demo.choices import Choices
 from fer_attention.demo.photo import Limits, PhotoError, read_photo, too_large
-from fer_attention.demo.render import empty_result, message, result
+from fer_attention.demo.render import render
 from fer_attention.registry import UnknownNameError
 
 SESSIONS = 16
@@ -90,7 +90,7 @@ class Desk:
         def answer() -> str:
             content = self._photos.get(session)
             if content is None:
-                return empty_result()
+                return render("empty")
             self._photos.move_to_end(session)
             return self._answer(content, model, detector, maps)
 
@@ -107,23 +107,25 @@ class Desk:
             try:
                 return work()
             except PhotoError as error:
-                return message(error.title, error.advice)
+                return render("message", title=error.title, advice=error.advice)
             except UnknownNameError as error:
-                return message("There is no such choice", str(error))
+                return render("message", title="There is no such choice", advice=str(error))
             except ImportError as error:
-                return message("A library is missing", str(error))
+                return render("message", title="A library is missing", advice=str(error))
             except Exception:
                 _log.exception("A request to the demo failed.")
-                return message(
-                    "This did not work",
-                    "The terminal that the page was started from says why. Try another photo or detector.",
+                return render(
+                    "message",
+                    title="This did not work",
+                    advice="The terminal that the page was started from says why. Try another photo or "
+                    "detector.",
                 )
 
     def _answer(self, content: bytes, model: str, detector: str, maps: bool) -> str:
         recognizer = self.choices.recognizer(model, detector)
         photo = read_photo(content, self.limits)
         analysis = analyse(recognizer, photo, limits=self.limits, maps=maps)
-        return result(analysis, model=model, detector=detector)
+        return render("result", analysis=analysis, model=model, detector=detector)
 
 
 def _content(path: Path, limits: Limits) -> bytes:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from fer_attention.demo.choices import Choices, usable_detectors
 from fer_attention.demo.desk import SESSIONS, Desk
 from fer_attention.demo.photo import Limits
-from fer_attention.demo.render import RESPONSIBLE_USE, TITLE, empty_result, page_head
+from fer_attention.demo.render import TITLE, render, style
 from fer_attention.optional import needs_extra
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def build_page(choices: Choices, limits: Limits | None = None) -> gradio.Blocks:
         _as_it_was(),
         gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(_LEFTOVERS, _LEFTOVERS)) as page,
     ):
-        gr.HTML(page_head(), apply_default_css=False)
+        gr.HTML(render("head", title=TITLE, style=style()), apply_default_css=False)
         with gr.Row(equal_height=False):
             with gr.Column(scale=2, min_width=300):
                 photo = gr.Image(
@@ -88,7 +88,7 @@ def build_page(choices: Choices, limits: Limits | None = None) -> gradio.Blocks:
                     placeholder="Drop a photo here\n- or -\nclick to choose one",
                     elem_id="fer-photo",
                 )
-                gr.HTML(_hint(desk.limits), apply_default_css=False)
+                gr.HTML(render("hint", limits=desk.limits), apply_default_css=False)
                 maps = gr.Checkbox(label="Show what the network looked at", elem_id="fer-maps")
                 detector = gr.Radio(
                     choices.detectors,
@@ -105,8 +105,8 @@ def build_page(choices: Choices, limits: Limits | None = None) -> gradio.Blocks:
                     elem_id="fer-model",
                 )
             with gr.Column(scale=3, min_width=300):
-                answer = gr.HTML(empty_result(), apply_default_css=False, elem_id="fer-answer")
-        gr.HTML(RESPONSIBLE_USE, apply_default_css=False)
+                answer = gr.HTML(render("empty"), apply_default_css=False, elem_id="fer-answer")
+        gr.HTML(render("responsible_use"), apply_default_css=False)
 
         def on_photo(
             upload: dict[str, Any] | None, model: str, detector: str, maps: bool, request: gr.Request
@@ -209,10 +209,3 @@ def _as_it_was() -> Iterator[None]:
             os.environ.pop("HF_HUB_DISABLE_TELEMETRY", None)
         else:
             os.environ["HF_HUB_DISABLE_TELEMETRY"] = telemetry
-
-
-def _hint(limits: Limits) -> str:
-    return (
-        f'<p class="fer-hint">Up to {limits.upload_mb:g} MB and {limits.megapixels:g} megapixels. The photo '
-        "stays on the machine that runs this page, in memory, until you leave or bring another.</p>"
-    )

@@ -5,7 +5,8 @@ from __future__ import annotations
 from importlib import resources
 from typing import Any
 
-from fer_attention.optional import needs_extra
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
 
 
 def render_page(template: str, **values: Any) -> str:
@@ -14,13 +15,7 @@ def render_page(template: str, **values: Any) -> str:
     Args:
         template: Its text. `style` in it is the common style sheet.
         values: What else it names.
-
-    Raises:
-        ImportError: jinja2 is not installed.
     """
-    with needs_extra("train", "HTML reports need jinja2"):
-        from jinja2 import Environment, StrictUndefined
-        from markupsafe import Markup
     style = (resources.files("fer_attention.evaluation") / "templates" / "page.css").read_text("utf-8")
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True

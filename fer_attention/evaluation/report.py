@@ -119,7 +119,7 @@ class EvaluationReport:
         """One page that needs nothing from elsewhere: no script, font or image, styles and plots inside.
 
         Raises:
-            ImportError: jinja2 or matplotlib is not installed.
+            ImportError: matplotlib is not installed.
         """
         file = resources.files("fer_attention.evaluation") / "templates" / "report.html.jinja"
         return render_page(
@@ -153,6 +153,6 @@ class EvaluationReport:
 
         Raises:
             FileNotFoundError: The folder does not exist.
-            ImportError: jinja2 or matplotlib is not installed.
+            ImportError: matplotlib is not installed.
         """
         write_atomically(path, self.to_html().encode())
