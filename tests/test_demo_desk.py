@@ -93,7 +93,7 @@ def test_no_file_but_an_uploaded_one_is_read_or_deleted(tmp_path, path):
 def test_the_same_photo_is_answered_again_with_other_choices(desk, tmp_path, photo):
     ask(desk, tmp_path, photo)
     assert "No face found" in desk.again(MODEL, "blind", False, "me")
-    assert "places that spoke for happy" in desk.again(MODEL, "fixed", True, "me")
+    assert "regions that spoke for happy" in desk.again(MODEL, "fixed", True, "me")
 
 
 def test_a_photo_belongs_to_its_visitor(desk, tmp_path, photo):

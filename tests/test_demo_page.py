@@ -72,7 +72,7 @@ def test_a_photo_is_answered_and_no_file_of_it_is_left(site, astronaut):
     assert photo is None
     assert files(folder) == []
     [again] = ask(client, page, "on_choice", [MODEL, "fixed", True])
-    assert "places that spoke for happy" in again
+    assert "regions that spoke for happy" in again
     assert files(folder) == []
 
 

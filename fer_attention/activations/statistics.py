@@ -31,7 +31,7 @@ class ActivationStatistics:
     Attributes:
         layer: Dotted name of the layer; with `#1`, `#2`, … behind it where one forward calls it repeatedly.
         kind: Class of the layer, such as `"ELU"`.
-        mean: Mean over all elements: samples, channels and places.
+        mean: Mean over all elements: samples, channels and positions.
         variance: Their mean squared distance from `mean` (divided by `count`).
         fraction_negative: Share of the elements below zero.
         gradient_norm: Root mean square over the batches of the L2 norm of d loss / d output, where the

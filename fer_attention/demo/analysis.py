@@ -31,7 +31,7 @@ class FaceView:
         number: From 1, the largest face first; the photo's boxes carry the same.
         prediction: Its box and probabilities.
         crop: What of the photo the network is given, in colour and larger than it sees it.
-        seen: The crop under the map of the places that spoke for the answer (LayerCAM), if asked for.
+        seen: The crop under the map of the regions that spoke for the answer (LayerCAM), if asked for.
     """
 
     number: int

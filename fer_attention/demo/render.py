@@ -73,7 +73,7 @@ def result(analysis: Analysis, *, model: str, detector: str) -> str:
         told.append(f'<p class="fer-note" role="status">{escape(analysis.note)}</p>')
     if any(face.seen is not None for face in analysis.faces):
         told.append(
-            '<p class="fer-note">Bright places spoke for the answer (LayerCAM), to this network. They are '
+            '<p class="fer-note">Bright regions spoke for the answer (LayerCAM), to this network. They are '
             "no proof of why, and say nothing of what the person feels.</p>"
         )
     return _frame(
@@ -118,7 +118,7 @@ def _card(face: FaceView) -> str:
     picture = _face_picture(face.crop, f"Face {face.number}", "what the network is given")
     if face.seen is not None:
         words = f"Where the network looked in face {face.number} for {prediction.label}"
-        picture += _face_picture(face.seen, words, f"places that spoke for {prediction.label}")
+        picture += _face_picture(face.seen, words, f"regions that spoke for {prediction.label}")
     return (
         f'<article class="fer-card"><h3><span class="fer-number">{face.number}</span> '
         f'<span class="fer-label">{label}</span> '
