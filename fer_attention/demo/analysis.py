@@ -50,7 +50,7 @@ class Seconds:
 
 
 @dataclass(frozen=True)
-class Analysis:
+class PhotoAnalysis:
     """All that is shown of one photo.
 
     Attributes:
@@ -70,7 +70,7 @@ class Analysis:
 
 def analyse(
     recognizer: EmotionRecognizer, photo: Image.Image, *, limits: Limits | None = None, maps: bool = False
-) -> Analysis:
+) -> PhotoAnalysis:
     """Finds the faces of a photo and names their expressions.
 
     Args:
@@ -105,7 +105,7 @@ def analyse(
             for view, explanation in zip(views, explanations, strict=True)
         ]
         seconds = replace(seconds, maps=time.perf_counter() - start)
-    return Analysis(_marked(photo, predictions, shown), tuple(views), len(predictions), seconds, note)
+    return PhotoAnalysis(_marked(photo, predictions, shown), tuple(views), len(predictions), seconds, note)
 
 
 class _Finder:

@@ -10,7 +10,7 @@ from importlib import resources
 
 from PIL import Image
 
-from fer_attention.demo.analysis import Analysis, FaceView
+from fer_attention.demo.analysis import FaceView, PhotoAnalysis
 
 TITLE = "Facial expressions, as a network sees them"
 
@@ -63,7 +63,7 @@ def message(title: str, advice: str) -> str:
     )
 
 
-def result(analysis: Analysis, *, model: str, detector: str) -> str:
+def result(analysis: PhotoAnalysis, *, model: str, detector: str) -> str:
     """The marked photo, a card for each face, and the times."""
     if not analysis.found:
         return _nothing_found(analysis, model=model, detector=detector)
@@ -86,7 +86,7 @@ def _frame(inside: str) -> str:
     return f'<div class="fer-result" aria-live="polite">{inside}</div>'
 
 
-def _nothing_found(analysis: Analysis, *, model: str, detector: str) -> str:
+def _nothing_found(analysis: PhotoAnalysis, *, model: str, detector: str) -> str:
     others = "another detector, or " if detector != "none" else ""
     return _frame(
         '<div class="fer-message" role="alert"><h2>No face found</h2><p>'
@@ -96,7 +96,7 @@ def _nothing_found(analysis: Analysis, *, model: str, detector: str) -> str:
     )
 
 
-def _figure(analysis: Analysis) -> str:
+def _figure(analysis: PhotoAnalysis) -> str:
     width, height = analysis.picture.size
     faces = [f"{face.number} {face.prediction.label}" for face in analysis.faces]
     words = f"The photo; faces marked: {', '.join(faces)}" if faces else "The photo, without marks"
@@ -104,7 +104,7 @@ def _figure(analysis: Analysis) -> str:
     return f'<img class="fer-photo" src="{source}" width="{width}" height="{height}" alt="{escape(words)}">'
 
 
-def _count(analysis: Analysis) -> str:
+def _count(analysis: PhotoAnalysis) -> str:
     found, shown = analysis.found, len(analysis.faces)
     words = "1 face" if found == 1 else f"{found} faces"
     if shown < found:
@@ -153,7 +153,7 @@ def _percent(value: float) -> str:
     return "&lt;1 %" if 0 < value < 0.005 else f"{value * 100:.0f} %"
 
 
-def _facts(analysis: Analysis, model: str, detector: str) -> str:
+def _facts(analysis: PhotoAnalysis, model: str, detector: str) -> str:
     seconds = analysis.seconds
     entries = [
         ("detector", detector),

@@ -40,7 +40,7 @@ class Epoch:
 
 
 @dataclass(frozen=True)
-class Progress:
+class TrainingProgress:
     """Where a run is between two epochs' ends.
 
     Attributes:

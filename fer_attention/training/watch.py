@@ -1,4 +1,4 @@
-"""Signs of failure while a run goes on: divergence, overfitting, vanishing gradients.
+"""Training problems that are detected while a run goes on: divergence, overfitting, vanishing gradients.
 
 The last two are the paper's worries for attention on small data and for ELU in very deep networks
 (arXiv:2410.17740); they warn, while divergence stops the run.

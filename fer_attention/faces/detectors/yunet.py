@@ -35,7 +35,7 @@ class YuNetDetector:
             one that `fer-attention weights download yunet` has fetched.
         device: "auto" or "cpu"; OpenCV's wheels have no GPU support.
         min_score: Least score of a reported face.
-        iou: Two finds that overlap by more are one face.
+        iou: Two candidates that overlap by more are one face.
         max_side: Larger photos are shrunk to this longer side for the search. Boxes and landmarks are in
             pixels of the photo as it came. None never shrinks.
 
