@@ -91,7 +91,7 @@ class AttentionBlock(nn.Module):
         return y if act is None else act(y)
 
     def maps(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
-        """What the block lays over a map (N, C, H, W), by part; nothing in a block that has no such thing.
+        """Attention maps of the block for an input (N, C, H, W), by part; empty if it has none.
 
         Returns:
             Tensors of four dimensions that broadcast to the map: "channel" (N, C, 1, 1), "spatial"
@@ -100,7 +100,7 @@ class AttentionBlock(nn.Module):
         return {}
 
     def _enter(self, x: torch.Tensor, norm: nn.Module | None = None) -> None:
-        """What every forward begins with: hold the map to the channels, and show it to who watches.
+        """Check the input's channels and show it to the watcher; every forward pass calls this first.
 
         Args:
             x: The input, or what `norm` will make the input of.

@@ -22,7 +22,7 @@ from fer_attention.attention.fused import (
 
 
 class GateFormula(NamedTuple):
-    """What a gate computes, in the terms of the fused step.
+    """A gate's computation in the terms of the fused step.
 
     Attributes:
         channel: The arithmetic of the channel gate.
@@ -50,11 +50,11 @@ class FusibleGate(AttentionGate):
         self.implementation = check_implementation(implementation)
 
     def extra_repr(self) -> str:
-        """What `repr` shows in front of the layers."""
+        """Text that `repr` shows in front of the layers."""
         return f"implementation={self.implementation!r}"
 
     def formula(self) -> GateFormula | None:
-        """The gate for the fused step; None if a layer was exchanged, or by a subclass that computes else."""
+        """The gate's formula; None if a layer was exchanged or a subclass computes something else."""
         raise NotImplementedError
 
     def plain(self, x: torch.Tensor) -> torch.Tensor:

@@ -42,7 +42,7 @@ class GCTBlock(AttentionGate):
         self.beta = nn.Parameter(torch.zeros(channels, device=device, dtype=dtype))
 
     def extra_repr(self) -> str:
-        """What `repr` shows beside the name, as there is no layer inside."""
+        """Text that `repr` shows beside the name, as there is no layer inside."""
         return f"channels={self.channels}"
 
     def scale(self, x: torch.Tensor) -> torch.Tensor:

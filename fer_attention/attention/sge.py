@@ -52,7 +52,7 @@ class SGEBlock(AttentionGate):
         self.bias = nn.Parameter(torch.ones(groups, device=device, dtype=dtype))
 
     def extra_repr(self) -> str:
-        """What `repr` shows beside the name, as there is no layer inside."""
+        """Text that `repr` shows beside the name, as there is no layer inside."""
         return f"channels={self.channels}, groups={self.groups}"
 
     def _grouped(self, x: torch.Tensor) -> torch.Tensor:

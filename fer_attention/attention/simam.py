@@ -44,7 +44,7 @@ class SimAM(AttentionGate):
         self.energy_lambda = energy_lambda
 
     def extra_repr(self) -> str:
-        """What `repr` shows beside the name, as there is no layer inside."""
+        """Text that `repr` shows beside the name, as there is no layer inside."""
         return f"channels={self.channels}, energy_lambda={self.energy_lambda}"
 
     def scale(self, x: torch.Tensor) -> torch.Tensor:

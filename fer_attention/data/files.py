@@ -70,7 +70,7 @@ class ImageFiles:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """What the shape of all images in memory would be."""
+        """Shape that all images would have in memory."""
         return (len(self.paths), *self.size, *((3,) if self.channels == 3 else ()))
 
     @property

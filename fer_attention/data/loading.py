@@ -18,7 +18,7 @@ FALLBACK = "folder"  # folders of emotions fit many sets: asked only when no oth
 
 @dataclass(frozen=True)
 class Reader:
-    """How one data set is recognised and read.
+    """Functions that recognise and read one data set.
 
     Attributes:
         load: Takes the path and `on_error`, and options by keyword; gives the record.

@@ -20,7 +20,7 @@ from fer_attention.registry import Registry, unknown_name
 
 
 class ProtocolWarning(UserWarning):
-    """What a protocol does not measure."""
+    """Limit of what a protocol measures."""
 
 
 OFFICIAL = (("train", "public", "private"), PARTS)

@@ -1,4 +1,4 @@
-"""What the attention blocks of a model lay over their maps, layer by layer."""
+"""Attention maps of a model's blocks, layer by layer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether a map means something: what happens to the answer when its positions are taken away, or given back.
+"""Faithfulness of a map: the change of the answer as its positions are taken away or given back.
 
 Deletion and insertion curves of Petsiuk et al. (2018, RISE, arXiv:1806.07421, section 4.2). A curve alone
 says little, since any order of positions takes the face away in the end. So a map is compared with maps that
@@ -27,7 +27,7 @@ CONTROLS = ("random", "other image's", "centre")
 
 @dataclass(frozen=True)
 class Advantage:
-    """How much better a map is than a control, over the same images.
+    """Advantage of a map over a control, on the same images.
 
     Attributes:
         control: `"random"`: noise as coarse as the map; `"other image's"`: the maps dealt out anew among the
@@ -49,7 +49,7 @@ class Advantage:
 
 @dataclass(frozen=True)
 class Faithfulness:
-    """What `faithfulness` measured.
+    """Result of `faithfulness`.
 
     Attributes:
         count: Images.

@@ -35,7 +35,7 @@ def grad_cam(
     method: Method = "gradcam",
     batch_size: int = 64,
 ) -> torch.Tensor:
-    """Which positions of each image speak for a class (Selvaraju et al. 2017, arXiv:1610.02391).
+    """Map the positions of each image that speak for a class (Selvaraju et al. 2017, arXiv:1610.02391).
 
     Without `layer` the map is the last one before pooling, with the final norm and the last attention block
     in it; models with timm's `forward_features` and `forward_head` have it, ours among them. It is coarse:

@@ -40,7 +40,7 @@ class TrainingWarning(UserWarning):
 
 @dataclass(frozen=True)
 class TrainingCallbacks:
-    """What a run calls while it goes on, in the main process only.
+    """Functions that a run calls while it goes on, in the main process only.
 
     Attributes:
         on_progress: After every few steps.

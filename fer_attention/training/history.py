@@ -1,4 +1,4 @@
-"""What the epochs of a run came to."""
+"""Metrics of a run's epochs."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Epoch:
 
 @dataclass(frozen=True)
 class TrainingProgress:
-    """Where a run is between two epochs' ends.
+    """Progress of a run within an epoch.
 
     Attributes:
         epoch: The epoch that is running, from 1.

@@ -104,7 +104,7 @@ class Run:
         return len(self.history) + 1
 
     def steps(self, save_every: float, save: Callable[[], None]) -> Iterator[TrainingProgress]:
-        """What is left of the running epoch, with a checkpoint after every `save_every` seconds.
+        """Train the rest of the running epoch, with a checkpoint after every `save_every` seconds.
 
         Raises:
             TrainingError: The loss is no finite number, or has diverged; nothing was saved since it was good.

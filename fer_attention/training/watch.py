@@ -31,7 +31,7 @@ def first_bad_step(losses: torch.Tensor) -> int | None:
 
 
 def has_diverged(losses: torch.Tensor, *, classes: int, factor: float) -> bool:
-    """Whether the mean of these losses exceeds `factor` times that of an even guess, log(classes)."""
+    """Return whether the mean loss exceeds `factor` times that of an even guess, log(classes)."""
     return float(losses.mean()) > factor * math.log(classes)
 
 

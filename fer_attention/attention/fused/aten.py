@@ -27,7 +27,7 @@ Affine = tuple[torch.Tensor, torch.Tensor]
 """Scale and offset of each channel, (C,): a norm whose statistics are known. Maps come without it then."""
 
 PART = 2**19
-"""How many values a loop over samples takes at a time: 2 MiB in float32, about what a core's cache holds."""
+"""Values that a loop over samples takes at a time: 2 MiB in float32, about what a core's cache holds."""
 
 
 def pool(

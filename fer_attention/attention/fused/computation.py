@@ -1,4 +1,4 @@
-"""What a fused attention block computes, forward and backward, in passes over whole maps.
+"""Forward and backward pass of a fused attention block, in passes over whole maps.
 
     y = act(attention(norm(x)) + shortcut)
 
@@ -29,7 +29,7 @@ from fer_attention.attention.fused.norm import FusedBatchNorm, Normalisation
 
 @dataclass(frozen=True)
 class FusedStep:
-    """What to compute, beside the tensors that are differentiated.
+    """Settings of a fused step, beside the tensors that are differentiated.
 
     Attributes:
         channel: The channel gate.
@@ -48,7 +48,7 @@ class FusedStep:
     names: tuple[str, ...]
 
     def folds(self, x: torch.Tensor) -> bool:
-        """Whether the norm's backward pass works by sums; half precision has no digits to spare for it."""
+        """Return whether the norm's backward pass works by sums, for which half precision is too coarse."""
         precise = x.dtype in (torch.float32, torch.float64)
         return self.norm is not None and precise and kernels_for(x) is aten
 
@@ -70,7 +70,7 @@ class BlockInputs(NamedTuple):
 
 
 class SavedTensors(NamedTuple):
-    """What the backward pass needs beside the inputs; None where a block has no such thing.
+    """Tensors that the backward pass needs beside the inputs; None where a block has no such thing.
 
     Attributes:
         y: The output, where the activation's derivative is found from it.

@@ -19,7 +19,7 @@ Tensors = tuple[torch.Tensor, ...]
 
 @dataclass(frozen=True)
 class FusedActivation:
-    """What closes a residual block, as the kernels know it.
+    """Activation at the end of a residual block, as the kernels know it.
 
     Attributes:
         name: `"identity"`, `"relu"` or `"elu"`.
@@ -60,7 +60,7 @@ class ChannelFormula(Protocol):
 
     @property
     def peak(self) -> bool:
-        """Whether the maximum is read, too."""
+        """True if the maximum is read, too."""
 
     def forward(
         self, mean: torch.Tensor, peak: torch.Tensor | None, parameters: Sequence[torch.Tensor]

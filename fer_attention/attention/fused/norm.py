@@ -46,7 +46,7 @@ class NormGradients(NamedTuple):
 
 @dataclass(frozen=True)
 class FusedBatchNorm:
-    """What a batch norm is, beside its weight and bias.
+    """Settings of a batch norm for one call, beside its weight and bias.
 
     Attributes:
         mean: Running mean (C,), or None.
@@ -64,7 +64,7 @@ class FusedBatchNorm:
 
     @staticmethod
     def takes(norm: nn.BatchNorm2d, x: torch.Tensor) -> bool:
-        """Whether a module is a plain batch norm with weight and bias, and can take this map."""
+        """Return whether a module is a plain batch norm with weight and bias, and can take this map."""
         uses_batch = norm.training or norm.running_mean is None
         return (
             type(norm) is nn.BatchNorm2d

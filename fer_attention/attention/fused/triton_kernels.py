@@ -20,7 +20,7 @@ import triton.language as tl  # type: ignore[import-untyped]
 def _offsets(
     row: tl.tensor, column: tl.tensor, rows: tl.tensor, columns: tl.tensor, ROWS_FAST: tl.constexpr
 ) -> tl.tensor:
-    """Where a tile lies in a matrix whose rows, or else whose columns, are neighbours in memory."""
+    """Offsets of a tile in a matrix whose rows, or else whose columns, are neighbours in memory."""
     row, column = row[:, None], column[None, :]
     return row + column * rows if ROWS_FAST else row * columns + column
 
@@ -52,7 +52,7 @@ def _strip(
 
 @triton.jit  # type: ignore[untyped-decorator]
 def _beats(value: tl.tensor, best: tl.tensor) -> tl.tensor:
-    """Whether a later value replaces the maximum so far: it is larger, or the first NaN."""
+    """Return whether a later value replaces the maximum so far: it is larger, or the first NaN."""
     return (value > best) | ((value != value) & (best == best))
 
 

@@ -18,7 +18,7 @@ SWEEP = 4  # tiles that a program reads at least before a strip is cut into chun
 
 
 class KernelLaunch(NamedTuple):
-    """How a kernel that sweeps one axis of a map is run.
+    """Launch parameters of a kernel that sweeps one axis of a map.
 
     Attributes:
         block_kept: Tile size along the axis whose values each get a result.

@@ -76,7 +76,7 @@ _input_backward = custom_op(
 
 
 def available() -> bool:
-    """Whether Triton is installed; on some platforms PyTorch comes without it."""
+    """Return whether Triton is installed; on some platforms PyTorch comes without it."""
     return _FOUND
 
 

@@ -174,7 +174,7 @@ class YOLODetector:
 
 @dataclass(frozen=True)
 class _Input:
-    """What a model wants to be fed: its input's name, pixel type, batch (None if open), height and width."""
+    """Input of a model: name, pixel type, batch (None if open), height and width."""
 
     name: str
     dtype: type[np.floating[Any]]
@@ -207,7 +207,7 @@ class _Input:
 
 @dataclass(frozen=True)
 class _Letterbox:
-    """Where a photo lies in the input, each as (x, y): the photo's size, its size there and its corner."""
+    """Position of a photo in the input, each as (x, y): the photo's size, its size there, its corner."""
 
     photo: tuple[int, int]
     inner: tuple[int, int]

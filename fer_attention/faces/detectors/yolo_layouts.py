@@ -1,4 +1,4 @@
-"""What YOLO face models put out, and how boxes, scores and landmarks are read from it.
+"""Output layouts of YOLO face models, and decoders to boxes, scores and landmarks.
 
 A layout is known by the shapes of a model's outputs. Its decoder is a pure NumPy function from the outputs
 for one picture to the candidates of at least a score, in pixels of the letterboxed input. Suppression and the
