@@ -52,7 +52,7 @@ def functional_calls(model: nn.Module, classes: frozenset[type[nn.Module]], scop
 
 
 class _CallTracer(fx.Tracer):
-    """Notes calls of some functions as they are recorded, so that a failed trace leaves what it saw."""
+    """Note calls of some functions as they are recorded, so that a failed trace leaves what it saw."""
 
     def __init__(self, functions: set[str], closed: frozenset[type[nn.Module]], scope: Scope) -> None:
         closed_functions: list[Any] = get_notrace_functions()

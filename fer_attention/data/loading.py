@@ -47,7 +47,7 @@ def reader(name: str, *, recognises: Callable[[Source], bool], layout: str) -> C
 def load_data(
     path: PathLike, *, format: str = "auto", on_error: OnError = "raise", **options: Any
 ) -> FaceCrops:
-    """Reads a data set of whatever known layout.
+    """Read a data set of any known layout.
 
     Args:
         path: A folder, a zip file or a CSV file.

@@ -177,7 +177,7 @@ def combine_backward(
     BLOCK_C: tl.constexpr,
     BLOCK_P: tl.constexpr,
 ) -> None:
-    """Writes d = grad · act'(y) and parts of both gates' gradients, for `chunk` positions of some channels.
+    """Write d = grad · act'(y) and parts of both gates' gradients, for `chunk` positions of some channels.
 
     d · x · spatial summed over the chunk's positions goes to gate_parts (N, chunks, C), d · x · gate
     summed over the block's channels to spatial_parts (N, blocks, P). With the identity d is not written.
@@ -223,7 +223,7 @@ def pool_pixels_backward(
     BLOCK_C: tl.constexpr,
     BLOCK_P: tl.constexpr,
 ) -> None:
-    """Sums x · (grad_mean / C + [c is where] · grad_peak) over `chunk` positions: parts (N, chunks, C)."""
+    """Sum x · (grad_mean / C + [c is where] · grad_peak) over `chunk` positions: parts (N, chunks, C)."""
     acc: tl.constexpr = gate_parts_ptr.dtype.element_ty
     n, part, c, start, stop = _strip(channels, positions, chunk, BLOCK_C)
     x_ptr += n * channels * positions

@@ -1,4 +1,4 @@
-"""Runs the Triton kernels of fused attention: tile sizes, memory formats, buffers of parts.
+"""Run the Triton kernels of fused attention: tile sizes, memory formats, buffers of parts.
 
 Tile sizes follow from the shape alone, not from timings or from the device, so that the first call is as fast
 as the next and results are the same on every GPU of a kind. Triton itself is imported on first use.

@@ -246,7 +246,7 @@ def _check(
     maps: tuple[torch.Tensor | None, ...] = (),
     act: str = "identity",
 ) -> None:
-    """Holds shapes to the map's: a kernel that believes a wrong one reads foreign memory."""
+    """Check shapes against the map's: a kernel that believes a wrong one reads foreign memory."""
     if x.ndim != 4 or x.dtype not in _TYPES:
         raise ValueError(
             f"Needs a map (N, C, H, W) of 16, 32 or 64-bit floats, got {tuple(x.shape)}, {x.dtype}."

@@ -112,7 +112,7 @@ class MTCNNDetector:
         self._network = network.eval()
 
     def detect(self, images: Sequence[ImageSource]) -> list[list[Face]]:
-        """Finds the faces of each photo; photos of one size go through the networks together.
+        """Find the faces of each photo; photos of one size go through the networks together.
 
         Args:
             images: Photos, of any sizes, each anything that `load_image` takes. They are read as they are
@@ -158,7 +158,7 @@ class MTCNNDetector:
         waiting.clear()
 
     def _search(self, group: list[_Waiting], found: list[list[Face]]) -> None:
-        """Puts the faces of photos of one size at their indices in `found`."""
+        """Put the faces of photos of one size at their indices in `found`."""
         batch = torch.from_numpy(np.stack([photo.pixels for photo in group]))
         # Seen with channels last and kept with channels first, of which its pyramid is made faster.
         planar = batch.permute(0, 3, 1, 2).contiguous().permute(0, 2, 3, 1)

@@ -219,7 +219,7 @@ class _Letterbox:
 
 
 def _enter(source: ImageSource, picture: Numbers) -> _Letterbox:
-    """Writes a photo into the middle of a blank picture (3, height, width), as large as it fits."""
+    """Write a photo into the middle of a blank picture (3, height, width), as large as it fits."""
     photo = source if is_rgb(source) else borrow_image(source)
     size = photo.size if isinstance(photo, Image.Image) else (photo.shape[1], photo.shape[0])
     room = picture.shape[2], picture.shape[1]

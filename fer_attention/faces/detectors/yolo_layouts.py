@@ -60,7 +60,7 @@ class Layout:
 
 
 def decode_rows(outputs: Sequence[Numbers], size: Size, min_score: float) -> Candidates:
-    """Reads YOLO5Face's rows (Qi et al. 2021, arXiv:2105.12931).
+    """Read YOLO5Face's rows (Qi et al. 2021, arXiv:2105.12931).
 
     A row is x and y of the centre, width, height, objectness, x and y of five landmarks, and the score of the
     class; all are decoded already. The face's score is objectness times class.
@@ -78,7 +78,7 @@ def decode_rows(outputs: Sequence[Numbers], size: Size, min_score: float) -> Can
 
 
 def decode_columns(outputs: Sequence[Numbers], size: Size, min_score: float) -> Candidates:
-    """Reads the decoded columns that ultralytics' export of a one-class model gives.
+    """Read the decoded columns that ultralytics' export of a one-class model gives.
 
     A column is x and y of the centre, width, height, score and five landmarks, each x, y and visibility (20
     numbers in all), or x and y alone (15); or there are no landmarks (5).
@@ -98,7 +98,7 @@ def decode_columns(outputs: Sequence[Numbers], size: Size, min_score: float) -> 
 
 
 def decode_maps(outputs: Sequence[Numbers], size: Size, min_score: float) -> Candidates:
-    """Reads the raw maps of a YOLOv8 face model, one for each stride, in any order.
+    """Read the raw maps of a YOLOv8 face model, one for each stride, in any order.
 
     The channels of a cell are 16 logits for each of the box's distances to the left, top, right and bottom of
     the cell's centre, in strides: the distance is the expectation over the bins (Li et al. 2020,

@@ -79,7 +79,7 @@ class YuNetDetector:
                 raise ValueError(f"{str(path)!r} is no YuNet model that OpenCV can run: {error}") from error
 
     def detect(self, images: Sequence[ImageSource]) -> list[list[Face]]:
-        """Finds the faces of each photo, one photo after the other.
+        """Find the faces of each photo, one photo after the other.
 
         Args:
             images: Photos, of any sizes, each anything that `load_image` takes. They are read as they are
