@@ -69,7 +69,7 @@ def assert_same(candidates, expected):
     expected = list(expected)
     assert len(candidates.boxes) == len(candidates.scores) == len(expected)
     order = np.lexsort(candidates.boxes.T)
-    expected.sort(key=lambda find: find[0][::-1])
+    expected.sort(key=lambda candidate: candidate[0][::-1])
     np.testing.assert_allclose(candidates.boxes[order], [box for box, _, _ in expected], rtol=1e-4, atol=1e-3)
     np.testing.assert_allclose(
         candidates.scores[order], [score for _, score, _ in expected], rtol=1e-5, atol=1e-6

@@ -49,7 +49,7 @@ class _InParts(nn.Module):
 
 
 class _Waiting(NamedTuple):
-    index: int
+    position: int
     pixels: Numbers
     photo_size: tuple[int, int]
 
@@ -158,7 +158,7 @@ class MTCNNDetector:
         waiting.clear()
 
     def _search(self, group: list[_Waiting], found: list[list[Face]]) -> None:
-        """Put the faces of photos of one size at their indices in `found`."""
+        """Put the faces of photos of one size at their positions in `found`."""
         batch = torch.from_numpy(np.stack([photo.pixels for photo in group]))
         # Seen with channels last and kept with channels first, of which its pyramid is made faster.
         planar = batch.permute(0, 3, 1, 2).contiguous().permute(0, 2, 3, 1)
@@ -167,7 +167,7 @@ class MTCNNDetector:
             if boxes is not None:
                 height, width = photo.pixels.shape[:2]
                 ratio = np.divide(photo.photo_size, (width, height))
-                found[photo.index] = self._faces(boxes * np.tile(ratio, 2), scores, landmarks * ratio)
+                found[photo.position] = self._faces(boxes * np.tile(ratio, 2), scores, landmarks * ratio)
 
     def _faces(self, boxes: Numbers, scores: Numbers, landmarks: Numbers) -> list[Face]:
         good = (scores >= self.min_score) & (boxes[:, :2] < boxes[:, 2:]).all(axis=1)

@@ -160,13 +160,13 @@ class YOLODetector:
         sound = np.isfinite(boxes).all(axis=1) & (boxes[:, :2] < boxes[:, 2:]).all(axis=1)
         if landmarks is not None:
             sound &= np.isfinite(landmarks).all(axis=(1, 2))
-        candidates = np.flatnonzero(sound)
-        kept = nms(torch.from_numpy(boxes[candidates]), torch.from_numpy(scores[candidates]), self.iou)
+        rows = np.flatnonzero(sound)
+        kept = nms(torch.from_numpy(boxes[rows]), torch.from_numpy(scores[rows]), self.iou)
         faces = []
-        for index in candidates[kept.numpy()]:
+        for index in rows[kept.numpy()]:
             corners = letterbox.to_photo(boxes[index].reshape(2, 2))
             if (corners[1] <= 0).any() or (corners[0] >= letterbox.photo).any():
-                continue  # a find in the bars: nothing of the photo could be cut out for it
+                continue  # a candidate in the bars: nothing of the photo could be cut out for it
             points = None if landmarks is None else tuple(map(tuple, letterbox.to_photo(landmarks[index])))
             faces.append(Face(tuple(corners.ravel()), scores[index], points))
         return largest_first(faces)
