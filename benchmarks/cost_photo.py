@@ -36,7 +36,7 @@ def photo(
     for index, image in enumerate(pixels):
         yield _end_to_end(image, recognizer, setup, name=photos[index].name if photos else "astronaut")
     for batch in batches:
-        yield _faces(batch, recognizer.model, setup)
+        yield _faces(batch, recognizer.classifier.model, setup)
 
 
 def _astronaut() -> NDArray[np.uint8]:

@@ -33,9 +33,10 @@ from numpy.typing import NDArray
 from timing import Effort, interleaved, ratio, spread
 
 from fer_attention.atomic import write_atomically
+from fer_attention.classifiers import OnnxClassifier
 from fer_attention.data import FaceCrops, load_data
 from fer_attention.evaluation import predict_logits
-from fer_attention.export import OnnxModel, export_onnx, quantize_onnx
+from fer_attention.export import export_onnx, quantize_onnx
 from fer_attention.models import FERModel, bundled_path, load_weights
 
 Answer = Callable[[NDArray[np.uint8]], NDArray[Any]]
@@ -114,7 +115,7 @@ def exported(
 
     ways: dict[str, Answer] = {"torch": in_torch}
     for name, path in {"onnx": whole.path, "onnx int8": small.path}.items():
-        ways[name] = _runner(OnnxModel(path, threads=1))
+        ways[name] = _runner(OnnxClassifier(path, threads=1))
     sizes = {
         "torch": bundled_path(WEIGHTS).stat().st_size,
         "onnx": whole.path.stat().st_size,
@@ -124,7 +125,7 @@ def exported(
     return ways, sizes, notes
 
 
-def _runner(model: OnnxModel) -> Answer:
+def _runner(model: OnnxClassifier) -> Answer:
     return lambda faces: model.probabilities(faces[:, None])
 
 

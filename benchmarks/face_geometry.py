@@ -24,7 +24,7 @@ from rich.progress import track
 from fer_attention.atomic import write_atomically
 from fer_attention.data import load_data
 from fer_attention.faces import Face, FaceDetector, create_detector, load_image
-from fer_attention.faces.video import VideoReader
+from fer_attention.video import VideoReader
 
 ENLARGED, MARGIN = 192, 64
 
@@ -117,7 +117,7 @@ def template(found: list[list[Face]]) -> dict[str, Any]:
 
 
 def shape(found: list[list[Face]], reference: list[list[Face]]) -> dict[str, Any]:
-    """MTCNN's boxes about another detector's: the numbers of `BoxShape`."""
+    """MTCNN's boxes about another detector's: the numbers of `BoxCalibration`."""
     pairs = [
         (face, best)
         for faces, others in zip(found, reference, strict=True)

@@ -32,13 +32,14 @@ from cost_setup import Setup, surroundings
 from timing import Effort, interleaved, spread
 
 from fer_attention.atomic import write_atomically
+from fer_attention.classifiers import OnnxClassifier
 from fer_attention.data import load_fer2013, with_votes
 from fer_attention.emotions import FER2013
 from fer_attention.evaluation import Accuracy, Evaluation, complexity, evaluate, predict_logits
 from fer_attention.evaluation.crowd import CLEAR
 from fer_attention.evaluation.evaluate import ALL, NEW
-from fer_attention.export import OnnxModel, export_onnx
-from fer_attention.models import FERModel, load_weights, read_record, save_weights
+from fer_attention.export import export_onnx
+from fer_attention.models import FERModel, load_weights, read_metadata, save_weights
 from fer_attention.models.bundled import (
     bundled_names,
     bundled_path,
@@ -109,7 +110,7 @@ def bundle(options: argparse.Namespace) -> None:
         raise ValueError(f"{source} has no preprocessing.")
     if options.interpolation:
         model.preprocessing = replace(model.preprocessing, interpolation=options.interpolation)
-    record = read_record(source)
+    record = read_metadata(source).record
     if model.spec.name != options.name.partition(".")[0]:
         raise ValueError(f"{source} holds {model.spec.name}, which cannot be called {options.name}.")
     config = record["config"]
@@ -132,7 +133,7 @@ def placeless(weights: str | None) -> str | None:
 def measure(name: str, data: Path, votes: Path) -> None:
     """Measure a bundled model and write its record."""
     path = bundled_path(name)
-    model, record = load_weights(path), read_record(path)
+    model, record = load_weights(path), read_metadata(path).record
     faces = with_votes(load_fer2013(data), votes)
     sets = {"PrivateTest": {}} if set(model.labels or ()) - set(FER2013) else {}
     sets |= {
@@ -230,7 +231,7 @@ def milliseconds(model: FERModel) -> dict[str, Any]:
     if preprocessing is None:
         raise ValueError("The model has no preprocessing.")
     with tempfile.TemporaryDirectory() as folder:
-        onnx = OnnxModel(export_onnx(model, Path(folder) / "model.onnx").path, threads=1)
+        onnx = OnnxClassifier(export_onnx(model, Path(folder) / "model.onnx").path, threads=1)
         shape = (1, preprocessing.channels, *preprocessing.size)
         batch = torch.randint(256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
         calls = {

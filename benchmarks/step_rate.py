@@ -23,9 +23,10 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from fer_attention import create_model
 from fer_attention.atomic import write_atomically
-from fer_attention.data import FaceCrops, Preprocessing
+from fer_attention.data import FaceCrops
 from fer_attention.device import resolve_device
 from fer_attention.emotions import FER2013
+from fer_attention.preprocessing import Preprocessing
 from fer_attention.training import load_recipe
 from fer_attention.training.augment import augmentation
 from fer_attention.training.batches import Batches

@@ -24,7 +24,7 @@ from fer_attention.atomic import write_atomically
 from fer_attention.data import FaceCrops, load_fer2013
 from fer_attention.device import resolve_device
 from fer_attention.evaluation import accuracy, predict_logits
-from fer_attention.models import load_weights, read_record
+from fer_attention.models import load_weights, read_metadata
 from fer_attention.training import TrainingCallbacks, TrainingResult, load_recipe, train
 
 GPU_SET = (
@@ -110,7 +110,7 @@ def _record(result: TrainingResult, data: FaceCrops, device: str) -> dict[str, o
     predicted = predict_logits(model, inputs).argmax(1).numpy()
     new = ~private.seen_in(data.split("train"))
     return {
-        **read_record(result.weights),
+        **read_metadata(result.weights).record,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "public": result.best.validation_accuracy,
         "private": vars(accuracy(predicted, private.labels)),

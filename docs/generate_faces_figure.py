@@ -12,8 +12,8 @@ from matplotlib.patches import Polygon
 from PIL import Image
 from skimage.data import astronaut
 
-from fer_attention.data import Preprocessing
-from fer_attention.faces import CropRule, annotate, create_detector, cut_face, face_quality
+from fer_attention.faces import CropRule, annotate, create_detector, cut_face, cut_input, face_quality
+from fer_attention.preprocessing import Preprocessing
 
 COLOURS = {"square": "#1f77b4", "box": "#d62728", "aligned": "#2ca02c"}
 TITLES = {
@@ -46,7 +46,7 @@ def figure() -> bytes:
         corners = transform.to_photo([(0, 0), (80, 0), (80, 80), (0, 80)])
         axes["regions"].add_patch(Polygon(corners, fill=False, edgecolor=colour, linewidth=2, label=name))
         record = Preprocessing(crop_rule=rule)
-        seen = np.asarray(record.crop(photo, face)[0])
+        seen = np.asarray(cut_input(photo, face, record)[0])
         grey = Image.fromarray(seen).resize((80, 80), Image.Resampling.NEAREST).convert("RGB")
         gap = np.full((80, 6, 3), 255, np.uint8)
         axes[name].imshow(np.concatenate([np.asarray(crop), gap, np.asarray(grey)], axis=1))

@@ -1,10 +1,11 @@
-"""Run a model in evaluation mode and give its modes back."""
+"""Inference: a model in evaluation mode, its modes given back, and its logits batch by batch."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import torch
 from torch import nn
 
 
@@ -18,3 +19,18 @@ def evaluation_mode(model: nn.Module) -> Iterator[None]:
     finally:
         for module, training in modes.items():
             module.training = training
+
+
+@torch.inference_mode()
+def predict_logits(model: nn.Module, inputs: torch.Tensor, *, batch_size: int = 256) -> torch.Tensor:
+    """Logits (N, classes), float32 on the CPU, in evaluation mode; the model's mode is given back.
+
+    Args:
+        model: Any classifier; inputs are moved to its device.
+        inputs: Normalised images (N, C, H, W).
+        batch_size: Images per pass.
+    """
+    device = next(model.parameters()).device
+    with evaluation_mode(model):
+        parts = [model(batch.to(device)).float().cpu() for batch in torch.split(inputs, batch_size)]
+    return torch.cat(parts)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, overload
@@ -12,14 +12,12 @@ import numpy as np
 import torch
 from PIL import Image
 
-from fer_attention.device import resolve_device
-from fer_attention.evaluation import predict_logits
-from fer_attention.export import OnnxModel, load_from_hub
-from fer_attention.export.hub import PREFIX
-from fer_attention.faces import Face, FaceDetector, ImageSource, create_detector
+from fer_attention.classifiers import Classifier, as_classifier, load_classifier
+from fer_attention.faces import Face, FaceDetector, ImageSource, create_detector, cut_input
 from fer_attention.faces.images import borrow_image
-from fer_attention.models import FERModel, load_weights
-from fer_attention.models.bundled import DEFAULT, weights_path
+from fer_attention.models import FERModel
+from fer_attention.models.bundled import DEFAULT
+from fer_attention.preprocessing import Preprocessing
 
 
 @dataclass(frozen=True)
@@ -40,14 +38,14 @@ class FacePrediction:
             raise ValueError(f"Probabilities sum to 1; got {dict(self.probabilities)}, sum {total:.4f}.")
 
     @property
-    def label(self) -> str:
+    def emotion(self) -> str:
         """The most probable emotion."""
         return max(self.probabilities, key=lambda name: self.probabilities[name])
 
     @property
     def probability(self) -> float:
-        """The probability of `label`."""
-        return self.probabilities[self.label]
+        """The probability of `emotion`."""
+        return self.probabilities[self.emotion]
 
     def to_dict(self) -> dict[str, Any]:
         """A record for JSON: box, score, landmarks, emotion and probabilities, rounded for reading."""
@@ -56,7 +54,7 @@ class FacePrediction:
             "box": [round(value, 2) for value in self.face.box],
             "score": round(self.face.score, 4),
             "landmarks": None if landmarks is None else [[round(v, 2) for v in point] for point in landmarks],
-            "emotion": self.label,
+            "emotion": self.emotion,
             "probabilities": {name: round(p, 4) for name, p in self.probabilities.items()},
         }
 
@@ -69,31 +67,42 @@ class EmotionRecognizer:
     >>> recognizer.predict(np.zeros((64, 64, 3), dtype=np.uint8))  # no face: an empty list
     []
 
-    Args:
-        model: A trained model with its labels and preprocessing, or an exported one.
+    Attributes:
+        classifier: What names the expressions.
         detector: What finds the faces.
-        device: Where the model runs; `"auto"` takes the GPU where there is one. An `OnnxModel` has chosen.
+
+    Args:
+        model: A model with labels and preprocessing, or any classifier.
+        detector: What finds the faces.
+        device: Where a torch model runs; `"auto"` takes the GPU where there is one. Other classifiers have
+            chosen.
         batch_size: Faces per pass.
 
     Raises:
-        ValueError: The model does not know its labels or its preprocessing.
+        ValueError: The model lacks labels or preprocessing, or there is no such device.
     """
 
     def __init__(
         self,
-        model: FERModel | OnnxModel,
+        model: FERModel | Classifier,
         detector: FaceDetector,
         *,
         device: str | torch.device = "auto",
         batch_size: int = 64,
     ) -> None:
-        if model.labels is None or model.preprocessing is None:
-            raise ValueError("The model needs labels and preprocessing; load_weights() gives both.")
-        self.labels = model.labels
-        self.preprocessing = model.preprocessing
-        self.model = model if isinstance(model, OnnxModel) else model.to(resolve_device(device)).eval()
+        self.classifier = as_classifier(model, device=device)
         self.detector = detector
         self.batch_size = batch_size
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The emotions, in the order of the probabilities."""
+        return self.classifier.labels
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """How a face in a photo becomes the classifier's input."""
+        return self.classifier.preprocessing
 
     @classmethod
     def from_pretrained(
@@ -117,14 +126,13 @@ class EmotionRecognizer:
 
         Raises:
             UnknownNameError: Neither a file nor bundled weights, or no such detector.
-            WeightsError: The weights file cannot be used, or not be fetched.
-            ExportError: The `.onnx` file cannot be used.
+            WeightsError: The file cannot be used, or not be fetched.
             ValueError: `threads` for weights that torch runs.
         """
-        model = _load(weights, device, threads)
+        classifier = load_classifier(weights, device=device, threads=threads)
         if isinstance(detector, str):
             detector = create_detector(detector, device=device)
-        return cls(model, detector, device=device, batch_size=batch_size)
+        return cls(classifier, detector, device=device, batch_size=batch_size)
 
     @overload
     def predict(self, photos: ImageSource) -> list[FacePrediction]: ...
@@ -150,32 +158,31 @@ class EmotionRecognizer:
             return self._predict([borrow_image(photo) for photo in photos])
         return self._predict([borrow_image(photos)])[0]
 
+    def classify(self, photo: ImageSource, faces: Sequence[Face]) -> list[FacePrediction]:
+        """Name the expressions of faces that are known already, in their order.
+
+        Args:
+            photo: As in `predict`.
+            faces: Faces in it, from any detector.
+
+        Raises:
+            ImageError: The photo cannot be read.
+            ValueError: A face lies outside the photo, or lacks the landmarks that the crop rule needs.
+        """
+        return self._classify([(borrow_image(photo), face) for face in faces])
+
     def _predict(self, images: Sequence[Image.Image]) -> list[list[FacePrediction]]:
         faces = self.detector.detect(images)
         pairs = [(image, face) for image, found in zip(images, faces, strict=True) for face in found]
-        rows: Iterator[list[float]] = iter(self._probabilities(pairs) if pairs else ())
+        predictions = iter(self._classify(pairs))
+        return [[next(predictions) for _ in found] for found in faces]
+
+    def _classify(self, faces: Sequence[tuple[Image.Image, Face]]) -> list[FacePrediction]:
+        if not faces:
+            return []
+        crops = np.stack([cut_input(photo, face, self.preprocessing) for photo, face in faces])
+        rows = self.classifier.probabilities(crops, batch_size=self.batch_size).tolist()
         return [
-            [FacePrediction(face, dict(zip(self.labels, next(rows), strict=True))) for face in found]
-            for found in faces
+            FacePrediction(face, dict(zip(self.labels, row, strict=True)))
+            for (_, face), row in zip(faces, rows, strict=True)
         ]
-
-    def _probabilities(self, faces: Sequence[tuple[Image.Image, Face]]) -> list[list[float]]:
-        """One row for each face in its photo."""
-        model = self.model
-        if isinstance(model, OnnxModel):
-            pixels = np.stack([model.crop(image, face, self.detector) for image, face in faces])
-            return model.probabilities(pixels, batch_size=self.batch_size).tolist()
-        crops = [self.preprocessing.crop(image, face, self.detector) for image, face in faces]
-        inputs = self.preprocessing.normalize(torch.stack(crops))
-        return predict_logits(model, inputs, batch_size=self.batch_size).softmax(1).tolist()
-
-
-def _load(weights: str | Path, device: str | torch.device, threads: int | None) -> FERModel | OnnxModel:
-    """The model of a path or name, whatever runs it."""
-    if Path(weights).suffix == ".onnx":
-        return OnnxModel(weights, threads=threads, device=device)
-    if threads is not None:
-        raise ValueError("threads is for .onnx files; torch.set_num_threads() sets torch's.")
-    if str(weights).startswith(PREFIX):
-        return load_from_hub(str(weights))
-    return load_weights(weights_path(weights))

@@ -17,7 +17,7 @@ import yaml
 from tiny_campaigns import described, run, said, write_faces, written
 from tiny_runs import assert_same_run, checkpoint_of
 
-from fer_attention.models import load_weights, read_record
+from fer_attention.models import load_weights, read_metadata
 from fer_attention.training import TrainingError
 from fer_attention.training import campaign as module
 from fer_attention.training.campaign import Campaign, run_campaign, run_state
@@ -53,7 +53,7 @@ def test_a_later_run_learns_from_an_earlier_one(whole, faces):
     targets = checkpoint_of(whole / "second")["targets"]
     torch.testing.assert_close(targets, 0.1 * labels + 0.9 * answers)
     for name in ("first", "second"):
-        record = read_record(whole / name / "best.safetensors")
+        record = read_metadata(whole / name / "best.safetensors").record
         assert (record["selected_on"], record["training_images"], record["selection_images"]) == (
             "public",
             56,

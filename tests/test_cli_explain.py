@@ -8,9 +8,9 @@ from typer.testing import CliRunner
 
 from fer_attention import build_model
 from fer_attention.cli import app
-from fer_attention.data.preprocessing import Preprocessing
 from fer_attention.emotions import FER2013
 from fer_attention.models import save_weights
+from fer_attention.preprocessing import Preprocessing
 
 
 @pytest.fixture

@@ -32,7 +32,7 @@ def photos(tmp_path, astronaut):
 
 
 def test_a_folder_becomes_crops_a_manifest_and_a_summary(photos, tmp_path):
-    result = call("faces", photos, tmp_path / "crops", "--size", "48", "--grey")
+    result = call("faces", photos, "--output", tmp_path / "crops", "--size", "48", "--grey")
     assert result.exit_code == 0, result.output
     with Image.open(tmp_path / "crops" / "happy" / "one.png") as crop:
         assert (crop.size, crop.mode) == ((48, 48), "L")
@@ -49,10 +49,10 @@ def test_options_reach_the_crops(photos, tmp_path):
         "whole",
         "--min-size",
         "9000",
-        "--manifest",
+        "--format",
         "parquet",
     ]
-    result = call("faces", photos, tmp_path / "crops", *options)
+    result = call("faces", photos, "--output", tmp_path / "crops", *options)
     assert result.exit_code == 0, result.output
     assert "faces below the bounds" in result.output
     assert "is below 9000" in result.output
@@ -65,9 +65,13 @@ def test_options_reach_the_crops(photos, tmp_path):
     assert (header["rule.shape"], header["rule.scale"], header["missing"]) == ("aligned", 1.4, "whole")
 
 
-def test_damaged_images_are_said_and_the_exit_code_is_one(photos, tmp_path):
+def test_damaged_images_end_the_run_or_are_listed_and_the_exit_code_is_one(photos, tmp_path):
     (photos / "happy" / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 no more")
-    result = call("faces", photos, tmp_path / "crops")
+    result = call("faces", photos, "--output", tmp_path / "crops")
+    assert result.exit_code == 2
+    assert "broken.jpg" in result.output
+    assert "--on-error skip" in result.output
+    result = call("faces", photos, "--output", tmp_path / "crops", "--on-error", "skip")  # goes on there
     assert result.exit_code == 1
     assert "1 images could not be read" in result.output
     with (tmp_path / "crops" / "manifest.csv").open(newline="") as file:
@@ -76,7 +80,7 @@ def test_damaged_images_are_said_and_the_exit_code_is_one(photos, tmp_path):
 
 
 def test_a_source_without_images_is_an_error_that_points_to_videos(photos, tmp_path):
-    result = call("faces", photos / "notes.txt", tmp_path / "crops")
+    result = call("faces", photos / "notes.txt", "--output", tmp_path / "crops")
     assert result.exit_code == 1
     assert "fer-attention video" in result.output
 
@@ -90,13 +94,13 @@ def test_a_source_without_images_is_an_error_that_points_to_videos(photos, tmp_p
         (["--detector-weights", "x.onnx"], "Unknown option of the detector 'mtcnn': 'weights'"),
         (["--align", "--shape", "box"], "contradict"),
         (["--shape", "round"], "Unknown crop shape 'round'"),
-        (["--missing", "fail"], "no face in sad/wall.png"),
-        (["--jobs", "0"], "jobs is at least 1"),
+        (["--missing", "raise"], "no face in sad/wall.png"),
+        (["--workers", "0"], "workers is at least 1"),
         (["--device", "gpu"], "device is auto, cpu, cuda"),
     ],
 )
 def test_mistakes_are_one_line_and_exit_code_two(photos, tmp_path, options, message):
-    result = call("faces", photos, tmp_path / "crops", *options)
+    result = call("faces", photos, "--output", tmp_path / "crops", *options)
     assert result.exit_code == 2, result.output
     assert message in " ".join(result.output.split())
     assert "Traceback" not in result.output
@@ -108,7 +112,7 @@ def test_an_interrupted_command_says_how_to_go_on(tmp_path, astronaut):
     for number in range(150):
         Image.fromarray(astronaut[number % 9 : 200, 140:310]).save(photos / f"{number:03}.png")
     program = [sys.executable, "-c", "from fer_attention.cli import app; app()"]
-    program += ["faces", str(photos), str(tmp_path / "crops")]
+    program += ["faces", str(photos), "--output", str(tmp_path / "crops")]
     process = subprocess.Popen(
         program, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
     )
@@ -123,7 +127,7 @@ def test_an_interrupted_command_says_how_to_go_on(tmp_path, astronaut):
     assert "Traceback" not in errors
     before = len(list(tmp_path.glob("crops/[0-9]*.png")))
     assert 0 < before < 150
-    assert call("faces", photos, tmp_path / "crops").exit_code == 0
+    assert call("faces", photos, "--output", tmp_path / "crops").exit_code == 0
     assert len(list(tmp_path.glob("crops/[0-9]*.png"))) == 150
 
 

@@ -13,8 +13,7 @@ from typer.testing import CliRunner
 
 from fer_attention.cli import app
 from fer_attention.emotions import FER2013
-from fer_attention.models import read_record
-from fer_attention.models.weights import read_spec
+from fer_attention.models import read_metadata
 from fer_attention.training import recipe_names
 
 SETTINGS = ("epochs=1", "batch_size=8", "structure.width=0.125", "structure.img_size=16", "trackers=[]")
@@ -54,8 +53,8 @@ def test_a_folder_is_trained_on_by_the_sound_protocol_of_its_layout(tmp_path, sp
     summary = json.loads((tmp_path / "run" / "result.json").read_text())
     assert (summary["training_images"], summary["selection_images"]) == counts
     weights = tmp_path / "run" / "best.safetensors"
-    assert read_spec(weights).num_classes == 2
-    assert read_record(weights)["config"]["epochs"] == 1
+    assert read_metadata(weights).spec.num_classes == 2
+    assert read_metadata(weights).record["config"]["epochs"] == 1
     measured = CliRunner().invoke(app, ["evaluate", str(weights), "--data", str(data)])
     assert measured.exit_code == 0, measured.output
 
@@ -134,7 +133,9 @@ def test_votes_are_trained_on_as_the_options_say(tmp_path, beside):
     def trained(name, *options):
         result = run(*arguments, "--output", tmp_path / name, *options)
         assert result.exit_code == 0, result.output
-        return read_spec(tmp_path / name / "best.safetensors").num_classes, targets_of(tmp_path / name)
+        return read_metadata(tmp_path / name / "best.safetensors").spec.num_classes, targets_of(
+            tmp_path / name
+        )
 
     classes, targets = trained("shares", "--target", "distribution")
     assert classes == 8

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from videos import make_clip, sound_of, truncate
 
 from fer_attention.cli.video import video
-from fer_attention.faces.video import VideoReader
+from fer_attention.video import VideoReader
 
 app = typer.Typer()
 app.command()(video)

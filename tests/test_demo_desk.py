@@ -198,7 +198,7 @@ def test_a_recogniser_is_made_once_for_each_model_and_detector():
     assert choices.recognizer(MODEL, "fixed") is first
     other = choices.recognizer(MODEL, "blind")
     assert other is not first
-    assert other.model is first.model
+    assert other.classifier is first.classifier
 
 
 def test_given_weights_come_before_the_bundled_ones_and_have_names_of_their_own(tmp_path):

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from fer_attention.faces import DETECTORS, BoxShape, Face, FaceDetector, create_detector, load_image
+from fer_attention.faces import DETECTORS, BoxCalibration, Face, FaceDetector, create_detector, load_image
 
 COLLINS = Face(box=(181, 62, 268, 172), score=1.0)
 WEIGHTS = {"yunet": "yunet_2026may.onnx", "yolo": "yolov8_lite_t_face.onnx"}
@@ -118,16 +118,16 @@ def test_common_boxes_of_all_detectors_are_nearly_one(build, photo, shared_dir):
     for name in WEIGHTS:
         detector = build(name)
         for face in detector.detect([picture])[0]:
-            common = Face(detector.box_shape.common_box(face), 1)
+            common = Face(face.common_box, 1)
             assert max(common.iou(other) for other in reference) > 0.65
 
 
-def test_box_shapes_move_and_scale_about_the_centre():
+def test_box_calibrations_move_and_scale_about_the_centre():
     face = Face((10, 20, 30, 60), 1)
-    assert BoxShape().common_box(face) == face.box
-    assert BoxShape(2, 0.5, 0.1, -0.25).common_box(face) == pytest.approx((2, 20, 42, 40))
+    assert BoxCalibration().common_box(face.box) == face.box
+    assert BoxCalibration(2, 0.5, 0.1, -0.25).common_box(face.box) == pytest.approx((2, 20, 42, 40))
     with pytest.raises(ValueError, match="above 0"):
-        BoxShape(height=0)
+        BoxCalibration(height=0)
 
 
 def test_the_whole_image_is_one_face_whose_usual_crop_is_the_image(astronaut):
@@ -137,7 +137,7 @@ def test_the_whole_image_is_one_face_whose_usual_crop_is_the_image(astronaut):
     photo = Image.fromarray(astronaut[:48, :48])
     [[face]] = detector.detect([photo])
     assert (face.box, face.score, face.landmarks) == ((0, 0, 48, 48), 1, None)
-    crop, _ = cut_face(photo, face, CropRule(), detector=detector, size=48)
+    crop, _ = cut_face(photo, face, CropRule(), size=48)
     np.testing.assert_array_equal(np.asarray(crop), astronaut[:48, :48])
 
 

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from fer_attention.data import DataError, FaceCrops, ImageFiles, Preprocessing
+from fer_attention.data import DataError, FaceCrops, ImageFiles
 from fer_attention.emotions import FER2013
 from fer_attention.evaluation import (
     accuracy,
@@ -18,6 +18,7 @@ from fer_attention.evaluation import (
     wilson_interval,
 )
 from fer_attention.models import build_model, create_model, list_models
+from fer_attention.preprocessing import Preprocessing
 
 # Millions of parameters as printed by Miskow and Altahhan 2022, all with ELU: none, SE, ECA, CBAM.
 PAPER = {

@@ -12,6 +12,7 @@ from fer_attention.evaluation.figures import png_file
 from fer_attention.explain import explain_faces, explanation_panel, grad_cam, overlay
 from fer_attention.explain.drawing import last_of_stages
 from fer_attention.export import export_onnx
+from fer_attention.faces import cut_input
 
 
 @pytest.fixture(scope="module")
@@ -43,19 +44,20 @@ def test_the_astronauts_face_is_explained_as_it_is_predicted(recognizer, explain
     assert (face.target, face.model) == ("happy", "resnetv2_18_eca_elu")
     assert face.crop.shape == (48, 48)
     assert face.crop.dtype == np.uint8
-    crop = recognizer.preprocessing.crop(Image.fromarray(np.asarray(astronaut)), prediction.face)
+    photo = Image.fromarray(np.asarray(astronaut))
+    crop = torch.from_numpy(cut_input(photo, prediction.face, recognizer.preprocessing))
     np.testing.assert_array_equal(face.crop, crop[0])
     inputs = recognizer.preprocessing.normalize(crop[None])
     happy = recognizer.labels.index("happy")
     np.testing.assert_allclose(
-        face.cam, grad_cam(recognizer.model, inputs, target=happy, method="layercam")[0], atol=1e-6
+        face.cam, grad_cam(recognizer.classifier.model, inputs, target=happy, method="layercam")[0], atol=1e-6
     )
     assert [record.part for record in face.attention] == ["channel"] * 8
 
 
 def test_another_emotion_can_be_explained(recognizer, explained, astronaut):
     (face,) = explain_faces(recognizer, astronaut, target="surprise", method="gradcam++")
-    assert (face.target, face.method, face.prediction.label) == ("surprise", "gradcam++", "happy")
+    assert (face.target, face.method, face.prediction.emotion) == ("surprise", "gradcam++", "happy")
     assert not np.array_equal(face.cam, explained[0].cam)
 
 

@@ -8,10 +8,10 @@ from numpy.testing import assert_allclose
 from PIL import Image
 from typer.testing import CliRunner
 
+from fer_attention.classifiers import OnnxClassifier
 from fer_attention.cli import app
 from fer_attention.cli.export import _divided
 from fer_attention.data import FaceCrops
-from fer_attention.export import OnnxModel
 from fer_attention.models import save_weights
 
 
@@ -51,7 +51,7 @@ def test_a_weights_file_becomes_an_onnx_file_of_its_name(model, weights, tmp_pat
     assert result.exit_code == 0, result.output
     assert result.output.startswith("mine.best.onnx\nONNX, opset 18, ")
     faces = noise_crops(model, 3)
-    exported = OnnxModel(tmp_path / "mine.best.onnx")
+    exported = OnnxClassifier(tmp_path / "mine.best.onnx")
     assert_allclose(exported.logits(faces), torch_logits(model, faces), atol=1e-4)
     assert [file.name for file in tmp_path.iterdir()] == ["mine.best.onnx"]
 
@@ -72,7 +72,7 @@ def test_int8_prints_size_time_and_accuracy_before_and_after(weights, data, tmp_
     assert re.search(r"size +[\d,]+ -> [\d,]+ bytes", result.output)
     assert re.search(r"time +[\d.]+ -> [\d.]+ ms a face", result.output)
     assert len(re.findall(r"n = 4\)", result.output)) == 2
-    assert "8 faces" in OnnxModel(tmp_path / "int8.onnx").facts.extra["quantization"]
+    assert "8 faces" in OnnxClassifier(tmp_path / "int8.onnx").metadata.record["quantization"]
     assert [file.name for file in tmp_path.iterdir()] == ["int8.onnx"]
 
 

@@ -17,10 +17,17 @@ from exported_models import FixedDetector, lively_model, noise, noise_crops
 from safetensors.torch import save_file
 
 from fer_attention import EmotionRecognizer, create_model
-from fer_attention.data import Preprocessing
 from fer_attention.evaluation import EvaluationReport, classification_metrics
-from fer_attention.export import load_from_hub, push_to_hub, save_for_hub
-from fer_attention.models import WeightsError, bundled_path, load_weights, read_record, save_weights
+from fer_attention.export import push_to_hub, save_for_hub
+from fer_attention.models import (
+    WeightsError,
+    bundled_path,
+    load_from_hub,
+    load_weights,
+    read_metadata,
+    save_weights,
+)
+from fer_attention.preprocessing import Preprocessing
 
 BUNDLED = "resnetv2_18_eca_elu.fer2013"
 
@@ -98,7 +105,7 @@ def test_the_card_says_what_it_does_not_know(folder):
 
 def test_the_accuracy_that_chose_the_epoch_is_called_optimistic(tmp_path):
     card = (save_for_hub(BUNDLED, tmp_path) / "README.md").read_text(encoding="utf-8")
-    chosen = read_record(bundled_path(BUNDLED))["selection_accuracy"]
+    chosen = read_metadata(bundled_path(BUNDLED)).record["selection_accuracy"]
     assert f"split `public`, {chosen * 100:.2f} %: an optimistic number" in card
 
 
@@ -167,7 +174,7 @@ def test_a_pushed_model_comes_back_and_a_card_that_is_there_stays(model, tmp_pat
         assert api.asked[-1] == ("someone/faces", revision)
         torch.testing.assert_close(back(noise(other, 2)), other(noise(other, 2)))
     recognizer = EmotionRecognizer.from_pretrained("hf-hub:someone/faces", detector=FixedDetector([]))
-    assert recognizer.model.spec == other.spec
+    assert recognizer.classifier.model.spec == other.spec
 
 
 def test_what_cannot_be_fetched_or_is_not_ours_is_a_clear_error(tmp_path, monkeypatch):
@@ -180,7 +187,7 @@ def test_what_cannot_be_fetched_or_is_not_ours_is_a_clear_error(tmp_path, monkey
     foreign = tmp_path / "model.safetensors"
     save_file({"weight": torch.zeros(1)}, foreign)
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda *_, **__: foreign)
-    with pytest.raises(WeightsError, match="not a weights file of this library"):
+    with pytest.raises(WeightsError, match="not a model file of this library"):
         load_from_hub("a/b")
 
 
@@ -218,7 +225,7 @@ class Stub(BaseHTTPRequestHandler):
 
 SCRIPT = """
 import sys, numpy, timm, torch
-from fer_attention.export import load_from_hub
+from fer_attention.models import load_from_hub
 crops = torch.from_numpy(numpy.load("crops.npy"))
 ours = load_from_hub("hf-hub:someone/faces")
 theirs = timm.create_model("hf-hub:someone/faces", pretrained=True).eval()

@@ -11,10 +11,13 @@ import torch
 from exported_models import FAMILIES, lively_model, noise_crops, torch_logits
 from numpy.testing import assert_allclose
 
+import fer_attention
 from fer_attention import build_model, create_model
 from fer_attention.attention import ATTENTIONS
-from fer_attention.export import ExportError, OnnxModel, export_onnx, onnx_file
+from fer_attention.classifiers import OnnxClassifier
+from fer_attention.export import ExportError, export_onnx, onnx_file
 from fer_attention.export.check import largest_difference
+from fer_attention.models import WeightsError
 
 KINDS = sorted(ATTENTIONS)
 
@@ -33,7 +36,7 @@ def file(model, tmp_path_factory):
 
 def same_for_any_batch(model, path):
     crops = noise_crops(model, 7)
-    exported = OnnxModel(path, threads=1)
+    exported = OnnxClassifier(path, threads=1)
     for count in (1, 2, 7):
         assert_allclose(exported.logits(crops[:count]), torch_logits(model, crops[:count]), atol=1e-4)
 
@@ -78,7 +81,7 @@ def test_the_file_says_what_a_weights_file_says(model, file):
     assert facts["spec"] == model.spec.to_json()
     assert json.loads(facts["labels"]) == list(model.labels)
     assert facts["preprocessing"] == model.preprocessing.to_json()
-    assert facts["fer_attention"]
+    assert json.loads(facts["record"])["fer_attention"] == fer_attention.__version__
     [crops] = written.graph.input
     dimensions = crops.type.tensor_type.shape.dim
     assert (crops.name, crops.type.tensor_type.elem_type) == ("crops", onnx.TensorProto.UINT8)
@@ -154,7 +157,7 @@ def test_models_that_cannot_be_exported_say_why(tmp_path):
         (odd, "preprocessing"),
         (build_model("vgg11", width=0.125, device="meta"), "meta"),
     ):
-        with pytest.raises(ExportError, match=why):
+        with pytest.raises(WeightsError, match=why):
             export_onnx(model, tmp_path / "model.onnx")
     fine = build_model("vgg11", width=0.125)
     with pytest.raises(ValueError, match=r"ends in \.onnx"):

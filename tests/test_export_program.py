@@ -9,7 +9,8 @@ from numpy.testing import assert_allclose
 from fer_attention import build_model
 from fer_attention.attention import ATTENTIONS
 from fer_attention.export import ExportError, export_compiled, export_program, graph, program
-from fer_attention.export.program import FACTS_FILE
+from fer_attention.export.program import METADATA_FILE
+from fer_attention.models import WeightsError
 
 
 def run(path, crops):
@@ -38,9 +39,9 @@ def test_a_program_with_every_gate_answers_as_the_model_does_for_any_batch(backb
 def test_a_program_says_what_a_weights_file_says_and_nothing_of_the_machine(tmp_path):
     model = lively_model(attention="cbam")
     path = export_program(model, tmp_path / "model.pt2").path
-    inside = {FACTS_FILE: ""}
+    inside = {METADATA_FILE: ""}
     torch.export.load(str(path), extra_files=inside)
-    facts = json.loads(inside[FACTS_FILE])
+    facts = json.loads(inside[METADATA_FILE])
     assert facts["spec"] == model.spec.to_json()
     assert json.loads(facts["labels"]) == list(model.labels)
     assert facts["preprocessing"] == model.preprocessing.to_json()
@@ -72,7 +73,7 @@ def test_what_cannot_be_is_refused_before_the_work(export, tmp_path):
     with pytest.raises(ValueError, match="tolerance"):
         export(model, tmp_path / "model.pt2", tolerance=0)
     model.labels = None
-    with pytest.raises(ExportError, match="labels"):
+    with pytest.raises(WeightsError, match="labels"):
         export(model, tmp_path / "model.pt2")
     assert not list(tmp_path.iterdir())
 

@@ -6,9 +6,11 @@ import pytest
 from exported_models import lively_model
 from numpy.testing import assert_allclose
 
+from fer_attention.classifiers import OnnxClassifier
 from fer_attention.data import DataError, FaceCrops
 from fer_attention.evaluation import accuracy
-from fer_attention.export import ExportError, OnnxModel, export_onnx, quantize_onnx
+from fer_attention.export import ExportError, export_onnx, quantize_onnx
+from fer_attention.models import WeightsError
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +25,7 @@ def faces(file):
     rng = np.random.default_rng(0)
     coarse = rng.integers(0, 256, (80, 4, 4), dtype=np.uint8)
     images = np.repeat(np.repeat(coarse, 8, axis=1), 8, axis=2)
-    model = OnnxModel(file, threads=1)
+    model = OnnxClassifier(file, threads=1)
     labels = model.logits(images[:, None]).argmax(1)
     labels[:10] = (labels[:10] + 1) % 7
     return FaceCrops(images, labels, np.array([f"{i}" for i in range(80)]), np.full(80, "all"), model.labels)
@@ -39,7 +41,7 @@ def made(file, faces, tmp_path_factory):
 
 
 def test_the_int8_file_is_smaller_and_its_answers_are_close(file, faces, made):
-    before, after = OnnxModel(file, threads=1), OnnxModel(made.path, threads=1)
+    before, after = OnnxClassifier(file, threads=1), OnnxClassifier(made.path, threads=1)
     crops = faces.images[:, None]
     first, second = before.logits(crops), after.logits(crops)
     assert 0 < np.abs(first - second).max() < 0.3 * np.abs(first).max()
@@ -73,13 +75,13 @@ def test_weights_are_int8_with_a_scale_per_channel_and_activations_uint8(made):
 
 
 def test_the_int8_file_says_what_the_float_file_says_and_how_it_was_made(file, made):
-    before, after = OnnxModel(file).facts, OnnxModel(made.path).facts
+    before, after = OnnxClassifier(file).metadata, OnnxClassifier(made.path).metadata
     assert (after.spec, after.labels, after.preprocessing) == (
         before.spec,
         before.labels,
         before.preprocessing,
     )
-    assert "40 faces" in after.extra["quantization"]
+    assert "40 faces" in after.record["quantization"]
     with pytest.raises(ExportError, match="quantised already"):
         quantize_onnx(
             made.path, made.path.with_name("twice.onnx"), calibration=np.zeros((1, 32, 32), np.uint8)
@@ -91,7 +93,9 @@ def test_the_same_faces_and_seed_give_the_same_numbers_and_no_test_no_accuracy(f
     assert again.before is again.after is again.different is None
     assert "accuracy" not in str(again)
     crops = faces.images[:, None]
-    assert_allclose(OnnxModel(again.path).logits(crops), OnnxModel(made.path).logits(crops), atol=1e-6)
+    assert_allclose(
+        OnnxClassifier(again.path).logits(crops), OnnxClassifier(made.path).logits(crops), atol=1e-6
+    )
 
 
 def test_what_cannot_be_is_refused_and_leaves_no_file(file, faces, tmp_path):
@@ -102,7 +106,7 @@ def test_what_cannot_be_is_refused_and_leaves_no_file(file, faces, tmp_path):
         quantize_onnx(file, output, calibration=faces, samples=0)
     with pytest.raises(ValueError, match=r"ends in \.onnx"):
         quantize_onnx(file, tmp_path / "int8.bin", calibration=faces)
-    with pytest.raises(ExportError, match="does not exist"):
+    with pytest.raises(WeightsError, match="is not a file"):
         quantize_onnx(tmp_path / "absent.onnx", output, calibration=faces)
     with pytest.raises(ValueError, match="uint8"):
         quantize_onnx(file, output, calibration=np.zeros((3, 32, 32)))

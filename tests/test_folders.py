@@ -112,7 +112,7 @@ def test_a_photo_without_a_face_can_be_taken_whole_or_end_the_run(photos, tmp_pa
     assert row.reason == "no face found: the whole image"
     assert (row.crop, row.face) == ("sad/wall.png", None)
     with pytest.raises(FolderError, match=r"mtcnn finds no face in sad/wall\.png"):
-        crop_folder(photos, tmp_path / "strict", FolderOptions(missing="fail"), device="cpu")
+        crop_folder(photos, tmp_path / "strict", FolderOptions(missing="raise"), device="cpu")
     assert not (tmp_path / "strict" / "manifest.csv").exists()
 
 
@@ -120,11 +120,11 @@ def test_all_faces_of_a_photo_are_numbered(tmp_path, astronaut):
     face = astronaut[40:200, 150:310]
     pair = np.concatenate([face, astronaut[30:190, 140:300]], axis=1)
     save(tmp_path / "photos" / "pair.jpg", pair)
-    result = run(tmp_path / "photos", tmp_path, choice="all")
+    result = run(tmp_path / "photos", tmp_path, faces="all")
     assert [row.crop for row in result.rows] == ["pair-1.png", "pair-2.png"]
     assert [row.face for row in result.rows] == [1, 2]
     central = crop_folder(
-        tmp_path / "photos", tmp_path / "central", FolderOptions(choice="central"), device="cpu"
+        tmp_path / "photos", tmp_path / "central", FolderOptions(faces="central"), device="cpu"
     )
     assert [row.crop for row in central.rows] == ["pair.png"]
 
@@ -149,7 +149,7 @@ def test_damaged_images_are_listed_with_their_reason_or_end_the_run(photos, tmp_
     (photos / "happy" / "cut.jpg").write_bytes(whole[: len(whole) // 2])
     (photos / "happy" / "fake.jpg").write_text("hello")
     save(photos / "happy" / "huge.png", np.zeros((400, 300, 3), np.uint8))
-    result = run(photos, tmp_path, max_pixels=100_000)
+    result = run(photos, tmp_path, max_pixels=100_000, on_error="skip")
     reasons = dict(result.unreadable)
     assert sorted(reasons) == ["happy/cut.jpg", "happy/fake.jpg", "happy/huge.png"]
     assert "truncated" in reasons["happy/cut.jpg"]
@@ -158,7 +158,7 @@ def test_damaged_images_are_listed_with_their_reason_or_end_the_run(photos, tmp_
     assert "300x400 pixels are more than the limit of 0.1 million" in reasons["happy/huge.png"]
     assert result.crops == 2
     with pytest.raises(FolderError, match=r"cut\.jpg.*--on-error skip"):
-        crop_folder(photos, tmp_path / "strict", FolderOptions(on_error="raise"), device="cpu")
+        crop_folder(photos, tmp_path / "strict", device="cpu")
 
 
 def test_photos_of_every_kind_are_read(tmp_path, astronaut):
@@ -187,7 +187,7 @@ def test_names_that_are_no_text_or_need_quotes_are_kept(tmp_path, astronaut):
     except OSError:
         pytest.skip("this file system takes UTF-8 names only")
     for kind in ("csv", "parquet"):
-        options = FolderOptions(missing="whole", manifest=kind)
+        options = FolderOptions(missing="whole", manifest_format=kind)
         result = crop_folder(folder, tmp_path / kind, options, device="cpu")
         assert sorted(row.source for row in result.rows) == [
             r"\xff\xe4.png",
@@ -207,7 +207,7 @@ def test_one_photo_is_a_source_too(photos, tmp_path):
 def test_parquet_holds_the_same_as_csv(photos, tmp_path):
     parquet = pytest.importorskip("pyarrow.parquet")
     result = run(photos, tmp_path)
-    other = crop_folder(photos, tmp_path / "other", FolderOptions(manifest="parquet"), device="cpu")
+    other = crop_folder(photos, tmp_path / "other", FolderOptions(manifest_format="parquet"), device="cpu")
     table = parquet.read_table(other.manifest).to_pylist()
     text = [{name: "" if value is None else str(value) for name, value in row.items()} for row in table]
     assert text == rows_of(result)
@@ -227,7 +227,7 @@ def test_hidden_files_and_links_in_circles_are_left_out_and_broken_links_are_lis
     (photos / "sad" / "again").symlink_to(photos)
     (photos / "lost.png").symlink_to(photos / "absent.png")
     os.mkfifo(photos / "pipe.jpg")
-    result = run(photos, tmp_path)
+    result = run(photos, tmp_path, on_error="skip")
     assert result.photos == 5
     assert [name for name, _ in result.unreadable] == ["lost.png", "pipe.jpg"]
 
@@ -236,10 +236,10 @@ def test_hidden_files_and_links_in_circles_are_left_out_and_broken_links_are_lis
     ("options", "message"),
     [
         ({"detector": "mtcn"}, "Did you mean 'mtcnn'"),
-        ({"choice": "biggest"}, "Known: all, central, largest"),
-        ({"missing": "ignore"}, "Known: fail, skip, whole"),
+        ({"faces": "biggest"}, "Known: all, central, largest"),
+        ({"missing": "ignore"}, "Known: raise, skip, whole"),
         ({"on_error": "ignore"}, "Known: raise, skip"),
-        ({"manifest": "json"}, "Known: csv, parquet"),
+        ({"manifest_format": "json"}, "Known: csv, parquet"),
         ({"size": 0}, "size is at least 1 pixel"),
         ({"detector": "none", "rule": CropRule(shape="aligned")}, "Alignment needs landmarks"),
     ],
@@ -257,5 +257,5 @@ def test_sources_and_outputs_that_cannot_be_are_refused(photos, tmp_path):
         crop_folder(tmp_path / "empty", tmp_path / "crops")
     with pytest.raises(ValueError, match="holds happy and no run"):
         crop_folder(tmp_path / "photos" / "sad", photos)
-    with pytest.raises(ValueError, match="jobs is at least 1"):
-        crop_folder(photos, tmp_path / "crops", jobs=0)
+    with pytest.raises(ValueError, match="workers is at least 1"):
+        crop_folder(photos, tmp_path / "crops", workers=0)

@@ -96,10 +96,10 @@ def test_new_changed_and_removed_photos_and_lost_crops_are_put_right(photos, tmp
 
 def test_other_options_are_refused_and_a_restart_removes_what_was_made_and_nothing_else(photos, tmp_path):
     output = tmp_path / "crops"
-    run(photos, output, choice="all")
+    run(photos, output, faces="all")
     (output / "mine.txt").write_text("keep")
     with pytest.raises(ValueError, match=r"size was 80 and is 48.*--restart"):
-        run(photos, output, choice="all", size=48)
+        run(photos, output, faces="all", size=48)
     result = crop_folder(photos, output, FolderOptions("none", size=48), device="cpu", restart=True)
     run(photos, tmp_path / "other", size=48)
     assert contents(output) == {**contents(tmp_path / "other"), "mine.txt": b"keep"}
@@ -115,7 +115,7 @@ def test_a_run_that_did_nothing_binds_to_no_options(photos, tmp_path):
 def test_a_missing_library_for_the_manifest_shows_before_the_work(photos, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
     with pytest.raises(ImportError, match=r"fer_attention\[faces\]"):
-        run(photos, tmp_path / "crops", manifest="parquet")
+        run(photos, tmp_path / "crops", manifest_format="parquet")
     assert not (tmp_path / "crops").exists()
 
 
@@ -150,8 +150,8 @@ import sys
 from fer_attention.faces.folders import FolderOptions, crop_folder
 
 if __name__ == "__main__":
-    source, output, jobs = sys.argv[1:]
-    crop_folder(source, output, FolderOptions(), device="cpu", jobs=int(jobs))
+    source, output, workers = sys.argv[1:]
+    crop_folder(source, output, FolderOptions(), device="cpu", workers=int(workers))
 """
 
 
@@ -201,7 +201,7 @@ def test_killed_processes_leave_no_half_crop_and_end_the_same(tmp_path, astronau
 @pytest.mark.slow
 def test_an_error_in_a_process_of_several_comes_back_as_it_is(photos, tmp_path):
     script = tmp_path / "strict.py"
-    script.write_text(COMMAND.replace("FolderOptions()", "FolderOptions(missing='fail')"))
+    script.write_text(COMMAND.replace("FolderOptions()", "FolderOptions(missing='raise')"))
     arguments = [sys.executable, str(script), str(photos), str(tmp_path / "crops"), "2"]
     result = subprocess.run(arguments, capture_output=True, text=True, check=False)
     assert result.returncode == 1

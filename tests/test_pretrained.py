@@ -5,7 +5,7 @@ import timm
 import torch
 
 from fer_attention import create_model, list_models, list_pretrained
-from fer_attention.models import bundled_names, bundled_path, load_weights, read_record
+from fer_attention.models import bundled_names, bundled_path, load_weights, read_metadata
 from fer_attention.models.bundled import DEFAULT
 
 NAMES = bundled_names()
@@ -86,7 +86,7 @@ def test_models_without_bundled_weights_say_which_have_some(other):
 
 
 def test_the_record_says_where_the_weights_come_from(name):
-    record = read_record(bundled_path(name))
+    record = read_metadata(bundled_path(name)).record
     assert {"config", "selected_on", "selected_epoch", "selection_accuracy"} <= set(record)
     assert {"environment", "machine"} & set(record)
     assert record["config"]["seed"] == 0

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from fer_attention import EmotionRecognizer, FacePrediction, create_model
-from fer_attention.faces import Face, ImageError, create_detector
+from fer_attention.faces import Face, ImageError, create_detector, cut_input
 from fer_attention.models import WeightsError, bundled_path, load_weights, save_weights
 
 COLLINS = Face(box=(181, 62, 268, 172), score=1.0)
@@ -32,7 +32,7 @@ def recognizer():
 def test_the_astronaut_has_one_happy_face(recognizer, astronaut):
     [found] = recognizer.predict(astronaut)
     assert found.face.iou(COLLINS) > 0.6
-    assert found.label == "happy"
+    assert found.emotion == "happy"
     assert found.probability > 0.5
     assert sum(found.probabilities.values()) == pytest.approx(1, abs=1e-5)
 
@@ -71,7 +71,7 @@ def test_the_model_sees_the_crop_of_its_own_rule(astronaut):
     seen = []
     model.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0]))
     EmotionRecognizer(model, FixedDetector([COLLINS.box]), device="cpu").predict(astronaut)
-    crop = model.preprocessing.crop(Image.fromarray(np.asarray(astronaut)), COLLINS)
+    crop = torch.from_numpy(cut_input(Image.fromarray(np.asarray(astronaut)), COLLINS, model.preprocessing))
     torch.testing.assert_close(seen[0], model.preprocessing.normalize(crop[None]))
 
 

@@ -1,88 +1,44 @@
 """The shape of the package: public names, and imports that point one way."""
 
-import ast
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from importlinter.cli import lint_imports
 
 import fer_attention
 
 PACKAGE = Path(fer_attention.__file__).parent
 
-# What each part may import of the others; everything may import the ground floor.
-GROUND = {"registry", "emotions", "atomic", "device", "messages", "modes", "optional"}
-ALLOWED = {
-    "registry": set(),
-    "emotions": set(),
-    "atomic": set(),
-    "device": set(),
-    "messages": {"registry"},
-    "modes": set(),
-    "optional": set(),
-    "activations": set(),
-    "attention": set(),
-    "faces": set(),
-    "data": {"faces"},
-    "models": {"activations", "attention", "data"},
-    "evaluation": {"attention", "data", "models"},
-    "training": {"data", "models", "evaluation"},
-    "export": {"faces", "data", "models", "evaluation"},
-    "recognizer": {"faces", "data", "models", "evaluation", "export"},
-    "video": {"faces", "recognizer"},
-    "explain": {"attention", "evaluation", "export", "faces", "models", "recognizer"},
-    "demo": {"explain", "export", "faces", "models", "recognizer"},
-    "study": {"activations", "attention", "data", "models", "evaluation", "training"},
-    "cli": {
-        "faces",
-        "data",
-        "models",
-        "evaluation",
-        "training",
-        "study",
-        "recognizer",
-        "video",
-        "export",
-        "explain",
-        "demo",
-    },
-}
-
-
-def part_of(path):
-    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
-
-
-def imports(path):
-    """Parts of the package that a file imports."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        names = []
-        if isinstance(node, ast.ImportFrom) and node.module:
-            names = (
-                [node.module]
-                if node.module != "fer_attention"
-                else [f"fer_attention.{a.name}" for a in node.names]
-            )
-        elif isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        for name in names:
-            if name.startswith("fer_attention."):
-                yield name.split(".")[1]
-
-
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
-def test_imports_point_one_way(path):
-    part = part_of(path)
-    foreign = set(imports(path)) - {part} - (GROUND if part not in GROUND else set())
-    assert foreign <= ALLOWED[part]
+def test_imports_point_one_way():
+    """The floors are listed in pyproject.toml."""
+    assert lint_imports(config_filename=str(PACKAGE.parent / "pyproject.toml"), no_logo=True) == 0
 
 
-def test_every_part_of_the_package_has_its_place():
-    assert {part_of(path) for path in FILES} == set(ALLOWED)
+CLOSURE = """
+import sys
+import {module}
+print(sorted(name for name in sys.modules if name.startswith({unwanted})))
+"""
+
+
+@pytest.mark.parametrize(
+    ("module", "unwanted"),
+    [
+        ("fer_attention.attention", ("fer_attention.data", "fer_attention.faces", "fer_attention.models")),
+        ("fer_attention.models", ("fer_attention.data", "fer_attention.faces")),
+        ("fer_attention.classifiers", ("fer_attention.data", "fer_attention.faces")),
+        ("fer_attention.faces", ("fer_attention.data", "fer_attention.models", "fer_attention.attention")),
+    ],
+)
+def test_a_part_loads_no_file_of_the_parts_above_it(module, unwanted):
+    code = CLOSURE.format(module=module, unwanted=unwanted)
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(PACKAGE).as_posix())

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fer_attention.faces import Face
-from fer_attention.faces.video import FaceTracker
+from fer_attention.video import FaceTracker
 
 corners = st.tuples(st.integers(0, 60), st.integers(0, 60), st.integers(5, 40), st.integers(5, 40))
 frames = st.lists(st.lists(corners.map(lambda c: box(*c)), max_size=6), max_size=8)

@@ -11,7 +11,7 @@ from tiny_runs import assert_same, state_of, stripes, tiny
 from fer_attention import create_model
 from fer_attention.data import DataError, FaceCrops, ImageFiles
 from fer_attention.emotions import FER2013
-from fer_attention.models import load_weights, read_record
+from fer_attention.models import load_weights, read_metadata
 from fer_attention.training import TrainingCallbacks, TrainingError, TrainingWarning, train
 
 
@@ -23,7 +23,7 @@ def test_a_small_model_learns_a_separable_task(tmp_path):
     assert tuple(epochs) == result.history
     assert result.best.validation_accuracy == max(epoch.validation_accuracy for epoch in epochs) > 0.9
     assert epochs[-1].loss < epochs[0].loss
-    record = read_record(result.weights)
+    record = read_metadata(result.weights).record
     assert record["selection_accuracy"] == result.best.validation_accuracy
     assert record["selected_on"] == "public"
     assert record["config"] == config.model_dump(mode="json")
@@ -125,7 +125,7 @@ def test_the_first_of_the_best_epochs_is_kept(tmp_path, select_by):
     values = [getattr(epoch, f"validation_{select_by}") for epoch in result.history]
     chosen = min(values) if select_by == "loss" else max(values)
     assert result.best.epoch == values.index(chosen) + 1
-    assert read_record(result.weights)["selected_epoch"] == result.best.epoch
+    assert read_metadata(result.weights).record["selected_epoch"] == result.best.epoch
 
 
 @pytest.mark.parametrize("fields", [{"lr": 1e30}, {"lr": 1e4, "ema_decay": 0.0, "warmup": 0.01}])

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from tiny_runs import stripes, tiny
 from torch import nn
 
-from fer_attention.data import DEGRADATIONS, Preprocessing, degrade
+from fer_attention.data import DEGRADATIONS, degrade
+from fer_attention.preprocessing import Preprocessing
 from fer_attention.training import Epoch
 from fer_attention.training.augment import augmentation, mixing
 from fer_attention.training.batches import Batches, epoch_order, measured

@@ -1,102 +1,119 @@
+import numpy as np
 import pytest
 import torch
-from torch import nn
+from scipy.special import softmax
 from torch.nn.functional import interpolate
 
-from fer_attention.evaluation import VIEWS, predict_logits, tta_logits
+from fer_attention.classifiers import TorchClassifier
+from fer_attention.evaluation import VIEWS, tta_probabilities
 from fer_attention.models import create_model
+from fer_attention.preprocessing import Preprocessing
 from fer_attention.registry import UnknownNameError
 
+LABELS = ("left", "right", "upper")
 
-class Watcher(nn.Module):
-    """Keeps what it is shown; its logits are the left half's, the right half's and the upper half's means."""
+
+class Watcher:
+    """A classifier that keeps its crops; its logits are means of the left, right and upper half."""
+
+    labels = LABELS
+    preprocessing = Preprocessing()
 
     def __init__(self):
-        super().__init__()
-        self.scale = nn.Parameter(torch.ones(()))
         self.shown = []
 
-    def forward(self, x):
-        self.shown.append(x)
-        height, width = x.shape[-2:]
-        parts = x[..., : width // 2], x[..., width // 2 :], x[..., : height // 2, :]
-        return self.scale * torch.stack([part.mean((1, 2, 3)) for part in parts], dim=1)
+    def probabilities(self, crops, *, batch_size=64):
+        self.shown.append(crops)
+        return softmax(self.logits(crops), axis=1)
+
+    @staticmethod
+    def logits(crops):
+        height, width = crops.shape[-2:]
+        parts = crops[..., : width // 2], crops[..., width // 2 :], crops[..., : height // 2, :]
+        return np.stack([part.mean((1, 2, 3)) / 9 for part in parts], axis=1)
+
+
+def torch_classifier(**structure):
+    model = create_model("resnet18_se", width=0.25, stem="half", num_classes=3, **structure)
+    model.labels, model.preprocessing = LABELS, Preprocessing()
+    return TorchClassifier(model)
 
 
 @pytest.fixture
-def images():
-    return torch.randn(5, 1, 48, 48, generator=torch.Generator().manual_seed(0))
+def crops():
+    return np.random.default_rng(0).integers(0, 256, (5, 1, 48, 48), dtype=np.uint8)
 
 
-def expected_views(images, tta):
+def expected_views(crops, tta):
     if tta == "none":
-        return [images]
+        return [crops]
     if tta == "flip":
-        return [images, torch.flip(images, [3])]
+        return [crops, crops[..., ::-1]]
     views = []
-    for picture in (images, torch.flip(images, [3])):
+    for picture in (crops, crops[..., ::-1]):
         for top, left in ((0, 0), (0, 4), (4, 0), (4, 4), (2, 2)):
-            crop = picture[:, :, top : top + 44, left : left + 44]
-            views.append(interpolate(crop, (48, 48), mode="bilinear", align_corners=False))
+            part = torch.from_numpy(picture[:, :, top : top + 44, left : left + 44].astype(np.float32))
+            resized = interpolate(part, (48, 48), mode="bilinear", align_corners=False)
+            views.append(resized.round().to(torch.uint8).numpy())
     return views
 
 
 @pytest.mark.parametrize("tta", VIEWS)
-def test_views_are_the_documented_ones_and_their_logits_are_averaged(tta, images):
-    model = Watcher()
-    logits = tta_logits(model, images, tta=tta)
-    expected = expected_views(images, tta)
-    assert len(model.shown) == len(expected)
+def test_views_are_the_documented_ones_and_their_logits_are_averaged(tta, crops):
+    watcher = Watcher()
+    found = tta_probabilities(watcher, crops, tta=tta)
+    expected = expected_views(crops, tta)
+    assert len(watcher.shown) == len(expected)
     for view in expected:  # in any order
-        assert any(torch.equal(view, shown) for shown in model.shown)
-    mean = torch.stack([model(view) for view in expected]).mean(0)
-    torch.testing.assert_close(logits, mean.detach(), atol=1e-6, rtol=1e-6)
+        assert any(np.array_equal(view, shown) for shown in watcher.shown)
+    mean = np.mean([watcher.logits(view) for view in expected], axis=0)
+    np.testing.assert_allclose(found, softmax(mean, axis=1), rtol=1e-9)
 
 
 @pytest.mark.parametrize("tta", VIEWS)
-def test_views_keep_the_input_size_also_when_crops_have_odd_margins(tta):
-    model = Watcher()
-    tta_logits(model, torch.randn(2, 3, 33, 20), tta=tta, crop_scale=0.8)
-    assert {tuple(shown.shape) for shown in model.shown} == {(2, 3, 33, 20)}
+def test_views_keep_type_and_size_also_when_crops_have_odd_margins(tta):
+    watcher = Watcher()
+    tta_probabilities(watcher, np.zeros((2, 3, 33, 20), np.uint8), tta=tta, crop_scale=0.8)
+    assert {(shown.shape, shown.dtype) for shown in watcher.shown} == {((2, 3, 33, 20), np.dtype(np.uint8))}
 
 
 @pytest.mark.parametrize("tta", ["flip", "ten-crop"])
-def test_mirrored_images_get_the_same_answer(tta, images):
-    model = create_model("resnet18_se", width=0.25, stem="half").eval()
-    mirrored = tta_logits(model, images.flip(-1), tta=tta)
-    torch.testing.assert_close(mirrored, tta_logits(model, images, tta=tta), atol=1e-5, rtol=1e-5)
-    assert not torch.allclose(
-        predict_logits(model, images.flip(-1)), predict_logits(model, images), atol=1e-3
-    )
+def test_mirrored_images_get_the_same_answer(tta, crops):
+    classifier, mirror = torch_classifier(), np.ascontiguousarray(crops[..., ::-1])
+    first, second = (tta_probabilities(classifier, images, tta=tta) for images in (crops, mirror))
+    np.testing.assert_allclose(first, second, atol=1e-5)
+    assert not np.allclose(classifier.probabilities(crops), classifier.probabilities(mirror), atol=1e-4)
 
 
-def test_crops_of_the_whole_image_are_the_image_and_its_mirror(images):
-    model = Watcher()
-    whole = tta_logits(model, images, tta="ten-crop", crop_scale=1)
-    torch.testing.assert_close(whole, tta_logits(model, images, tta="flip"))
+def test_crops_of_the_whole_image_are_the_image_and_its_mirror(crops):
+    watcher = Watcher()
+    whole = tta_probabilities(watcher, crops, tta="ten-crop", crop_scale=1)
+    np.testing.assert_allclose(whole, tta_probabilities(watcher, crops, tta="flip"))
 
 
 @pytest.mark.parametrize("tta", VIEWS)
-def test_neither_batches_nor_modes_matter(tta, images):
-    model = create_model("resnet18", width=0.25, stem="half", drop_rate=0.5).train()
-    whole, parts = (tta_logits(model, images, tta=tta, batch_size=size) for size in (256, 2))
-    torch.testing.assert_close(whole, parts, atol=1e-5, rtol=1e-5)
-    assert model.training
-    assert whole.dtype == torch.float32
-    assert whole.device.type == "cpu"
+def test_neither_batches_nor_modes_matter(tta, crops):
+    classifier = torch_classifier(drop_rate=0.5)
+    classifier.model.train()
+    whole, parts = (tta_probabilities(classifier, crops, tta=tta, batch_size=size) for size in (256, 2))
+    np.testing.assert_allclose(whole, parts, atol=1e-5)
+    assert classifier.model.training
+    assert whole.dtype == np.float64
 
 
-def test_one_plain_pass_is_predict_logits(images):
-    model = Watcher()
-    assert torch.equal(tta_logits(model, images), predict_logits(model, images))
+def test_one_plain_pass_gives_the_classifiers_probabilities(crops):
+    classifier = torch_classifier()
+    np.testing.assert_allclose(
+        tta_probabilities(classifier, crops), classifier.probabilities(crops), rtol=1e-12
+    )
 
 
-def test_unknown_views_suggest_the_nearest(images):
+def test_unknown_views_suggest_the_nearest(crops):
     with pytest.raises(UnknownNameError, match="Did you mean 'ten-crop'"):
-        tta_logits(Watcher(), images, tta="tencrop")
+        tta_probabilities(Watcher(), crops, tta="tencrop")
 
 
 @pytest.mark.parametrize("crop_scale", [0, 1.1, -1])
-def test_crop_scales_that_are_no_share_are_refused(crop_scale, images):
+def test_crop_scales_outside_0_to_1_are_refused(crop_scale, crops):
     with pytest.raises(ValueError, match="crop_scale"):
-        tta_logits(Watcher(), images, tta="ten-crop", crop_scale=crop_scale)
+        tta_probabilities(Watcher(), crops, tta="ten-crop", crop_scale=crop_scale)

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from videos import SquareDetector, index_of, make_clip, set_display_matrix, square, truncate
 
-from fer_attention.faces.video import (
+from fer_attention.video import (
     FaceTracker,
     TrackedFace,
     VideoError,
@@ -183,7 +183,7 @@ def test_without_pyav_the_extra_is_named(clip, monkeypatch):
 
 
 def test_a_camera_gives_frames_one_by_one(clip, monkeypatch):
-    monkeypatch.setattr("fer_attention.faces.video.reader.open_camera", lambda number: av.open(str(clip)))
+    monkeypatch.setattr("fer_attention.video.reader.open_camera", lambda number: av.open(str(clip)))
     detector = SquareDetector()
     assert len(list(detect_video(0, detector))) == 20
     assert detector.batches == [1] * 20
@@ -270,7 +270,7 @@ def test_steps_that_go_nowhere_are_refused_at_once(options):
 PEAK = """
 import sys
 from videos import SquareDetector
-from fer_attention.faces.video import VideoReader, VideoWriter, detect_video
+from fer_attention.video import VideoReader, VideoWriter, detect_video
 with VideoReader(sys.argv[1]) as reader:
     with VideoWriter(sys.argv[2], fps=reader.fps, size=reader.size, audio_from=sys.argv[1]) as writer:
         for frame, faces in detect_video(reader, SquareDetector()):

@@ -9,9 +9,8 @@ from hypothesis import strategies as st
 from videos import SquareDetector, index_of, make_clip, square, truncate
 
 from fer_attention import EmotionRecognizer
-from fer_attention.faces.video import VideoError, VideoReader
 from fer_attention.recognizer import FacePrediction
-from fer_attention.video import ExpressionSmoother, recognize_video
+from fer_attention.video import ExpressionSmoother, VideoError, VideoReader, recognize_video
 
 LABELS = ("happy", "sad")
 
@@ -177,7 +176,7 @@ def test_a_real_face_that_slides_by_is_one_happy_track(tmp_path, astronaut):
     results = list(recognize_video(recognizer, clip, every=2))
     assert [len(result.faces) for result in results] == [1] * 9
     assert {result.faces[0].track for result in results} == {0}
-    assert {result.faces[0].prediction.label for result in results} == {"happy"}
+    assert {result.faces[0].prediction.emotion for result in results} == {"happy"}
     moved = results[8].faces[0].prediction.face.centre[0] - results[0].faces[0].prediction.face.centre[0]
     assert moved == pytest.approx(48, abs=6)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from videos import index_of, make_clip, sound_of, square, truncate
 
-from fer_attention.faces.video import VideoError, VideoReader, VideoWarning, VideoWriter
+from fer_attention.video import VideoError, VideoReader, VideoWarning, VideoWriter
 
 
 def frames_of(path):

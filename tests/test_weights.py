@@ -13,7 +13,6 @@ from torch import nn
 
 import fer_attention.atomic
 from fer_attention.activations import swap_activation
-from fer_attention.data import Preprocessing
 from fer_attention.emotions import CKPLUS, FERPLUS
 from fer_attention.models import (
     WeightsError,
@@ -21,10 +20,10 @@ from fer_attention.models import (
     create_model,
     list_models,
     load_weights,
-    read_record,
+    read_metadata,
     save_weights,
 )
-from fer_attention.models.weights import read_spec
+from fer_attention.preprocessing import Preprocessing
 
 RECORD = {"data": "FER2013", "seed": 7, "accuracy": [0.5, {"lower": 0.4}], "note": "grüße ☺"}
 
@@ -63,8 +62,8 @@ class TestRoundTrip:
         assert again.spec == model.spec
         assert again.labels == model.labels
         assert again.preprocessing == model.preprocessing
-        assert read_record(path) == RECORD
-        assert read_spec(path) == model.spec
+        assert read_metadata(path).record == RECORD
+        assert read_metadata(path).spec == model.spec
         assert not any(module.training for module in again.modules())
         torch.testing.assert_close(again(faces(model)), model(faces(model)), rtol=0, atol=0)
         state = model.state_dict()
@@ -143,7 +142,7 @@ class TestRoundTrip:
     def test_paths_may_be_strings(self, tmp_path):
         path = save_weights(tiny(), str(tmp_path / "w.safetensors"))
         assert path == tmp_path / "w.safetensors"
-        assert load_weights(str(path)).spec == read_spec(str(path))
+        assert load_weights(str(path)).spec == read_metadata(str(path)).spec
 
     @pytest.mark.parametrize("name", list_models(pretrained=True))
     def test_bundled_weights_load_by_name(self, name):
@@ -231,7 +230,7 @@ class TestFailingWrites:
         path, before = saved
         assert path.read_bytes() == before
         assert list(path.parent.iterdir()) == [path]  # no temporary file is left
-        assert read_record(path) == {"version": 1}
+        assert read_metadata(path).record == {"version": 1}
 
     @pytest.mark.parametrize("call", ["replace", "fsync", "chmod"])
     def test_a_failure_at_any_step_leaves_the_previous_file_and_nothing_else(self, call, saved, monkeypatch):
@@ -292,7 +291,7 @@ class TestFailingWrites:
 KILLED_WHILE_SAVING = """
 import os, random, signal, sys, time
 import torch
-from fer_attention.models import build_model, load_weights, read_record, save_weights
+from fer_attention.models import build_model, load_weights, read_metadata, save_weights
 
 path = sys.argv[1]
 model = build_model("resnet18", width=0.5)
@@ -310,14 +309,14 @@ draw, seen = random.Random(0), set()
 for _ in range(15):
     child = os.fork()
     if child == 0:
-        version = read_record(path)["version"]
+        version = read_metadata(path).record["version"]
         while True:
             version += 1
             save(version)
     time.sleep(draw.uniform(0.05, 0.25))
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
-    version = read_record(path)["version"]
+    version = read_metadata(path).record["version"]
     loaded = load_weights(path)
     assert all((parameter == version).all() for parameter in loaded.parameters()), version
     seen.add(version)

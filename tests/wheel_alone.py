@@ -26,9 +26,9 @@ COMMANDS = [
     ("predict photo.png --detector yunet --detector-weights detector.onnx", "faces"),
     ("predict photo.png --detector yolo --detector-weights detector.onnx", "faces"),
     ("predict photo.png --weights model.onnx", "export"),
-    ("faces photo.png crops", None),
-    ("faces photo.png crops_yunet --detector yunet --detector-weights detector.onnx", "faces"),
-    ("faces photo.png crops_parquet --manifest parquet", "faces"),
+    ("faces photo.png --output crops", None),
+    ("faces photo.png --output crops_yunet --detector yunet --detector-weights detector.onnx", "faces"),
+    ("faces photo.png --output crops_parquet --format parquet", "faces"),
     ("video clip.mp4 --json clip.json", "faces"),
     ("data audit data", None),
     ("data split data --protocol stratified_kfold --output folds.json", "train"),
@@ -59,7 +59,7 @@ import warnings
 warnings.simplefilter("error")
 from fer_attention import EmotionRecognizer
 [face] = EmotionRecognizer.from_pretrained().predict("photo.png")
-print(face.label)
+print(face.emotion)
 """
 LIST = """
 import typer.main

@@ -30,9 +30,8 @@ from fer_attention.emotions import LABEL_SETS
 from fer_attention.evaluation import VIEWS, ClassificationMetrics, CrowdAgreement, EvaluationReport
 from fer_attention.evaluation import evaluate as measure
 from fer_attention.evaluation.evaluate import label_set
-from fer_attention.models import load_weights
+from fer_attention.models import load_weights, read_metadata
 from fer_attention.models.bundled import weights_path
-from fer_attention.models.weights import read_record
 
 
 def evaluate(
@@ -104,7 +103,7 @@ def evaluate(
             results=found.results,
             crowd=found.crowd,
             tta=tta,
-            record=read_record(path),
+            record=read_metadata(path).record,
             dropped=found.dropped,
             notes=found.notes,
             machine=_machine(next(model.parameters()).device),

@@ -87,5 +87,5 @@ def _png(output: Path, photo: Path) -> None:
 
 def _answer(explanation: Explanation) -> str:
     prediction = explanation.prediction
-    explained = "" if explanation.target == prediction.label else f", explained for {explanation.target}"
-    return f"{prediction.label} {prediction.probability:.0%}{explained}"
+    explained = "" if explanation.target == prediction.emotion else f", explained for {explanation.target}"
+    return f"{prediction.emotion} {prediction.probability:.0%}{explained}"

@@ -11,6 +11,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from fer_attention.cli.common import Device, err, errors_as_lines, fail, out
+from fer_attention.cli.datasets import OnError
 from fer_attention.cli.detectors import DetectorName, DetectorWeights, MinScore, detector_options
 from fer_attention.faces import CropRule, QualityFilter
 from fer_attention.faces.folders import FolderOptions, FolderResult, crop_folder
@@ -27,7 +28,7 @@ def _bound(what: str) -> typer.models.OptionInfo:
 
 def faces(
     source: Annotated[Path, typer.Argument(help="A folder of photos, or one photo.")],
-    output: Annotated[Path, typer.Argument(help="Folder for the same tree of crops and the manifest.")],
+    output: Annotated[Path, typer.Option(help="Folder for the same tree of crops and the manifest.")],
     detector: DetectorName = "mtcnn",
     detector_weights: DetectorWeights = None,
     min_score: MinScore = None,
@@ -41,13 +42,13 @@ def faces(
     ] = None,
     border: Annotated[str, typer.Option(help="At the photo's border: clamp or pad.")] = "clamp",
     grey: Annotated[bool, typer.Option("--grey", help="Grey crops.")] = False,
-    choice: Annotated[
+    selection: Annotated[
         str, typer.Option("--faces", help="Of several faces: largest, central or all.")
     ] = "largest",
     missing: Annotated[
-        str, typer.Option(help="Photos without a face: skip (and list), whole (cut whole), or fail.")
+        str, typer.Option(help="Photos without a face: skip (and list), whole (cut whole), or raise.")
     ] = "skip",
-    on_error: Annotated[str, typer.Option(help="Damaged images: skip (and list), or raise.")] = "skip",
+    on_error: OnError = "raise",
     min_size: Annotated[float | None, _bound("Least shorter side of the box, pixels")] = None,
     min_sharpness: Annotated[float | None, _bound("Least sharpness")] = None,
     min_brightness: Annotated[float | None, _bound("Least mean grey value, 0 to 255")] = None,
@@ -55,8 +56,10 @@ def faces(
     max_yaw: Annotated[float | None, _bound("Largest turn of the head, degrees")] = None,
     max_roll: Annotated[float | None, _bound("Largest tilt of the head, degrees")] = None,
     max_pixels: Annotated[int, typer.Option(help="Larger images count as damaged.")] = MAX_PIXELS,
-    manifest: Annotated[str, typer.Option(help="Format of the manifest: csv or parquet.")] = "csv",
-    jobs: Annotated[int, typer.Option(help="Processes that work at once.")] = 1,
+    manifest_format: Annotated[
+        str, typer.Option("--format", help="Format of the manifest: csv or parquet.")
+    ] = "csv",
+    workers: Annotated[int, typer.Option(help="Processes that work at once.")] = 1,
     restart: Annotated[bool, typer.Option("--restart", help="Remove an earlier run's crops first.")] = False,
     device: Device = "auto",
 ) -> None:
@@ -73,12 +76,12 @@ def faces(
             rule=CropRule(shape="aligned" if align else shape, scale=scale, border=border),  # type: ignore[arg-type]
             size=size,
             grey=grey,
-            choice=choice,  # type: ignore[arg-type]
+            faces=selection,  # type: ignore[arg-type]
             quality=QualityFilter(min_size, min_sharpness, min_brightness, max_brightness, max_yaw, max_roll),
             missing=missing,  # type: ignore[arg-type]
             on_error=on_error,  # type: ignore[arg-type]
             max_pixels=max_pixels,
-            manifest=manifest,  # type: ignore[arg-type]
+            manifest_format=manifest_format,  # type: ignore[arg-type]
         )
         with Progress(console=err, transient=True, disable=not err.is_terminal) as bar:
             task = bar.add_task("cutting")
@@ -90,7 +93,7 @@ def faces(
 
             try:
                 result = crop_folder(
-                    source, output, options, device=device, jobs=jobs, restart=restart, on_progress=show
+                    source, output, options, device=device, workers=workers, restart=restart, on_progress=show
                 )
             except KeyboardInterrupt:
                 bar.stop()

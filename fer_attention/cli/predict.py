@@ -63,7 +63,7 @@ def predict(
                 records.append({**record, "faces": [face.to_dict() for face in faces]})
                 _add_rows(table, file, faces)
                 if file in targets:
-                    captions = [f"{face.label} {face.probability:.0%}" for face in faces]
+                    captions = [f"{face.emotion} {face.probability:.0%}" for face in faces]
                     picture = io.BytesIO()
                     annotate(image, [face.face for face in faces], captions).save(picture, "PNG")
                     write_atomically(targets[file], picture.getvalue())
@@ -109,5 +109,5 @@ def _add_rows(table: Table, file: Path, faces: list[FacePrediction]) -> None:
     for number, face in enumerate(faces, start=1):
         box = " ".join(f"{value:.0f}" for value in face.face.box)
         table.add_row(
-            str(file) if number == 1 else "", str(number), box, face.label, f"{face.probability:.0%}"
+            str(file) if number == 1 else "", str(number), box, face.emotion, f"{face.probability:.0%}"
         )

@@ -20,10 +20,17 @@ from fer_attention.atomic import replacing
 from fer_attention.cli.common import Device, err, errors_as_lines, fail, out, warn, warnings_as_lines
 from fer_attention.cli.detectors import DetectorName, DetectorWeights, MinScore, detector_options
 from fer_attention.faces import annotate, create_detector
-from fer_attention.faces.video import VideoError, VideoReader, VideoWarning, VideoWriter
 from fer_attention.models.bundled import DEFAULT
 from fer_attention.recognizer import EmotionRecognizer
-from fer_attention.video import FrameResult, VideoPrediction, recognize_video
+from fer_attention.video import (
+    FrameResult,
+    VideoError,
+    VideoPrediction,
+    VideoReader,
+    VideoWarning,
+    VideoWriter,
+    recognize_video,
+)
 
 _INTERRUPTED = 130  # what shells report for a program that Ctrl-C ended
 
@@ -168,7 +175,7 @@ def _json_frames(path: Path, head: dict[str, Any]) -> Iterator[Callable[[dict[st
 def _annotated(result: FrameResult) -> np.ndarray[Any, np.dtype[np.uint8]]:
     faces = [face.prediction for face in result.faces]
     captions = [
-        f"#{face.track} {face.prediction.label} {face.prediction.probability:.0%}" for face in result.faces
+        f"#{face.track} {face.prediction.emotion} {face.prediction.probability:.0%}" for face in result.faces
     ]
     return np.asarray(annotate(result.frame.image, [face.face for face in faces], captions))
 

@@ -10,7 +10,6 @@ from fer_attention.data.folds import Fold, Protocol
 from fer_attention.data.image_folder import load_image_folder
 from fer_attention.data.jaffe import load_jaffe
 from fer_attention.data.loading import FORMATS, load_data
-from fer_attention.data.preprocessing import Preprocessing, as_batch
 from fer_attention.data.protocols import (
     PROTOCOLS,
     ProtocolWarning,
@@ -30,10 +29,8 @@ __all__ = [
     "FaceCrops",
     "Fold",
     "ImageFiles",
-    "Preprocessing",
     "Protocol",
     "ProtocolWarning",
-    "as_batch",
     "audit",
     "create_protocol",
     "default_protocol",

@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 
 from PIL import Image
 
+from fer_attention.classifiers import TorchClassifier
 from fer_attention.demo.photo import Limits
 from fer_attention.explain import explain_predictions, overlay
-from fer_attention.export import OnnxModel
-from fer_attention.faces import Face, FaceDetector, ImageSource, annotate, cut_face
+from fer_attention.faces import Face, annotate, cut_face
+from fer_attention.preprocessing import Preprocessing
 from fer_attention.recognizer import EmotionRecognizer, FacePrediction
 
 PICTURE_SIDE = 1280
@@ -83,23 +84,21 @@ def analyse(
         ImportError: A library that maps need is missing.
     """
     shown = (limits or Limits()).faces
-    finder = _Finder(recognizer.detector)
-    timed = EmotionRecognizer(
-        recognizer.model, finder, device=_device(recognizer), batch_size=recognizer.batch_size
-    )
     start = time.perf_counter()
-    predictions = timed.predict(photo)
-    seconds = Seconds(finder.seconds, time.perf_counter() - start - finder.seconds)
+    [faces] = recognizer.detector.detect([photo])
+    found = time.perf_counter()
+    predictions = recognizer.classify(photo, faces)
+    seconds = Seconds(found - start, time.perf_counter() - found)
     views = [
-        FaceView(number, prediction, _crop(timed, photo, prediction.face))
+        FaceView(number, prediction, _crop(photo, prediction.face, recognizer.preprocessing))
         for number, prediction in enumerate(predictions[:shown], start=1)
     ]
     note = ""
-    if maps and isinstance(recognizer.model, OnnxModel):
+    if maps and not isinstance(recognizer.classifier, TorchClassifier):
         note = NO_MAPS
     elif maps and views:
         start = time.perf_counter()
-        explanations = explain_predictions(timed, photo, predictions[:shown])
+        explanations = explain_predictions(recognizer, photo, predictions[:shown])
         views = [
             replace(view, seen=overlay(view.crop, explanation.cam))
             for view, explanation in zip(views, explanations, strict=True)
@@ -108,40 +107,16 @@ def analyse(
     return PhotoAnalysis(_marked(photo, predictions, shown), tuple(views), len(predictions), seconds, note)
 
 
-class _Finder:
-    """A detector with a watch."""
-
-    def __init__(self, detector: FaceDetector) -> None:
-        self.name = detector.name
-        self.box_shape = getattr(detector, "box_shape", None)
-        self.seconds = 0.0
-        self._detector = detector
-
-    def detect(self, images: Sequence[ImageSource]) -> list[list[Face]]:
-        """As the detector's own."""
-        start = time.perf_counter()
-        found = self._detector.detect(images)
-        self.seconds = time.perf_counter() - start
-        return found
-
-
-def _device(recognizer: EmotionRecognizer) -> str:
-    """Where the model is already."""
-    model = recognizer.model
-    return "cpu" if isinstance(model, OnnxModel) else str(next(model.parameters()).device)
-
-
-def _crop(recognizer: EmotionRecognizer, photo: Image.Image, face: Face) -> Image.Image:
-    preprocessing = recognizer.preprocessing
+def _crop(photo: Image.Image, face: Face, preprocessing: Preprocessing) -> Image.Image:
     larger = CROP_SIDE / max(preprocessing.size)
     size = (round(preprocessing.size[0] * larger), round(preprocessing.size[1] * larger))
-    cut, _ = cut_face(photo, face, preprocessing.crop_rule, detector=recognizer.detector, size=size)
+    cut, _ = cut_face(photo, face, preprocessing.crop_rule, size=size)
     return cut
 
 
 def _marked(photo: Image.Image, predictions: Sequence[FacePrediction], shown: int) -> Image.Image:
     captions = [
-        f"{number} {prediction.label}" if number <= shown else ""
+        f"{number} {prediction.emotion}" if number <= shown else ""
         for number, prediction in enumerate(predictions, start=1)
     ]
     picture = annotate(photo, [prediction.face for prediction in predictions], captions)

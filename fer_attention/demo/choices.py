@@ -78,7 +78,6 @@ class Choices:
     ) -> None:
         if not detectors:
             raise ValueError("A demo needs at least one detector; usable_detectors() gives those that work.")
-        self._device = device
         self._detectors = dict(detectors)
         self._models: dict[str, EmotionRecognizer] = {}
         for source in dict.fromkeys([*map(str, weights), DEFAULT, *bundled_names()]):
@@ -108,9 +107,7 @@ class Choices:
         if detector not in self.detectors:
             raise unknown_name("detector", detector, self._detectors)
         if (model, detector) not in self._made:
-            made = EmotionRecognizer(
-                self._models[model].model, self._detectors[detector], device=self._device
-            )
+            made = EmotionRecognizer(self._models[model].classifier, self._detectors[detector])
             made.predict(_BLANK)
             self._made[model, detector] = made
         return self._made[model, detector]

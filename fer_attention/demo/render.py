@@ -98,7 +98,7 @@ def _nothing_found(analysis: PhotoAnalysis, *, model: str, detector: str) -> str
 
 def _figure(analysis: PhotoAnalysis) -> str:
     width, height = analysis.picture.size
-    faces = [f"{face.number} {face.prediction.label}" for face in analysis.faces]
+    faces = [f"{face.number} {face.prediction.emotion}" for face in analysis.faces]
     words = f"The photo; faces marked: {', '.join(faces)}" if faces else "The photo, without marks"
     source = _data_uri(analysis.picture, "JPEG")
     return f'<img class="fer-photo" src="{source}" width="{width}" height="{height}" alt="{escape(words)}">'
@@ -114,17 +114,17 @@ def _count(analysis: PhotoAnalysis) -> str:
 
 def _card(face: FaceView) -> str:
     prediction = face.prediction
-    label = escape(prediction.label)
+    label = escape(prediction.emotion)
     picture = _face_picture(face.crop, f"Face {face.number}", "what the network is given")
     if face.seen is not None:
-        words = f"Where the network looked in face {face.number} for {prediction.label}"
-        picture += _face_picture(face.seen, words, f"regions that spoke for {prediction.label}")
+        words = f"Where the network looked in face {face.number} for {prediction.emotion}"
+        picture += _face_picture(face.seen, words, f"regions that spoke for {prediction.emotion}")
     return (
         f'<article class="fer-card"><h3><span class="fer-number">{face.number}</span> '
         f'<span class="fer-label">{label}</span> '
         f'<span class="fer-share">{_percent(prediction.probability)}</span></h3>'
         f'<div class="fer-parts"><div class="fer-crops">{picture}</div>'
-        f"{_bars(prediction.probabilities, prediction.label)}</div></article>"
+        f"{_bars(prediction.probabilities, prediction.emotion)}</div></article>"
     )
 
 

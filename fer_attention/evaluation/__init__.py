@@ -1,6 +1,6 @@
 """Measures of models: how good their answers are, with intervals, and what a model costs."""
 
-from fer_attention.evaluation.accuracy import Accuracy, accuracy, predict_logits, wilson_interval
+from fer_attention.evaluation.accuracy import Accuracy, accuracy, wilson_interval
 from fer_attention.evaluation.calibration import Reliability, reliability
 from fer_attention.evaluation.complexity import Complexity, complexity, paper_parameters
 from fer_attention.evaluation.crops import match_labels, predict_crops
@@ -13,7 +13,8 @@ from fer_attention.evaluation.metrics import (
     classification_metrics,
 )
 from fer_attention.evaluation.report import EvaluationReport, library_versions
-from fer_attention.evaluation.tta import VIEWS, tta_logits
+from fer_attention.evaluation.tta import VIEWS, tta_probabilities
+from fer_attention.modes import predict_logits
 
 __all__ = [
     "VIEWS",
@@ -37,6 +38,6 @@ __all__ = [
     "predict_crops",
     "predict_logits",
     "reliability",
-    "tta_logits",
+    "tta_probabilities",
     "wilson_interval",
 ]

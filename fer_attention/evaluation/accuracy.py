@@ -6,11 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import nn
-
-from fer_attention.modes import evaluation_mode
 
 
 @dataclass(frozen=True)
@@ -73,18 +69,3 @@ def accuracy(predicted: NDArray[np.int64], labels: NDArray[np.int64]) -> Accurac
     per_class = [float(right[labels == label].mean()) for label in np.unique(labels)]
     low, high = wilson_interval(int(right.sum()), len(labels))
     return Accuracy(int(right.sum()), len(labels), low, high, float(np.mean(per_class)))
-
-
-@torch.inference_mode()
-def predict_logits(model: nn.Module, inputs: torch.Tensor, *, batch_size: int = 256) -> torch.Tensor:
-    """Logits (N, classes), float32 on the CPU, in evaluation mode; the model's mode is given back.
-
-    Args:
-        model: Any classifier; inputs are moved to its device.
-        inputs: Normalised images (N, C, H, W).
-        batch_size: Images per pass.
-    """
-    device = next(model.parameters()).device
-    with evaluation_mode(model):
-        parts = [model(batch.to(device)).float().cpu() for batch in torch.split(inputs, batch_size)]
-    return torch.cat(parts)

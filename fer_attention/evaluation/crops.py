@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
+from fer_attention.classifiers import Classifier, as_classifier
 from fer_attention.data import DataError, FaceCrops
 from fer_attention.emotions import label_map
-from fer_attention.evaluation.tta import tta_logits
+from fer_attention.evaluation.tta import tta_probabilities
 from fer_attention.models import FERModel
 
 BLOCK = 4096
@@ -58,30 +58,26 @@ def match_labels(
 
 
 def predict_crops(
-    model: FERModel, crops: FaceCrops, *, tta: str = "none", batch_size: int = 256
+    model: FERModel | Classifier, crops: FaceCrops, *, tta: str = "none", batch_size: int = 256
 ) -> NDArray[np.float64]:
     """Probabilities (N, classes) of all crops, prepared as the model's own preprocessing says.
 
     Images that stay on the disk are read some thousand at a time.
 
     Args:
-        model: A model with `preprocessing`; it computes where its parameters are.
+        model: A model with labels and preprocessing, or any classifier; it computes where it is.
         crops: N images.
-        tta: See `tta_logits`.
+        tta: A name in `VIEWS`.
         batch_size: Images per pass.
 
     Raises:
-        ValueError: The model has no preprocessing, or there is no image.
+        ValueError: The model lacks labels or preprocessing, or there is no image.
     """
-    if model.preprocessing is None:
-        raise ValueError("model.preprocessing is None; set it to how a crop becomes the model's input.")
+    classifier = as_classifier(model)
     if not len(crops):
         raise ValueError("There is no image to predict on.")
-    device = next(model.parameters()).device
     blocks = []
     for start in range(0, len(crops), BLOCK):
-        pixels = model.preprocessing.prepare(crops.images[start : start + BLOCK])
-        inputs = model.preprocessing.normalize(pixels.to(device))
-        blocks.append(tta_logits(model, inputs, tta=tta, batch_size=batch_size))
-    probabilities: NDArray[np.float64] = torch.cat(blocks).double().softmax(1).numpy()
-    return probabilities
+        pixels = classifier.preprocessing.prepare(crops.images[start : start + BLOCK])
+        blocks.append(tta_probabilities(classifier, pixels, tta=tta, batch_size=batch_size))
+    return np.concatenate(blocks)

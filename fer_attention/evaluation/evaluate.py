@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from fer_attention.classifiers import Classifier
 from fer_attention.data import DataError, FaceCrops, degrade_crops
 from fer_attention.emotions import LABEL_SETS, label_map
 from fer_attention.evaluation.crops import match_labels, predict_crops
@@ -46,7 +47,7 @@ class Evaluation:
 
 
 def evaluate(
-    model: FERModel,
+    model: FERModel | Classifier,
     data: FaceCrops,
     *,
     split: str | None = None,
@@ -64,7 +65,7 @@ def evaluate(
     pixel for pixel, also in it.
 
     Args:
-        model: A model with labels and preprocessing; it computes where its parameters are.
+        model: A model with labels and preprocessing, or any classifier; it computes where it is.
         data: The whole data set, with its splits.
         split: Which part; by default `private`, else `test`, else `all`.
         tta: Test-time augmentation, a name in `VIEWS`.

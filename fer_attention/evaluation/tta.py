@@ -8,16 +8,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
+import numpy as np
 import torch
-from torch import nn
+from numpy.typing import NDArray
 from torch.nn.functional import interpolate
 from torchvision.transforms.functional import ten_crop
 
-from fer_attention.evaluation.accuracy import predict_logits
+from fer_attention.classifiers.base import Classifier, Pixels, softmax
 from fer_attention.registry import Registry
 
 Views: TypeAlias = Callable[[torch.Tensor, float], Iterator[torch.Tensor]]
-"""Takes images (N, C, H, W) and the crop scale, yields views of the same shape."""
+"""Takes uint8 images (N, C, H, W) and the crop scale, yields views of the same type and shape."""
 
 VIEWS: Registry[Views] = Registry("test-time augmentation")
 
@@ -45,25 +46,25 @@ def ten_crops(images: torch.Tensor, crop_scale: float) -> Iterator[torch.Tensor]
     size = (images.shape[-2], images.shape[-1])
     crop = [max(1, round(side * crop_scale)) for side in size]
     for view in ten_crop(images, crop):
-        yield interpolate(view, size, mode="bilinear", align_corners=False)
+        resized = interpolate(view.float(), size, mode="bilinear", align_corners=False)
+        yield resized.round().to(images.dtype)
 
 
-def tta_logits(
-    model: nn.Module,
-    inputs: torch.Tensor,
+def tta_probabilities(
+    classifier: Classifier,
+    crops: Pixels,
     *,
     tta: str = "none",
     crop_scale: float = 44 / 48,
     batch_size: int = 256,
-) -> torch.Tensor:
-    """Mean of the logits over the views of each image: (N, classes), float32 on the CPU.
+) -> NDArray[np.float64]:
+    """Probabilities (N, classes) over the views of each crop: their geometric mean, normalised.
 
-    The mean is over logits, not probabilities: a geometric mean of the views' distributions. The model is in
-    evaluation mode meanwhile and gets its modes back.
+    For a softmax that is the mean of the logits over the views.
 
     Args:
-        model: Any classifier.
-        inputs: Normalised images (N, C, H, W), moved to the model's device batch by batch.
+        classifier: Any classifier.
+        crops: uint8 (N, channels, H, W).
         tta: A name in `VIEWS`: `"none"` (one plain pass), `"flip"` (2 views) or `"ten-crop"` (10).
         crop_scale: Side of a crop over the side of the image, in (0, 1]; 44 of 48 pixels is customary on
             FER2013.
@@ -71,13 +72,15 @@ def tta_logits(
 
     Raises:
         UnknownNameError: There are no views of that name.
-        ValueError: The crop scale is no share.
+        ValueError: The crop scale is out of range, or the classifier refuses the crops.
     """
     if not 0 < crop_scale <= 1:
         raise ValueError(f"crop_scale lies in (0, 1], got {crop_scale}.")
-    views = VIEWS[tta](inputs, crop_scale)
-    total, count = predict_logits(model, next(views), batch_size=batch_size), 1
+    views = VIEWS[tta](torch.from_numpy(crops), crop_scale)
+    logs: NDArray[np.float64] = np.zeros((len(crops), len(classifier.labels)))
+    count = 0
     for view in views:  # one at a time: ten copies of a large set need not fit into memory
-        total = total + predict_logits(model, view, batch_size=batch_size)
+        found = classifier.probabilities(view.numpy(), batch_size=batch_size)
+        logs += np.log(np.maximum(found, np.finfo(np.float64).tiny))
         count += 1
-    return total / count
+    return softmax(logs / count)

@@ -192,7 +192,7 @@ def _probabilities(axes: Axes, explanation: Explanation) -> None:
     probabilities = explanation.prediction.probabilities
     names, values = list(probabilities), list(probabilities.values())
     plain(axes)
-    colours = [ACCENT if name == explanation.prediction.label else "#b8c4d6" for name in names]
+    colours = [ACCENT if name == explanation.prediction.emotion else "#b8c4d6" for name in names]
     axes.barh(names, values, color=colours, height=0.7)
     for row, value in enumerate(values):
         axes.text(min(value, 1.0) + 0.02, row, f"{value:.0%}", va="center", fontsize=7, color=INK)

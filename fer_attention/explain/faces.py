@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fer_attention.attention import AttentionBlock
+from fer_attention.classifiers import TorchClassifier
 from fer_attention.explain.attention_maps import AttentionMap, attention_maps
 from fer_attention.explain.grad_cam import Method, grad_cam
-from fer_attention.export import OnnxModel
-from fer_attention.faces import ImageSource
+from fer_attention.faces import ImageSource, cut_input
 from fer_attention.faces.images import borrow_image
 from fer_attention.models import FERModel
 from fer_attention.recognizer import EmotionRecognizer, FacePrediction
@@ -94,14 +94,14 @@ def explain_predictions(
     model = _checked(recognizer, target)
     if not predictions:
         return []
-    crops = torch.stack([preprocessing.crop(image, p.face, recognizer.detector) for p in predictions])
-    inputs = preprocessing.normalize(crops).to(next(model.parameters()).device)
-    targets = [target or prediction.label for prediction in predictions]
+    crops = np.stack([cut_input(image, prediction.face, preprocessing) for prediction in predictions])
+    inputs = preprocessing.normalize(torch.from_numpy(crops)).to(next(model.parameters()).device)
+    targets = [target or prediction.emotion for prediction in predictions]
     classes = [labels.index(name) for name in targets]
     cams = grad_cam(model, inputs, target=classes, layer=layer, method=method).numpy()
     gated = any(isinstance(module, AttentionBlock) for module in model.modules())
     maps = attention_maps(model, inputs) if gated else []
-    pictures = crops.permute(0, 2, 3, 1).squeeze(3).numpy()
+    pictures = crops[:, 0] if preprocessing.channels == 1 else crops.transpose(0, 2, 3, 1)
     return [
         Explanation(
             model=model.spec.name,
@@ -125,10 +125,15 @@ def _checked(recognizer: EmotionRecognizer, target: str | None) -> FERModel:
 
 
 def explainable(recognizer: EmotionRecognizer) -> FERModel:
-    """The recogniser's model, if torch runs it; else a ValueError that says what to use."""
-    if isinstance(recognizer.model, OnnxModel):
+    """Give the recogniser's model, whose maps and gradients torch computes.
+
+    Raises:
+        ValueError: Something else than torch runs it.
+    """
+    classifier = recognizer.classifier
+    if not isinstance(classifier, TorchClassifier):
         raise ValueError(
-            "An exported model shows its answers alone, no maps and no gradients. "
-            "Explain the weights file that it was exported from."
+            f"A {type(classifier).__name__} shows its answers alone, no maps and no gradients. Explain the "
+            "weights file that the model was exported from."
         )
-    return recognizer.model
+    return classifier.model

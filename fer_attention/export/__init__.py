@@ -6,22 +6,19 @@ on noise and on real faces, before it gets its name.
 """
 
 from fer_attention.export.check import ExportError
-from fer_attention.export.hub import load_from_hub, push_to_hub, save_for_hub
+from fer_attention.export.hub import push_to_hub, save_for_hub
 from fer_attention.export.onnx_file import OnnxExport, export_onnx
-from fer_attention.export.onnx_model import OnnxModel
 from fer_attention.export.program import ProgramExport, export_compiled, export_program
 from fer_attention.export.quantize import Quantization, quantize_onnx
 
 __all__ = [
     "ExportError",
     "OnnxExport",
-    "OnnxModel",
     "ProgramExport",
     "Quantization",
     "export_compiled",
     "export_onnx",
     "export_program",
-    "load_from_hub",
     "push_to_hub",
     "quantize_onnx",
     "save_for_hub",

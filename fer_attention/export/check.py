@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from fer_attention.data import FaceCrops, ImageFiles, Preprocessing
+from fer_attention.classifiers.base import Pixels
+from fer_attention.data import FaceCrops, ImageFiles
+from fer_attention.preprocessing import Preprocessing
 
-Pixels: TypeAlias = NDArray[np.uint8]
 Logits: TypeAlias = NDArray[np.float32]
 Faces: TypeAlias = FaceCrops | ImageFiles | Pixels
 """Whole crops of any size: labelled ones, files, or uint8 (N, h, w) grey or (N, h, w, 3) RGB."""
@@ -44,9 +45,9 @@ def check_crops(preprocessing: Preprocessing, faces: Faces | None) -> Pixels:
     """uint8 (N, C, H, W): four images of noise, the face that comes with the package, and the given ones."""
     shape = (NOISE, preprocessing.channels, *preprocessing.size)
     crops = [np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)]
-    crops.append(preprocessing.prepare(reference_face()[None]).numpy())
+    crops.append(preprocessing.prepare(reference_face()[None]))
     if faces is not None and len(faces):
-        crops.append(preprocessing.prepare(images_of(faces)[:]).numpy())
+        crops.append(preprocessing.prepare(images_of(faces)[:]))
     return np.concatenate(crops)
 
 

@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from fer_attention.data import Preprocessing
-from fer_attention.export.check import Logits, Pixels
-from fer_attention.models import FERModel
-
-INPUT, OUTPUT = "crops", "logits"
+import fer_attention
+from fer_attention.classifiers.base import Pixels
+from fer_attention.export.check import Logits
+from fer_attention.models import FERModel, ModelMetadata
+from fer_attention.preprocessing import Preprocessing
 
 
 class PixelClassifier(nn.Module):
@@ -55,3 +55,12 @@ def exported(network: PixelClassifier, preprocessing: Preprocessing) -> torch.ex
         for node in module.graph.nodes if isinstance(module, torch.fx.GraphModule) else ():
             node.meta.pop("stack_trace", None)
     return program
+
+
+def metadata_of(model: FERModel) -> ModelMetadata:
+    """Metadata of an exported file: the model's, with the version of this library as its record.
+
+    Raises:
+        WeightsError: The model lacks labels, preprocessing or weights.
+    """
+    return ModelMetadata.of(model, {"fer_attention": fer_attention.__version__})

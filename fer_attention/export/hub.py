@@ -1,4 +1,4 @@
-"""The Hugging Face Hub: a repository holds our weights file, timm's `config.json` and a model card.
+"""Models for the Hugging Face Hub: our weights file, timm's `config.json` and a model card.
 
 Nothing here is pickled. timm reads such a repository too (`timm.create_model("hf-hub:user/name")` after
 `import fer_attention`), where the model's name is ours and not one of timm's own.
@@ -15,16 +15,15 @@ from pathlib import Path
 from typing import Any
 
 import timm
-import torch
 
 from fer_attention.atomic import write_atomically
 from fer_attention.export.model_card import LICENCE, model_card
-from fer_attention.models import FERModel, WeightsError, load_weights, read_record, save_weights
+from fer_attention.models import FERModel, load_weights, read_metadata, save_weights
 from fer_attention.models.bundled import weights_path
+from fer_attention.models.hub import WEIGHTS_FILE
 from fer_attention.optional import needs_extra
 
-PREFIX = "hf-hub:"
-WEIGHTS_FILE, CONFIG_FILE, CARD_FILE = "model.safetensors", "config.json", "README.md"
+CONFIG_FILE, CARD_FILE = "config.json", "README.md"
 
 
 def save_for_hub(
@@ -61,7 +60,7 @@ def save_for_hub(
     card = model_card(
         model,
         name=name or model.spec.name,
-        record={} if source is None else read_record(source),
+        record={} if source is None else read_metadata(source).record,
         reports=reports,
         licence=licence,
         in_timm=known_to_timm(model),
@@ -122,37 +121,6 @@ def push_to_hub(
             repo_id=repo_id, folder_path=folder, revision=revision, commit_message=message
         )
     return str(commit.commit_url)
-
-
-def load_from_hub(
-    repo_id: str, *, revision: str | None = None, device: torch.device | str | None = None
-) -> FERModel:
-    """The model of a repository on the Hub, in evaluation mode, with its labels and preprocessing.
-
-    The file is fetched once and kept in huggingface_hub's cache.
-
-    Args:
-        repo_id: `user/name`, also as timm writes it: `hf-hub:user/name@revision`.
-        revision: A branch, tag or commit.
-        device: Where the parameters go.
-
-    Raises:
-        WeightsError: There is no such repository or no such file in it, it cannot be fetched, or it is no
-            weights file of this library.
-        ImportError: huggingface_hub is missing.
-    """
-    with needs_extra("export", "Downloads go through huggingface_hub"):
-        from huggingface_hub import hf_hub_download
-    name, _, at = repo_id.removeprefix(PREFIX).partition("@")
-    try:
-        file = hf_hub_download(name, WEIGHTS_FILE, revision=revision or at or None)
-    except Exception as error:  # of the network and of the Hub, without a base class of their own
-        reason = " ".join(str(error).split())
-        raise WeightsError(
-            f"Cannot fetch {WEIGHTS_FILE} of {name!r} from the Hugging Face Hub: {type(error).__name__}: "
-            f"{reason} Check the name (user/name), the network, and for a private one `hf auth login`."
-        ) from error
-    return load_weights(file, device=device)
 
 
 def timm_config(model: FERModel) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from fer_attention.atomic import replacing
+from fer_attention.classifiers.onnx_classifier import INPUT, OUTPUT, OnnxClassifier
 from fer_attention.export.check import (
     ExportError,
     Faces,
@@ -18,9 +19,7 @@ from fer_attention.export.check import (
     demand,
     largest_difference,
 )
-from fer_attention.export.facts import Facts
-from fer_attention.export.graph import INPUT, OUTPUT, PixelClassifier, exported
-from fer_attention.export.onnx_model import OnnxModel
+from fer_attention.export.graph import PixelClassifier, exported, metadata_of
 from fer_attention.models import FERModel
 from fer_attention.optional import needs_extra
 
@@ -56,8 +55,7 @@ def export_onnx(
     """Write a model as an ONNX file that knows its labels and its preprocessing.
 
     The graph has one input `crops`, uint8 (N, C, H, W) for any N, and one output `logits`, float32
-    (N, classes). The file's metadata holds `spec`, `labels` and `preprocessing` as weights files do, and the
-    library's version.
+    (N, classes). The file's metadata is that of weights files; its record holds the library's version.
 
     Args:
         model: A model with labels and preprocessing; it stays as it is.
@@ -67,6 +65,7 @@ def export_onnx(
         tolerance: The largest difference of logits, relative to the largest logit where that is above 1.
 
     Raises:
+        WeightsError: The model lacks labels, preprocessing or weights.
         ExportError: The model cannot be exported, or the file differs from it; no file is left then.
         ValueError: Another suffix, an opset or a tolerance that cannot be.
         ImportError: onnx, onnxscript or onnxruntime is missing.
@@ -81,15 +80,15 @@ def export_onnx(
     check_tolerance(tolerance)
     if opset < OPSET:
         raise ValueError(f"opset is at least {OPSET}, what torch's exporter writes; got {opset}.")
-    facts = Facts.of(model)
-    crops = check_crops(facts.preprocessing, faces)
+    metadata = metadata_of(model)
+    crops = check_crops(metadata.preprocessing, faces)
     with replacing(path) as temporary:
-        network = PixelClassifier(model, facts.preprocessing)
-        graph = _graph(exported(network, facts.preprocessing), opset)
-        onnx.helper.set_model_props(graph, facts.to_metadata())
+        network = PixelClassifier(model, metadata.preprocessing)
+        graph = _graph(exported(network, metadata.preprocessing), opset)
+        onnx.helper.set_model_props(graph, metadata.to_strings())
         onnx.checker.check_model(graph)
         onnx.save(graph, str(temporary))
-        difference = largest_difference(network.logits, OnnxModel(temporary, threads=1).logits, crops)
+        difference = largest_difference(network.logits, OnnxClassifier(temporary, threads=1).logits, crops)
         demand(difference, tolerance, "The ONNX file")
     return OnnxExport(path, opset, len(crops), difference)
 

@@ -13,23 +13,22 @@ from typing import Any
 import torch
 
 from fer_attention.atomic import replacing
+from fer_attention.classifiers.base import Pixels
 from fer_attention.export.check import (
     ExportError,
     Faces,
     Logits,
-    Pixels,
     check_crops,
     check_tolerance,
     demand,
     largest_difference,
 )
-from fer_attention.export.facts import Facts
-from fer_attention.export.graph import PixelClassifier, exported
+from fer_attention.export.graph import PixelClassifier, exported, metadata_of
 from fer_attention.export.onnx_file import check_suffix
-from fer_attention.models import FERModel
+from fer_attention.models import FERModel, ModelMetadata
 
-FACTS_FILE = "fer_attention.json"
-"""A program's metadata: `torch.export.load(path, extra_files=facts)` fills in `facts = {FACTS_FILE: ""}`."""
+METADATA_FILE = "fer_attention.json"
+"""File of the metadata in a program; `torch.export.load(path, extra_files={METADATA_FILE: ""})` reads it."""
 
 COMPILERS = ("g++", "clang++", "c++", "cl")
 
@@ -66,13 +65,14 @@ def export_program(
         tolerance: The largest difference of logits, relative to the largest logit where that is above 1.
 
     Raises:
+        WeightsError: The model lacks labels, preprocessing or weights.
         ExportError: The model cannot be exported, or the file differs from it; no file is left then.
         ValueError: Another suffix, or a tolerance that cannot be.
         FileNotFoundError: The folder does not exist.
     """
 
-    def write(program: torch.export.ExportedProgram, facts: Facts, to: Path) -> Callable[..., Any]:
-        torch.export.save(program, str(to), extra_files={FACTS_FILE: json.dumps(facts.to_metadata())})
+    def write(program: torch.export.ExportedProgram, metadata: ModelMetadata, to: Path) -> Callable[..., Any]:
+        torch.export.save(program, str(to), extra_files={METADATA_FILE: json.dumps(metadata.to_strings())})
         return torch.export.load(str(to)).module()
 
     return _export(model, Path(path), write, faces=faces, tolerance=tolerance, compiled=False)
@@ -101,8 +101,8 @@ def export_compiled(
             "name it in the variable CXX; export_program() and export_onnx() need none."
         )
 
-    def write(program: torch.export.ExportedProgram, facts: Facts, to: Path) -> Callable[..., Any]:
-        options = {"aot_inductor.metadata": facts.to_metadata()}
+    def write(program: torch.export.ExportedProgram, metadata: ModelMetadata, to: Path) -> Callable[..., Any]:
+        options = {"aot_inductor.metadata": metadata.to_strings()}
         torch._inductor.aoti_compile_and_package(program, package_path=str(to), inductor_configs=options)
         return torch._inductor.aoti_load_package(str(to))
 
@@ -112,7 +112,7 @@ def export_compiled(
 def _export(
     model: FERModel,
     path: Path,
-    write: Callable[[torch.export.ExportedProgram, Facts, Path], Callable[..., Any]],
+    write: Callable[[torch.export.ExportedProgram, ModelMetadata, Path], Callable[..., Any]],
     *,
     faces: Faces | None,
     tolerance: float,
@@ -120,11 +120,11 @@ def _export(
 ) -> ProgramExport:
     check_suffix(path, ".pt2")
     check_tolerance(tolerance)
-    facts = Facts.of(model)
-    crops = check_crops(facts.preprocessing, faces)
+    metadata = metadata_of(model)
+    crops = check_crops(metadata.preprocessing, faces)
     with replacing(path) as temporary:
-        network = PixelClassifier(model, facts.preprocessing)
-        run = write(exported(network, facts.preprocessing), facts, temporary)
+        network = PixelClassifier(model, metadata.preprocessing)
+        run = write(exported(network, metadata.preprocessing), metadata, temporary)
 
         def logits(batch: Pixels) -> Logits:
             with torch.no_grad():  # a package of machine code does not take inference mode's tensors

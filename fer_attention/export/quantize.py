@@ -5,26 +5,23 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fer_attention.atomic import replacing
+from fer_attention.classifiers.base import Pixels
+from fer_attention.classifiers.onnx_classifier import INPUT, OnnxClassifier
 from fer_attention.data import FaceCrops
-from fer_attention.evaluation import Accuracy, accuracy, match_labels
-from fer_attention.export.check import ExportError, Faces, Pixels, images_of
-from fer_attention.export.graph import INPUT
+from fer_attention.evaluation import Accuracy, accuracy, match_labels, predict_crops
+from fer_attention.export.check import ExportError, Faces, images_of
 from fer_attention.export.onnx_file import check_suffix
-from fer_attention.export.onnx_model import OnnxModel
 from fer_attention.optional import needs_extra
 
 OPERATORS = ("Conv", "Gemm", "MatMul")
 """What is computed in int8, in gates too. Sums, products and activations stay in float32: no gain there."""
-
-BLOCK = 4096
-"""Images that are decoded at a time."""
 
 ROUNDS = 15
 
@@ -106,15 +103,15 @@ def quantize_onnx(
         raise ValueError(f"samples is at least 1, got {samples}.")
     if not len(calibration):
         raise ValueError("There is no face to calibrate on.")
-    before = OnnxModel(path, threads=1)
-    if "quantization" in before.facts.extra:
-        raise ExportError(f"{path} is quantised already: {before.facts.extra['quantization']}.")
+    before = OnnxClassifier(path, threads=1)
+    if "quantization" in before.metadata.record:
+        raise ExportError(f"{path} is quantised already: {before.metadata.record['quantization']}.")
     images = images_of(calibration)
     rows = np.sort(np.random.default_rng(seed).permutation(len(images))[:samples])
-    crops = before.preprocessing.prepare(images[rows]).numpy()
+    crops = before.preprocessing.prepare(images[rows])
     with replacing(output) as temporary:
-        _write(path, temporary, crops, reduce_range=reduce_range)
-        after = OnnxModel(temporary, threads=1)
+        _write(before, temporary, crops, reduce_range=reduce_range)
+        after = OnnxClassifier(temporary, threads=1)
         ms_before, ms_after, ratio = _times(before, after, crops[:1])
         sizes = path.stat().st_size, temporary.stat().st_size
         measured = (None, None, None) if test is None else _accuracies(before, after, test)
@@ -133,7 +130,7 @@ class _Reader:
         return None if batch is None else {INPUT: batch}
 
 
-def _write(path: Path, to: Path, crops: Pixels, *, reduce_range: bool) -> None:
+def _write(before: OnnxClassifier, to: Path, crops: Pixels, *, reduce_range: bool) -> None:
     with needs_extra("export", "int8 files are made by onnx and ONNX Runtime"):
         import onnx
         from onnxruntime import quantization as ort
@@ -141,7 +138,7 @@ def _write(path: Path, to: Path, crops: Pixels, *, reduce_range: bool) -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         folded = Path(folder) / "folded.onnx"  # batch norms go into the convolutions before them
-        quant_pre_process(str(path), str(folded), skip_symbolic_shape=True)
+        quant_pre_process(str(before.path), str(folded), skip_symbolic_shape=True)
         ort.quantize_static(
             str(folded),
             str(to),
@@ -156,15 +153,15 @@ def _write(path: Path, to: Path, crops: Pixels, *, reduce_range: bool) -> None:
         )
     graph = onnx.load(str(to))
     if not any(node.op_type == "QuantizeLinear" for node in graph.graph.node):
-        raise ExportError(f"{path} has no layer to quantise ({', '.join(OPERATORS)}).")
-    metadata = {entry.key: entry.value for entry in onnx.load(str(path)).metadata_props}
+        raise ExportError(f"{before.path} has no layer to quantise ({', '.join(OPERATORS)}).")
     bits = 7 if reduce_range else 8
-    metadata["quantization"] = f"int8, static, QDQ, per channel, {bits}-bit weights, {len(crops)} faces"
-    onnx.helper.set_model_props(graph, metadata)
+    how = f"int8, static, QDQ, per channel, {bits}-bit weights, {len(crops)} faces"
+    metadata = replace(before.metadata, record={**before.metadata.record, "quantization": how})
+    onnx.helper.set_model_props(graph, metadata.to_strings())
     onnx.save(graph, str(to))
 
 
-def _times(before: OnnxModel, after: OnnxModel, face: Pixels) -> tuple[float, float, float]:
+def _times(before: OnnxClassifier, after: OnnxClassifier, face: Pixels) -> tuple[float, float, float]:
     """Median milliseconds of each and the median ratio, from interleaved rounds; the first one warms up."""
     times: NDArray[np.float64] = np.zeros((ROUNDS + 1, 2))
     repeats = 1
@@ -180,17 +177,10 @@ def _times(before: OnnxModel, after: OnnxModel, face: Pixels) -> tuple[float, fl
     return float(first), float(second), float(np.median(times[1:, 1] / times[1:, 0]))
 
 
-def _accuracies(before: OnnxModel, after: OnnxModel, test: FaceCrops) -> tuple[Accuracy, Accuracy, int]:
+def _accuracies(
+    before: OnnxClassifier, after: OnnxClassifier, test: FaceCrops
+) -> tuple[Accuracy, Accuracy, int]:
     chosen, _ = match_labels(test, before.labels)
-    first, second = (_answers(model, chosen) for model in (before, after))
+    first, second = (predict_crops(model, chosen).argmax(axis=1) for model in (before, after))
     labels = chosen.labels
     return accuracy(first, labels), accuracy(second, labels), int((first != second).sum())
-
-
-def _answers(model: OnnxModel, crops: FaceCrops) -> NDArray[np.int64]:
-    """The most probable class of each crop (N,)."""
-    parts = []
-    for start in range(0, len(crops), BLOCK):
-        pixels = model.preprocessing.prepare(crops.images[start : start + BLOCK]).numpy()
-        parts.append(model.logits(pixels).argmax(axis=1))
-    return np.concatenate(parts)

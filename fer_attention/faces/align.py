@@ -11,9 +11,10 @@ import torch
 from PIL import Image
 from torch.nn import functional
 
-from fer_attention.faces.crop import Interpolation, check_picture
+from fer_attention.faces.crop import check_picture
 from fer_attention.faces.face import Point
 from fer_attention.faces.geometry import CropTransform
+from fer_attention.preprocessing import Interpolation
 
 # Where MTCNN sees left eye, right eye, nose and the corners of the mouth in FER2013's training images, in
 # parts of the frame: medians over 3,445 faces and their mirror images (benchmarks/face_geometry.py).

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, cast, get_args
+from typing import Any, cast, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -13,106 +12,60 @@ from PIL import Image
 
 from fer_attention.faces.face import Box, checked_box
 from fer_attention.faces.geometry import CropTransform
+from fer_attention.preprocessing import CropRule, Interpolation
 from fer_attention.registry import unknown_name
 
-Shape: TypeAlias = Literal["square", "box", "aligned"]
-Reference: TypeAlias = Literal["height", "width", "longest"]
-Border: TypeAlias = Literal["clamp", "pad"]
-Interpolation: TypeAlias = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 
-_SCALES: dict[str, float] = {"square": 0.95, "box": 1.0, "aligned": 1.0}
+def crop_region(box: Sequence[float], rule: CropRule, *, image_size: tuple[int, int]) -> Box:
+    """Compute the part of the photo that belongs to a box, in pixels, without rounding.
 
-
-@dataclass(frozen=True)
-class CropRule:
-    """Which part of the photo belongs to a face.
-
-    The default, a square of 0.95 times the height of MTCNN's box, is how FER2013's frames lie about faces.
-    `dataclasses.asdict` gives a JSON-able record.
+    It has the box's centre unless clamped, and sides of at least one pixel.
 
     Args:
-        scale: Factor, above 0. Of a square, its side over the reference length; of a box, both of its sides
-            over the detector's; of an aligned crop, its side over that of FER2013's frame. None is the
-            shape's usual one: 0.95, 1 and 1.
-        reference: The length of the box that counts for a square: its "height", its "width" or the "longest".
-        border: What happens at the photo's border. "clamp" takes true pixels only: it shifts a square inside
-            and, if it does not fit, shrinks it to the photo's shorter side, so that a face at the border is
-            off centre; it cuts a box off. "pad" keeps place and size and continues the outermost pixels
-            outwards, as aligned crops always do.
-        shape: "square": a square about the box's centre, in true proportions. "box": the box itself, which a
-            square size stretches (the paper's crop). "aligned": the square in which eyes and mouth lie where
-            they do in FER2013's frames on average, turned upright; it needs landmarks.
+        box: (x1, y1, x2, y2) in pixels; it may reach over the border.
+        rule: The part of the photo that belongs to the box.
+        image_size: (width, height) of the photo, as PIL's `Image.size`.
+
+    Returns:
+        (x1, y1, x2, y2), inside the photo if the border rule is "clamp".
 
     Raises:
-        ValueError: The scale is not a finite number above 0, or the shape, reference or border is unknown.
+        ValueError: The box is empty, not finite or wholly outside the photo, or the shape is "aligned",
+            which landmarks decide.
     """
+    x1, y1, x2, y2 = checked_box(box)
+    width, height = image_size
+    if rule.shape == "aligned":
+        raise ValueError("An aligned crop follows from landmarks, not from a box: use align_face.")
+    if x2 <= 0 or y2 <= 0 or x1 >= width or y1 >= height:
+        raise ValueError(
+            f"The box {(x1, y1, x2, y2)} lies wholly outside the {width}x{height} photo. "
+            "Boxes count in pixels of the upright photo, as load_image gives it."
+        )
+    scale = cast("float", rule.scale)
+    if rule.shape == "square":
+        lengths = {"height": y2 - y1, "width": x2 - x1, "longest": max(x2 - x1, y2 - y1)}
+        side = max(scale * lengths[rule.reference], 1.0)
+        if rule.border == "clamp":
+            side = min(side, width, height)
+        sides = (side, side)
+    else:
+        sides = (max(scale * (x2 - x1), 1.0), max(scale * (y2 - y1), 1.0))
+    left, right = _span(rule, (x1 + x2) / 2, sides[0], width)
+    top, bottom = _span(rule, (y1 + y2) / 2, sides[1], height)
+    return left, top, right, bottom
 
-    scale: float | None = None
-    reference: Reference = "height"
-    border: Border = "clamp"
-    shape: Shape = "square"
 
-    def __post_init__(self) -> None:
-        for kind, value, known in (
-            ("crop shape", self.shape, Shape),
-            ("reference length", self.reference, Reference),
-            ("border rule", self.border, Border),
-        ):
-            if value not in get_args(known):
-                raise unknown_name(kind, value, get_args(known))
-        if self.scale is None:
-            object.__setattr__(self, "scale", _SCALES[self.shape])
-        elif not 0 < self.scale < math.inf:
-            raise ValueError(f"scale is a finite number above 0, for instance 0.95; got {self.scale}.")
-
-    def region(self, box: Sequence[float], image_size: tuple[int, int]) -> Box:
-        """The part of the photo that belongs to a box, in pixels; its coordinates are not rounded.
-
-        It has the box's centre unless clamped, and sides of at least one pixel.
-
-        Args:
-            box: (x1, y1, x2, y2) in pixels; it may reach over the border.
-            image_size: (width, height) of the photo, as PIL's `Image.size`.
-
-        Returns:
-            (x1, y1, x2, y2), inside the photo if the border rule is "clamp".
-
-        Raises:
-            ValueError: The box is empty, not finite or wholly outside the photo, or the shape is "aligned",
-                which landmarks decide.
-        """
-        x1, y1, x2, y2 = checked_box(box)
-        width, height = image_size
-        if self.shape == "aligned":
-            raise ValueError("An aligned crop follows from landmarks, not from a box: use align_face.")
-        if x2 <= 0 or y2 <= 0 or x1 >= width or y1 >= height:
-            raise ValueError(
-                f"The box {(x1, y1, x2, y2)} lies wholly outside the {width}x{height} photo. "
-                "Boxes count in pixels of the upright photo, as load_image gives it."
-            )
-        scale = cast("float", self.scale)
-        if self.shape == "square":
-            lengths = {"height": y2 - y1, "width": x2 - x1, "longest": max(x2 - x1, y2 - y1)}
-            side = max(scale * lengths[self.reference], 1.0)
-            if self.border == "clamp":
-                side = min(side, width, height)
-            sides = (side, side)
-        else:
-            sides = (max(scale * (x2 - x1), 1.0), max(scale * (y2 - y1), 1.0))
-        left, right = self._span((x1 + x2) / 2, sides[0], width)
-        top, bottom = self._span((y1 + y2) / 2, sides[1], height)
-        return left, top, right, bottom
-
-    def _span(self, centre: float, side: float, length: int) -> tuple[float, float]:
-        """Start and stop along one axis."""
-        start, stop = centre - side / 2, centre + side / 2
-        if self.border == "pad":
-            return start, stop
-        if self.shape == "square":  # shifted inside
-            start = min(max(start, 0.0), length - side)
-            return start, min(start + side, length)
-        start, stop = max(start, 0.0), min(stop, float(length))  # cut off, but not to nothing
-        return min(start, length - 1.0), max(stop, 1.0)
+def _span(rule: CropRule, centre: float, side: float, length: int) -> tuple[float, float]:
+    """Start and stop along one axis."""
+    start, stop = centre - side / 2, centre + side / 2
+    if rule.border == "pad":
+        return start, stop
+    if rule.shape == "square":  # shifted inside
+        start = min(max(start, 0.0), length - side)
+        return start, min(start + side, length)
+    start, stop = max(start, 0.0), min(stop, float(length))  # cut off, but not to nothing
+    return min(start, length - 1.0), max(stop, 1.0)
 
 
 def crop_face(
@@ -144,7 +97,7 @@ def crop_face(
             unknown, or the photo is of another mode.
     """
     check_picture(image, interpolation)
-    region = rule.region(box, image.size)
+    region = crop_region(box, rule, image_size=image.size)
     x1, y1, x2, y2 = region
     height, width = _size(size, region)
     left, right, columns = _visible(x1, x2, image.width, width)
@@ -177,7 +130,7 @@ def crop_transform(
     Raises:
         ValueError: The box is empty or wholly outside the photo, or the size is below 1.
     """
-    region = rule.region(box, image_size)
+    region = crop_region(box, rule, image_size=image_size)
     return CropTransform.of_region(region, _size(size, region))
 
 

@@ -6,22 +6,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from fer_attention.faces.align import align_face, alignment
-from fer_attention.faces.box_shape import box_for
-from fer_attention.faces.crop import CropRule, Interpolation, crop_face, crop_transform
+from fer_attention.faces.crop import crop_face, crop_transform
 from fer_attention.faces.detectors import create_detector
 from fer_attention.faces.face import Face, FaceDetector
 from fer_attention.faces.geometry import CropTransform
 from fer_attention.faces.images import ImageError, ImageSource, borrow_image
 from fer_attention.faces.quality import FaceQuality, face_quality
+from fer_attention.preprocessing import CropRule, Interpolation, Preprocessing
 from fer_attention.registry import unknown_name
 
 if TYPE_CHECKING:
     import torch
 
-Choice: TypeAlias = Literal["largest", "central", "all"]
+FaceSelection: TypeAlias = Literal["largest", "central", "all"]
 
 
 @dataclass(frozen=True)
@@ -34,46 +36,47 @@ class CroppedFace:
     quality: FaceQuality
 
 
-def choose_faces(faces: Sequence[Face], choice: Choice, *, image_size: tuple[int, int]) -> list[Face]:
-    """Which of a photo's faces are meant.
+def select_faces(
+    faces: Sequence[Face], selection: FaceSelection, *, image_size: tuple[int, int]
+) -> list[Face]:
+    """Select some of a photo's faces.
 
     Args:
         faces: The faces, as a detector gives them.
-        choice: "largest" by area, "central", whose centre is nearest to the photo's, or "all" of them.
+        selection: "largest" by area, "central", whose centre is nearest to the photo's, or "all" of them.
         image_size: (width, height) of the photo.
 
     Returns:
-        The chosen faces, the largest first; empty where there are none.
+        The selected faces, the largest first; empty where there are none.
 
     Raises:
-        UnknownNameError: There is no such choice.
+        UnknownNameError: There is no such selection.
     """
-    if choice not in get_args(Choice):
-        raise unknown_name("choice of faces", choice, get_args(Choice))
+    if selection not in get_args(FaceSelection):
+        raise unknown_name("selection of faces", selection, get_args(FaceSelection))
     ordered = sorted(faces, key=lambda face: -face.area)
-    if choice == "central":
+    if selection == "central":
         x, y = image_size[0] / 2, image_size[1] / 2
         ordered.sort(key=lambda face: (face.centre[0] - x) ** 2 + (face.centre[1] - y) ** 2)
-    return ordered if choice == "all" else ordered[:1]
+    return ordered if selection == "all" else ordered[:1]
 
 
 def cut_face(
-    image: Image.Image,
+    photo: Image.Image,
     face: Face,
     rule: CropRule,
     *,
-    detector: FaceDetector | None = None,
     size: int | tuple[int, int] | None = None,
     interpolation: Interpolation = "bilinear",
 ) -> tuple[Image.Image, CropTransform]:
-    """A face's crop by any rule, and where its pixels lie in the photo.
+    """Cut a face out of a photo by any rule; gives the crop and where its pixels lie in the photo.
+
+    Squares are laid about `face.common_box`, `"box"` cuts `face.box`, `"aligned"` follows the landmarks.
 
     Args:
-        image: The RGB or grey photo, upright.
+        photo: The RGB or grey photo, upright.
         face: A face in it.
-        rule: Which part of the photo belongs to it.
-        detector: Who found it: squares are laid about the box that MTCNN would have drawn (`BoxShape`). None
-            takes boxes as they are.
+        rule: The part of the photo that belongs to it.
         size: Of the crop: its side, (height, width), or None for the photo's resolution.
         interpolation: As in `crop_face`.
 
@@ -82,12 +85,14 @@ def cut_face(
             square size.
     """
     if rule.shape != "aligned":
-        box = box_for(face, detector, rule)
-        transform = crop_transform(box, rule, image_size=image.size, size=size)
-        return crop_face(image, box, rule, size=size, interpolation=interpolation), transform
+        box = face.box if rule.shape == "box" else face.common_box
+        transform = crop_transform(box, rule, image_size=photo.size, size=size)
+        return crop_face(photo, box, rule, size=size, interpolation=interpolation), transform
     if face.landmarks is None:
-        who = "this face has" if detector is None else f"{detector.name} gives"
-        raise ValueError(f"Alignment needs landmarks, and {who} none. Take another detector or rule.")
+        raise ValueError(
+            "Alignment needs landmarks, and this face has none. Take a detector that gives them, such as "
+            "'mtcnn', or another crop shape."
+        )
     scale = 1.0 if rule.scale is None else rule.scale
     if size is None:
         size = max(1, round(alignment(face.landmarks, size=1, scale=scale).scale))
@@ -95,8 +100,29 @@ def cut_face(
         if size[0] != size[1]:
             raise ValueError(f"An aligned crop is square; got the size {size}.")
         size = size[0]
-    crop = align_face(image, face.landmarks, size=size, scale=scale, interpolation=interpolation)
+    crop = align_face(photo, face.landmarks, size=size, scale=scale, interpolation=interpolation)
     return crop, alignment(face.landmarks, size=size, scale=scale)
+
+
+def cut_input(photo: Image.Image, face: Face, preprocessing: Preprocessing) -> NDArray[np.uint8]:
+    """Cut a face as a model wants it: uint8 (channels, H, W), before normalisation.
+
+    Args:
+        photo: The RGB or grey photo, upright: what `load_image` gives.
+        face: A face in it.
+        preprocessing: Of the model.
+
+    Raises:
+        ValueError: As in `cut_face`.
+    """
+    crop, _ = cut_face(
+        photo,
+        face,
+        preprocessing.crop_rule,
+        size=preprocessing.size,
+        interpolation=preprocessing.interpolation,
+    )
+    return preprocessing.prepare(np.asarray(crop)[None])[0]
 
 
 class FaceCropper:
@@ -113,11 +139,11 @@ class FaceCropper:
         detector: The name of a detector, or one that is built already.
         rule: Which part of the photo belongs to a face.
         size: Side of the crops in pixels; None keeps the photo's resolution.
-        choice: Which of several faces are cut: the "largest", the most "central" or "all".
+        faces: Which of several faces are cut: the "largest", the most "central" or "all".
         device: Where a detector that is given by name runs.
 
     Raises:
-        UnknownNameError: No detector or no choice has that name.
+        UnknownNameError: No detector or no selection has that name.
     """
 
     def __init__(
@@ -126,14 +152,14 @@ class FaceCropper:
         *,
         rule: CropRule = CropRule(),  # noqa: B008 - frozen
         size: int | None = None,
-        choice: Choice = "largest",
-        device: str | torch.device = "cpu",
+        faces: FaceSelection = "largest",
+        device: str | torch.device = "auto",
     ) -> None:
-        choose_faces([], choice, image_size=(1, 1))
+        select_faces([], faces, image_size=(1, 1))
         self.detector = create_detector(detector, device=device) if isinstance(detector, str) else detector
         self.rule = rule
         self.size = size
-        self.choice = choice
+        self.faces = faces
 
     def crop(self, images: Sequence[ImageSource]) -> list[list[CroppedFace]]:
         """The chosen faces of each photo.
@@ -153,11 +179,11 @@ class FaceCropper:
 
     def cut(self, photo: Image.Image, face: Face) -> CroppedFace:
         """One face of an upright RGB or grey photo."""
-        image, transform = cut_face(photo, face, self.rule, detector=self.detector, size=self.size)
+        image, transform = cut_face(photo, face, self.rule, size=self.size)
         return CroppedFace(face, image, transform, face_quality(photo, face))
 
     def _cut(self, photo: Image.Image, faces: Sequence[Face]) -> list[CroppedFace]:
-        return [self.cut(photo, face) for face in choose_faces(faces, self.choice, image_size=photo.size)]
+        return [self.cut(photo, face) for face in select_faces(faces, self.faces, image_size=photo.size)]
 
     def __call__(self, image: Image.Image) -> Image.Image:
         """The crop of the one chosen face, or of the largest, in the photo's mode.

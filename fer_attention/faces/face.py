@@ -40,19 +40,24 @@ class Face:
         score: The detector's confidence, in [0, 1].
         landmarks: Five points (x, y): left eye, right eye, nose, left and right corner of the mouth, where
             "left" is left in the photo. None if the detector gives none.
+        common_box: The box that MTCNN would have drawn, as every detector fills it in (`BoxCalibration`), so
+            that crops agree whoever found the face. `box` itself where none is given.
 
     Raises:
-        ValueError: The box is empty or not finite, the score lies outside [0, 1], or there are not five
+        ValueError: A box is empty or not finite, the score lies outside [0, 1], or there are not five
             finite landmarks.
     """
 
     box: Box
     score: float
     landmarks: tuple[Point, ...] | None = None
+    common_box: Box = None  # type: ignore[assignment]  # filled in below
 
     def __post_init__(self) -> None:
         # Detectors hand over NumPy numbers; plain floats compare, print and turn to JSON as expected.
         object.__setattr__(self, "box", checked_box(self.box))
+        common = self.box if self.common_box is None else checked_box(self.common_box)
+        object.__setattr__(self, "common_box", common)
         object.__setattr__(self, "score", float(self.score))
         if not 0 <= self.score <= 1:
             raise ValueError(f"A face's score lies in [0, 1]; got {self.score}.")

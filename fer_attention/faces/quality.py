@@ -9,8 +9,9 @@ from dataclasses import dataclass, fields
 import numpy as np
 from PIL import Image
 
-from fer_attention.faces.crop import CropRule, crop_face
+from fer_attention.faces.crop import crop_face
 from fer_attention.faces.face import Face, Point
+from fer_attention.preprocessing import CropRule
 
 _SIDE = 96  # sharpness of large and small faces is compared at one size
 _NOSE = 0.9  # how far the nose stands before the line of the eyes, in halves of the distance between them

@@ -8,12 +8,15 @@ from fer_attention.models.backbone_weights import fill_backbone
 from fer_attention.models.base import FERModel
 from fer_attention.models.bundled import PretrainedModel, bundled_names, bundled_path, list_pretrained
 from fer_attention.models.factory import build_model, create_model, list_models
+from fer_attention.models.hub import load_from_hub
+from fer_attention.models.metadata import ModelMetadata, WeightsError
 from fer_attention.models.spec import BACKBONES, ModelSpec
-from fer_attention.models.weights import WeightsError, load_weights, read_record, save_weights
+from fer_attention.models.weights import load_weights, read_metadata, save_weights
 
 __all__ = [
     "BACKBONES",
     "FERModel",
+    "ModelMetadata",
     "ModelSpec",
     "PretrainedModel",
     "WeightsError",
@@ -24,7 +27,8 @@ __all__ = [
     "fill_backbone",
     "list_models",
     "list_pretrained",
+    "load_from_hub",
     "load_weights",
-    "read_record",
+    "read_metadata",
     "save_weights",
 ]

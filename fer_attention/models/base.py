@@ -21,8 +21,8 @@ from torch import nn
 
 from fer_attention.activations import create_activation
 from fer_attention.attention import AttentionBlock, create_attention
-from fer_attention.data.preprocessing import Preprocessing
 from fer_attention.models.spec import ModelSpec
+from fer_attention.preprocessing import Preprocessing
 
 Factory = dict[str, Any]
 """`device` and `dtype`, handed to every layer that has parameters."""

@@ -9,13 +9,13 @@ from typing import Any
 
 import torch
 
-from fer_attention.data.preprocessing import Preprocessing
 from fer_attention.emotions import FER2013
 from fer_attention.models.backbone_weights import fill_backbone
 from fer_attention.models.base import FERModel
 from fer_attention.models.bundled import bundled_names, bundled_path
 from fer_attention.models.spec import BACKBONES, ModelSpec, listed_names
 from fer_attention.models.weights import load_weights
+from fer_attention.preprocessing import Preprocessing
 
 
 def build_model(

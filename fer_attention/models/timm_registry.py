@@ -21,7 +21,7 @@ from fer_attention.models.base import FERModel
 from fer_attention.models.bundled import bundled_names, bundled_path
 from fer_attention.models.factory import from_spec
 from fer_attention.models.spec import BACKBONES, ModelSpec, listed_names
-from fer_attention.models.weights import read_labels, read_preprocessing, read_spec
+from fer_attention.models.weights import read_metadata
 
 __all__: list[str] = []  # timm adds the names
 
@@ -37,7 +37,7 @@ def _entrypoint(name: str) -> Callable[..., torch.nn.Module]:
         origin = bundled_path(tagged[tag]) if isinstance(tag, str) and tag in tagged else None
         levels = 6 if spec.backbone.startswith("vgg") else 5
         return build_model_with_cfg(
-            partial(_construct, spec if origin is None else read_spec(origin), origin),
+            partial(_construct, spec if origin is None else read_metadata(origin).spec, origin),
             name,
             pretrained,
             feature_cfg={"feature_cls": "getter", "out_indices": tuple(range(levels))},
@@ -59,9 +59,9 @@ def _construct(
 ) -> FERModel:
     model = from_spec(replace(spec, **structure), device=device, dtype=dtype)
     if origin is not None and model.in_chans == spec.in_chans:
-        model.preprocessing = read_preprocessing(origin)
+        model.preprocessing = read_metadata(origin).preprocessing
     if origin is not None and model.num_classes == spec.num_classes:
-        model.labels = read_labels(origin)
+        model.labels = read_metadata(origin).labels
     return model
 
 
@@ -73,9 +73,9 @@ def _timm_cfg(spec: ModelSpec) -> dict[str, Any]:
 
 
 def _bundled_cfg(path: Path) -> dict[str, Any]:
-    input_ = read_preprocessing(path)
-    facts = {"mean": input_.mean, "std": input_.std, "interpolation": input_.interpolation}
-    return {**_timm_cfg(read_spec(path)), **facts, "file": str(path)}
+    metadata = read_metadata(path)
+    facts = {name: getattr(metadata.preprocessing, name) for name in ("mean", "std", "interpolation")}
+    return {**_timm_cfg(metadata.spec), **facts, "file": str(path)}
 
 
 _names = [name for name in listed_names() if not timm.is_model(name)]

@@ -14,8 +14,9 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
-from fer_attention.data import FaceCrops, Preprocessing
+from fer_attention.data import FaceCrops
 from fer_attention.data.files import ImageFiles
+from fer_attention.preprocessing import Preprocessing
 from fer_attention.training.config import TrainConfig
 
 MEASURED_FILES = 10_000
@@ -58,7 +59,7 @@ class Batches:
         self._files = data.images if isinstance(data.images, ImageFiles) else None
         self._images = None
         if self._files is None:
-            self._images = preprocessing.prepare(data.images).to(device)
+            self._images = torch.from_numpy(preprocessing.prepare(data.images)).to(device)
         self.steps = len(data) // self.step_size
 
     @property
@@ -120,7 +121,7 @@ class _Files(Dataset[torch.Tensor]):
         return len(self._files)
 
     def __getitem__(self, row: int) -> torch.Tensor:
-        return self._preprocessing.prepare(self._files[[row]])[0]
+        return torch.from_numpy(self._preprocessing.prepare(self._files[[row]])[0])
 
 
 def measured(preprocessing: Preprocessing, data: FaceCrops) -> Preprocessing:
@@ -131,7 +132,10 @@ def measured(preprocessing: Preprocessing, data: FaceCrops) -> Preprocessing:
     channels = preprocessing.channels
     count, total, squares = 0, torch.zeros(channels).double(), torch.zeros(channels).double()
     for start in range(0, len(images), 1024):
-        pixels = preprocessing.prepare(images[start : start + 1024]).double().transpose(0, 1) / 255
+        pixels = (
+            torch.from_numpy(preprocessing.prepare(images[start : start + 1024])).double().transpose(0, 1)
+            / 255
+        )
         pixels = pixels.reshape(channels, -1)
         count, total, squares = count + pixels.shape[1], total + pixels.sum(1), squares + (pixels**2).sum(1)
     mean = total / count

@@ -11,8 +11,8 @@ import yaml
 from pydantic import ValidationError
 
 from fer_attention.messages import readable
+from fer_attention.models import read_metadata
 from fer_attention.models.bundled import weights_path
-from fer_attention.models.weights import read_spec
 from fer_attention.registry import unknown_name
 from fer_attention.training.config import TrainConfig
 
@@ -44,7 +44,7 @@ def load_recipe(name: str | Path, changes: Mapping[str, Any] | None = None) -> T
         recipe |= {"structure": {}, "weights": None}
     weights = changes.get("weights", recipe.get("weights"))
     if isinstance(weights, str) and (file := weights_path(weights)).is_file():
-        settled = {"model": read_spec(file).name}
+        settled = {"model": read_metadata(file).spec.name}
         recipe = {**recipe, **settled} if changes.get("weights") else {**settled, **recipe}
     if changes.get("weights") is not None:
         recipe["structure"] = {}

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 import fer_attention
-from fer_attention.data import FaceCrops, Preprocessing
+from fer_attention.data import FaceCrops
 from fer_attention.device import fastest_precision, resolve_device
 from fer_attention.emotions import label_map
 from fer_attention.models import FERModel, load_weights
@@ -21,6 +21,7 @@ from fer_attention.models.backbone_weights import fill_backbone
 from fer_attention.models.bundled import weights_path
 from fer_attention.models.factory import from_spec
 from fer_attention.optional import needs_extra
+from fer_attention.preprocessing import Preprocessing
 from fer_attention.training.batches import measured
 from fer_attention.training.checkpoint import TrainingError
 from fer_attention.training.config import TrainConfig

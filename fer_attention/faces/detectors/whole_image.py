@@ -6,11 +6,13 @@ from collections.abc import Sequence
 
 import torch
 
-from fer_attention.faces.box_shape import BoxShape
-from fer_attention.faces.crop import CropRule
+from fer_attention.faces.calibration import BoxCalibration
 from fer_attention.faces.detectors.registry import DETECTORS
 from fer_attention.faces.face import Face
 from fer_attention.faces.images import ImageSource, load_image, require_several
+from fer_attention.preprocessing import CropRule
+
+_CALIBRATION = BoxCalibration(height=1 / (CropRule().scale or 1))  # the usual square cuts out the picture
 
 
 @DETECTORS.register("none")
@@ -24,7 +26,6 @@ class WholeImage:
     """
 
     name = "none"
-    box_shape = BoxShape(height=1 / (CropRule().scale or 1))  # the picture is what the usual square cuts out
 
     def __init__(self, *, device: str | torch.device = "auto") -> None:
         del device
@@ -43,5 +44,10 @@ class WholeImage:
             ImageError: A picture cannot be read.
         """
         require_several(images)
-        sizes = [load_image(source).size for source in images]
-        return [[Face((0, 0, width, height), 1.0)] for width, height in sizes]
+        return [[whole_image(load_image(source).size)] for source in images]
+
+
+def whole_image(size: tuple[int, int]) -> Face:
+    """The face that fills a picture of (width, height)."""
+    box = (0.0, 0.0, float(size[0]), float(size[1]))
+    return Face(box, 1.0, common_box=_CALIBRATION.common_box(box))

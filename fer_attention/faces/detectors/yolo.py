@@ -16,7 +16,7 @@ from PIL import Image
 from torchvision.ops import nms
 
 from fer_attention.device import resolve_device
-from fer_attention.faces.box_shape import BoxShape
+from fer_attention.faces.calibration import BoxCalibration
 from fer_attention.faces.detectors.registry import DETECTORS
 from fer_attention.faces.detectors.shrinking import resized
 from fer_attention.faces.detectors.yolo_layouts import Candidates, find_layout
@@ -32,6 +32,9 @@ Numbers: TypeAlias = npt.NDArray[Any]
 _GREY = 114 / 255  # of the bars beside the photo, as ultralytics trains with
 _SIDE = 640  # of the input, where the model leaves it open
 _TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
+
+
+_CALIBRATION = BoxCalibration(width=0.92, height=0.95, right=-0.02, down=0.01)  # of a YOLOv8 face model
 
 
 @DETECTORS.register("yolo")
@@ -71,7 +74,6 @@ class YOLODetector:
     """
 
     name = "yolo"
-    box_shape = BoxShape(width=0.92, height=0.95, right=-0.02, down=0.01)  # of a YOLOv8 face model
 
     def __init__(
         self,
@@ -168,7 +170,8 @@ class YOLODetector:
             if (corners[1] <= 0).any() or (corners[0] >= letterbox.photo).any():
                 continue  # a candidate in the bars: nothing of the photo could be cut out for it
             points = None if landmarks is None else tuple(map(tuple, letterbox.to_photo(landmarks[index])))
-            faces.append(Face(tuple(corners.ravel()), scores[index], points))
+            box = tuple(corners.ravel())
+            faces.append(Face(box, scores[index], points, _CALIBRATION.common_box(box)))
         return largest_first(faces)
 
 

@@ -14,13 +14,15 @@ import numpy.typing as npt
 import torch
 
 from fer_attention.device import resolve_device
-from fer_attention.faces.box_shape import BoxShape
+from fer_attention.faces.calibration import BoxCalibration
 from fer_attention.faces.detectors.registry import DETECTORS
 from fer_attention.faces.detectors.shrinking import checked_max_side, pixels_to_search
 from fer_attention.faces.detectors.weights import installed_weights
 from fer_attention.faces.face import Face, largest_first
 from fer_attention.faces.images import ImageSource, require_several
 from fer_attention.optional import needs_extra
+
+_CALIBRATION = BoxCalibration(width=0.93, height=0.96, right=-0.01, down=-0.01)
 
 
 @DETECTORS.register("yunet")
@@ -46,7 +48,6 @@ class YuNetDetector:
     """
 
     name = "yunet"
-    box_shape = BoxShape(width=0.93, height=0.96, right=-0.01, down=-0.01)
 
     def __init__(
         self,
@@ -109,9 +110,10 @@ class YuNetDetector:
 def _faces(row: npt.NDArray[Any], ratio: npt.NDArray[Any]) -> Iterator[Face]:
     """One row x, y, width, height, five landmarks, score -> a face, or none where the box is empty."""
     if row[2] > 0 and row[3] > 0 and np.isfinite(row).all():
-        box = np.concatenate([row[:2], row[:2] + row[2:4]]).reshape(2, 2) * ratio
-        landmarks = row[4:14].reshape(5, 2) * ratio
-        yield Face(tuple(box.ravel()), min(max(row[14], 0.0), 1.0), tuple(map(tuple, landmarks)))
+        corners = np.concatenate([row[:2], row[:2] + row[2:4]]).reshape(2, 2) * ratio
+        box, landmarks = tuple(corners.ravel()), row[4:14].reshape(5, 2) * ratio
+        score = min(max(row[14], 0.0), 1.0)
+        yield Face(box, score, tuple(map(tuple, landmarks)), _CALIBRATION.common_box(box))
 
 
 @contextmanager

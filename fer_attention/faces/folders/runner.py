@@ -78,7 +78,7 @@ def crop_folder(
     options: FolderOptions = FolderOptions(),  # noqa: B008 - frozen
     *,
     device: str | torch.device = "auto",
-    jobs: int = 1,
+    workers: int = 1,
     restart: bool = False,
     on_progress: OnProgress | None = None,
 ) -> FolderResult:
@@ -94,7 +94,7 @@ def crop_folder(
         output: The folder of the crops: new, empty, or that of an earlier run with the same options.
         options: What is to be done.
         device: Where the detector runs.
-        jobs: Processes that work at once, each with its own detector. With more than one, a script needs
+        workers: Processes that work at once, each with its own detector. With more than one, a script needs
             the usual `if __name__ == "__main__":`.
         restart: Whether the crops, manifest and journal of an earlier run in `output` are removed first.
         on_progress: Called with the number of files that are done and of all.
@@ -105,14 +105,14 @@ def crop_folder(
     Raises:
         FileNotFoundError: The source is not there.
         ValueError: The source holds no file, the output holds other files or a run with other options, or
-            jobs is below 1.
+            workers is below 1.
         FolderError: A photo ends the run by the options. What was done before is kept.
         ImportError: A library that the detector or the manifest needs is missing.
     """
     source, output = Path(source), Path(output)
-    if jobs < 1:
-        raise ValueError(f"jobs is at least 1; got {jobs}.")
-    if options.manifest == "parquet":
+    if workers < 1:
+        raise ValueError(f"workers is at least 1; got {workers}.")
+    if options.manifest_format == "parquet":
         check_parquet()
     work = chunks(list_jobs(source, output))
     output.mkdir(parents=True, exist_ok=True)
@@ -124,13 +124,13 @@ def crop_folder(
         left = [chunk for chunk in work if not _is_done(journal, chunk, output)]
         progress.add(progress.total - sum(map(len, left)))
         _remove_strays(journal, work, output)
-        make = _Maker(root, output, options, device, jobs)
+        make = _Maker(root, output, options, device, workers)
         for chunk, rows in make.results(left):
             journal.add(_stamps(chunk), rows)
             progress.add(len(chunk))
         rows = [row for chunk in work for row in journal.done[_stamps(chunk)]]
     rows.sort(key=lambda row: (row.source, row.face or 0))
-    manifest = output / f"manifest.{options.manifest}"
+    manifest = output / f"manifest.{options.manifest_format}"
     write_manifest(manifest, rows)
     return FolderResult(manifest, tuple(rows))
 
@@ -162,11 +162,11 @@ class _Maker:
     output: Path
     options: FolderOptions
     device: str | torch.device
-    jobs: int
+    workers: int
 
     def results(self, work: Sequence[Sequence[Job]]) -> Iterator[Done]:
         """Every chunk with its rows, as they are done."""
-        if self.jobs > 1 and len(work) > 1:
+        if self.workers > 1 and len(work) > 1:
             yield from self._in_processes(work)
         elif work:
             worker = ChunkWorker(self.source, self.output, self.options, self.device)
@@ -175,16 +175,16 @@ class _Maker:
 
     def _in_processes(self, work: Sequence[Sequence[Job]]) -> Iterator[Done]:
         pool = ProcessPoolExecutor(
-            self.jobs,
+            self.workers,
             mp_context=multiprocessing.get_context("spawn"),  # a fork of running torch threads may hang
             initializer=_start,
-            initargs=(max(1, (os.cpu_count() or 1) // self.jobs),),
+            initargs=(max(1, (os.cpu_count() or 1) // self.workers),),
         )
         left = iter(work)
         running: dict[Future[list[ManifestRow]], Sequence[Job]] = {}
         try:
             while True:
-                for chunk in islice(left, 2 * self.jobs - len(running)):
+                for chunk in islice(left, 2 * self.workers - len(running)):
                     future = pool.submit(_run, self.source, self.output, self.options, self.device, chunk)
                     running[future] = chunk
                 if not running:

@@ -10,15 +10,15 @@ import torch
 from PIL import Image
 
 from fer_attention.atomic import write_atomically
-from fer_attention.faces.crop import CropRule
-from fer_attention.faces.cropper import FaceCropper, choose_faces, cut_face
+from fer_attention.faces.cropper import FaceCropper, cut_face, select_faces
 from fer_attention.faces.detectors import create_detector
-from fer_attention.faces.detectors.whole_image import WholeImage
+from fer_attention.faces.detectors.whole_image import whole_image
 from fer_attention.faces.face import Face
 from fer_attention.faces.folders.listing import Job
 from fer_attention.faces.folders.manifest import ManifestRow
 from fer_attention.faces.folders.options import FolderOptions
 from fer_attention.faces.images import ImageError, load_image
+from fer_attention.preprocessing import CropRule
 
 NO_FACE = "no face found"
 NO_IMAGE = "not an image"
@@ -47,7 +47,7 @@ class ChunkWorker:
         self.output = output
         self.options = options
         detector = create_detector(options.detector, device=device, **options.detector_options)
-        self.cropper = FaceCropper(detector, rule=options.rule, size=options.size, choice=options.choice)
+        self.cropper = FaceCropper(detector, rule=options.rule, size=options.size, faces=options.faces)
 
     def run(self, jobs: Sequence[Job]) -> list[ManifestRow]:
         """One row for each face or photo without one; the crops are on the disk when it returns.
@@ -98,7 +98,7 @@ class ChunkWorker:
         return ManifestRow(name, reason=str(error).replace(str(self.source / name), name))
 
     def _write(self, job: Job, photo: Image.Image, faces: Sequence[Face]) -> list[ManifestRow]:
-        chosen = choose_faces(faces, self.options.choice, image_size=photo.size)
+        chosen = select_faces(faces, self.options.faces, image_size=photo.size)
         if not chosen:
             return [self._without_face(job, photo)]
         rows = []
@@ -106,7 +106,7 @@ class ChunkWorker:
             cut = self.cropper.cut(photo, face)
             crop = None
             if (reason := self.options.quality.reason(cut.quality)) is None:
-                ending = f"-{number}" if self.options.choice == "all" else ""
+                ending = f"-{number}" if self.options.faces == "all" else ""
                 crop = self._save(f"{job.target}{ending}", cut.image)
             row = ManifestRow.of_photo(job.name, photo.size, reason=reason, crop=crop)
             rows.append(row.with_face(cut, number=number))
@@ -114,7 +114,7 @@ class ChunkWorker:
 
     def _without_face(self, job: Job, photo: Image.Image) -> ManifestRow:
         name, options = job.name, self.options
-        if options.missing == "fail":
+        if options.missing == "raise":
             raise FolderError(
                 f"{options.detector} finds no face in {name}. To go on without it: missing='skip' or 'whole' "
                 "(--missing)."
@@ -122,9 +122,7 @@ class ChunkWorker:
         if options.missing == "skip":
             return ManifestRow.of_photo(name, photo.size, reason=NO_FACE)
         rule = options.rule if options.rule.shape == "box" else CropRule()
-        whole = WholeImage()
-        [[face]] = whole.detect([photo])
-        image, transform = cut_face(photo, face, rule, detector=whole, size=options.size)
+        image, transform = cut_face(photo, whole_image(photo.size), rule, size=options.size)
         crop = self._save(job.target, image)
         row = ManifestRow.of_photo(name, photo.size, reason=f"{NO_FACE}: the whole image", crop=crop)
         return row.with_transform(transform)

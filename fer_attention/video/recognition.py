@@ -7,9 +7,10 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fer_attention.faces.video import FaceTracker, Frame, VideoReader, VideoSource
-from fer_attention.faces.video.detection import checked_steps, in_batches, opened
 from fer_attention.recognizer import EmotionRecognizer, FacePrediction
+from fer_attention.video.detection import checked_steps, in_batches, opened
+from fer_attention.video.reader import Frame, VideoReader, VideoSource
+from fer_attention.video.tracking import FaceTracker
 
 
 @dataclass(frozen=True)

@@ -1,34 +1,32 @@
-"""An exported ONNX file at work: ONNX Runtime and NumPy, no torch between crop and probabilities."""
+"""Exported ONNX files as classifiers: ONNX Runtime and NumPy, no torch between crop and probabilities."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from fer_attention.data import Preprocessing
+from fer_attention.classifiers.base import Pixels, check_pixels, softmax
 from fer_attention.device import resolve_device
-from fer_attention.export.check import ExportError, Logits, Pixels
-from fer_attention.export.facts import Facts
-from fer_attention.export.graph import INPUT, OUTPUT
-from fer_attention.faces import Face, FaceDetector, cut_face
+from fer_attention.models.metadata import ModelMetadata, WeightsError
 from fer_attention.optional import needs_extra
+from fer_attention.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
     import torch
 
+INPUT, OUTPUT = "crops", "logits"
 
-class OnnxModel:
+
+class OnnxClassifier:
     """A file of `export_onnx` or `quantize_onnx`, ready to run.
 
     Attributes:
         path: The file.
-        facts: What the file says of itself.
+        metadata: Structure, labels, preprocessing and origin of the model, as the file keeps them.
         labels: Class names in the order of the logits.
         preprocessing: How a face becomes a crop.
         session: ONNX Runtime's session.
@@ -40,7 +38,7 @@ class OnnxModel:
             for it.
 
     Raises:
-        ExportError: There is no such file, it is no ONNX file or none of ours, its labels do not fit its
+        WeightsError: There is no such file, it is no ONNX file or none of ours, its labels do not fit its
             outputs, or ONNX Runtime cannot run on the device.
         ValueError: Fewer threads than one, or a device that is not there.
         ImportError: onnxruntime is missing.
@@ -57,9 +55,10 @@ class OnnxModel:
             raise ValueError(f"threads is at least 1, or None for ONNX Runtime's choice; got {threads}.")
         self.path = Path(path)
         self.session = _session(self.path, threads, device)
-        self.facts = Facts.from_metadata(_metadata(self.session), self.path)
-        self.labels = self.facts.labels
-        self.preprocessing: Preprocessing = self.facts.preprocessing
+        strings = self.session.get_modelmeta().custom_metadata_map
+        self.metadata = ModelMetadata.from_strings(strings, self.path)
+        self.labels = self.metadata.labels
+        self.preprocessing: Preprocessing = self.metadata.preprocessing
         self._check_interface()
 
     def _check_interface(self) -> None:
@@ -70,22 +69,13 @@ class OnnxModel:
             for values in (self.session.get_inputs(), self.session.get_outputs())
         )
         if found != expected:
-            raise ExportError(
+            raise WeightsError(
                 f"{self.path} does not fit its own metadata: inputs and outputs (name, type, shape without "
                 f"the batch) are {found}, expected {expected} for its {len(self.labels)} labels."
             )
 
-    def crop(self, photo: Image.Image, face: Face, detector: FaceDetector | None = None) -> Pixels:
-        """uint8 (channels, H, W): as `Preprocessing.crop`, without torch."""
-        rule, size = self.preprocessing.crop_rule, self.preprocessing.size
-        method = self.preprocessing.interpolation
-        cut, _ = cut_face(photo, face, rule, detector=detector, size=size, interpolation=method)
-        if self.preprocessing.channels == 1:
-            return np.asarray(cut.convert("L"))[None]
-        return np.ascontiguousarray(np.asarray(cut.convert("RGB")).transpose(2, 0, 1))
-
-    def logits(self, crops: Pixels, *, batch_size: int = 64) -> Logits:
-        """float32 (N, classes) of uint8 (N, channels, H, W), as `crop` and `Preprocessing.prepare` give them.
+    def logits(self, crops: Pixels, *, batch_size: int = 64) -> NDArray[np.float32]:
+        """Logits, float32 (N, classes), of crops as `probabilities` takes them.
 
         Args:
             crops: N faces; none is an empty answer.
@@ -94,9 +84,7 @@ class OnnxModel:
         Raises:
             ValueError: The crops have another type or shape.
         """
-        form = self.preprocessing.channels, *self.preprocessing.size
-        if crops.dtype != np.uint8 or crops.shape[1:] != form:
-            raise ValueError(f"Expected uint8 (N, {form}), got {crops.dtype} {crops.shape}.")
+        check_pixels(crops, self.preprocessing)
         parts = [np.empty((0, len(self.labels)), np.float32)]
         for start in range(0, len(crops), batch_size):
             batch = np.ascontiguousarray(crops[start : start + batch_size])
@@ -104,17 +92,15 @@ class OnnxModel:
         return np.concatenate(parts)
 
     def probabilities(self, crops: Pixels, *, batch_size: int = 64) -> NDArray[np.float64]:
-        """(N, classes): the softmax of the logits; each row sums to 1."""
-        logits = self.logits(crops, batch_size=batch_size).astype(np.float64)
-        weights = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return weights / weights.sum(axis=1, keepdims=True)
+        """As `Classifier.probabilities`."""
+        return softmax(self.logits(crops, batch_size=batch_size))
 
 
 def _session(path: Path, threads: int | None, device: str | torch.device) -> Any:
     with needs_extra("export", "ONNX files run on ONNX Runtime"):
         import onnxruntime
     if not path.is_file():
-        raise ExportError(f"{path} does not exist or is no file.")
+        raise WeightsError(f"{path} is not a file.")
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # errors come as exceptions; its log would only say them twice
     options.intra_op_num_threads = threads or 0
@@ -123,12 +109,12 @@ def _session(path: Path, threads: int | None, device: str | torch.device) -> Any
         session = onnxruntime.InferenceSession(str(path), options, providers=providers)
     except Exception as error:  # ONNX Runtime's errors have no base class of their own
         reason = " ".join(str(error).split())
-        raise ExportError(
+        raise WeightsError(
             f"{path}: ONNX Runtime {onnxruntime.__version__} cannot read it as an ONNX model: {reason}"
         ) from error
     wanted = providers[0] if isinstance(providers[0], str) else providers[0][0]
     if device != "auto" and wanted not in session.get_providers():  # it falls back to the CPU by itself
-        raise ExportError(f"device {str(device)!r}: ONNX Runtime cannot start its {wanted}. Take 'cpu'.")
+        raise WeightsError(f"device {str(device)!r}: ONNX Runtime cannot start its {wanted}. Take 'cpu'.")
     return session
 
 
@@ -138,12 +124,7 @@ def _providers(device: str | torch.device, available: list[str]) -> list[Any]:
         return [("CUDAExecutionProvider", {"device_id": place.index or 0}), "CPUExecutionProvider"]
     if place.type == "cpu" or device == "auto":
         return ["CPUExecutionProvider"]
-    raise ExportError(
+    raise WeightsError(
         f"device {str(device)!r} needs the package onnxruntime-gpu; this ONNX Runtime has only "
         f"{', '.join(available)}. Install it in place of onnxruntime, or take device='cpu' or 'auto'."
     )
-
-
-def _metadata(session: Any) -> Mapping[str, str]:
-    found: Mapping[str, str] = session.get_modelmeta().custom_metadata_map
-    return found

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from fer_attention.faces.video.source import (
+from fer_attention.optional import needs_extra
+from fer_attention.video.source import (
     VideoError,
     VideoWarning,
     duration_of,
@@ -24,7 +25,6 @@ from fer_attention.faces.video.source import (
     reason_of,
     upright,
 )
-from fer_attention.optional import needs_extra
 
 if TYPE_CHECKING:
     import av

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from fer_attention.faces.face import FaceDetector
-from fer_attention.faces.video.reader import Frame, VideoReader, VideoSource
-from fer_attention.faces.video.source import VideoError
-from fer_attention.faces.video.tracking import FaceTracker, TrackedFace
+from fer_attention.video.reader import Frame, VideoReader, VideoSource
+from fer_attention.video.source import VideoError
+from fer_attention.video.tracking import FaceTracker, TrackedFace
 
 _HELD = 4  # a batch holds up to this many times its analysed frames, with the frames between them
 

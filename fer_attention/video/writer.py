@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fer_attention.atomic import replacing
-from fer_attention.faces.video.source import VideoError, VideoWarning, open_file
 from fer_attention.optional import needs_extra
+from fer_attention.video.source import VideoError, VideoWarning, open_file
 
 if TYPE_CHECKING:
     import av
