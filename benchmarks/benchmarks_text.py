@@ -20,7 +20,7 @@ the most that a step adds, without optimiser.
 | `timm` | timm's block in timm's network (its CBAM has a batch norm behind the spatial convolution) |
 | `naive` | the same equations line by line, as most repositories have them, in our network |
 
-`none` is the network without attention, `product` one product with a weight per channel: what no gate goes
+`none` is the network without attention, `product` one product with a scale per channel: what no gate goes
 without. Networks take grey images and give seven classes; training is forward pass, cross-entropy and
 backward pass. Maps and weights are channels-last.
 """

@@ -57,7 +57,7 @@ class Candidate:
 
 
 class Product(nn.Module):
-    """What no gate can do without: the product with one weight per channel."""
+    """What no gate can do without: the product with one scale per channel."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

@@ -32,7 +32,7 @@ MAPS: tuple[tuple[Method, str | None, int], ...] = (
     ("gradcam", "stages.2.blocks", 6),
     ("eigencam", None, 3),
 )
-"""Method, layer (None is the last map) and the layer's places along each side."""
+"""Method, layer (None is the last map) and the layer's positions along each side."""
 
 STEPS, REPEATS = 16, 2
 WEIGHTS = "resnetv2_18_eca_elu.fer2013"

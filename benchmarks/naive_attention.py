@@ -10,7 +10,7 @@ from fer_attention.models import FERModel
 
 
 class NaiveSE(nn.Module):
-    """Hu et al. 2018, eq. 2-4: pooling layer, two linear layers, product with the expanded weights."""
+    """Hu et al. 2018, eq. 2-4: pooling layer, two linear layers, product with the expanded scale."""
 
     def __init__(self, channels: int, *, reduction: int = 16) -> None:
         super().__init__()
@@ -25,13 +25,13 @@ class NaiveSE(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(N, C, H, W) -> (N, C, H, W)."""
         n, c, _, _ = x.shape
-        weights = self.mlp(self.pool(x).view(n, c)).view(n, c, 1, 1)
-        y: torch.Tensor = x * weights.expand_as(x)
+        scale = self.mlp(self.pool(x).view(n, c)).view(n, c, 1, 1)
+        y: torch.Tensor = x * scale.expand_as(x)
         return y
 
 
 class NaiveECA(nn.Module):
-    """Wang et al. 2020, eq. 9: pooling layer, convolution over channels, product with expanded weights."""
+    """Wang et al. 2020, eq. 9: pooling layer, convolution over channels, product with the expanded scale."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -43,8 +43,8 @@ class NaiveECA(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(N, C, H, W) -> (N, C, H, W)."""
         squeezed = self.pool(x).squeeze(-1).transpose(-1, -2)
-        weights = self.sigmoid(self.conv(squeezed).transpose(-1, -2).unsqueeze(-1))
-        y: torch.Tensor = x * weights.expand_as(x)
+        scale = self.sigmoid(self.conv(squeezed).transpose(-1, -2).unsqueeze(-1))
+        y: torch.Tensor = x * scale.expand_as(x)
         return y
 
 

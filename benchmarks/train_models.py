@@ -25,7 +25,7 @@ from fer_attention.data import FaceCrops, load_fer2013
 from fer_attention.device import resolve_device
 from fer_attention.evaluation import accuracy, predict_logits
 from fer_attention.models import load_weights, read_metadata
-from fer_attention.training import Listener, TrainingResult, load_recipe, train
+from fer_attention.training import TrainingCallbacks, TrainingResult, load_recipe, train
 
 GPU_SET = (
     "vgg19_cbam_elu",
@@ -66,13 +66,13 @@ def main() -> None:
                 continue
             structure = {"structure": yaml.safe_load(options.structure)}
             config = load_recipe(options.recipe, {**changes, **structure, "model": model, "seed": seed})
-            listener = Listener(
+            callbacks = TrainingCallbacks(
                 on_epoch=lambda e: print(
                     e.epoch, round(e.loss, 4), round(e.validation_accuracy, 4), flush=True
                 )
             )
             result = train(
-                config, data, options.output / record.stem, device=options.device, listener=listener
+                config, data, options.output / record.stem, device=options.device, callbacks=callbacks
             )
             write_atomically(record, json.dumps(_record(result, data, options.device), indent=1).encode())
             print(f"{record} written", flush=True)

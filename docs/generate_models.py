@@ -23,7 +23,7 @@ ReLU or ELU. Names with the other registered activations parse too (`resnet50_se
 ## Blocks
 
 In a ResNet or ResNetV2 a block stands at the end of every residual branch, before the sum; in a VGG there is
-one, behind the last stage, and what it gives is added back. It multiplies its input by weights, or adds
+one, behind the last stage, and what it gives is added back. It multiplies its input by a scale, or adds
 summands to it. Options go into `attention_options={{"reduction": 8}}` or to `create_attention`; what each
 paper leaves open, and what we chose, is in the docstring of its class.
 
@@ -37,7 +37,7 @@ below.
 ## Multiply-accumulates (MACs), millions
 
 Of convolutions, linear layers and matrix products, for one grey 48×48 input and the ImageNet stem. Means,
-maxima and products of weights and maps are in no count: {uncounted} consist of nothing else.
+maxima and products of scales and maps are in no count: {uncounted} consist of nothing else.
 
 {macs}"""
 
@@ -52,12 +52,19 @@ def rows(head: list[str], body: list[list[str]], right: int) -> str:
 
 def blocks() -> str:
     """A row per block: what its docstring, signature and class say."""
-    head = ["name", "block", "source", "one weight or summand", "between", "options"]
+    head = ["name", "block", "source", "one scale or summand", "between", "options"]
     body = []
     for name, block in ATTENTIONS.items():
         title, source = heading(name)
         bounds = f"{block.bounds[0]:g} and {block.bounds[1]:g}" if issubclass(block, AttentionGate) else "any"
-        cells = [f"`{name}`", f"{title}, `{block.__name__}`", source, weighs(name), bounds, options(name)]
+        cells = [
+            f"`{name}`",
+            f"{title}, `{block.__name__}`",
+            source,
+            granularity(name),
+            bounds,
+            options(name),
+        ]
         body.append(cells + [f"{parameters(name, width):,}" for width in WIDTHS])
     return rows(head + [f"parameters, C = {width}" for width in WIDTHS], body, len(head))
 
@@ -69,10 +76,10 @@ def heading(name: str) -> tuple[str, str]:
     return title, re.sub(r"arXiv:(\d{4}\.\d{5})", r"[arXiv:\1](https://arxiv.org/abs/\1)", source)
 
 
-def weighs(name: str) -> str:
-    """What a block weighs: `per …`, from the sentence that follows the shape in its docstring."""
+def granularity(name: str) -> str:
+    """Granularity of a block's scale, `per …`, from the sentence that follows the shape in its docstring."""
     text = " ".join((inspect.getdoc(ATTENTIONS[name]) or "").split())
-    found = re.search(r"One (?:weight|summand)(?: in \([\d., ]+\))? (per [^.:]+)", text)
+    found = re.search(r"One (?:scale|summand)(?: in \([\d., ]+\))? (per [^.:]+)", text)
     return found[1] if found else ""
 
 

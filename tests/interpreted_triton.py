@@ -20,11 +20,11 @@ pytestmark = pytest.mark.skipif("TRITON_INTERPRET" not in os.environ, reason="ne
 
 SHAPES = [
     (1, 1, 1, 1),
-    (2, 133, 1, 1),  # single places; channels fill no block
+    (2, 133, 1, 1),  # single positions; channels fill no block
     (2, 1, 5, 7),  # a single channel
-    (2, 6, 1, 31),  # a prime count of places
+    (2, 6, 1, 31),  # a prime count of positions
     (1, 130, 1, 17),  # several blocks along both axes
-    (1, 3, 67, 67),  # several chunks of places
+    (1, 3, 67, 67),  # several chunks of positions
     (1, 4099, 1, 3),  # several chunks of channels
 ]
 SMALL = [Case((2, 5, 3, 7), dtype, last) for dtype, last in zip(TYPES, (1, 0, 0, 1), strict=True)]
@@ -37,7 +37,7 @@ each_format = pytest.mark.parametrize(
 
 
 def tensors(case):
-    return case.map(0), case.per_channel(1), case.per_place(2), case.map(3)
+    return case.map(0), case.per_channel(1), case.per_position(2), case.map(3)
 
 
 @each_case
@@ -46,7 +46,7 @@ def test_pool_gives_each_channels_mean_and_first_maximum(case):
 
 
 @each_case
-def test_pool_pixels_gives_each_places_mean_and_first_maximum(case):
+def test_pool_pixels_gives_each_positions_mean_and_first_maximum(case):
     formulas.check_pool_pixels(case)
 
 
@@ -85,7 +85,7 @@ def test_nan_is_the_maximum_and_passes_every_activation(case):
     formulas.check_nan(case)
 
 
-def test_a_map_of_minus_infinity_has_its_first_place_as_maximum():
+def test_a_map_of_minus_infinity_has_its_first_position_as_maximum():
     x = torch.full((1, 2, 3, 3), float("-inf"))
     _, peak, where = ops.pool(x, True)
     assert (peak == float("-inf")).all()
@@ -116,7 +116,7 @@ def test_views_give_what_their_copies_give(case, cut):
     x, grad = cut(case.map(0)), cut(case.map(3))
     n, c, h, w = x.shape
     like = Case((n, c, h, w), case.dtype)
-    small = like.per_channel(1), like.per_place(2)
+    small = like.per_channel(1), like.per_position(2)
     results = formulas.run_all(x, *small, grad)
     for got, expected in zip(results, formulas.run_all(x.clone(), *small, grad.clone()), strict=True):
         torch.testing.assert_close(got, expected)
@@ -135,10 +135,10 @@ def test_two_runs_give_the_same_bits(case):
 
 def test_gates_of_a_narrower_type_and_any_layout_are_taken():
     case = Case((2, 5, 3, 7), torch.bfloat16)
-    x, gate, places, _ = tensors(case)
+    x, gate, positions, _ = tensors(case)
     narrow = gate.bfloat16()
-    strided = narrow.t().contiguous().t(), places.transpose(1, 2).contiguous().transpose(1, 2)
-    expected = ops.combine(x, narrow.float(), places, None, "relu")
+    strided = narrow.t().contiguous().t(), positions.transpose(1, 2).contiguous().transpose(1, 2)
+    expected = ops.combine(x, narrow.float(), positions, None, "relu")
     assert torch.equal(ops.combine(x, *strided, None, "relu"), expected)
 
 
@@ -156,7 +156,7 @@ def test_the_steps_together_give_autograds_gradient(act, last):
     expected = torch.autograd.grad(y, (x, shortcut), grad)
 
     with torch.no_grad():
-        mean, peak, place = ops.pool(x, True)
+        mean, peak, position = ops.pool(x, True)
         gate = (mean - peak).sigmoid()
         pixel_mean, pixel_peak, channel = ops.pool_pixels(x, gate)
         spatial = (pixel_mean + pixel_peak).sigmoid()
@@ -165,7 +165,7 @@ def test_the_steps_together_give_autograds_gradient(act, last):
         back = grad_spatial * spatial * (1 - spatial)
         grad_gate = grad_gate + ops.pool_pixels_backward(x, back, back, channel)
         through = grad_gate * gate * (1 - gate)
-        pixels, channels = (back, back, channel), (through, -through, place)
+        pixels, channels = (back, back, channel), (through, -through, position)
         grad_x = ops.input_backward(d, gate, spatial, pixels, channels)
     torch.testing.assert_close(grad_x, expected[0])
     torch.testing.assert_close(d, expected[1])
@@ -193,8 +193,8 @@ def test_torch_compile_takes_them_with_sizes_that_change(last):
 
 def test_torch_export_takes_them():
     class Steps(torch.nn.Module):
-        def forward(self, x, gate, places, grad):
-            return formulas.run_all(x, gate, places, grad)
+        def forward(self, x, gate, positions, grad):
+            return formulas.run_all(x, gate, positions, grad)
 
     inputs = tensors(Case((2, 5, 3, 7)))
     exported = torch.export.export(Steps(), inputs)
@@ -212,24 +212,24 @@ def test_inference_mode_takes_them():
 
 @each_format
 def test_the_operators_keep_their_contracts_with_pytorch(case):
-    x, gate, places, grad = tensors(case)
+    x, gate, positions, grad = tensors(case)
     strided = Case((2, 5, 3, 14), case.dtype, case.last).map(4)[..., ::2]
-    channel, place = ops.pool_pixels(x, gate)[2], ops.pool(x, True)[2]
+    channel, position = ops.pool_pixels(x, gate)[2], ops.pool(x, True)[2]
     calls = {
         "pool": [((x,), {"peak": True}), ((strided,), {"peak": False})],
         "pool_pixels": [((x, gate), {}), ((strided, gate), {})],
         "combine": [
-            ((x, gate, places, grad, "elu", ALPHA), {}),
+            ((x, gate, positions, grad, "elu", ALPHA), {}),
             ((strided, gate, None, None, "relu", 1.0), {}),
         ],
         "combine_backward": [
-            ((grad, x, x, gate, places, "elu", ALPHA), {}),
-            ((grad, None, strided, gate, places, "identity", 1.0), {}),
+            ((grad, x, x, gate, positions, "elu", ALPHA), {}),
+            ((grad, None, strided, gate, positions, "identity", 1.0), {}),
             ((grad, x, strided, gate, None, "relu", 1.0), {}),
         ],
-        "pool_pixels_backward": [((x, places, places, channel), {})],
+        "pool_pixels_backward": [((x, positions, positions, channel), {})],
         "input_backward": [
-            ((x, gate, places, places, places, channel, gate, gate, place), {}),
+            ((x, gate, positions, positions, positions, channel, gate, gate, position), {}),
             ((strided, gate, None, None, None, None, gate, None, None), {}),
         ],
     }
@@ -241,8 +241,8 @@ def test_the_operators_keep_their_contracts_with_pytorch(case):
 @pytest.mark.parametrize("last", [False, True])
 @pytest.mark.parametrize("name", ["se", "eca", "cbam", "ecbam"])
 def test_a_whole_block_on_them_is_that_of_the_plain_modules(monkeypatch, name, last):
-    for place in ("choice", "computation"):
-        module = importlib.import_module(f"fer_attention.attention.fused.{place}")
+    for part in ("choice", "computation"):
+        module = importlib.import_module(f"fer_attention.attention.fused.{part}")
         monkeypatch.setattr(module, "kernels_for", lambda x: cuda)
     layout = torch.channels_last if last else torch.contiguous_format
     outcomes = []

@@ -140,7 +140,7 @@ def make_run(factors, replication, accuracy, generator, noise, epochs):
             LayerActivation(layer=layer, kind=kind, mean=mean, variance=1.0, fraction_negative=0.5)
             for layer, kind, mean in layers
         ],
-        signs=[],
+        warnings=[],
         environment={"torch": "2.9", "device": "cpu: x86_64", "threads": 1},
         predictions_sha256="0" * 64,
         finished="2026-01-01T00:00:00+00:00",

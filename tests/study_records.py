@@ -123,7 +123,7 @@ def record_fields(run, accuracy, digest):
         "test_new": None,
         "cost": {"parameters": 700_000, "macs": 20_000_000, "peak_memory_mb": None, **TIMES},
         "activations": [],
-        "signs": [],
+        "warnings": [],
         "environment": {"torch": "2.9", "device": "cpu: x86_64", "threads": 1, "cpu_capability": "AVX2"},
         "predictions_sha256": digest,
         "finished": "2026-01-01T00:00:00+00:00",

@@ -40,20 +40,20 @@ class TestContract:
     @GATES
     @pytest.mark.parametrize("training", [True, False])
     @pytest.mark.parametrize("shape", [(2, C, 5, 4), (1, C, 1, 1)], ids=str)
-    def test_a_gate_is_the_input_times_weights_within_its_bounds(self, name, shape, training):
+    def test_a_gate_is_the_input_times_a_scale_within_its_bounds(self, name, shape, training):
         x = maps(*shape, dtype=torch.float64)
         block = gate(name, dtype=torch.float64).train(training)
-        weights = block.weights(x)
+        scale = block.scale(x)
         low, high = block.bounds
-        assert torch.broadcast_shapes(weights.shape, x.shape) == x.shape
-        assert weights.ndim == 4
-        assert ((weights > low) & (weights < high)).all()
-        torch.testing.assert_close(gate(name, dtype=torch.float64).train(training)(x), x * weights)
+        assert torch.broadcast_shapes(scale.shape, x.shape) == x.shape
+        assert scale.ndim == 4
+        assert ((scale > low) & (scale < high)).all()
+        torch.testing.assert_close(gate(name, dtype=torch.float64).train(training)(x), x * scale)
 
     @GATES
-    def test_weights_depend_on_the_input(self, name):
+    def test_scale_depends_on_the_input(self, name):
         block = gate(name)
-        first, second = block.weights(maps(1, C, 6, 6, seed=1)), block.weights(maps(1, C, 6, 6, seed=2))
+        first, second = block.scale(maps(1, C, 6, 6, seed=1)), block.scale(maps(1, C, 6, 6, seed=2))
         assert not torch.allclose(first, second)
 
     @EVERY
@@ -250,7 +250,7 @@ def test_a_block_registered_by_a_user_is_in_every_name_at_once(monkeypatch):
             super().__init__(channels)
             self.share = share
 
-        def weights(self, x):
+        def scale(self, x):
             return x.new_full((x.shape[0], self.channels, 1, 1), self.share)
 
     assert "vgg16_half_elu" in list_models("vgg16_half*")

@@ -1,6 +1,6 @@
 """The light blocks' numbers and gradients against their equations, written a second way, in float64.
 
-The formulas loop over samples, groups and places or spell sums out by einsum; batch norm is written out.
+The formulas loop over samples, groups and positions or spell sums out by einsum; batch norm is written out.
 """
 
 import pytest
@@ -35,7 +35,7 @@ def normalised(z, state, prefix, training):
 
 
 def convolved(x, kernel, bias=None, dilation=1):
-    """A convolution that keeps the size, as a sum over the kernel's places."""
+    """A convolution that keeps the size, as a sum over the kernel's positions."""
     k, (height, width) = kernel.shape[-1], x.shape[2:]
     reach = dilation * (k // 2)
     padded = F.pad(x, (reach,) * 4)
@@ -91,7 +91,7 @@ def sge(x, p, training):
     y = torch.empty_like(x)
     for n in range(x.shape[0]):
         for g in range(len(gamma)):
-            vectors = x[n, g * size : (g + 1) * size].flatten(1).T  # one per place
+            vectors = x[n, g * size : (g + 1) * size].flatten(1).T  # one per position
             c = torch.stack([vector @ vectors.mean(0) for vector in vectors])
             mu = c.mean()
             sigma = ((c - mu) ** 2).mean() ** 0.5

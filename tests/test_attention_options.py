@@ -117,7 +117,7 @@ COUNTS = {
     "bam": lambda c: (
         (perceptron(c, c // 16) + c // 16 + 2 * c)  # channels: with b0 and a norm
         + (c * (c // 16) + 2 * 9 * (c // 16) ** 2 + 3 * (c // 16) + c // 16 + 2)
-    ),  # places: biases, f3, norm
+    ),  # positions: biases, f3, norm
     "triplet": lambda c: 3 * (2 * 7 * 7 + 2),
     "gc": lambda c: c + perceptron(c, c // 16) + 3 * (c // 16) + c,  # key; two layers; norm and biases
 }

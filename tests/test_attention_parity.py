@@ -74,7 +74,7 @@ class TestParity:
         expected = cbam_spatial_by_numpy(block.spatial, refined)
         np.testing.assert_allclose(block(self.x).detach().numpy(), expected, rtol=0, atol=1e-12)
         # the paper's published code reads the spatial map off the block's input
-        of_the_input = block.spatial.weights(self.x) * block.channel(self.x)
+        of_the_input = block.spatial.scale(self.x) * block.channel(self.x)
         assert not np.allclose(of_the_input.detach().numpy(), expected)
 
     @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from fer_attention.models import BACKBONES, build_model
 
 
 def pairs(first, *others):
-    """One backbone with every block, the others with one that knows channels and places."""
+    """One backbone with every block, the others with one that knows channels and positions."""
     return [(first, attention) for attention in ATTENTIONS] + [(other, "cbam") for other in others]
 
 

@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from fer_attention.attention import ATTENTIONS, AttentionGate, SimAM, add_attention, create_attention
-from fer_attention.attention.base import BatchNorm
+from fer_attention.attention.base import GateBatchNorm
 from fer_attention.models import build_model, create_model, load_weights, save_weights
 
 LATE = {"gct": {"alpha"}, "gc": {"key.weight", "fc1.weight", "fc1.bias", "norm.weight", "norm.bias"}}
@@ -68,7 +68,7 @@ class TestStarts:
 
 
 class TestGlobalContext:
-    def test_it_adds_one_vector_to_all_places_and_is_no_gate(self):
+    def test_it_adds_one_vector_to_all_positions_and_is_no_gate(self):
         block, x = gate("gc", dtype=torch.float64), distinct(2, C, 5, 4)
         added = block(x) - x
         assert not isinstance(block, AttentionGate)
@@ -76,7 +76,7 @@ class TestGlobalContext:
         torch.testing.assert_close(added, added.mean((2, 3), keepdim=True).expand_as(added))
         assert not torch.allclose(added[0], added[1])
 
-    def test_its_context_is_a_mean_of_the_places(self):
+    def test_its_context_is_a_mean_of_the_positions(self):
         block = gate("gc")
         vector = maps(2, C, 1, 1)
         torch.testing.assert_close(block.context(vector.expand(2, C, 5, 4)), vector.flatten(1))
@@ -90,7 +90,7 @@ class TestGlobalContext:
 class TestOneValuePerChannel:
     @pytest.mark.parametrize("shape", [(1, 6, 1, 1), (1, 6, 2, 1), (3, 6, 1, 1)], ids=str)
     def test_the_norm_is_torch_s_wherever_torch_has_one(self, shape):
-        ours, theirs = awake_norm(BatchNorm), awake_norm(nn.BatchNorm2d)
+        ours, theirs = awake_norm(GateBatchNorm), awake_norm(nn.BatchNorm2d)
         x = maps(*shape)
         if shape == (1, 6, 1, 1):
             with pytest.raises(ValueError, match="more than 1 value"):
@@ -131,10 +131,10 @@ def awake_norm(kind):
 class TestSimAM:
     """A block without parameters goes everywhere where the others go."""
 
-    def test_weights_start_at_sigmoid_of_one_half(self):
-        weights = SimAM(C, energy_lambda=0.1).weights(maps(2, C, 6, 6))
-        assert weights.min() >= torch.tensor(0.5).sigmoid()
-        constant = SimAM(C).weights(torch.ones(1, C, 3, 3))
+    def test_scale_starts_at_sigmoid_of_one_half(self):
+        scale = SimAM(C, energy_lambda=0.1).scale(maps(2, C, 6, 6))
+        assert scale.min() >= torch.tensor(0.5).sigmoid()
+        constant = SimAM(C).scale(torch.ones(1, C, 3, 3))
         torch.testing.assert_close(constant, torch.tensor(0.5).sigmoid().expand_as(constant))
 
     def test_it_can_be_added_to_any_cnn_and_trained(self):

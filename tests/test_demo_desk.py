@@ -9,7 +9,7 @@ import pytest
 from demo_parts import FACE, as_bytes, small_choices, small_desk, upload
 from PIL import Image
 
-from fer_attention.demo import Analysis, Choices, FaceView, Seconds, usable_detectors
+from fer_attention.demo import Choices, FaceView, PhotoAnalysis, Seconds, usable_detectors
 from fer_attention.demo.desk import SESSIONS
 from fer_attention.demo.render import TITLE, render, style
 from fer_attention.faces import Face
@@ -155,7 +155,7 @@ def an_analysis(label=HOSTILE, found=1, note=""):
     prediction = FacePrediction(Face((0, 0, 9, 9), 1), {label: 0.75, "sad": 0.248, "fear": 0.002})
     view = FaceView(1, prediction, Image.new("RGB", (4, 4)), Image.new("RGB", (4, 4)))
     picture = Image.new("RGB", (20, 10))
-    return Analysis(picture, (view,) if found else (), found, Seconds(0.0123, 0.0045, 1.5), note)
+    return PhotoAnalysis(picture, (view,) if found else (), found, Seconds(0.0123, 0.0045, 1.5), note)
 
 
 def test_names_from_files_are_escaped_everywhere():

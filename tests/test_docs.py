@@ -135,14 +135,14 @@ def test_the_model_page_has_every_block_every_backbone_and_the_number_of_names(g
 
 
 @pytest.mark.parametrize("name", ATTENTIONS)
-def test_a_block_s_docstring_says_its_source_and_what_it_weighs_within_its_bounds(generator, name):
+def test_a_block_s_docstring_says_its_source_and_its_scale_within_its_bounds(generator, name):
     title, source = generator.heading(name)
     assert title
     assert re.search(r"20\d\d", source)
-    assert generator.weighs(name)
+    assert generator.granularity(name)
     if issubclass(ATTENTIONS[name], AttentionGate):
         low, high = ATTENTIONS[name].bounds
-        assert f"One weight in ({low:g}, {high:g}) per" in " ".join(ATTENTIONS[name].__doc__.split())
+        assert f"One scale in ({low:g}, {high:g}) per" in " ".join(ATTENTIONS[name].__doc__.split())
 
 
 def test_bundled_weights_are_small():

@@ -68,7 +68,7 @@ def test_every_registered_block_says_what_it_lays_over_a_map(name):
         "context": (2, 1, 6, 5),
     }
     assert list(maps) == PARTS[name]
-    assert {part: tuple(weights.shape) for part, weights in maps.items()} == {p: shapes[p] for p in maps}
+    assert {part: tuple(values.shape) for part, values in maps.items()} == {p: shapes[p] for p in maps}
 
 
 @pytest.mark.parametrize("name", [n for n in ATTENTIONS if issubclass(ATTENTIONS[n], AttentionGate)])
@@ -77,8 +77,8 @@ def test_a_gates_output_is_its_input_times_its_parts(name):
     gate = create_attention(name, channels=16, **OPTIONS.get(name, {})).eval()
     x = torch.randn(2, 16, 6, 5)
     product = x.clone()
-    for weights in gate.maps(x).values():
-        product = product * weights
+    for values in gate.maps(x).values():
+        product = product * values
     torch.testing.assert_close(gate(x), product)
 
 
@@ -103,20 +103,20 @@ def test_a_models_maps_are_those_of_its_blocks_inputs(name, images):
     with torch.no_grad():
         model(images)
     expected = [
-        (layer, part, weights.detach())
+        (layer, part, values.detach())
         for layer, x in seen.items()
-        for part, weights in model.get_submodule(layer).maps(x).items()
+        for part, values in model.get_submodule(layer).maps(x).items()
     ]
     for hook in hooks:
         hook.remove()
     found = attention_maps(model, images)
     assert [(m.layer, m.part, m.kind) for m in found] == [(lay, part, name) for lay, part, _ in expected]
-    for record, (layer, _, weights) in zip(found, expected, strict=True):
-        torch.testing.assert_close(record.weights, weights, rtol=1e-4, atol=1e-5)
+    for record, (layer, _, values) in zip(found, expected, strict=True):
+        torch.testing.assert_close(record.values, values, rtol=1e-4, atol=1e-5)
         assert record.map_shape == tuple(seen[layer].shape[1:])
 
 
-def test_se_weights_are_the_published_formula(images):
+def test_se_maps_are_the_published_formula(images):
     model = small_model("se")
     (first, *_) = attention_maps(model, images)
     seen = []
@@ -149,7 +149,7 @@ def test_the_fused_way_stays_fused_and_gives_the_plain_ways_maps(name, backbone,
     assert set(ways) == {None}, "watching made a block run its plain modules"
     for mine, other in zip(found, attention_maps(plain, images), strict=True):
         assert (mine.layer, mine.part) == (other.layer, other.part)
-        torch.testing.assert_close(mine.weights, other.weights, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(mine.values, other.values, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("implementation", ["plain", "fused"])
@@ -222,7 +222,7 @@ def test_a_compiled_model_gives_the_maps_of_the_model(images):
     compiled = attention_maps(torch.compile(model), images)
     assert [record.layer for record in compiled] == [record.layer for record in whole]
     for one, other in zip(whole, compiled, strict=True):
-        torch.testing.assert_close(one.weights, other.weights)
+        torch.testing.assert_close(one.values, other.values)
 
 
 def test_a_block_of_ones_own_needs_no_maps_and_may_have_some(images):
@@ -232,17 +232,17 @@ def test_a_block_of_ones_own_needs_no_maps_and_may_have_some(images):
             return x
 
     class Halves(AttentionGate):
-        def weights(self, x):
+        def scale(self, x):
             return torch.full((len(x), 1, *x.shape[2:]), 0.5)
 
     found = attention_maps(nn.Sequential(Silent(1), Halves(1), nn.Conv2d(1, 4, 1), Halves(4)), images)
     assert [(record.kind, record.part) for record in found] == [("Halves", "full"), ("Halves", "spatial")]
 
 
-def test_channel_and_spatial_are_means_of_full_weights(images):
+def test_channel_and_spatial_are_means_of_full_maps(images):
     found = attention_maps(small_model("coord"), images)[0]
-    np.testing.assert_allclose(found.channel, found.weights.numpy().mean((2, 3)), rtol=1e-5)
-    np.testing.assert_allclose(found.spatial, found.weights.numpy().mean(1), rtol=1e-5)
+    np.testing.assert_allclose(found.channel, found.values.numpy().mean((2, 3)), rtol=1e-5)
+    np.testing.assert_allclose(found.spatial, found.values.numpy().mean(1), rtol=1e-5)
     se, cbam = attention_maps(small_model("se"), images)[0], attention_maps(small_model("cbam"), images)
     assert se.spatial is None
     assert cbam[1].channel is None

@@ -113,7 +113,7 @@ def test_a_panel_of_several_models_has_a_row_for_each(recognizer, astronaut):
     said = texts(figure)
     assert [row.model for row in rows] == [t for t in said if t.startswith("resnet18")]
     assert said.count("no attention\nblock") == 1
-    assert sum("places" in text for text in said) == 8  # cbam and gc, in four stages each
+    assert sum("positions" in text for text in said) == 8  # cbam and gc, in four stages each
     assert sum("channels, sorted" in text for text in said) == 8  # se and cbam
     picture = png_file(figure)
     assert picture[:8] == b"\x89PNG\r\n\x1a\n"

@@ -34,20 +34,20 @@ def corner_maps(count=12, size=16):
     return maps
 
 
-def test_curves_are_those_of_a_loop_over_places():
+def test_curves_are_those_of_a_loop_over_positions():
     model, images = Corner(), corner_images(2, 8)
     maps = torch.rand(2, 8, 8, generator=torch.Generator().manual_seed(1))
     classes = torch.tensor([1, 0])
     deletion, insertion = perturbation_curves(model, images, maps, classes, steps=4)
     for n in range(2):
-        order = sorted(range(64), key=lambda place: -float(maps[n].flatten()[place]))
+        order = sorted(range(64), key=lambda position: -float(maps[n].flatten()[position]))
         original = images[n, 0].double().numpy()
         blurred = gaussian_filter(original, 0.8, mode="mirror", radius=2)
         for step in range(5):
             gone, given = original.copy(), blurred.copy()
-            for place in order[: round(step / 4 * 64)]:
-                gone[place // 8, place % 8] = original.mean()
-                given[place // 8, place % 8] = original[place // 8, place % 8]
+            for position in order[: round(step / 4 * 64)]:
+                gone[position // 8, position % 8] = original.mean()
+                given[position // 8, position % 8] = original[position // 8, position % 8]
             for curve, picture in ((deletion, gone), (insertion, given)):
                 bright = 8 * picture[:4, :4].mean()
                 expected = 1 / (1 + np.exp(-2 * bright if classes[n] else 2 * bright))

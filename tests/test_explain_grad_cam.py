@@ -59,7 +59,7 @@ def test_every_method_gives_maps_between_0_and_1_of_the_images_size(method, back
     assert maps.max() <= 1
 
 
-def test_the_map_finds_the_only_place_that_speaks_for_a_class():
+def test_the_map_finds_the_only_position_that_speaks_for_a_class():
     class Corner(nn.Module):
         """Class 1 is what lies in the lower right quarter."""
 

@@ -216,7 +216,7 @@ class TestDerivatives:
 @layouts
 @pytest.mark.parametrize("k", [1, 7, 300, 700])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
-def test_maxima_are_found_at_their_first_place(layout, k, dtype):
+def test_maxima_are_found_at_their_first_position(layout, k, dtype):
     rows = maps(3, 5, k, seed=k).to(dtype)
     rows[0] = 0
     rows[1, :, k // 2 :] = 9

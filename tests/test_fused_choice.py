@@ -108,8 +108,8 @@ class TestChoice:
         assert not torch.allclose(block(x), before)
 
         class Doubled(SEBlock):
-            def weights(self, x):
-                return 2 * super().weights(x)
+            def scale(self, x):
+                return 2 * super().scale(x)
 
         torch.manual_seed(0)
         double = Doubled(C, implementation="fused")

@@ -13,7 +13,7 @@ import pytest
 import torch
 from tiny_runs import assert_same_run, checkpoint_of, stripes, tiny, untrained
 
-from fer_attention.training import Listener, TrainingError, TrainingStopped, train
+from fer_attention.training import TrainingCallbacks, TrainingError, TrainingStopped, train
 
 AUGMENT = {"flip": 0.5, "rotate": 10, "erase": 0.5, "mixup": 0.2}
 
@@ -27,7 +27,7 @@ def stop_at(epoch, step):
         if (progress.epoch, progress.step) == (epoch, step):
             raise StoppedError
 
-    return Listener(on_progress=on_progress)
+    return TrainingCallbacks(on_progress=on_progress)
 
 
 @pytest.mark.parametrize("schedule", ["one_cycle", "cosine", "plateau"])
@@ -36,7 +36,7 @@ def test_a_run_stopped_at_a_step_ends_as_if_it_had_not_been(tmp_path, epoch, ste
     config = tiny(augment=AUGMENT, checkpoint_minutes=0, schedule=schedule, patience=1)
     train(config, stripes(), tmp_path / "whole")
     with pytest.raises(StoppedError):
-        train(config, stripes(), tmp_path / "parts", listener=stop_at(epoch, step))
+        train(config, stripes(), tmp_path / "parts", callbacks=stop_at(epoch, step))
     train(config, stripes(), tmp_path / "parts")
     assert_same_run(tmp_path / "whole", tmp_path / "parts")
 
@@ -44,16 +44,16 @@ def test_a_run_stopped_at_a_step_ends_as_if_it_had_not_been(tmp_path, epoch, ste
 def test_a_resumed_run_takes_up_the_step_and_not_only_the_epoch(tmp_path):
     config = tiny(checkpoint_minutes=0)
     with pytest.raises(StoppedError):
-        train(config, stripes(), tmp_path, listener=stop_at(2, 3))
+        train(config, stripes(), tmp_path, callbacks=stop_at(2, 3))
     seen = []
-    train(config, stripes(), tmp_path, listener=Listener(on_progress=seen.append))
+    train(config, stripes(), tmp_path, callbacks=TrainingCallbacks(on_progress=seen.append))
     assert (seen[0].epoch, seen[0].step) == (2, 4)
 
 
 def test_a_finished_run_is_not_trained_again(tmp_path):
     first = train(tiny(), stripes(), tmp_path)
     seen = []
-    again = train(tiny(), stripes(), tmp_path, listener=Listener(on_progress=seen.append))
+    again = train(tiny(), stripes(), tmp_path, callbacks=TrainingCallbacks(on_progress=seen.append))
     assert again == first
     assert seen == []
 
@@ -67,7 +67,7 @@ def test_a_finished_run_is_not_trained_again(tmp_path):
 )
 def test_another_run_does_not_go_on_in_a_used_folder(tmp_path, fields, data, message):
     with pytest.raises(StoppedError):
-        train(tiny(checkpoint_minutes=0), stripes(), tmp_path, listener=stop_at(1, 2))
+        train(tiny(checkpoint_minutes=0), stripes(), tmp_path, callbacks=stop_at(1, 2))
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     with pytest.raises(TrainingError, match=message):
         train(tiny(**fields), data, tmp_path)
@@ -87,7 +87,7 @@ def test_a_replaced_file_is_named_and_a_moved_one_is_the_same(tmp_path, role):
     folder, path = tmp_path / "run", str(tmp_path / "used.safetensors")
     shutil.copy(second, path)
     with pytest.raises(StoppedError):
-        train(config(path), stripes(), folder, listener=stop_at(1, 2))
+        train(config(path), stripes(), folder, callbacks=stop_at(1, 2))
     before = (folder / "checkpoint.pt").read_bytes()
     shutil.copy(first, path)
     with pytest.raises(TrainingError) as caught:
@@ -119,7 +119,7 @@ def test_a_run_that_is_told_to_stop_saves_and_continues_to_the_same_weights(tmp_
             config,
             stripes(),
             tmp_path / "parts",
-            listener=Listener(on_progress=progress.append),
+            callbacks=TrainingCallbacks(on_progress=progress.append),
             stop=lambda: next(answers),
         )
     state = checkpoint_of(tmp_path / "parts")
@@ -147,7 +147,7 @@ def test_a_damaged_checkpoint_is_not_trusted_on_anyones_advice(tmp_path):
 
 def test_fields_that_change_no_number_may_change(tmp_path):
     with pytest.raises(StoppedError):
-        train(tiny(checkpoint_minutes=0), stripes(), tmp_path, listener=stop_at(1, 2))
+        train(tiny(checkpoint_minutes=0), stripes(), tmp_path, callbacks=stop_at(1, 2))
     train(tiny(checkpoint_minutes=3, workers=0), stripes(), tmp_path)
 
 
@@ -168,7 +168,7 @@ def test_a_diverging_run_keeps_its_last_good_checkpoint(tmp_path, monkeypatch):
     from fer_attention.training import run  # noqa: PLC0415
 
     with pytest.raises(StoppedError):
-        train(tiny(checkpoint_minutes=0), stripes(), tmp_path, listener=stop_at(2, 2))
+        train(tiny(checkpoint_minutes=0), stripes(), tmp_path, callbacks=stop_at(2, 2))
     before = (tmp_path / "checkpoint.pt").read_bytes()
     monkeypatch.setattr(run, "first_bad_step", lambda losses: 0)
     with pytest.raises(TrainingError, match="in epoch 2, step 3 of 4"):
@@ -179,7 +179,7 @@ def test_a_diverging_run_keeps_its_last_good_checkpoint(tmp_path, monkeypatch):
 def test_a_full_disk_is_said_and_leaves_the_checkpoint_whole(tmp_path):
     """The limit on file sizes stands for the full disk: the kernel refuses to write on."""
     with pytest.raises(StoppedError):
-        train(tiny(checkpoint_minutes=0), stripes(), tmp_path, listener=stop_at(1, 2))
+        train(tiny(checkpoint_minutes=0), stripes(), tmp_path, callbacks=stop_at(1, 2))
     before = (tmp_path / "checkpoint.pt").read_bytes()
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -207,11 +207,11 @@ sys.path.insert(0, sys.argv[1])
 from pathlib import Path
 from tiny_runs import stripes, tiny
 from test_resume import AUGMENT
-from fer_attention.training import Listener, train
+from fer_attention.training import TrainingCallbacks, train
 def show(progress):
     print(progress.epoch, progress.step, flush=True)
 config = tiny(epochs=12, augment=AUGMENT, checkpoint_minutes=float(sys.argv[3]))
-train(config, stripes(), Path(sys.argv[2]), listener=Listener(on_progress=show))
+train(config, stripes(), Path(sys.argv[2]), callbacks=TrainingCallbacks(on_progress=show))
 """
 
 

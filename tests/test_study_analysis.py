@@ -206,13 +206,13 @@ def test_conditions_with_fewer_runs_than_planned_are_problems_those_with_none_as
     assert found == ["none, elu: 0 of 4 runs are finished.", "se, elu: 3 of 4 runs are finished."]
 
 
-def test_signs_of_failure_stand_with_the_title_of_their_run(tmp_path):
+def test_training_warnings_stand_with_the_title_of_their_run(tmp_path):
     def change(record, run):
-        record["signs"] = ["the gradient vanishes", "it overfits"] if of("se", 1)(run) else []
+        record["warnings"] = ["the gradient vanishes", "it overfits"] if of("se", 1)(run) else []
 
     store = make_study(tmp_path, ATTENTION, change=change)
     title = only(run.title for run in expand(store.manifest().study) if of("se", 1)(run))
-    assert analyse_folder(tmp_path).signs == ((title, "the gradient vanishes"), (title, "it overfits"))
+    assert analyse_folder(tmp_path).warnings == ((title, "the gradient vanishes"), (title, "it overfits"))
 
 
 @pytest.mark.parametrize(

@@ -89,7 +89,7 @@ CASES = {
                 "missing": ("run 8",),
                 "foreign": 2,
                 "problems": ("two environments: threads",),
-                "signs": (("run 1", "loss rose"),),
+                "warnings": (("run 1", "loss rose"),),
             },
         },
     ),

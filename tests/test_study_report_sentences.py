@@ -42,7 +42,7 @@ STUDIES = {
                 "missing": ("run 8",),
                 "foreign": 2,
                 "problems": ("two environments: threads 1 and 2",),
-                "signs": (("run 1", "a sign"), ("run 1", "another")),
+                "warnings": (("run 1", "a warning"), ("run 1", "another")),
             },
         },
     ),
@@ -202,7 +202,7 @@ def test_gaps_are_counted_once(tmp_path):
     assert texts[0] == "1 run is not in the numbers: failed."
     assert texts[1] == "1 planned run is not finished."
     assert "1 run with damaged files is left out." in texts
-    assert "1 run shows signs of failure; see below." in texts
+    assert "1 run has training warnings; see below." in texts
     first = sentences(analysis)[0]
     assert first.numbers["planned"] == first.numbers["runs"] + 2
 

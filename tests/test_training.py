@@ -12,13 +12,13 @@ from fer_attention import create_model
 from fer_attention.data import DataError, FaceCrops, ImageFiles
 from fer_attention.emotions import FER2013
 from fer_attention.models import load_weights, read_metadata
-from fer_attention.training import Listener, TrainingError, TrainingWarning, train
+from fer_attention.training import TrainingCallbacks, TrainingError, TrainingWarning, train
 
 
 def test_a_small_model_learns_a_separable_task(tmp_path):
     epochs = []
     config = tiny(epochs=12, augment={"flip": 0.5})
-    result = train(config, stripes(400), tmp_path, listener=Listener(on_epoch=epochs.append))
+    result = train(config, stripes(400), tmp_path, callbacks=TrainingCallbacks(on_epoch=epochs.append))
     assert [epoch.epoch for epoch in epochs] == list(range(1, 13))
     assert tuple(epochs) == result.history
     assert result.best.validation_accuracy == max(epoch.validation_accuracy for epoch in epochs) > 0.9
@@ -96,7 +96,7 @@ def test_a_teacher_pulls_towards_what_it_says(tmp_path):
     shuffled = np.random.default_rng(0).permutation(wrong.labels)
     labels = np.where(wrong.splits == "train", shuffled, wrong.labels)
     noisy = FaceCrops(wrong.images, labels, wrong.names, wrong.splits, wrong.label_names)
-    quiet = {"listener": Listener(on_warning=lambda text: None)}
+    quiet = {"callbacks": TrainingCallbacks(on_warning=lambda text: None)}
     alone = train(tiny(epochs=4), noisy, tmp_path / "alone", **quiet).best
     config = tiny(epochs=4, teachers=(str(teacher),), teacher_weight=0.9)
     taught = train(config, noisy, tmp_path / "taught", **quiet).best
@@ -141,16 +141,16 @@ def test_overfitting_is_named_once(tmp_path):
     noisy = FaceCrops(data.images, labels, data.names, data.splits, FER2013)
     texts = []
     config = tiny(epochs=40, label_smoothing=0.0, augment={"flip": 0}, schedule="constant", warmup=0)
-    result = train(config, noisy, tmp_path, listener=Listener(on_warning=texts.append))
+    result = train(config, noisy, tmp_path, callbacks=TrainingCallbacks(on_warning=texts.append))
     assert len([text for text in texts if "overfitting" in text]) == 1
-    assert result.signs == tuple(texts)
-    again = train(config, noisy, tmp_path, listener=Listener(on_warning=texts.append))
-    assert again.signs == result.signs == tuple(texts)  # remembered, and not said again
+    assert result.warnings == tuple(texts)
+    again = train(config, noisy, tmp_path, callbacks=TrainingCallbacks(on_warning=texts.append))
+    assert again.warnings == result.warnings == tuple(texts)  # remembered, and not said again
 
 
 def test_warnings_are_python_warnings_unless_listened_to(tmp_path):
     with pytest.warns(TrainingWarning, match="word"):
-        Listener().on_warning("word")
+        TrainingCallbacks().on_warning("word")
 
 
 def test_fewer_images_than_a_batch_are_refused(tmp_path):

@@ -10,7 +10,7 @@ from tiny_runs import checkpoint_of, stripes, tiny, untrained
 from fer_attention import device
 from fer_attention.emotions import FER2013, FERPLUS
 from fer_attention.models import load_weights
-from fer_attention.training import Listener, train
+from fer_attention.training import TrainingCallbacks, train
 from fer_attention.training.setup import create_start
 
 CPU = torch.device("cpu")
@@ -130,13 +130,13 @@ def test_a_run_that_continues_in_another_precision_says_so(tmp_path, clock):
     config = tiny(precision="auto", checkpoint_minutes=0)
     clock((1.0, 2.0))
     with pytest.raises(StoppedError):
-        train(config, stripes(), tmp_path, listener=stop_at(2, 2), device="cpu")
+        train(config, stripes(), tmp_path, callbacks=stop_at(2, 2), device="cpu")
     clock((1.0, 0.5))
     texts = []
-    train(config, stripes(), tmp_path, listener=Listener(on_warning=texts.append), device="cpu")
+    train(config, stripes(), tmp_path, callbacks=TrainingCallbacks(on_warning=texts.append), device="cpu")
     (text,) = texts
     assert text == "the run began in float32 and continues in bfloat16, which is faster here (precision=auto)"
     result = json.loads((tmp_path / "result.json").read_text())
     assert result["environment"]["precision"] == "float32 and bfloat16"
-    train(config, stripes(), tmp_path, listener=Listener(on_warning=texts.append), device="cpu")
+    train(config, stripes(), tmp_path, callbacks=TrainingCallbacks(on_warning=texts.append), device="cpu")
     assert len(texts) == 1  # nothing is trained any more

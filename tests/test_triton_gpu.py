@@ -39,7 +39,7 @@ def test_elu_is_accurate_down_to_the_smallest_numbers(dtype):
 
 
 def given(case):
-    return case.map(0), case.per_channel(1), case.per_place(2), case.map(3)
+    return case.map(0), case.per_channel(1), case.per_position(2), case.map(3)
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.shape[0] == 8], ids=str)

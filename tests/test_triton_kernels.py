@@ -109,17 +109,17 @@ def test_without_triton_they_say_where_it_comes_from(monkeypatch):
 
 
 def test_shapes_that_do_not_fit_are_refused_before_a_kernel_reads_beyond_them():
-    x, gate, places = torch.ones(2, 3, 4, 5), torch.ones(2, 3), torch.ones(2, 4, 5)
+    x, gate, positions = torch.ones(2, 3, 4, 5), torch.ones(2, 3), torch.ones(2, 4, 5)
     wrong = [
         lambda: triton_ops.pool(x[0], True),
         lambda: triton_ops.pool(x.int(), True),
         lambda: triton_ops.pool_pixels(x, gate[:, :2]),
-        lambda: triton_ops.combine(x, gate, places[:, :3], None, "relu"),
+        lambda: triton_ops.combine(x, gate, positions[:, :3], None, "relu"),
         lambda: triton_ops.combine(x, gate, None, x[:1], "relu"),
         lambda: triton_ops.combine(x, gate, None, None, "gelu"),
         lambda: triton_ops.combine_backward(x[..., :2], x, x, gate, None, "relu"),
         lambda: triton_ops.combine_backward(x, None, x, gate, None, "relu"),
-        lambda: triton_ops.pool_pixels_backward(x, places, places, places[:1]),
+        lambda: triton_ops.pool_pixels_backward(x, positions, positions, positions[:1]),
         lambda: triton_ops.input_backward(x, gate, None, None, (gate[:1], None, None)),
     ]
     for call in wrong:
@@ -162,16 +162,16 @@ def launches(x, monkeypatch):
     started = []
     monkeypatch.setattr(triton_launch, "_run", lambda name, *rest: started.append((name, *rest)))
     n, c, h, w = x.shape
-    gate, places = x.new_empty((n, c), dtype=torch.float32), x.new_empty((n, h, w), dtype=torch.float32)
-    channel, place = places.int(), gate.int()
+    gate, positions = x.new_empty((n, c), dtype=torch.float32), x.new_empty((n, h, w), dtype=torch.float32)
+    channel, position = positions.int(), gate.int()
     triton_launch.pool(x, peak=True)
     triton_launch.pool_pixels(x, gate)
-    triton_launch.combine(x, gate, places, x, "elu", 1.0)
+    triton_launch.combine(x, gate, positions, x, "elu", 1.0)
     triton_launch.combine(x, gate, None, None, "relu", 1.0)
-    triton_launch.combine_backward(x, x, x, gate, places, "elu", 1.0)
+    triton_launch.combine_backward(x, x, x, gate, positions, "elu", 1.0)
     triton_launch.combine_backward(x, None, x, gate, None, "identity", 1.0)
-    triton_launch.pool_pixels_backward(x, places, places, channel)
-    triton_launch.input_backward(x, gate, places, places, places, channel, gate, gate, place)
+    triton_launch.pool_pixels_backward(x, positions, positions, channel)
+    triton_launch.input_backward(x, gate, positions, positions, positions, channel, gate, gate, position)
     triton_launch.input_backward(x, gate, None, None, None, None, gate, None, None)
     return started
 

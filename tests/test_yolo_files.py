@@ -106,8 +106,8 @@ def test_a_gpu_is_taken_where_torch_and_onnx_runtime_both_have_it(monkeypatch):
     assert _choose("auto", CPU_ONLY) == cpu
     assert _choose("cpu", both) == cpu
     for name, index in (("auto", 0), ("cuda", 0), ("cuda:1", 1), (torch.device("cuda:1"), 1)):
-        place, providers = _choose(name, both)
-        assert place.type == "cuda"
+        resolved, providers = _choose(name, both)
+        assert resolved.type == "cuda"
         assert providers == [("CUDAExecutionProvider", {"device_id": index}), "CPUExecutionProvider"]
     for name in ("cuda", "cuda:1"):
         with pytest.raises(ValueError, match="onnxruntime-gpu.*AzureExecutionProvider"):

@@ -65,18 +65,20 @@ def maps_by_loops(maps, size, min_score):
                 yield [value * stride for value in box], score, points
 
 
-def assert_same(finds, expected):
+def assert_same(candidates, expected):
     expected = list(expected)
-    assert len(finds.boxes) == len(finds.scores) == len(expected)
-    order = np.lexsort(finds.boxes.T)
-    expected.sort(key=lambda find: find[0][::-1])
-    np.testing.assert_allclose(finds.boxes[order], [box for box, _, _ in expected], rtol=1e-4, atol=1e-3)
-    np.testing.assert_allclose(finds.scores[order], [score for _, score, _ in expected], rtol=1e-5, atol=1e-6)
-    if finds.landmarks is None:
+    assert len(candidates.boxes) == len(candidates.scores) == len(expected)
+    order = np.lexsort(candidates.boxes.T)
+    expected.sort(key=lambda candidate: candidate[0][::-1])
+    np.testing.assert_allclose(candidates.boxes[order], [box for box, _, _ in expected], rtol=1e-4, atol=1e-3)
+    np.testing.assert_allclose(
+        candidates.scores[order], [score for _, score, _ in expected], rtol=1e-5, atol=1e-6
+    )
+    if candidates.landmarks is None:
         assert all(points is None for _, _, points in expected)
     else:
         points = [points for _, _, points in expected]
-        np.testing.assert_allclose(finds.landmarks[order], points, rtol=1e-4, atol=1e-3)
+        np.testing.assert_allclose(candidates.landmarks[order], points, rtol=1e-4, atol=1e-3)
 
 
 def random(*shape, seed=0):
@@ -114,9 +116,9 @@ def test_maps_are_read_as_loops_read_them_in_any_order(channels, order, min_scor
 
 def test_half_precision_is_read_as_single():
     maps = [random(80, *sides, seed=1).astype(np.float16) for sides in MAPS]
-    finds = decode_maps(maps, SIZE, 0.5)
-    assert finds.boxes.dtype == finds.scores.dtype == finds.landmarks.dtype == np.float32
-    assert_same(finds, maps_by_loops([array.astype(np.float32) for array in maps], SIZE, 0.5))
+    candidates = decode_maps(maps, SIZE, 0.5)
+    assert candidates.boxes.dtype == candidates.scores.dtype == candidates.landmarks.dtype == np.float32
+    assert_same(candidates, maps_by_loops([array.astype(np.float32) for array in maps], SIZE, 0.5))
     rows = np.abs(random(40, 16)).astype(np.float16)
     rows[:, [4, 15]] /= 4
     assert_same(decode_rows([rows], SIZE, 0), rows_by_loops(rows.astype(np.float32), 0))
@@ -131,13 +133,13 @@ def test_no_candidate_gives_empty_arrays_of_the_right_shape(layout, wanted):
         "YOLOv8-face maps": [(80 if wanted == "five landmarks" else 65, *sides) for sides in MAPS],
         "decoded columns": [(20 if wanted == "five landmarks" else 5, 126)],
     }[layout.name]
-    finds = layout.decode([np.full(shape, -1, np.float32) for shape in shapes], SIZE, 1.0)
+    candidates = layout.decode([np.full(shape, -1, np.float32) for shape in shapes], SIZE, 1.0)
     if layout.name == "YOLO5Face rows":  # minus one times minus one
-        assert len(finds.scores) == 30
+        assert len(candidates.scores) == 30
         return
-    assert finds.boxes.shape == (0, 4)
-    assert finds.scores.shape == (0,)
-    assert finds.landmarks is None if wanted == "none" else finds.landmarks.shape == (0, 5, 2)
+    assert candidates.boxes.shape == (0, 4)
+    assert candidates.scores.shape == (0,)
+    assert candidates.landmarks is None if wanted == "none" else candidates.landmarks.shape == (0, 5, 2)
 
 
 def test_scores_stay_within_zero_and_one_and_huge_logits_do_not_overflow():
@@ -145,13 +147,13 @@ def test_scores_stay_within_zero_and_one_and_huge_logits_do_not_overflow():
     columns = np.full((5, 126), 1.01, np.float32)
     maps = [np.full((65, *sides), 1e4, np.float32) for sides in MAPS]
     with np.errstate(all="raise"):
-        for finds in (
+        for candidates in (
             decode_rows([rows], SIZE, 0.6),
             decode_columns([columns], SIZE, 0.6),
             decode_maps(maps, SIZE, 0.6),
         ):
-            assert len(finds.scores) > 0
-            assert (finds.scores == 1).all()
+            assert len(candidates.scores) > 0
+            assert (candidates.scores == 1).all()
 
 
 def test_candidates_without_a_number_for_a_score_are_left_out():

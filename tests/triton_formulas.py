@@ -39,7 +39,7 @@ class Case:
     def per_channel(self, seed):
         return _normal(self.shape[:2], seed).to(self.device, self.wide)
 
-    def per_place(self, seed):
+    def per_position(self, seed):
         n, _, h, w = self.shape
         return _normal((n, h, w), seed).to(self.device, self.wide)
 
@@ -72,10 +72,10 @@ def check_pool_pixels(case):
 
 def check_combine(case, act, *, spatial, shortcut):
     x, gate = case.map(0), case.per_channel(1)
-    places = case.per_place(2) if spatial else None
+    positions = case.per_position(2) if spatial else None
     other = case.map(3) if shortcut else None
-    y = ops.combine(x, gate, places, other, act, ALPHA)
-    product = exact(x) * weights(gate, places)
+    y = ops.combine(x, gate, positions, other, act, ALPHA)
+    product = exact(x) * scale(gate, positions)
     total = product if other is None else product + exact(other)
     expected = {
         "identity": lambda: total,
@@ -89,17 +89,17 @@ def check_combine(case, act, *, spatial, shortcut):
 def check_combine_backward(case, act, *, spatial):
     x, y, grad, gate = case.map(0), case.map(1), case.map(2), case.per_channel(3)
     y = y.relu() if act == "relu" else y.clamp(min=-ALPHA)
-    places = case.per_place(4) if spatial else None
-    d, grad_gate, grad_spatial = ops.combine_backward(grad, y, x, gate, places, act, ALPHA)
+    positions = case.per_position(4) if spatial else None
+    d, grad_gate, grad_spatial = ops.combine_backward(grad, y, x, gate, positions, act, ALPHA)
     below = {"identity": 1.0, "relu": 0.0, "elu": exact(y) + ALPHA}[act]
     expected, reach = exact(grad) * np.where(exact(y) > 0, 1.0, below), abs(exact(grad)) * abs(exact(x))
     close(d, expected, case.dtype, scale=abs(exact(grad)))
     assert laid_out(d, case)
     assert (d is grad) == (act == "identity")
-    factor = np.ones(1) if places is None else exact(places)[:, None]
+    factor = np.ones(1) if positions is None else exact(positions)[:, None]
     terms = expected * exact(x) * factor
     close(grad_gate, terms.sum((2, 3)), case.wide, scale=(reach * abs(factor)).sum((2, 3)))
-    if places is None:
+    if positions is None:
         assert grad_spatial is None
     else:
         factor = exact(gate)[:, :, None, None]
@@ -115,25 +115,25 @@ def check_pool_pixels_backward(case):
 
 
 def check_input_backward(case, *, spatial, peak):
-    d, gate, places = case.map(5), case.per_channel(6), case.per_place(7)
+    d, gate, positions = case.map(5), case.per_channel(6), case.per_position(7)
     _, *pixels = pixel_gradients(case)
     mean, grad_peak = case.per_channel(8), case.per_channel(9)
-    _, _, place = ops.pool(case.map(0), True)
+    _, _, position = ops.pool(case.map(0), True)
     got = ops.input_backward(
         d,
         gate,
-        places if spatial else None,
+        positions if spatial else None,
         tuple(pixels) if spatial else None,
-        (mean, grad_peak, place) if peak else (mean, None, None),
+        (mean, grad_peak, position) if peak else (mean, None, None),
     )
     inner = exact(d)
     if spatial:
-        inner = inner * exact(places)[:, None] + at_pixels(case, *pixels)
+        inner = inner * exact(positions)[:, None] + at_pixels(case, *pixels)
     outer = np.broadcast_to(exact(mean)[:, :, None] / (case.shape[2] * case.shape[3]), (*mean.shape, 1))
     outer = np.repeat(outer, case.shape[2] * case.shape[3], 2)
     if peak:
         for n, c in np.ndindex(*mean.shape):
-            outer[n, c, int(place[n, c])] += exact(grad_peak)[n, c]
+            outer[n, c, int(position[n, c])] += exact(grad_peak)[n, c]
     gated, outer = inner * exact(gate)[:, :, None, None], outer.reshape(case.shape)
     scale = (abs(exact(d)) + abs(inner) + 4) * (abs(exact(gate)[:, :, None, None]) + 1) + abs(outer)
     close(got, gated + outer, case.dtype, scale=scale)
@@ -141,7 +141,7 @@ def check_input_backward(case, *, spatial, peak):
 
 
 def check_nan(case):
-    """A NaN is the maximum wherever it stands, and no other channel or place hears of it."""
+    """A NaN is the maximum wherever it stands, and no other channel or position hears of it."""
     x, gate = case.map(0), case.per_channel(1).abs() + 0.5
     n, c, h, w = (size - 1 for size in case.shape)
     x[n, c, h, w] = float("nan")
@@ -177,22 +177,24 @@ def check_everything(case):
     check_combinations(case)
 
 
-def run_all(x, gate, places, grad):
+def run_all(x, gate, positions, grad):
     """All six in one go, and the tensors that came out."""
     pooled = ops.pool(x, True)
     pixels = ops.pool_pixels(x, gate)
-    y = ops.combine(x, gate, places, grad, "elu", ALPHA)
-    d, grad_gate, grad_places = ops.combine_backward(grad, y, x, gate, places, "elu", ALPHA)
-    back = ops.pool_pixels_backward(x, places, places, pixels[2])
-    grad_x = ops.input_backward(d, gate, places, (places, places, pixels[2]), (gate, gate, pooled[2]))
+    y = ops.combine(x, gate, positions, grad, "elu", ALPHA)
+    d, grad_gate, grad_positions = ops.combine_backward(grad, y, x, gate, positions, "elu", ALPHA)
+    back = ops.pool_pixels_backward(x, positions, positions, pixels[2])
+    grad_x = ops.input_backward(
+        d, gate, positions, (positions, positions, pixels[2]), (gate, gate, pooled[2])
+    )
     plain = ops.combine_backward(grad, None, x, gate, None, "identity")[1]
-    return (*pooled, *pixels, y, d, grad_gate, grad_places, back, grad_x, plain, ops.pool(x, False)[0])
+    return (*pooled, *pixels, y, d, grad_gate, grad_positions, back, grad_x, plain, ops.pool(x, False)[0])
 
 
 def pixel_gradients(case):
     x = case.map(0)
     where = ops.pool_pixels(x, case.per_channel(1))[2]
-    return x, case.per_place(2), case.per_place(3), where
+    return x, case.per_position(2), case.per_position(3), where
 
 
 def at_pixels(case, grad_mean, grad_max, where):
@@ -203,9 +205,9 @@ def at_pixels(case, grad_mean, grad_max, where):
     return spread
 
 
-def weights(gate, places):
+def scale(gate, positions):
     product = exact(gate)[:, :, None, None]
-    return product if places is None else product * exact(places)[:, None]
+    return product if positions is None else product * exact(positions)[:, None]
 
 
 def laid_out(values, case):

@@ -12,7 +12,6 @@ from fer_attention.faces.detectors.weights import DOWNLOADABLE, DownloadableWeig
 
 CONTENT = np.random.default_rng(0).bytes(200_000)
 OTHER = CONTENT[:-1] + bytes([CONTENT[-1] ^ 1])
-POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 200000\n"
 
 
 class Server(ThreadingHTTPServer):
@@ -25,7 +24,6 @@ class Server(ThreadingHTTPServer):
         self.paths = []
         self.half_sent = threading.Event()
         self.release = threading.Event()
-        self.both = threading.Barrier(2, timeout=60)
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -55,10 +53,8 @@ def tiny_weights(monkeypatch, tmp_path):
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     digest = hashlib.sha256(CONTENT).hexdigest()
-    tiny = DownloadableWeights(
-        "tiny", server.url, digest, len(CONTENT), "CC0 [all]", "https://example.org/tiny"
-    )
-    monkeypatch.setitem(DOWNLOADABLE, "tiny", tiny)
+    tiny = DownloadableWeights(server.url, digest, len(CONTENT), "CC0 [all]", "https://example.org/tiny")
+    monkeypatch.setitem(DOWNLOADABLE._entries, "tiny", tiny)
     try:
         yield server, tiny
     finally:
@@ -94,15 +90,6 @@ def other_content(handler):
     whole(handler, OTHER)
 
 
-def lfs_pointer(handler):
-    whole(handler, POINTER)
-
-
-def lfs_pointer_without_length(handler):
-    handler.start()
-    handler.wfile.write(POINTER)
-
-
 def truncated(handler):
     handler.start(Content_Length=len(CONTENT))
     handler.wfile.write(CONTENT[:100_000])
@@ -113,22 +100,8 @@ def truncated_chunk(handler):
     handler.wfile.write(b"%x\r\n" % len(CONTENT) + CONTENT[:100_000])
 
 
-def longer(handler):
-    whole(handler, CONTENT + b"!")
-
-
-def endless(handler):
-    handler.start()
-    for _ in range(500):  # 100 MB, so that a client without a limit fails instead of filling the disk
-        handler.wfile.write(CONTENT)
-
-
 def missing(handler):
     handler.send_error(404)
-
-
-def broken(handler):
-    handler.send_error(500)
 
 
 def garbage(handler):
@@ -137,14 +110,6 @@ def garbage(handler):
 
 def silence(_):
     pass  # hangs up without a word
-
-
-def redirect_elsewhere(handler):
-    handler.start(302, Location="http://example.invalid/tiny.onnx")
-
-
-def redirect_to_a_file(handler):
-    handler.start(302, Location="file:///etc/hostname")
 
 
 def redirect_here(handler):
@@ -162,8 +127,3 @@ def stalls(handler):
     handler.wfile.flush()
     handler.server.half_sent.set()
     handler.server.release.wait(20)
-
-
-def together(handler):
-    handler.server.both.wait()
-    whole(handler)

@@ -1,4 +1,4 @@
-"""Where a model applies an activation as a function (`F.relu(x)`, `x.relu_()`), which no exchange reaches."""
+"""Activations that a model calls as functions (`F.relu(x)`, `x.relu_()`), which no exchange reaches."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def functional_calls(model: nn.Module, classes: frozenset[type[nn.Module]], scop
 
 
 class _CallTracer(fx.Tracer):
-    """Notes calls of some functions as they are recorded, so that a failed trace leaves what it saw."""
+    """Note calls of some functions as they are recorded, so that a failed trace leaves what it saw."""
 
     def __init__(self, functions: set[str], closed: frozenset[type[nn.Module]], scope: Scope) -> None:
         closed_functions: list[Any] = get_notrace_functions()
@@ -65,7 +65,7 @@ class _CallTracer(fx.Tracer):
         self._places = [""]
 
     def skips(self, module: nn.Module) -> bool:
-        """Whether no call inside the module counts: it is an activation, or a gate that is left alone."""
+        """Return whether calls inside the module are ignored: it is an activation, or a gate left alone."""
         return type(module) in self._closed or (self._scope == "backbone" and is_gate(module))
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:

@@ -1,4 +1,4 @@
-"""What activations give out, layer by layer: their mean (bias shift), spread, sign and gradient.
+"""Statistics of activations' outputs by layer: mean (bias shift), spread, sign and gradient.
 
 An activation whose mean is not zero acts as a bias on the next layer: the bias shift that ELU is meant to
 lessen (Clevert et al. 2016, arXiv:1511.07289, section 3). Gradients that shrink from the last layer to the
@@ -26,12 +26,12 @@ Loss: TypeAlias = Callable[[Any, Any], torch.Tensor]
 
 @dataclass(frozen=True)
 class ActivationStatistics:
-    """What one call of one layer gave out, over all batches.
+    """Output statistics of one call of one layer, over all batches.
 
     Attributes:
         layer: Dotted name of the layer; with `#1`, `#2`, … behind it where one forward calls it repeatedly.
         kind: Class of the layer, such as `"ELU"`.
-        mean: Mean over all elements: samples, channels and places.
+        mean: Mean over all elements: samples, channels and positions.
         variance: Their mean squared distance from `mean` (divided by `count`).
         fraction_negative: Share of the elements below zero.
         gradient_norm: Root mean square over the batches of the L2 norm of d loss / d output, where the

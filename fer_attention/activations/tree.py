@@ -1,4 +1,4 @@
-"""Which modules of a tree are activations, which are attention gates, and where each one hangs."""
+"""Activations and attention gates in a module tree, and the references to each."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def check_scope(scope: str) -> None:
 
 
 def is_gate(module: nn.Module) -> bool:
-    """Whether a module is an attention gate: one of ours, of timm's or of torchvision's."""
+    """Return whether a module is an attention gate: one of ours, of timm's or of torchvision's."""
     return isinstance(module, GATES) or getattr(module, "is_attention_gate", False) is True
 
 

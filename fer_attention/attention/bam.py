@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from fer_attention.attention.base import ATTENTIONS, AttentionGate, BatchNorm, reduced_channels
+from fer_attention.attention.base import ATTENTIONS, AttentionGate, GateBatchNorm, reduced_channels
 
 
 @ATTENTIONS.register("bam")
@@ -22,10 +22,10 @@ class BAM(AttentionGate):
     there as in the authors' code. That code also normalises inside of the branches and not at their
     ends; the equations' norms are kept, whose task is to bring both branches to one scale. The bias b1 of
     W1, and f3's, are left out: the batch norm behind them takes any constant out. In training, a batch of
-    one sample has one value per channel in M_c: `BatchNorm` says what happens then. The paper puts one
+    one sample has one value per channel in M_c: `GateBatchNorm` says what happens then. The paper puts one
     block behind each stage of a network; here it stands where every block does.
 
-    Shape: (N, C, H, W) -> (N, C, H, W). One weight in (1, 2) per value.
+    Shape: (N, C, H, W) -> (N, C, H, W). One scale in (1, 2) per value.
     """
 
     bounds = (1.0, 2.0)
@@ -43,30 +43,30 @@ class BAM(AttentionGate):
         hidden = reduced_channels(channels, reduction)
         if dilation < 1:
             raise ValueError(f"dilation must be at least 1, got {dilation}.")
-        place: dict[str, Any] = {"device": device, "dtype": dtype}
-        wide: dict[str, Any] = {"padding": dilation, "dilation": dilation, **place}
+        factory: dict[str, Any] = {"device": device, "dtype": dtype}
+        wide: dict[str, Any] = {"padding": dilation, "dilation": dilation, **factory}
         self.channel = nn.Sequential(
-            nn.Conv2d(channels, hidden, 1, **place),
+            nn.Conv2d(channels, hidden, 1, **factory),
             nn.ReLU(inplace=True),
-            nn.Conv2d(hidden, channels, 1, bias=False, **place),
-            BatchNorm(channels, **place),
+            nn.Conv2d(hidden, channels, 1, bias=False, **factory),
+            GateBatchNorm(channels, **factory),
         )
         self.spatial = nn.Sequential(
-            nn.Conv2d(channels, hidden, 1, **place),
+            nn.Conv2d(channels, hidden, 1, **factory),
             nn.ReLU(inplace=True),
             nn.Conv2d(hidden, hidden, 3, **wide),
             nn.ReLU(inplace=True),
             nn.Conv2d(hidden, hidden, 3, **wide),
             nn.ReLU(inplace=True),
-            nn.Conv2d(hidden, 1, 1, bias=False, **place),
-            BatchNorm(1, **place),
+            nn.Conv2d(hidden, 1, 1, bias=False, **factory),
+            GateBatchNorm(1, **factory),
         )
 
     def _attention(self, x: torch.Tensor) -> torch.Tensor:
         """sigmoid(M_c + M_s), as large as x: the sum is a new tensor, which the sigmoid may overwrite."""
         return (self.channel(x.mean((2, 3), keepdim=True)) + self.spatial(x)).sigmoid_()
 
-    def weights(self, x: torch.Tensor) -> torch.Tensor:
+    def scale(self, x: torch.Tensor) -> torch.Tensor:
         """(N, C, H, W) -> (N, C, H, W)."""
         return 1 + self._attention(x)
 

@@ -4,9 +4,9 @@ A block is a module of shape (N, C, H, W) -> (N, C, H, W), built as `Block(chann
 device=None, dtype=None)`. It keeps its input's type, device and memory format, takes an empty batch and
 maps down to 1×1, and trains on a single sample.
 
-Most blocks are gates: they multiply their input by `weights(x)`, which lie between the class's `bounds`,
-(0, 1) unless it says otherwise. Channel gates give one weight per sample and channel, (N, C, 1, 1); spatial
-gates one per sample and place, (N, 1, H, W). A block that does something else is an `AttentionBlock` only.
+Most blocks are gates: they multiply their input by `scale(x)`, which lies between the class's `bounds`,
+(0, 1) unless it says otherwise. Channel gates give one scale per sample and channel, (N, C, 1, 1); spatial
+gates one per sample and position, (N, 1, H, W). A block that does something else is an `AttentionBlock` only.
 What a block lays over its input can be looked at: `maps(x)` names it by part, and `watch_inputs` shows every
 block's input while a model runs.
 
@@ -91,7 +91,7 @@ class AttentionBlock(nn.Module):
         return y if act is None else act(y)
 
     def maps(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
-        """What the block lays over a map (N, C, H, W), by part; nothing in a block that has no such thing.
+        """Attention maps of the block for an input (N, C, H, W), by part; empty if it has none.
 
         Returns:
             Tensors of four dimensions that broadcast to the map: "channel" (N, C, 1, 1), "spatial"
@@ -100,7 +100,7 @@ class AttentionBlock(nn.Module):
         return {}
 
     def _enter(self, x: torch.Tensor, norm: nn.Module | None = None) -> None:
-        """What every forward begins with: hold the map to the channels, and show it to who watches.
+        """Check the input's channels and show it to the watcher; every forward pass calls this first.
 
         Args:
             x: The input, or what `norm` will make the input of.
@@ -117,31 +117,31 @@ class AttentionBlock(nn.Module):
 
 
 class AttentionGate(AttentionBlock):
-    """Base of the blocks that multiply their input by weights.
+    """Base of the blocks that multiply their input by a scale.
 
-    Subclasses define `weights`; one that knows a faster way to the same product overrides `forward`.
+    Subclasses define `scale`; one that knows a faster way to the same product overrides `forward`.
 
     Attributes:
-        bounds: What the weights lie between, ends excluded (float rounding may reach them).
+        bounds: Limits of the scale, ends excluded (float rounding may reach them).
     """
 
     bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
 
-    def weights(self, x: torch.Tensor) -> torch.Tensor:
+    def scale(self, x: torch.Tensor) -> torch.Tensor:
         """The factors for a map (N, C, H, W), in a shape of four dimensions that broadcasts to it."""
         raise NotImplementedError
 
     def maps(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
-        """The weights, as the part that their shape tells."""
-        weights = self.weights(x)
-        if weights.shape[1] == 1 < x.shape[1]:
-            return {"spatial": weights}
-        return {"channel" if weights.shape[2:] == (1, 1) else "full": weights}
+        """The scale, as the part that its shape tells."""
+        scale = self.scale(x)
+        if scale.shape[1] == 1 < x.shape[1]:
+            return {"spatial": scale}
+        return {"channel" if scale.shape[2:] == (1, 1) else "full": scale}
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(N, C, H, W) -> (N, C, H, W), the input times its weights."""
+        """(N, C, H, W) -> (N, C, H, W), the input times its scale."""
         self._enter(x)
-        return x * self.weights(x)
+        return x * self.scale(x)
 
 
 def create_attention(name: str, channels: int, **options: Any) -> AttentionBlock:
@@ -197,10 +197,10 @@ def odd_kernel(kernel_size: int, *, option: str = "kernel_size") -> int:
     return kernel_size
 
 
-class BatchNorm(nn.BatchNorm2d):
+class GateBatchNorm(nn.BatchNorm2d):
     """Batch norm for a gate's small maps, which may hold a single value per channel.
 
-    One value has no variance. Where a training batch is one sample and one place, the running statistics
+    One value has no variance. Where a training batch is one sample and one position, the running statistics
     stand in, as in evaluation, and stay as they are; torch's own layer refuses such a batch.
     """
 

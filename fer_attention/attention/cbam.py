@@ -6,10 +6,10 @@ import torch
 from torch import nn
 
 from fer_attention.attention.base import ATTENTIONS, AttentionGate, odd_kernel, reduced_channels
-from fer_attention.attention.fused import Implementation, MLPGate
-from fer_attention.attention.fusible import FusibleGate, Recipe, mlp_recipe
+from fer_attention.attention.fused import Implementation, MLPFormula
+from fer_attention.attention.fusible import FusibleGate, GateFormula, mlp_formula
 
-ARITHMETIC = MLPGate(peak=True, bias=False)
+FORMULA = MLPFormula(peak=True, bias=False)
 
 
 class CBAMChannelGate(AttentionGate):
@@ -18,7 +18,7 @@ class CBAMChannelGate(AttentionGate):
     s = sigmoid(W1 relu(W0 avg) + W1 relu(W0 max)), one shared MLP without biases for the mean and the
     maximum of each channel, hidden width C // reduction.
 
-    Shape: (N, C, H, W) -> (N, C, H, W). One weight in (0, 1) per sample and channel.
+    Shape: (N, C, H, W) -> (N, C, H, W). One scale in (0, 1) per sample and channel.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class CBAMChannelGate(AttentionGate):
         self.act = nn.ReLU(inplace=True)
         self.fc2 = nn.Conv2d(hidden, channels, 1, bias=False, device=device, dtype=dtype)
 
-    def weights(self, x: torch.Tensor) -> torch.Tensor:
+    def scale(self, x: torch.Tensor) -> torch.Tensor:
         """(N, C, H, W) -> (N, C, 1, 1)."""
         mean = self.act(self.fc1(x.mean((2, 3), keepdim=True)))
         peak = self.act(self.fc1(first_maximum(x.flatten(2), 2).unsqueeze(-1)))
@@ -47,7 +47,7 @@ class CBAMSpatialGate(AttentionGate):
 
     s = sigmoid(conv_k([mean over channels; maximum over channels])), without bias.
 
-    Shape: (N, C, H, W) -> (N, C, H, W). One weight in (0, 1) per sample and place.
+    Shape: (N, C, H, W) -> (N, C, H, W). One scale in (0, 1) per sample and position.
     """
 
     def __init__(
@@ -62,14 +62,14 @@ class CBAMSpatialGate(AttentionGate):
         k = odd_kernel(kernel_size)
         self.conv = nn.Conv2d(2, 1, k, padding=k // 2, bias=False, device=device, dtype=dtype)
 
-    def weights(self, x: torch.Tensor) -> torch.Tensor:
+    def scale(self, x: torch.Tensor) -> torch.Tensor:
         """(N, C, H, W) -> (N, 1, H, W)."""
         pooled = torch.cat([x.mean(1, keepdim=True), first_maximum(x, 1)], dim=1)
         return self.conv(pooled).sigmoid()
 
 
 def first_maximum(x: torch.Tensor, dim: int) -> torch.Tensor:
-    """The maximum over a dimension, which is kept; its gradient goes to the first place that reaches it."""
+    """Maximum over a dimension, which is kept; its gradient goes to the first position that reaches it."""
     if torch.is_grad_enabled() and x.requires_grad and torch._C._get_tracing_state() is None:
         return x.max(dim, keepdim=True).values
     return x.amax(dim, keepdim=True)  # several times as fast where no gradient will pass
@@ -88,32 +88,32 @@ class SequentialGate(FusibleGate):
         self.channel = channel
         self.spatial = spatial
 
-    def weights(self, x: torch.Tensor) -> torch.Tensor:
-        """(N, C, H, W) -> (N, C, H, W), the product of both gates' weights."""
-        channel = self.channel.weights(x)
-        return channel * self.spatial.weights(x * channel)
+    def scale(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, C, H, W) -> (N, C, H, W), the product of both gates' scales."""
+        channel = self.channel.scale(x)
+        return channel * self.spatial.scale(x * channel)
 
     def maps(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Both gates' weights, (N, C, 1, 1) and (N, 1, H, W)."""
-        channel = self.channel.weights(x)
-        return {"channel": channel, "spatial": self.spatial.weights(x * channel)}
+        """Both gates' scales, (N, C, 1, 1) and (N, 1, H, W)."""
+        channel = self.channel.scale(x)
+        return {"channel": channel, "spatial": self.spatial.scale(x * channel)}
 
     def plain(self, x: torch.Tensor) -> torch.Tensor:
         """(N, C, H, W) -> (N, C, H, W), by the gate's own modules."""
         refined: torch.Tensor = self.spatial(self.channel(x))
         return refined
 
-    def recipe(self) -> Recipe | None:
-        """The channel gate's recipe and the spatial gate's kernel."""
-        channel, spatial = self.channel_recipe(), self.spatial
+    def formula(self) -> GateFormula | None:
+        """The channel gate's formula and the spatial gate's kernel."""
+        channel, spatial = self.channel_formula(), self.spatial
         if channel is None or type(spatial) is not CBAMSpatialGate or type(spatial.conv) is not nn.Conv2d:
             return None
         parameters = {f"channel.{name}": parameter for name, parameter in channel.parameters.items()}
         parameters["spatial.conv.weight"] = spatial.conv.weight
         modules = (self, *channel.modules, spatial, spatial.conv)
-        return Recipe(channel.channel, parameters, modules, spatial=True)
+        return GateFormula(channel.channel, parameters, modules, spatial=True)
 
-    def channel_recipe(self) -> Recipe | None:
+    def channel_formula(self) -> GateFormula | None:
         """The channel gate for the fused step."""
         raise NotImplementedError
 
@@ -124,7 +124,7 @@ class CBAM(SequentialGate):
 
     The channel gate first, then the spatial gate on the channel-refined map.
 
-    Shape: (N, C, H, W) -> (N, C, H, W). One weight in (0, 1) per value, the product of both gates' weights.
+    Shape: (N, C, H, W) -> (N, C, H, W). One scale in (0, 1) per value, the product of both gates' scales.
     """
 
     def __init__(
@@ -143,8 +143,8 @@ class CBAM(SequentialGate):
             implementation=implementation,
         )
 
-    def channel_recipe(self) -> Recipe | None:
+    def channel_formula(self) -> GateFormula | None:
         """The channel gate for the fused step."""
         if type(self) is not CBAM or type(self.channel) is not CBAMChannelGate:
             return None
-        return mlp_recipe(self.channel, ARITHMETIC, bias=False)
+        return mlp_formula(self.channel, FORMULA, bias=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from fer_attention.attention.base import ATTENTIONS, AttentionGate, BatchNorm, reduced_channels
+from fer_attention.attention.base import ATTENTIONS, AttentionGate, GateBatchNorm, reduced_channels
 
 
 @ATTENTIONS.register("coord")
@@ -14,13 +14,13 @@ class CoordAttention(AttentionGate):
 
     z_h and z_w are the means of each channel along the rows and along the columns. One shared 1×1
     convolution with batch norm and h-swish reads both, f = act(BN(F1 [z_h, z_w])), and two 1×1 convolutions
-    turn its parts into weights: y = x · sigmoid(F_h f_h) · sigmoid(F_w f_w). The hidden width is
+    turn its parts into scales: y = x · sigmoid(F_h f_h) · sigmoid(F_w f_w). The hidden width is
     max(8, C // reduction).
 
     Open in the paper: the activation (h-swish, as in the authors' code) and biases. F_h and F_w have
     them, as there; F1 has none, since the batch norm behind it takes any constant out.
 
-    Shape: (N, C, H, W) -> (N, C, H, W). One weight in (0, 1) per value, the product of one per row and one
+    Shape: (N, C, H, W) -> (N, C, H, W). One scale in (0, 1) per value, the product of one per row and one
     per column of each channel.
     """
 
@@ -35,12 +35,12 @@ class CoordAttention(AttentionGate):
         super().__init__(channels)
         hidden = reduced_channels(channels, reduction, least=8)
         self.conv1 = nn.Conv2d(channels, hidden, 1, bias=False, device=device, dtype=dtype)
-        self.bn1 = BatchNorm(hidden, device=device, dtype=dtype)
+        self.bn1 = GateBatchNorm(hidden, device=device, dtype=dtype)
         self.act = nn.Hardswish()
         self.conv_h = nn.Conv2d(hidden, channels, 1, device=device, dtype=dtype)
         self.conv_w = nn.Conv2d(hidden, channels, 1, device=device, dtype=dtype)
 
-    def weights(self, x: torch.Tensor) -> torch.Tensor:
+    def scale(self, x: torch.Tensor) -> torch.Tensor:
         """(N, C, H, W) -> (N, C, H, W)."""
         rows, columns = x.mean(3, keepdim=True), x.mean(2, keepdim=True)
         hidden = self.act(self.bn1(self.conv1(torch.cat([rows, columns.transpose(2, 3)], dim=2))))

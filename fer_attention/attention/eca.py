@@ -8,10 +8,10 @@ import torch
 from torch import nn
 
 from fer_attention.attention.base import ATTENTIONS, odd_kernel
-from fer_attention.attention.fused import Implementation, NeighbourGate
-from fer_attention.attention.fusible import FusibleGate, Recipe
+from fer_attention.attention.fused import Implementation, NeighbourFormula
+from fer_attention.attention.fusible import FusibleGate, GateFormula
 
-ARITHMETIC = NeighbourGate()
+FORMULA = NeighbourFormula()
 
 
 def eca_kernel_size(channels: int, *, gamma: float = 2, b: float = 1) -> int:
@@ -35,7 +35,7 @@ class ECABlock(FusibleGate):
     s = sigmoid(conv1d_k(z)), z the mean of each channel, the convolution running over neighbouring
     channels: k weights in all. `kernel_size=None` takes `eca_kernel_size(channels)`.
 
-    Shape: (N, C, H, W) -> (N, C, H, W). One weight in (0, 1) per sample and channel.
+    Shape: (N, C, H, W) -> (N, C, H, W). One scale in (0, 1) per sample and channel.
     """
 
     def __init__(
@@ -53,14 +53,14 @@ class ECABlock(FusibleGate):
         k = odd_kernel(eca_kernel_size(channels, gamma=gamma, b=b) if kernel_size is None else kernel_size)
         self.conv = nn.Conv1d(1, 1, k, padding=k // 2, bias=False, device=device, dtype=dtype)
 
-    def weights(self, x: torch.Tensor) -> torch.Tensor:
+    def scale(self, x: torch.Tensor) -> torch.Tensor:
         """(N, C, H, W) -> (N, C, 1, 1)."""
         squeezed = x.mean((2, 3)).unsqueeze(1)  # (N, 1, C): the channels are the sequence
         return self.conv(squeezed).sigmoid().transpose(1, 2).unsqueeze(-1)
 
-    def recipe(self) -> Recipe | None:
+    def formula(self) -> GateFormula | None:
         """The gate for the fused step."""
         conv = self.conv
         if type(self) is not ECABlock or type(conv) is not nn.Conv1d:
             return None
-        return Recipe(ARITHMETIC, {"conv.weight": conv.weight}, (self, conv))
+        return GateFormula(FORMULA, {"conv.weight": conv.weight}, (self, conv))

@@ -8,7 +8,7 @@ from fer_attention.attention.base import ATTENTIONS, odd_kernel
 from fer_attention.attention.cbam import CBAMSpatialGate, SequentialGate
 from fer_attention.attention.eca import ECABlock
 from fer_attention.attention.fused import Implementation
-from fer_attention.attention.fusible import Recipe
+from fer_attention.attention.fusible import GateFormula
 
 
 @ATTENTIONS.register("ecbam")
@@ -21,7 +21,7 @@ class ECBAM(SequentialGate):
     Open in the proposal, which is a sentence in the first author's dissertation: what feeds the channel
     gate. The mean alone does, as in ECA; CBAM's MLP reads the maximum too.
 
-    Shape: (N, C, H, W) -> (N, C, H, W). One weight in (0, 1) per value, the product of both gates' weights.
+    Shape: (N, C, H, W) -> (N, C, H, W). One scale in (0, 1) per value, the product of both gates' scales.
 
     Args:
         channels: C.
@@ -60,8 +60,8 @@ class ECBAM(SequentialGate):
         spatial = CBAMSpatialGate(channels, kernel_size=kernel_size, device=device, dtype=dtype)
         super().__init__(channel, spatial, implementation=implementation)
 
-    def channel_recipe(self) -> Recipe | None:
+    def channel_formula(self) -> GateFormula | None:
         """The channel gate for the fused step."""
         if type(self) is not ECBAM or not isinstance(self.channel, ECABlock):
             return None
-        return self.channel.recipe()
+        return self.channel.formula()

@@ -6,7 +6,7 @@ import torch
 
 
 def energy(x: torch.Tensor, *, keepdim: bool = False) -> torch.Tensor:
-    """The sum of squares over the places of each channel, float32 at least: float16 ends at 65504.
+    """The sum of squares over the positions of each channel, float32 at least: float16 ends at 65504.
 
     Half precision is squared inside of torch's norm, which reads the map once and writes no wider copy of
     it; plain squares are faster where they are exact enough, many times so on channels-last maps on a CPU.

@@ -9,11 +9,11 @@ from torch import nn
 
 from fer_attention.attention.base import AttentionGate
 from fer_attention.attention.fused import (
-    Activation,
-    BatchNorm,
-    ChannelGate,
+    ChannelFormula,
+    FusedActivation,
+    FusedBatchNorm,
+    FusedStep,
     Implementation,
-    Step,
     check_implementation,
     kernels_for,
     residual,
@@ -21,8 +21,8 @@ from fer_attention.attention.fused import (
 )
 
 
-class Recipe(NamedTuple):
-    """What a gate computes, in the terms of the fused step.
+class GateFormula(NamedTuple):
+    """A gate's computation in the terms of the fused step.
 
     Attributes:
         channel: The arithmetic of the channel gate.
@@ -31,7 +31,7 @@ class Recipe(NamedTuple):
         spatial: Whether there is a spatial kernel.
     """
 
-    channel: ChannelGate
+    channel: ChannelFormula
     parameters: dict[str, torch.Tensor]
     modules: tuple[nn.Module, ...]
     spatial: bool = False
@@ -40,7 +40,7 @@ class Recipe(NamedTuple):
 class FusibleGate(AttentionGate):
     """A gate with a second way to the same numbers, several times as fast.
 
-    Subclasses define `weights` and `recipe`. With `implementation="auto"` the fused step runs wherever it can
+    Subclasses define `scale` and `formula`. With `implementation="auto"` the fused step runs wherever it can
     (`why_plain` names what is in its way); `"plain"` forbids it; `"fused"` refuses to run without it on a
     device that has none.
     """
@@ -50,22 +50,22 @@ class FusibleGate(AttentionGate):
         self.implementation = check_implementation(implementation)
 
     def extra_repr(self) -> str:
-        """What `repr` shows in front of the layers."""
+        """Text that `repr` shows in front of the layers."""
         return f"implementation={self.implementation!r}"
 
-    def recipe(self) -> Recipe | None:
-        """The gate for the fused step; None if a layer was exchanged, or by a subclass that computes else."""
+    def formula(self) -> GateFormula | None:
+        """The gate's formula; None if a layer was exchanged or a subclass computes something else."""
         raise NotImplementedError
 
     def plain(self, x: torch.Tensor) -> torch.Tensor:
         """(N, C, H, W) -> (N, C, H, W), by the gate's own modules."""
-        return x * self.weights(x)
+        return x * self.scale(x)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(N, C, H, W) -> (N, C, H, W), the input times its weights."""
+        """(N, C, H, W) -> (N, C, H, W), the input times its scale."""
         self._enter(x)
-        recipe = self._usable(x, None, ())
-        return self.plain(x) if recipe is None else self._fused(recipe, x, None, None, Activation())
+        formula = self._usable(x, None, ())
+        return self.plain(x) if formula is None else self._fused(formula, x, None, None, FusedActivation())
 
     def residual(
         self,
@@ -76,33 +76,33 @@ class FusibleGate(AttentionGate):
         act: nn.Module | None = None,
     ) -> torch.Tensor:
         """act(gate(norm(x)) + shortcut), as one step where that can be."""
-        recipe = self._usable(x, shortcut, (norm, act))
-        if recipe is None:
+        formula = self._usable(x, shortcut, (norm, act))
+        if formula is None:
             return super().residual(x, shortcut, norm=norm, act=act)
-        inner = norm if isinstance(norm, nn.BatchNorm2d) and BatchNorm.takes(norm, x) else None
+        inner = norm if isinstance(norm, nn.BatchNorm2d) and FusedBatchNorm.takes(norm, x) else None
         if norm is not None and inner is None:
             x = norm(x)
         self._enter(x, inner)
-        closing = Activation.of(act)
-        y = self._fused(recipe, x, shortcut, inner, closing or Activation())
+        closing = FusedActivation.of(act)
+        y = self._fused(formula, x, shortcut, inner, closing or FusedActivation())
         return y if act is None or closing is not None else act(y)
 
     def why_plain(self, x: torch.Tensor) -> str | None:
         """Why a call with x would run the plain modules; None if it would run the fused step."""
-        recipe = self.recipe()
-        if recipe is None:
+        formula = self.formula()
+        if formula is None:
             return "a layer of the gate was exchanged"
-        return why_plain(self.implementation, x, None, recipe.modules)
+        return why_plain(self.implementation, x, None, formula.modules)
 
     def _usable(
         self, x: torch.Tensor, shortcut: torch.Tensor | None, around: tuple[nn.Module | None, ...]
-    ) -> Recipe | None:
-        recipe = self.recipe()
-        if recipe is None:
+    ) -> GateFormula | None:
+        formula = self.formula()
+        if formula is None:
             return None
-        obstacle = why_plain(self.implementation, x, shortcut, (*recipe.modules, *around))
+        obstacle = why_plain(self.implementation, x, shortcut, (*formula.modules, *around))
         if obstacle is None:
-            return recipe
+            return formula
         real = type(x) is torch.Tensor and not x.is_meta
         if self.implementation == "fused" and real and kernels_for(x) is None:
             raise RuntimeError(
@@ -113,26 +113,26 @@ class FusibleGate(AttentionGate):
 
     def _fused(
         self,
-        recipe: Recipe,
+        formula: GateFormula,
         x: torch.Tensor,
         shortcut: torch.Tensor | None,
         norm: nn.BatchNorm2d | None,
-        activation: Activation,
+        activation: FusedActivation,
     ) -> torch.Tensor:
-        step = Step(
-            recipe.channel,
-            spatial=recipe.spatial,
+        step = FusedStep(
+            formula.channel,
+            spatial=formula.spatial,
             activation=activation,
-            norm=None if norm is None else BatchNorm.of(norm),
+            norm=None if norm is None else FusedBatchNorm.of(norm),
             block=self,
-            names=tuple(recipe.parameters),
+            names=tuple(formula.parameters),
         )
-        weights = None if norm is None else (norm.weight, norm.bias)
-        return residual(step, x, shortcut, weights, tuple(recipe.parameters.values()))
+        affine = None if norm is None else (norm.weight, norm.bias)
+        return residual(step, x, shortcut, affine, tuple(formula.parameters.values()))
 
 
-def mlp_recipe(gate: nn.Module, arithmetic: ChannelGate, *, bias: bool) -> Recipe | None:
-    """The recipe of a gate by two 1×1 convolutions with a ReLU between; None if it has other layers."""
+def mlp_formula(gate: nn.Module, channel: ChannelFormula, *, bias: bool) -> GateFormula | None:
+    """The formula of a gate by two 1×1 convolutions with a ReLU between; None if it has other layers."""
     fc1, act, fc2 = gate.fc1, gate.act, gate.fc2
     if type(fc1) is not nn.Conv2d or type(act) is not nn.ReLU or type(fc2) is not nn.Conv2d:
         return None
@@ -143,4 +143,6 @@ def mlp_recipe(gate: nn.Module, arithmetic: ChannelGate, *, bias: bool) -> Recip
         "fc2.bias": fc2.bias,
     }
     present = {name: parameter for name, parameter in parameters.items() if parameter is not None}
-    return Recipe(arithmetic, present, (gate, fc1, act, fc2)) if len(present) == (4 if bias else 2) else None
+    return (
+        GateFormula(channel, present, (gate, fc1, act, fc2)) if len(present) == (4 if bias else 2) else None
+    )

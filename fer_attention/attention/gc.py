@@ -12,8 +12,8 @@ from fer_attention.attention.base import ATTENTIONS, AttentionBlock, reduced_cha
 class GCBlock(AttentionBlock):
     """Global context block (Cao et al. 2019, arXiv:1904.11492, eq. 5).
 
-    y = x + W2 relu(LN(W1 c)), where the context c is the mean of the vectors of all places, weighted by the
-    softmax of Wk x over the places. No gate: the same vector is added everywhere, and nothing is scaled.
+    y = x + W2 relu(LN(W1 c)), where the context c is the mean of all positions' vectors, weighted by the
+    softmax of Wk x over the positions. No gate: the same vector is added everywhere, and nothing is scaled.
 
     W2 starts at zero, as in the authors' code, so that a block put into a trained network changes nothing;
     the layers before it get their first gradient in the second step, when W2 has left zero. Wk has no bias,
@@ -42,11 +42,11 @@ class GCBlock(AttentionBlock):
         nn.init.zeros_(self.fc2.bias)
 
     def context(self, x: torch.Tensor) -> torch.Tensor:
-        """(N, C, H, W) -> (N, C), the mean over all places by their weights, which sum to 1."""
+        """(N, C, H, W) -> (N, C), the mean over all positions, weighted by shares that sum to 1."""
         return (x.flatten(2) @ self._shares(x).transpose(1, 2)).squeeze(2)
 
     def maps(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
-        """The share of each place in the context, (N, 1, H, W)."""
+        """The share of each position in the context, (N, 1, H, W)."""
         return {"context": self._shares(x).reshape(len(x), 1, *x.shape[2:])}
 
     def _shares(self, x: torch.Tensor) -> torch.Tensor:

@@ -24,7 +24,7 @@ class GCTBlock(AttentionGate):
     The authors keep weight decay off beta: all three are vectors, which the recipes never decay. They put
     one block before every convolution; here it stands where every block does.
 
-    Shape: (N, C, H, W) -> (N, C, H, W). One weight in (0, 2) per sample and channel.
+    Shape: (N, C, H, W) -> (N, C, H, W). One scale in (0, 2) per sample and channel.
     """
 
     bounds = (0.0, 2.0)
@@ -42,10 +42,10 @@ class GCTBlock(AttentionGate):
         self.beta = nn.Parameter(torch.zeros(channels, device=device, dtype=dtype))
 
     def extra_repr(self) -> str:
-        """What `repr` shows beside the name, as there is no layer inside."""
+        """Text that `repr` shows beside the name, as there is no layer inside."""
         return f"channels={self.channels}"
 
-    def weights(self, x: torch.Tensor) -> torch.Tensor:
+    def scale(self, x: torch.Tensor) -> torch.Tensor:
         """(N, C, H, W) -> (N, C, 1, 1)."""
         embedding = self.alpha * (energy(x) + EPSILON).sqrt()
         length = (embedding.square().sum(1, keepdim=True) + EPSILON).sqrt()

@@ -26,7 +26,7 @@ LAST_LAYER: dict[type[nn.Module], str] = {
 """The last layer of each known residual block's branch: a gate after it stands before the sum."""
 
 
-class Gated(nn.Sequential):
+class GatedLayer(nn.Sequential):
     """A layer and the attention block behind it; parameters under `.layer` and `.attention`."""
 
     def __init__(self, layer: nn.Module, attention: nn.Module) -> None:
@@ -44,7 +44,7 @@ def add_attention(
 
     Without `after`, one block goes behind the last convolution (and norm) of every residual block of a
     torchvision or timm ResNet, ResNeXt, Wide-ResNet or ResNetV2, before the sum: the place of the SE and
-    CBAM papers. A gated layer `bn3` becomes `Gated(layer=bn3, attention=block)`, so load pretrained
+    CBAM papers. A gated layer `bn3` becomes `GatedLayer(layer=bn3, attention=block)`, so load pretrained
     weights before you call this. Layers keep their weights; new blocks take the layer's device and type.
 
     Args:
@@ -90,11 +90,11 @@ def add_attention(
 
 def _gate(
     modules: Mapping[str, nn.Module], path: str, name: str, channels: int | None, options: Mapping[str, Any]
-) -> Gated:
+) -> GatedLayer:
     if path not in modules or not path:
         raise unknown_name("module", path, filter(None, modules))
     layer = modules[path]
-    if isinstance(layer, Gated):
+    if isinstance(layer, GatedLayer):
         raise ValueError(f"{path} is gated already, by {type(layer.attention).__name__}.")
     channels = _output_channels(layer) if channels is None else channels
     if channels is None:
@@ -105,7 +105,7 @@ def _gate(
     parameter = next(layer.parameters(), None)
     placement = {} if parameter is None else {"device": parameter.device, "dtype": parameter.dtype}
     gate = create_attention(name, channels, **{**placement, **options})
-    gated = Gated(layer, gate.train(layer.training))
+    gated = GatedLayer(layer, gate.train(layer.training))
     gated.training = layer.training  # not train(), which would reach into a partly frozen layer
     return gated
 

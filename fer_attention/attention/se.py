@@ -6,10 +6,10 @@ import torch
 from torch import nn
 
 from fer_attention.attention.base import ATTENTIONS, reduced_channels
-from fer_attention.attention.fused import Implementation, MLPGate
-from fer_attention.attention.fusible import FusibleGate, Recipe, mlp_recipe
+from fer_attention.attention.fused import Implementation, MLPFormula
+from fer_attention.attention.fusible import FusibleGate, GateFormula, mlp_formula
 
-ARITHMETIC = MLPGate(peak=False, bias=True)
+FORMULA = MLPFormula(peak=False, bias=True)
 
 
 @ATTENTIONS.register("se")
@@ -18,7 +18,7 @@ class SEBlock(FusibleGate):
 
     s = sigmoid(W2 relu(W1 z + b1) + b2), z the mean of each channel, hidden width C // reduction.
 
-    Shape: (N, C, H, W) -> (N, C, H, W). One weight in (0, 1) per sample and channel.
+    Shape: (N, C, H, W) -> (N, C, H, W). One scale in (0, 1) per sample and channel.
     Parameters are named as in timm's SE-ResNets (`fc1`, `fc2`, 1×1 convolutions).
     """
 
@@ -37,11 +37,11 @@ class SEBlock(FusibleGate):
         self.act = nn.ReLU(inplace=True)
         self.fc2 = nn.Conv2d(hidden, channels, 1, device=device, dtype=dtype)
 
-    def weights(self, x: torch.Tensor) -> torch.Tensor:
+    def scale(self, x: torch.Tensor) -> torch.Tensor:
         """(N, C, H, W) -> (N, C, 1, 1)."""
         squeezed = x.mean((2, 3), keepdim=True)
         return self.fc2(self.act(self.fc1(squeezed))).sigmoid()
 
-    def recipe(self) -> Recipe | None:
+    def formula(self) -> GateFormula | None:
         """The gate for the fused step."""
-        return mlp_recipe(self, ARITHMETIC, bias=True) if type(self) is SEBlock else None
+        return mlp_formula(self, FORMULA, bias=True) if type(self) is SEBlock else None

@@ -16,17 +16,17 @@ EPSILON = 1e-5
 class SGEBlock(AttentionGate):
     """Spatial group-wise enhance (Li et al. 2019, arXiv:1905.09646, eq. 1-5).
 
-    In each of G groups of channels: g, the mean of the group's vectors x_i over all places; c_i = g · x_i,
-    how like it each place is; c normalised over the places, (c_i - mu) / (sigma + 1e-5); then
+    In each of G groups of channels: g, the mean of the group's vectors x_i over all positions; c_i = g · x_i,
+    how like it each position is; c normalised over the positions, (c_i - mu) / (sigma + 1e-5); then
     y_i = x_i · sigmoid(gamma c_i + beta). gamma and beta are one number per group and start at 0 and 1, as
     in the authors' code, so a fresh block scales everything by sigmoid(1) = 0.73.
 
-    Open: the paper divides the variance by the number of places m, the authors' code by m - 1. The paper's
-    rule is used; it also holds for a map of one place. A group count for narrow maps: the paper's 64
+    Open: the paper divides the variance by the number of positions m, the authors' code by m - 1. The paper's
+    rule is used; it also holds for a map of one position. A group count for narrow maps: the paper's 64
     wherever it divides C, else the greatest number that divides both. c and its statistics are float32 at
     least, as products of values leave the range of float16.
 
-    Shape: (N, C, H, W) -> (N, C, H, W). One weight in (0, 1) per sample, group and place.
+    Shape: (N, C, H, W) -> (N, C, H, W). One scale in (0, 1) per sample, group and position.
 
     Args:
         channels: C.
@@ -52,7 +52,7 @@ class SGEBlock(AttentionGate):
         self.bias = nn.Parameter(torch.ones(groups, device=device, dtype=dtype))
 
     def extra_repr(self) -> str:
-        """What `repr` shows beside the name, as there is no layer inside."""
+        """Text that `repr` shows beside the name, as there is no layer inside."""
         return f"channels={self.channels}, groups={self.groups}"
 
     def _grouped(self, x: torch.Tensor) -> torch.Tensor:
@@ -68,10 +68,10 @@ class SGEBlock(AttentionGate):
         # torch's norm has gradient 0 at 0; the square root of a variance has none there
         norm = torch.linalg.vector_norm(centred, dim=(3, 4), keepdim=True)
         spread = norm / math.sqrt(centred.shape[3] * centred.shape[4])
-        scale = self.weight.view(-1, 1, 1, 1) / (spread + EPSILON)
-        return (centred * scale).add_(self.bias.view(-1, 1, 1, 1)).sigmoid_().to(grouped.dtype)
+        slope = self.weight.view(-1, 1, 1, 1) / (spread + EPSILON)
+        return (centred * slope).add_(self.bias.view(-1, 1, 1, 1)).sigmoid_().to(grouped.dtype)
 
-    def weights(self, x: torch.Tensor) -> torch.Tensor:
+    def scale(self, x: torch.Tensor) -> torch.Tensor:
         """(N, C, H, W) -> (N, C, H, W), the same for all channels of a group."""
         grouped = self._grouped(x)
         return self._importance(grouped).expand_as(grouped).flatten(1, 2)

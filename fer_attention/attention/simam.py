@@ -19,7 +19,7 @@ class SimAM(AttentionGate):
     Open: the paper divides the variance by M, the size of the map, the authors' code by M - 1. The paper's
     rule is used; it also holds for a map of one value.
 
-    Shape: (N, C, H, W) -> (N, C, H, W). One weight in (0.62, 1) per value: sigmoid(1/2) is 0.6225.
+    Shape: (N, C, H, W) -> (N, C, H, W). One scale in (0.62, 1) per value: sigmoid(1/2) is 0.6225.
 
     Args:
         channels: C.
@@ -44,10 +44,10 @@ class SimAM(AttentionGate):
         self.energy_lambda = energy_lambda
 
     def extra_repr(self) -> str:
-        """What `repr` shows beside the name, as there is no layer inside."""
+        """Text that `repr` shows beside the name, as there is no layer inside."""
         return f"channels={self.channels}, energy_lambda={self.energy_lambda}"
 
-    def weights(self, x: torch.Tensor) -> torch.Tensor:
+    def scale(self, x: torch.Tensor) -> torch.Tensor:
         """(N, C, H, W) -> (N, C, H, W)."""
         centred = x - x.mean((2, 3), keepdim=True)
         variance = energy(centred, keepdim=True) / (x.shape[2] * x.shape[3])

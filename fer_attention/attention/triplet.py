@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from fer_attention.attention.base import ATTENTIONS, AttentionGate, BatchNorm, odd_kernel
+from fer_attention.attention.base import ATTENTIONS, AttentionGate, GateBatchNorm, odd_kernel
 
 
 @ATTENTIONS.register("triplet")
@@ -14,13 +14,13 @@ class TripletAttention(AttentionGate):
 
     One branch for each pair of the dimensions C, H and W. The third one is reduced to two by Z-pool, its
     maximum and its mean; a k×k convolution over the plane of the pair, batch norm and sigmoid give one
-    weight per point of that plane. y = (x·w_CW + x·w_CH + x·w_HW) / 3. The paper turns the map so that the
+    scale per point of that plane. y = (x·w_CW + x·w_CH + x·w_HW) / 3. The paper turns the map so that the
     dimension to be pooled comes first, and back afterwards; pooling along it is the same.
 
     Open in the paper: a bias, of which the batch norm behind the convolution would leave nothing, and the
     norm's momentum, here torch's.
 
-    Shape: (N, C, H, W) -> (N, C, H, W). One weight in (0, 1) per value, the mean of three.
+    Shape: (N, C, H, W) -> (N, C, H, W). One scale in (0, 1) per value, the mean of three.
     """
 
     def __init__(
@@ -36,11 +36,11 @@ class TripletAttention(AttentionGate):
 
         def branch() -> nn.Sequential:
             conv = nn.Conv2d(2, 1, k, padding=k // 2, bias=False, device=device, dtype=dtype)
-            return nn.Sequential(conv, BatchNorm(1, device=device, dtype=dtype))
+            return nn.Sequential(conv, GateBatchNorm(1, device=device, dtype=dtype))
 
         self.cw, self.ch, self.hw = branch(), branch(), branch()
 
-    def weights(self, x: torch.Tensor) -> torch.Tensor:
+    def scale(self, x: torch.Tensor) -> torch.Tensor:
         """(N, C, H, W) -> (N, C, H, W)."""
         cw = self.cw(_z_pool(x, 2)).sigmoid().squeeze(1).unsqueeze(2)  # (N, 1, C, W) to (N, C, 1, W)
         ch = self.ch(_z_pool(x, 3)).sigmoid().squeeze(1).unsqueeze(3)  # (N, 1, C, H) to (N, C, H, 1)

@@ -10,7 +10,7 @@ import torch
 import typer
 
 from fer_attention.cli.common import Device, errors_as_lines, out
-from fer_attention.cli.train import interruptions, training_bar, training_listener
+from fer_attention.cli.train import interruptions, training_bar, training_callbacks
 from fer_attention.data import FaceCrops
 from fer_attention.device import fastest_precision, resolve_device
 from fer_attention.training.campaign import CampaignRun, State, load_campaign, run_campaign
@@ -57,7 +57,7 @@ def campaign(
                 device=device,
                 on_data=_on_data,
                 on_run=on_run,
-                listener=training_listener(bar),
+                callbacks=training_callbacks(bar),
             )
     left = [name for name, state in states.items() if state != "done"]
     done = f"{len(states) - len(left)} of {len(states)} runs"

@@ -25,8 +25,7 @@ from fer_attention.cli.datasets import (
 )
 from fer_attention.data import FaceCrops, default_protocol, training_fraction
 from fer_attention.device import resolve_device
-from fer_attention.training import Epoch, Listener, load_recipe, recipe_names
-from fer_attention.training import Progress as Position
+from fer_attention.training import Epoch, TrainingCallbacks, TrainingProgress, load_recipe, recipe_names
 from fer_attention.training import train as run
 from fer_attention.training.setup import resolve_precision
 
@@ -84,7 +83,7 @@ def train(
             soft_wrap=True,
         )
         with interruptions(output), bar:
-            result = run(config, crops, output, device=device, listener=training_listener(bar))
+            result = run(config, crops, output, device=device, callbacks=training_callbacks(bar))
     best = result.best
     out.print(
         f"Best epoch {best.epoch} of {len(result.history)}: {best.validation_accuracy:.2%} on the selection "
@@ -134,11 +133,11 @@ def _share(crops: FaceCrops, fraction: float, seed: int) -> FaceCrops:
     return crops.take(keep)
 
 
-def training_listener(bar: Progress) -> Listener:
+def training_callbacks(bar: Progress) -> TrainingCallbacks:
     """Shows a run: its steps in the bar, its epochs and warnings as lines."""
     task = bar.add_task("", epoch=1, loss=0.0, accuracy=0.0, rate=0.0)
 
-    def on_progress(position: Position) -> None:
+    def on_progress(position: TrainingProgress) -> None:
         bar.update(
             task,
             total=position.steps,
@@ -157,7 +156,7 @@ def training_listener(bar: Progress) -> Listener:
             highlight=False,
         )
 
-    return Listener(on_progress=on_progress, on_epoch=on_epoch, on_warning=warn)
+    return TrainingCallbacks(on_progress=on_progress, on_epoch=on_epoch, on_warning=warn)
 
 
 def _changes(settings: list[str]) -> dict[str, Any]:

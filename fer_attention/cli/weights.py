@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 from rich.markup import escape
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 from rich.table import Table
 
 from fer_attention.cli.common import err, errors_as_lines, out
@@ -14,8 +13,6 @@ from fer_attention.faces.detectors.weights import (
     DOWNLOADABLE,
     DownloadableWeights,
     download_weights,
-    downloadable,
-    verified,
     weights_folder,
 )
 
@@ -26,15 +23,8 @@ weights_app = typer.Typer(help="Weights of face detectors, fetched on demand.", 
 def download(name: Annotated[str, typer.Argument(help="A name that `weights list` shows.")]) -> None:
     """Fetch the weights of a face detector and check them. What is there already is not fetched again."""
     with errors_as_lines():
-        weights = downloadable(name)
-        columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
-        with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
-            task = bar.add_task(f"fetching {name}", total=weights.size)
-
-            def show(done: int, total: int) -> None:
-                bar.update(task, completed=done, total=total)
-
-            path = download_weights(name, on_progress=show)
+        path = download_weights(name, progress=err.is_terminal)
+    weights = DOWNLOADABLE[name]
     rows = (
         ("file", str(path)),
         ("size", _size(weights)),
@@ -65,7 +55,6 @@ def _size(weights: DownloadableWeights) -> str:
 
 
 def _state(weights: DownloadableWeights) -> str:
-    path = weights_folder() / weights.filename
-    if not path.exists():
+    if not weights.path.exists():
         return "no"
-    return str(path) if verified(path, weights) else f"damaged, download again: {path}"
+    return str(weights.path) if weights.verified() else f"damaged, download again: {weights.path}"

@@ -1,4 +1,4 @@
-"""What is wrong with a set: copies across its splits, contradicting labels, blanks, people on two sides."""
+"""Problems of a data set: copies across its splits, contradicting labels, blanks, people on two sides."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ PEAK_FRAMES = 3
 
 
 def recognises(source: Source) -> bool:
-    """Whether there are frames named as CK+'s, or a table of pixels of its name."""
+    """Return whether there are frames named as CK+'s, or a table of pixels of its name."""
     if any(_sequence(name) for name in source.images()):
         return True
     return any(is_pixel_csv(source, name) for name in source.named(CSV))
@@ -170,7 +170,7 @@ def _read_original(source: Source, rows: Rows, label_names: tuple[str, ...], fac
 
 
 def _emotion(source: Source, name: str) -> str:
-    """What a label file says; its number has the form `   3.0000000e+00`."""
+    """Emotion in a label file; its number has the form `   3.0000000e+00`."""
     codes = ("neutral", *CKPLUS)
     with source.open(name) as file:
         text = file.read().decode(errors="replace").strip()

@@ -29,7 +29,7 @@ from fer_attention.emotions import FER2013, canonical
 
 
 def recognises(source: Source) -> bool:
-    """Whether there are images named as Kaggle's copies are, or a CSV file of FER2013's columns."""
+    """Return whether there are images named as Kaggle's copies are, or a CSV file of FER2013's columns."""
     if source.named(VOTES_CSV):
         return False
     if _has_images(source):

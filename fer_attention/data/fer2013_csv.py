@@ -34,7 +34,7 @@ class CsvRow:
 
     @property
     def whole(self) -> bool:
-        """Whether it has as many cells as the header."""
+        """True if it has as many cells as the header."""
         return len(self.cells) == len(self.columns)
 
     def __getitem__(self, column: str) -> str:
@@ -96,7 +96,7 @@ def find_csv(source: Source, known: tuple[str, ...]) -> str | None:
 
 
 def is_pixel_csv(source: Source, name: str) -> bool:
-    """Whether a file's first row names a column of pixels."""
+    """Return whether a file's first row names a column of pixels."""
     try:
         next(csv_rows(source, name, needed=("pixels",)), None)
     except DataError:
@@ -105,7 +105,7 @@ def is_pixel_csv(source: Source, name: str) -> bool:
 
 
 def row_name(row: CsvRow) -> str:
-    """What a row of pixels is called in the record: `row0000017` is the 17th."""
+    """Name of a row of pixels in the record: `row0000017` is the 17th."""
     return f"row{row.number:07}"
 
 

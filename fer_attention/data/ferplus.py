@@ -29,7 +29,7 @@ MOST_EMOTIONS = 3
 
 
 def recognises(source: Source) -> bool:
-    """Whether both FER+'s table and one of FER2013's are there."""
+    """Return whether both FER+'s table and one of FER2013's are there."""
     return bool(source.named(VOTES_CSV)) and any(source.named(name) for name in FER2013_CSV[:2])
 
 
@@ -151,7 +151,7 @@ def _one_hot(crops: FaceCrops, names: tuple[str, ...]) -> NDArray[np.float64]:
 
 
 def agreed_emotions(votes: Sequence[int], target: Target) -> tuple[list[int], str]:
-    """What FER+'s rules keep of an image's votes.
+    """Apply FER+'s rules to an image's votes.
 
     Single votes count as errors and are dropped first. Under `"majority"` the emotion with more than half of
     the others is kept. Under `"distribution"` the emotions are kept from the most votes on, those with

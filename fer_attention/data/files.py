@@ -28,7 +28,7 @@ def fit(image: Image.Image, *, size: tuple[int, int], channels: int) -> NDArray[
 
 
 def check_form(size: tuple[int, int], channels: int) -> None:
-    """Refuses a size or a number of channels that no picture has.
+    """Refuse a size or a number of channels that no picture has.
 
     Raises:
         ValueError: The size is not (height, width) of at least one pixel, or the channels not 1 or 3.
@@ -70,7 +70,7 @@ class ImageFiles:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """What the shape of all images in memory would be."""
+        """Shape that all images would have in memory."""
         return (len(self.paths), *self.size, *((3,) if self.channels == 3 else ()))
 
     @property

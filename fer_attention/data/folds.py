@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from fer_attention.atomic import write_atomically
 from fer_attention.data.records import DataError, FaceCrops
 
-Rows = NDArray[np.int64]
+RowIndices = NDArray[np.int64]
 PARTS = ("train", "validation", "test")
 
 
@@ -31,9 +31,9 @@ class Fold:
     """
 
     name: str
-    train: Rows
-    validation: Rows
-    test: Rows
+    train: RowIndices
+    validation: RowIndices
+    test: RowIndices
     shared: tuple[str, ...] = ()
 
     def apply(self, data: FaceCrops) -> FaceCrops:

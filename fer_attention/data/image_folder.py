@@ -26,7 +26,7 @@ LAYOUTS = "<emotion>/<image> or <split>/<emotion>/<image>, with the splits " + "
 
 
 def recognises(source: Source) -> bool:
-    """Whether the images lie in folders, of emotions or of splits with emotions."""
+    """Return whether the images lie in folders, of emotions or of splits with emotions."""
     try:
         depth = _depth(source)
     except DataError:
@@ -97,7 +97,7 @@ def _split(name: str) -> str:
 
 
 def _depth(source: Source) -> int:
-    """How many names make an image's path: 2 for emotions, 3 for splits with emotions.
+    """Number of names in an image's path: 2 for emotions, 3 for splits with emotions.
 
     Raises:
         DataError: There are images at both depths, or at neither.

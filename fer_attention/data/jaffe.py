@@ -18,7 +18,7 @@ PHOTO = re.compile(r"([A-Z]{2})\.(AN|DI|FE|HA|NE|SA|SU)(\d+)\.(\d+)", re.IGNOREC
 
 
 def recognises(source: Source) -> bool:
-    """Whether there are photos named as JAFFE's."""
+    """Return whether there are photos named as JAFFE's."""
     return any(PHOTO.fullmatch(_stem(name)) for name in source.images())
 
 

@@ -18,7 +18,7 @@ FALLBACK = "folder"  # folders of emotions fit many sets: asked only when no oth
 
 @dataclass(frozen=True)
 class Reader:
-    """How one data set is recognised and read.
+    """Functions that recognise and read one data set.
 
     Attributes:
         load: Takes the path and `on_error`, and options by keyword; gives the record.
@@ -47,7 +47,7 @@ def reader(name: str, *, recognises: Callable[[Source], bool], layout: str) -> C
 def load_data(
     path: PathLike, *, format: str = "auto", on_error: OnError = "raise", **options: Any
 ) -> FaceCrops:
-    """Reads a data set of whatever known layout.
+    """Read a data set of any known layout.
 
     Args:
         path: A folder, a zip file or a CSV file.

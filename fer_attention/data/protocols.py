@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_attention.data.folds import PARTS, Fold, Protocol, Rows
+from fer_attention.data.folds import PARTS, Fold, Protocol, RowIndices
 from fer_attention.data.records import DataError, FaceCrops
 from fer_attention.optional import needs_extra
 from fer_attention.registry import Registry, unknown_name
 
 
 class ProtocolWarning(UserWarning):
-    """What a protocol does not measure."""
+    """Limit of what a protocol measures."""
 
 
 OFFICIAL = (("train", "public", "private"), PARTS)
@@ -158,7 +158,7 @@ def _paper(data: FaceCrops, *, seed: int) -> list[Fold]:
     return [_fold("random", len(data), test, validation, shared=("subjects", "sequences"))]
 
 
-def training_fraction(data: FaceCrops, fraction: float, *, seed: int = 0) -> Rows:
+def training_fraction(data: FaceCrops, fraction: float, *, seed: int = 0) -> RowIndices:
     """Rows of a share of a training set, for studies of its size: sorted int64.
 
     Every class keeps its share, rounded, and at least one image. For one seed, a smaller fraction's rows are
@@ -204,6 +204,8 @@ def _leave_out(
     ]
 
 
-def _fold(name: str, size: int, test: Rows, validation: Rows, shared: tuple[str, ...] = ()) -> Fold:
+def _fold(
+    name: str, size: int, test: RowIndices, validation: RowIndices, shared: tuple[str, ...] = ()
+) -> Fold:
     train = np.setdiff1d(np.arange(size), np.concatenate([test, validation]))
     return Fold(name, train, validation.astype(np.int64), test.astype(np.int64), shared=shared)

@@ -1,4 +1,4 @@
-"""What the readers share: files of a folder or zip, their pictures, and the rows that become FaceCrops."""
+"""Shared parts of the readers: files of a folder or zip, their pictures, and rows that become FaceCrops."""
 
 from __future__ import annotations
 

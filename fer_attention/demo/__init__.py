@@ -1,13 +1,13 @@
 """A local web page: drop a photo, see faces, expressions and what the network looked at (extra `demo`)."""
 
-from fer_attention.demo.analysis import Analysis, FaceView, Seconds, analyse
+from fer_attention.demo.analysis import FaceView, PhotoAnalysis, Seconds, analyse
 from fer_attention.demo.choices import Choices, usable_detectors
 from fer_attention.demo.page import build_demo, mount_demo
 from fer_attention.demo.photo import Limits, PhotoError, read_photo
 from fer_attention.demo.server import serve
 
 __all__ = [
-    "Analysis",
+    "PhotoAnalysis",
     "Choices",
     "FaceView",
     "Limits",

@@ -32,7 +32,7 @@ class FaceView:
         number: From 1, the largest face first; the photo's boxes carry the same.
         prediction: Its box and probabilities.
         crop: What of the photo the network is given, in colour and larger than it sees it.
-        seen: The crop under the map of the places that spoke for the answer (LayerCAM), if asked for.
+        seen: The crop under the map of the regions that spoke for the answer (LayerCAM), if asked for.
     """
 
     number: int
@@ -51,7 +51,7 @@ class Seconds:
 
 
 @dataclass(frozen=True)
-class Analysis:
+class PhotoAnalysis:
     """All that is shown of one photo.
 
     Attributes:
@@ -71,7 +71,7 @@ class Analysis:
 
 def analyse(
     recognizer: EmotionRecognizer, photo: Image.Image, *, limits: Limits | None = None, maps: bool = False
-) -> Analysis:
+) -> PhotoAnalysis:
     """Finds the faces of a photo and names their expressions.
 
     Args:
@@ -104,7 +104,7 @@ def analyse(
             for view, explanation in zip(views, explanations, strict=True)
         ]
         seconds = replace(seconds, maps=time.perf_counter() - start)
-    return Analysis(_marked(photo, predictions, shown), tuple(views), len(predictions), seconds, note)
+    return PhotoAnalysis(_marked(photo, predictions, shown), tuple(views), len(predictions), seconds, note)
 
 
 def _crop(photo: Image.Image, face: Face, preprocessing: Preprocessing) -> Image.Image:

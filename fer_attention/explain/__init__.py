@@ -1,4 +1,4 @@
-"""What a network looked at: attention, class activation maps, panels, and whether they mean something."""
+"""Attention maps, class activation maps, panels of both, and tests of their faithfulness."""
 
 from fer_attention.explain.attention_maps import AttentionMap, attention_maps
 from fer_attention.explain.drawing import explanation_panel, overlay

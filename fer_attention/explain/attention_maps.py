@@ -1,4 +1,4 @@
-"""What the attention blocks of a model lay over their maps, layer by layer."""
+"""Attention maps of a model's blocks, layer by layer."""
 
 from __future__ import annotations
 
@@ -19,37 +19,37 @@ class AttentionMap:
         layer: Dotted name of the block in its model; with `#2`, `#3`, … where one forward calls it again.
         kind: The block's registered name, such as `"cbam"`, or its class's.
         part: `"channel"`, `"spatial"` and `"full"` are factors; `"context"` shares that sum to 1 (`gc`).
-        weights: float32 on the CPU, (N, C, 1, 1), (N, 1, H, W), (N, C, H, W) or (N, 1, H, W).
+        values: float32 on the CPU, (N, C, 1, 1), (N, 1, H, W), (N, C, H, W) or (N, 1, H, W).
         map_shape: (C, H, W) of the block's input.
     """
 
     layer: str
     kind: str
     part: str
-    weights: torch.Tensor
+    values: torch.Tensor
     map_shape: tuple[int, int, int]
 
     @property
     def channel(self) -> torch.Tensor | None:
-        """(N, C), of full weights the mean over the places; None of a map that is one for all channels."""
-        return self.weights.mean((2, 3)) if self.part in ("channel", "full") else None
+        """(N, C), a full map's mean over the positions; None of a spatial or context map."""
+        return self.values.mean((2, 3)) if self.part in ("channel", "full") else None
 
     @property
     def spatial(self) -> torch.Tensor | None:
-        """(N, H, W), of full weights the mean over the channels; None of a map that is one for all places."""
-        return None if self.part == "channel" else self.weights.mean(1)
+        """(N, H, W), a full map's mean over the channels; None of a channel map."""
+        return None if self.part == "channel" else self.values.mean(1)
 
     def of_image(self, index: int) -> AttentionMap:
         """The same for one image of the batch, N = 1."""
-        chosen = self.weights[index][None]
+        chosen = self.values[index][None]
         return AttentionMap(self.layer, self.kind, self.part, chosen, self.map_shape)
 
 
 def attention_maps(model: nn.Module, images: torch.Tensor) -> list[AttentionMap]:
-    """The weights of every attention block for some images, in the order in which the blocks run.
+    """The attention maps of every block for some images, in the order in which the blocks run.
 
     The model runs in evaluation mode and gives what it gives unwatched, to the bit: no hook is set, so fused
-    blocks stay fused (their weights are computed beside them, by their plain modules). Modes, gradients and
+    blocks stay fused (their maps are computed beside them, by their plain modules). Modes, gradients and
     buffers are afterwards as they were, also after an error. A compiled model runs uncompiled.
 
     Args:
@@ -75,11 +75,11 @@ def attention_maps(model: nn.Module, images: torch.Tensor) -> list[AttentionMap]
 
     def watch(block: AttentionBlock, x: torch.Tensor) -> None:
         if block not in names:
-            return  # a gate within a block, whose weights are the block's parts
+            return  # a gate within a block, whose maps are the block's parts
         calls[block] = calls.get(block, 0) + 1
         layer = names[block] + (f"#{calls[block]}" if calls[block] > 1 else "")
-        for part, weights in block.maps(x).items():
-            kept = weights.detach().to("cpu", torch.float32, copy=True)
+        for part, values in block.maps(x).items():
+            kept = values.detach().to("cpu", torch.float32, copy=True)
             found.append(AttentionMap(layer, _kind(block), part, kept, (x.shape[1], x.shape[2], x.shape[3])))
 
     with (

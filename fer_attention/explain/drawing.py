@@ -136,31 +136,31 @@ def _picture(axes: Axes, picture: Image.Image, title: str) -> None:
 
 
 def _channel_limits(rows: Sequence[Sequence[Sequence[AttentionMap]]]) -> tuple[float, float]:
-    """One scale for all channel weights of a panel, so that they can be compared by eye."""
+    """One scale for the channel attention of a panel, so that they can be compared by eye."""
     found = [m.channel for row in rows for maps in row for m in maps if m.channel is not None]
-    low = min((float(weights.min()) for weights in found), default=0.0)
-    high = max((float(weights.max()) for weights in found), default=1.0)
+    low = min((float(values.min()) for values in found), default=0.0)
+    high = max((float(values.max()) for values in found), default=1.0)
     margin = 0.05 * max(high - low, 0.1)
     return low - margin, high + margin
 
 
 def _attention(
     figure: Figure,
-    place: SubplotSpec,
+    cell: SubplotSpec,
     crop: NDArray[np.uint8],
     maps: Sequence[AttentionMap],
     *,
     title: str,
     limits: tuple[float, float],
 ) -> None:
-    """The spatial part over the crop, where there is one, and the channels' weights, below it or alone."""
+    """The spatial part over the crop, where there is one, and the channel attention, below it or alone."""
     spatial = next((found.spatial for found in maps if found.spatial is not None), None)
     channel = next((found.channel for found in maps if found.channel is not None), None)
     both = spatial is not None and channel is not None
-    cells = place.subgridspec(2, 1, height_ratios=(1, 0.45)) if both else place.subgridspec(1, 1)
+    cells = cell.subgridspec(2, 1, height_ratios=(1, 0.45)) if both else cell.subgridspec(1, 1)
     if spatial is not None:
         heat = spatial[0].numpy()
-        words = f"{title}\nplaces {heat.min():.3g} to {heat.max():.3g}"
+        words = f"{title}\npositions {heat.min():.3g} to {heat.max():.3g}"
         seen = overlay(crop, _stretched(heat)) if np.ptp(heat) > FLAT * heat.max() else Image.fromarray(crop)
         _picture(figure.add_subplot(cells[0, 0]), seen, words)
     if channel is not None:
@@ -179,7 +179,7 @@ def _attention(
 
 
 def _stretched(heat: NDArray[np.float32]) -> NDArray[np.float32]:
-    """To [0, 1] by the least and the largest weight."""
+    """To [0, 1] by the least and the largest value."""
     return np.clip((heat - heat.min()) / np.ptp(heat), 0, 1)
 
 
@@ -194,8 +194,8 @@ def _probabilities(axes: Axes, explanation: Explanation) -> None:
     plain(axes)
     colours = [ACCENT if name == explanation.prediction.emotion else "#b8c4d6" for name in names]
     axes.barh(names, values, color=colours, height=0.7)
-    for place, value in enumerate(values):
-        axes.text(min(value, 1.0) + 0.02, place, f"{value:.0%}", va="center", fontsize=7, color=INK)
+    for row, value in enumerate(values):
+        axes.text(min(value, 1.0) + 0.02, row, f"{value:.0%}", va="center", fontsize=7, color=INK)
     axes.set_xlim(0, 1.18)
     axes.set_xticks([])
     axes.spines["bottom"].set_visible(False)

@@ -53,7 +53,7 @@ def explain_faces(
     layer: str | None = None,
     limit: int | None = None,
 ) -> list[Explanation]:
-    """What a recogniser's model looks at in each face of a photo, the largest face first.
+    """Explain a recogniser's answer for each face of a photo, the largest face first.
 
     Args:
         recognizer: With a model that torch runs; an exported one shows its answers alone.

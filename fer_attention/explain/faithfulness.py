@@ -1,7 +1,7 @@
-"""Whether a map means something: what happens to the answer when its places are taken away, or given back.
+"""Faithfulness of a map: the change of the answer as its positions are taken away or given back.
 
 Deletion and insertion curves of Petsiuk et al. (2018, RISE, arXiv:1806.07421, section 4.2). A curve alone
-says little, since any order of places takes the face away in the end. So a map is compared with maps that
+says little, since any order of positions takes the face away in the end. So a map is compared with maps that
 know nothing of the image, by the same curves on the same images.
 """
 
@@ -27,12 +27,12 @@ CONTROLS = ("random", "other image's", "centre")
 
 @dataclass(frozen=True)
 class Advantage:
-    """How much better a map is than a control, over the same images.
+    """Advantage of a map over a control, on the same images.
 
     Attributes:
         control: `"random"`: noise as coarse as the map; `"other image's"`: the maps dealt out anew among the
             images; `"centre"`: a Gaussian about the middle, a third of the side wide.
-        deletion: Control's area under the deletion curve minus the map's: above 0, taking the map's places
+        deletion: Control's area under the deletion curve minus the map's: above 0, taking the map's positions
             away hurts more.
         insertion: Map's area under the insertion curve minus the control's: above 0, giving them back helps
             more.
@@ -49,7 +49,7 @@ class Advantage:
 
 @dataclass(frozen=True)
 class Faithfulness:
-    """What `faithfulness` measured.
+    """Result of `faithfulness`.
 
     Attributes:
         count: Images.
@@ -77,16 +77,16 @@ def faithfulness(
     """Measure deletion and insertion for maps of images, against maps that know nothing of them.
 
     The answer followed is the probability of the class that the model finds for the whole image. Deletion
-    replaces places by the image's mean, the map's highest first; insertion gives them back to the blurred
+    replaces positions by the image's mean, the map's highest first; insertion gives them back to the blurred
     image (sigma a tenth of the side). Areas are in [0, 1].
 
     Args:
         model: A classifier.
         images: (N, C, H, W), normalised, at least two.
-        maps: (N, H, W), from `grad_cam` or anything else that orders places.
-        steps: Steps from no place to all.
+        maps: (N, H, W), from `grad_cam` or anything else that orders positions.
+        steps: Steps from no position to all.
         repeats: Draws of the controls "random" and "other image's", whose areas are averaged.
-        grid: Places of the random maps along each side, before they are enlarged as class activation maps
+        grid: Positions of the random maps along each side, before they are enlarged as class activation maps
             are; choose about those of the layer that the maps come from.
         seed: Of the controls and the bootstrap.
 
@@ -119,14 +119,14 @@ def faithfulness(
 def perturbation_curves(
     model: nn.Module, images: torch.Tensor, maps: torch.Tensor, classes: torch.Tensor, *, steps: int
 ) -> tuple[Floats, Floats]:
-    """Probability of a class while places go, and while they come: two arrays (N, steps + 1).
+    """Probability of a class while positions go, and while they come: two arrays (N, steps + 1).
 
     Args:
         model: A classifier.
         images: (N, C, H, W), normalised.
         maps: (N, H, W); of equal values the first in reading order counts as higher.
         classes: (N,), the class followed in each image.
-        steps: Steps from no place (index 0) to all.
+        steps: Steps from no position (index 0) to all.
     """
     count, _, height, width = images.shape
     order = maps.to(images.device).flatten(1).argsort(dim=1, descending=True, stable=True)

@@ -1,4 +1,4 @@
-"""Class activation maps: which places of the last map speak for a class, by pytorch-grad-cam."""
+"""Class activation maps: which positions of the last map speak for a class, by pytorch-grad-cam."""
 
 from __future__ import annotations
 
@@ -35,13 +35,14 @@ def grad_cam(
     method: Method = "gradcam",
     batch_size: int = 64,
 ) -> torch.Tensor:
-    """Which places of each image speak for a class (Selvaraju et al. 2017, arXiv:1610.02391).
+    """Map the positions of each image that speak for a class (Selvaraju et al. 2017, arXiv:1610.02391).
 
     Without `layer` the map is the last one before pooling, with the final norm and the last attention block
     in it; models with timm's `forward_features` and `forward_head` have it, ours among them. It is coarse:
-    2×2 to 6×6 places for a face of 48×48 pixels, by stem. For LayerCAM, whose weights are one per place and
-    hold in early layers, too, it is the first stage's (`feature_info[1]`), which is fine. The model's modes,
-    gradients (`.grad`), hooks and the random state are afterwards as they were, also after an error.
+    2×2 to 6×6 positions for a face of 48×48 pixels, by stem. For LayerCAM, whose weights are one per
+    position and hold in early layers, too, it is the first stage's (`feature_info[1]`), which is fine. The
+    model's modes, gradients (`.grad`), hooks and the random state are afterwards as they were, also after an
+    error.
 
     Args:
         model: A CNN that gives logits (N, classes).
@@ -55,7 +56,7 @@ def grad_cam(
 
     Returns:
         float32 (N, H, W) in [0, 1] on the CPU, each image's scaled by its own least and largest value; all 0
-        where no place speaks for the class.
+        where no position speaks for the class.
 
     Raises:
         UnknownNameError: The model has no such layer, or there is no such method.
@@ -70,13 +71,13 @@ def grad_cam(
 
     if layer is None and method == "layercam":
         layer = _first_stage(model)
-    watched, place = _watched(model, layer)
+    watched, target_layer = _watched(model, layer)
     targets = _targets(target, len(images))
     parts: list[torch.Tensor] = []
     with _borrowed(model, images):
-        cam = getattr(pytorch_grad_cam, CLASSES[method])(watched, [place])
+        cam = getattr(pytorch_grad_cam, CLASSES[method])(watched, [target_layer])
         cam.compute_input_gradient = True  # the parameters ask for none
-        try:  # not `with cam`, which prints an IndexError in place of raising it
+        try:  # not `with cam`, which prints an IndexError instead of raising it
             for start in range(0, len(images), batch_size):
                 batch = images[start : start + batch_size].clone()  # one of inference mode has no gradient
                 chosen = targets if targets is None else targets[start : start + batch_size]

@@ -1,4 +1,4 @@
-"""Faces in photos: detectors behind one protocol, the crop that a network sees, pictures of the finds.
+"""Faces in photos: detectors behind one protocol, the crop that a network sees, pictures of the detections.
 
 >>> from fer_attention.faces import CropRule, Face, crop_region
 >>> face = Face(box=(10, 20, 90, 120), score=0.99)

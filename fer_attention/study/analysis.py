@@ -56,7 +56,7 @@ def analyse(manifest: Manifest, records: Records) -> Analysis:
         sizes=by_size,
         ranks=by_rank,
         pareto=trade_offs(conditions),
-        signs=tuple((planned[one].title, sign) for one, run in runs.items() for sign in run.signs),
+        warnings=tuple((planned[one].title, text) for one, run in runs.items() for text in run.warnings),
         problems=(*_differences(list(runs.values())), *_incomplete(manifest, runs), *matched.problems),
     )
 

@@ -38,7 +38,7 @@ from fer_attention.study.records import (
     Scores,
     sha256,
 )
-from fer_attention.training import Epoch, Listener, train
+from fer_attention.training import Epoch, TrainingCallbacks, train
 from fer_attention.training.checkpoint import fingerprint
 from fer_attention.training.setup import environment, resolve_precision
 
@@ -67,9 +67,12 @@ def execute(
     crops = spec.crops(data, protocol)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    listener = Listener(on_epoch=on_epoch, on_warning=lambda sign: None)  # the result holds them all
+    # the result holds all warnings
+    callbacks = TrainingCallbacks(on_epoch=on_epoch, on_warning=lambda text: None)
     config = spec.config
-    result = train(config, crops, folder / TRAINING, select_on="validation", device=device, listener=listener)
+    result = train(
+        config, crops, folder / TRAINING, select_on="validation", device=device, callbacks=callbacks
+    )
     peak = torch.cuda.max_memory_allocated(device) / 2**20 if device.type == "cuda" else None
     model = load_weights(result.weights, device=device)
     validation, test = crops.split("validation"), crops.split("test")
@@ -125,7 +128,7 @@ def execute(
             peak_memory_mb=peak,
         ),
         activations=_activations(model, validation, spec.statistics_images, device),
-        signs=list(result.signs),
+        warnings=list(result.warnings),
         environment=environment(device, 1, precision=resolve_precision(config, device)),
         predictions_sha256=sha256(content),
         finished=datetime.now(timezone.utc).isoformat(timespec="seconds"),

@@ -95,7 +95,7 @@ class RunRecord(_Part):
     test_new: Scores | None = Field(description="without the copies of training images, where there are any")
     cost: Cost
     activations: list[LayerActivation]
-    signs: list[str] = Field(description="of failure, in sentences")
+    warnings: list[str] = Field(description="training problems that were detected, in sentences")
     environment: dict[str, Any]
     predictions_sha256: str = Field(description="of the file of predictions beside the record")
     finished: str

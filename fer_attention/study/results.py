@@ -209,7 +209,7 @@ class Analysis:
         sizes: Gains against training size; empty where the fraction does not vary.
         ranks: Over data sets; empty where there is one set only.
         pareto: Accuracy against costs.
-        signs: (title of the run, sentence) for each sign of failure.
+        warnings: (title of the run, sentence) for each training problem that was detected.
         problems: What makes the numbers not comparable: other data, other environments.
     """
 
@@ -225,5 +225,5 @@ class Analysis:
     sizes: tuple[SizeResult, ...]
     ranks: tuple[RankResult, ...]
     pareto: tuple[ParetoPoint, ...]
-    signs: tuple[tuple[str, str], ...]
+    warnings: tuple[tuple[str, str], ...]
     problems: tuple[str, ...]

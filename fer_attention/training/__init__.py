@@ -3,13 +3,13 @@
 from fer_attention.training.checkpoint import TrainingError
 from fer_attention.training.config import AugmentConfig, Chance, DegradeConfig, TrainConfig
 from fer_attention.training.engine import (
-    Listener,
+    TrainingCallbacks,
     TrainingResult,
     TrainingStopped,
     TrainingWarning,
     train,
 )
-from fer_attention.training.history import Epoch, Progress
+from fer_attention.training.history import Epoch, TrainingProgress
 from fer_attention.training.recipes import load_recipe, recipe_names
 
 __all__ = [
@@ -17,8 +17,8 @@ __all__ = [
     "Chance",
     "DegradeConfig",
     "Epoch",
-    "Listener",
-    "Progress",
+    "TrainingCallbacks",
+    "TrainingProgress",
     "TrainConfig",
     "TrainingError",
     "TrainingResult",

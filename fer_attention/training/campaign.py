@@ -28,7 +28,7 @@ from fer_attention.optional import needs_extra
 from fer_attention.registry import unknown_name
 from fer_attention.training.checkpoint import FREE_FIELDS, TrainingError, make_folder
 from fer_attention.training.config import TrainConfig
-from fer_attention.training.engine import Listener, TrainingStopped, selection_split, train
+from fer_attention.training.engine import TrainingCallbacks, TrainingStopped, selection_split, train
 from fer_attention.training.recipes import load_recipe, one_line
 
 State = Literal["done", "started", "waiting"]
@@ -114,7 +114,7 @@ def run_campaign(
     device: torch.device | str = "auto",
     on_data: Callable[[str, FaceCrops], None] = lambda name, crops: None,
     on_run: Callable[[CampaignRun, State], None] = lambda run, state: None,
-    listener: Listener | None = None,
+    callbacks: TrainingCallbacks | None = None,
 ) -> dict[str, State]:
     """Train the runs of a campaign that are not finished, in their order.
 
@@ -126,7 +126,7 @@ def run_campaign(
         device: Where to train: auto, cpu, cuda, cuda:N.
         on_data: Called with each data set that was read, by its name.
         on_run: Called with each run that is done, before or now, and before each that is begun or continued.
-        listener: What each run calls meanwhile.
+        callbacks: What each run calls meanwhile.
 
     Returns:
         The state of each run by its name.
@@ -159,7 +159,7 @@ def run_campaign(
         else:
             on_run(run, state)
             try:
-                train(config, sets[run.data], folder, device=device, listener=listener, stop=stop)
+                train(config, sets[run.data], folder, device=device, callbacks=callbacks, stop=stop)
             except TrainingStopped:
                 break
         on_run(run, "done")

@@ -1,4 +1,4 @@
-"""What a training run is told, validated before it starts and saved beside its result."""
+"""Config of a training run, validated before it starts and saved beside its result."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fer_attention.models.bundled import weights_path
 from fer_attention.registry import unknown_name
 
 Chance = Literal["initialisation", "order", "augmentation"]
-"""What a run draws at random: first weights, order of the images, changes of them (with mixing, dropout)."""
+"""Sources of randomness in a run: first weights, order of the images, augmentation (mixing, dropout)."""
 
 
 class DegradeConfig(BaseModel):

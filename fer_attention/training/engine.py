@@ -22,7 +22,7 @@ from fer_attention.training.checkpoint import (
     write_result,
 )
 from fer_attention.training.config import TrainConfig
-from fer_attention.training.history import Epoch, Progress, to_csv
+from fer_attention.training.history import Epoch, TrainingProgress, to_csv
 from fer_attention.training.interrupts import noted_signals, obey
 from fer_attention.training.objective import target_distributions
 from fer_attention.training.run import Run
@@ -35,20 +35,20 @@ class TrainingStopped(Exception):  # noqa: N818  (not an error)
 
 
 class TrainingWarning(UserWarning):
-    """A sign that a run is failing, while it goes on."""
+    """A training problem that was detected while a run goes on."""
 
 
 @dataclass(frozen=True)
-class Listener:
-    """What a run calls while it goes on, in the main process only.
+class TrainingCallbacks:
+    """Functions that a run calls while it goes on, in the main process only.
 
     Attributes:
         on_progress: After every few steps.
         on_epoch: After every epoch, once it is saved.
-        on_warning: With a sentence on a sign of failure, once per kind; by default a TrainingWarning.
+        on_warning: With a sentence on a training problem, once per kind; by default a TrainingWarning.
     """
 
-    on_progress: Callable[[Progress], None] = lambda progress: None
+    on_progress: Callable[[TrainingProgress], None] = lambda progress: None
     on_epoch: Callable[[Epoch], None] = lambda epoch: None
     on_warning: Callable[[str], None] = lambda text: warnings.warn(text, TrainingWarning, stacklevel=2)
 
@@ -61,14 +61,14 @@ class TrainingResult:
         weights: The file of the best weights.
         best: The epoch that they are of.
         history: All epochs.
-        signs: Training problems that were detected, in sentences, each kind once; those from before an
+        warnings: Training problems that were detected, in sentences, each kind once; those from before an
             interruption are among them.
     """
 
     weights: Path
     best: Epoch
     history: tuple[Epoch, ...]
-    signs: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 def train(
@@ -78,7 +78,7 @@ def train(
     *,
     select_on: str | None = None,
     device: torch.device | str = "auto",
-    listener: Listener | None = None,
+    callbacks: TrainingCallbacks | None = None,
     stop: Callable[[], bool] | None = None,
 ) -> TrainingResult:
     """Train one model on `data.split("train")` and keep the epoch that is best on the selection split.
@@ -95,7 +95,7 @@ def train(
             files and, at the end, `result.json`.
         select_on: The split that chooses the epoch; by default `validation` or, of FER2013, `public`.
         device: Where to train: auto, cpu, cuda, cuda:N.
-        listener: What to call meanwhile.
+        callbacks: What to call meanwhile.
         stop: Asked after every few steps and every epoch, and while teachers answer; once it is true, the
             run is saved and left. Of several processes the main one's answer counts.
 
@@ -106,7 +106,7 @@ def train(
         DataError: A split is missing.
         ImportError: What trains is not installed: `fer_attention[train]`.
     """
-    listener = listener or Listener()
+    callbacks = callbacks or TrainingCallbacks()
     training = data.split("train")
     select_on = select_on or selection_split(data)
     validation = data.split(select_on)
@@ -138,7 +138,7 @@ def train(
         precision = precision_of(accelerator)
         taken = list(dict.fromkeys([*(state or {}).get("precisions", []), precision]))
         if main and taken[0] != precision and not _is_over(run.history, config):
-            listener.on_warning(
+            callbacks.on_warning(
                 f"the run began in {taken[0]} and continues in {precision}, "
                 "which is faster here (precision=auto)"
             )
@@ -171,18 +171,18 @@ def train(
                     save()
                     raise TrainingStopped(f"stopped; saved in {output}")
                 if main:
-                    listener.on_progress(progress)
+                    callbacks.on_progress(progress)
             epoch = run.finish_epoch()
-            new_signs = _note_signs(run)
+            new_warnings = _note_warnings(run)
             if main and epoch is _best(run.history, config):
                 _save_best(run, output / "best.safetensors", epoch, facts)
             save()
             if main:
                 write_result(output / "history.csv", to_csv(run.history))
                 accelerator.log({k: v for k, v in asdict(epoch).items() if k != "epoch"}, step=epoch.epoch)
-                for sign in new_signs:
-                    listener.on_warning(sign)
-                listener.on_epoch(epoch)
+                for text in new_warnings:
+                    callbacks.on_warning(text)
+                callbacks.on_epoch(epoch)
             if received:
                 obey(received[0], output)
             if not _is_over(run.history, config) and stops():  # of short epochs no step may have asked
@@ -191,13 +191,13 @@ def train(
             output / "best.safetensors",
             _best(run.history, config),
             tuple(run.history),
-            tuple(run.signs.values()),
+            tuple(run.warnings.values()),
         )
         if main:
             summary = {
                 "best": asdict(result.best),
                 "epochs": len(result.history),
-                "signs": list(result.signs),
+                "warnings": list(result.warnings),
                 **facts,
             }
             write_result(output / "result.json", json.dumps(summary, indent=2).encode())
@@ -207,15 +207,15 @@ def train(
     return result
 
 
-def _note_signs(run: Run) -> list[str]:
-    """Look for signs of failure after an epoch; those of a kind that the run had not yet."""
+def _note_warnings(run: Run) -> list[str]:
+    """Look for training problems after an epoch; return those of a kind that the run had not yet."""
     found = {"overfitting": overfitting(run.history), "gradients": vanishing(run.gradients)}
     new = {
-        kind: f"epoch {run.history[-1].epoch}: {sign}"
-        for kind, sign in found.items()
-        if sign is not None and kind not in run.signs
+        kind: f"epoch {run.history[-1].epoch}: {text}"
+        for kind, text in found.items()
+        if text is not None and kind not in run.warnings
     }
-    run.signs.update(new)
+    run.warnings.update(new)
     return list(new.values())
 
 

@@ -1,4 +1,4 @@
-"""What the epochs of a run came to."""
+"""Metrics of a run's epochs."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ class Epoch:
 
 
 @dataclass(frozen=True)
-class Progress:
-    """Where a run is between two epochs' ends.
+class TrainingProgress:
+    """Progress of a run within an epoch.
 
     Attributes:
         epoch: The epoch that is running, from 1.

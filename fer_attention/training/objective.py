@@ -1,4 +1,4 @@
-"""What a step is to lower: target distributions, and the loss between them and the logits."""
+"""Objective of training: target distributions, and the loss between them and the logits."""
 
 from __future__ import annotations
 

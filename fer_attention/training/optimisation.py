@@ -13,7 +13,7 @@ from fer_attention.training.config import TrainConfig
 
 
 class Schedule(Protocol):
-    """What the engine tells a schedule, and how its state is kept."""
+    """Interface of a learning-rate schedule: the engine reports steps and epochs, and keeps its state."""
 
     def step(self) -> None:
         """One step of the optimiser is done."""
@@ -22,7 +22,7 @@ class Schedule(Protocol):
         """One epoch is done."""
 
     def state_dict(self) -> dict[str, Any]:
-        """What `load_state_dict` takes."""
+        """State for `load_state_dict`."""
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from a state."""

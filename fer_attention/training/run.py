@@ -23,7 +23,7 @@ from fer_attention.training.augment import augmentation, mixing
 from fer_attention.training.batches import Batches
 from fer_attention.training.checkpoint import TrainingError
 from fer_attention.training.config import TrainConfig
-from fer_attention.training.history import Epoch, Progress
+from fer_attention.training.history import Epoch, TrainingProgress
 from fer_attention.training.objective import adjustment, create_loss
 from fer_attention.training.optimisation import create_optimizer, create_schedule
 from fer_attention.training.setup import create_start, freeze, of_main
@@ -48,7 +48,7 @@ class Run:
         ema: The averaged weights; what is validated and saved.
         history: The epochs that are done.
         gradients: The relative gradient of each layer in the last step of the last epoch.
-        signs: Of failure that were seen, by their kind.
+        warnings: Training problems that were detected, by kind.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class Run:
         self.augment, self.mix = augmentation(config.augment), mixing(config.augment)
         self.history: list[Epoch] = []
         self.gradients: dict[str, float] = {}
-        self.signs: dict[str, str] = {}
+        self.warnings: dict[str, str] = {}
         self._step, self._loss_sum, self._right, self._norm, self._lr = 0, 0.0, 0.0, 0.0, 0.0
         self._began = time.perf_counter()
         self._rate = 0.0
@@ -103,8 +103,8 @@ class Run:
         """The epoch that is running or comes next, from 1."""
         return len(self.history) + 1
 
-    def steps(self, save_every: float, save: Callable[[], None]) -> Iterator[Progress]:
-        """What is left of the running epoch, with a checkpoint after every `save_every` seconds.
+    def steps(self, save_every: float, save: Callable[[], None]) -> Iterator[TrainingProgress]:
+        """Train the rest of the running epoch, with a checkpoint after every `save_every` seconds.
 
         Raises:
             TrainingError: The loss is no finite number, or has diverged; nothing was saved since it was good.
@@ -135,7 +135,7 @@ class Run:
             if not last and time.perf_counter() - saved >= save_every:
                 save()
                 saved = time.perf_counter()
-            yield Progress(
+            yield TrainingProgress(
                 epoch=self.epoch,
                 step=self._step,
                 steps=self.training.steps,
@@ -259,7 +259,7 @@ class Run:
             "scaler": None if scaler is None else scaler.state_dict(),
             "history": [asdict(epoch) for epoch in self.history],
             "position": (self._step, self._loss_sum, self._right),
-            "signs": self.signs,
+            "warnings": self.warnings,
             "targets": self.targets,
         }
 
@@ -273,4 +273,4 @@ class Run:
             self.accelerator.scaler.load_state_dict(state["scaler"])
         self.history = [Epoch(**epoch) for epoch in state["history"]]
         self._step, self._loss_sum, self._right = state["position"]
-        self.signs = dict(state["signs"])
+        self.warnings = dict(state["warnings"])

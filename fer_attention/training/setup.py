@@ -1,4 +1,4 @@
-"""What a run is made of: the accelerator, the model it starts from, and facts about the machine."""
+"""Parts of a run: the accelerator, the model it starts from, and facts about the machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Signs of failure while a run goes on: divergence, overfitting, vanishing gradients.
+"""Training problems that are detected while a run goes on: divergence, overfitting, vanishing gradients.
 
 The last two are the paper's worries for attention on small data and for ELU in very deep networks
 (arXiv:2410.17740); they warn, while divergence stops the run.
@@ -31,7 +31,7 @@ def first_bad_step(losses: torch.Tensor) -> int | None:
 
 
 def has_diverged(losses: torch.Tensor, *, classes: int, factor: float) -> bool:
-    """Whether the mean of these losses exceeds `factor` times that of an even guess, log(classes)."""
+    """Return whether the mean loss exceeds `factor` times that of an even guess, log(classes)."""
     return float(losses.mean()) > factor * math.log(classes)
 
 

@@ -22,7 +22,7 @@ class TrackedFace:
 
 
 @dataclass
-class _Track:
+class _LiveTrack:
     face: Face
     missed: int = 0
 
@@ -57,7 +57,7 @@ class FaceTracker:
             raise ValueError(f"max_missed is 0 or more updates; got {max_missed}.")
         self.min_iou = min_iou
         self.max_missed = max_missed
-        self._tracks: dict[int, _Track] = {}
+        self._tracks: dict[int, _LiveTrack] = {}
         self._next = 0
 
     @property
@@ -91,5 +91,5 @@ class FaceTracker:
             if index not in tracks:
                 tracks[index] = self._next
                 self._next += 1
-            self._tracks[tracks[index]] = _Track(face)
+            self._tracks[tracks[index]] = _LiveTrack(face)
         return [tracks[index] for index in range(len(faces))]

@@ -6,19 +6,19 @@
 """
 
 from fer_attention.attention.fused.choice import Implementation, check_implementation, kernels_for, why_plain
-from fer_attention.attention.fused.computation import Step
+from fer_attention.attention.fused.computation import FusedStep
 from fer_attention.attention.fused.function import residual
-from fer_attention.attention.fused.gates import Activation, ChannelGate, MLPGate, NeighbourGate
-from fer_attention.attention.fused.norm import BatchNorm
+from fer_attention.attention.fused.gates import ChannelFormula, FusedActivation, MLPFormula, NeighbourFormula
+from fer_attention.attention.fused.norm import FusedBatchNorm
 
 __all__ = [
-    "Activation",
-    "BatchNorm",
-    "ChannelGate",
+    "ChannelFormula",
+    "FusedActivation",
+    "FusedBatchNorm",
+    "FusedStep",
     "Implementation",
-    "MLPGate",
-    "NeighbourGate",
-    "Step",
+    "MLPFormula",
+    "NeighbourFormula",
     "check_implementation",
     "kernels_for",
     "residual",

@@ -2,10 +2,10 @@
 
 `cuda.py` has the same functions for GPUs. Each is one step of the forward or the backward pass in
 `computation.py` and records no gradients itself. Maps are (N, C, H, W), dense in either memory format, which
-is kept. What is small has one value per sample and channel, (N, C), or per sample and place, (N, H, W).
+is kept. What is small has one value per sample and channel, (N, C), or per sample and position, (N, H, W).
 
 `scratch` is a map's worth of memory that may be overwritten. The tricks below serve one end, to stay within
-operators whose CPU kernels are vectorised: weighted sums over channels or places are matrix products from
+operators whose CPU kernels are vectorised: weighted sums over channels or positions are matrix products from
 the left, and where a maximum was reached comes from max pooling or from comparisons that write numbers;
 `max(dim)`, boolean comparisons, products from the right and `addcmul` onto a vector take five to ten times
 as long.
@@ -18,7 +18,7 @@ from functools import lru_cache
 import torch
 from torch.nn import functional as F
 
-from fer_attention.attention.fused.gates import Activation, Applied, spatial_weights
+from fer_attention.attention.fused.gates import BlockOutput, FusedActivation, spatial_scale
 
 Maximum = tuple[torch.Tensor, torch.Tensor | None]
 """The largest values, and where each is first reached; None where no gradient is wanted."""
@@ -27,18 +27,18 @@ Affine = tuple[torch.Tensor, torch.Tensor]
 """Scale and offset of each channel, (C,): a norm whose statistics are known. Maps come without it then."""
 
 PART = 2**19
-"""How many values a loop over samples takes at a time: 2 MiB in float32, about what a core's cache holds."""
+"""Values that a loop over samples takes at a time: 2 MiB in float32, about what a core's cache holds."""
 
 
 def pool(
     x: torch.Tensor, *, peak: bool, index: bool, mean_of: torch.Tensor
 ) -> tuple[torch.Tensor, Maximum | None]:
-    """Mean and maximum of each channel over its map, (N, C); places count row by row.
+    """Mean and maximum of each channel over its map, (N, C); positions count row by row.
 
     Args:
         x: The map.
         peak: Whether the maximum is wanted.
-        index: Whether its place is wanted, too.
+        index: Whether its position is wanted, too.
         mean_of: The map to take the mean of: x, or the one before its norm.
     """
     mean = mean_of.mean((2, 3))
@@ -54,13 +54,13 @@ def apply(
     x: torch.Tensor,
     gate: torch.Tensor,
     shortcut: torch.Tensor | None,
-    activation: Activation,
+    activation: FusedActivation,
     *,
     kernel: torch.Tensor | None,
     index: bool,
     scratch: torch.Tensor | None,
-) -> Applied:
-    """act(x · gate · spatial + shortcut), the spatial weights by a kernel over the gated map's pixels.
+) -> BlockOutput:
+    """act(x · gate · spatial + shortcut), the spatial scale by a kernel over the gated map's pixels.
 
     Args:
         x: (N, C, H, W).
@@ -72,22 +72,22 @@ def apply(
         scratch: Becomes the result: x itself, if nobody else holds it.
     """
     pixels = spatial = channel = None
-    weights = _per_channel(gate, x)
+    scale = _per_channel(gate, x)
     if kernel is not None:
-        x = scratch = torch.mul(x, weights, out=scratch)
+        x = scratch = torch.mul(x, scale, out=scratch)
         pooled, channel = _pool_pixels(x, index=index)
         pixels = pooled.to(gate.dtype)
-        spatial = spatial_weights(pixels, kernel)
-        weights = spatial.to(x.dtype).unsqueeze(1)
+        spatial = spatial_scale(pixels, kernel)
+        scale = spatial.to(x.dtype).unsqueeze(1)
     if shortcut is None:
-        y = torch.mul(x, weights, out=scratch)
+        y = torch.mul(x, scale, out=scratch)
     else:
-        y = torch.addcmul(shortcut, x, weights, out=scratch)
+        y = torch.addcmul(shortcut, x, scale, out=scratch)
     if activation.name == "relu":
         y.relu_()
     elif activation.name == "elu":
         F.elu_(y, activation.alpha)
-    return Applied(y, pixels, spatial, channel)
+    return BlockOutput(y, pixels, spatial, channel)
 
 
 def apply_backward(
@@ -96,7 +96,7 @@ def apply_backward(
     x: torch.Tensor,
     gate: torch.Tensor,
     spatial: torch.Tensor | None,
-    activation: Activation,
+    activation: FusedActivation,
     *,
     affine: Affine | None,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
@@ -122,16 +122,16 @@ def apply_backward(
             if affine is not None:
                 total[part] = rows.sum(1 if last else 2)
             continue
-        places = spatial[part].to(x.dtype).view(-1, 1, h * w)
-        product[part] = _over_places(products, last, places)
+        positions = spatial[part].to(x.dtype).view(-1, 1, h * w)
+        product[part] = _over_positions(products, last, positions)
         if affine is None:
             of_spatial[part] = _over_channels(products, last, gate[part])
         else:
-            total[part] = _over_places(rows, last, places)
+            total[part] = _over_positions(rows, last, positions)
             of_spatial[part] = _over_channels(products, last, gate[part] * affine[0])
             of_spatial[part] += _over_channels(rows, last, gate[part] * affine[1])
-    by_place = None if of_spatial is None else of_spatial.view(n, h, w)
-    return d, product, None if affine is None else total, by_place
+    by_position = None if of_spatial is None else of_spatial.view(n, h, w)
+    return d, product, None if affine is None else total, by_position
 
 
 def pool_pixels_backward(
@@ -144,7 +144,7 @@ def pool_pixels_backward(
     where, grad_max = where.view(n, h * w), grad_max.view(n, h * w)
     dim = 2 if last else 1
     at_peak = rows.gather(dim, where.unsqueeze(dim)).squeeze(dim)
-    first = _over_places(rows, last, spread.to(x.dtype)).to(grad_max.dtype)
+    first = _over_positions(rows, last, spread.to(x.dtype)).to(grad_max.dtype)
     second = spread.sum(2).expand(n, c).clone()
     return first.scatter_add_(1, where, at_peak * grad_max), second.scatter_add_(1, where, grad_max)
 
@@ -166,18 +166,18 @@ def input_backward(
         spatial: (N, H, W), or None.
         pixels: Gradients of the mean and the maximum over the channels, and the maximum's channel.
         spread: What every value of a channel gets, (N, C).
-        peak: What the first maximum of a channel gets in addition, (N, C), and its place.
+        peak: What the first maximum of a channel gets in addition, (N, C), and its position.
         slope: A map x, and its factor by channel (C,).
     """
     n, c, h, w = grad.shape
-    weights, everywhere = _per_channel(gate, grad), _per_channel(spread, grad)
+    scale, everywhere = _per_channel(gate, grad), _per_channel(spread, grad)
     out = torch.empty_like(grad)
     for part in _parts(grad):
         inner = grad[part]
         if spatial is not None and pixels is not None:
             inner = torch.mul(inner, spatial[part].to(grad.dtype).unsqueeze(1), out=out[part])
             inner.add_((pixels[0][part] / c).to(grad.dtype).unsqueeze(1))
-        torch.addcmul(everywhere[part], inner, weights[part], out=out[part])
+        torch.addcmul(everywhere[part], inner, scale[part], out=out[part])
         if slope is not None:
             out[part].addcmul_(slope[0][part], slope[1][:, None, None])
     rows, last = _rows(out)
@@ -187,20 +187,20 @@ def input_backward(
         at_peak = (gate.gather(1, where) * pixels[1].view(n, h * w)).to(grad.dtype)
         rows.scatter_add_(channel, where.unsqueeze(channel), at_peak.unsqueeze(channel))
     if peak is not None:
-        place = 3 - channel
-        rows.scatter_add_(place, peak[1].unsqueeze(place), peak[0].to(grad.dtype).unsqueeze(place))
+        position = 3 - channel
+        rows.scatter_add_(position, peak[1].unsqueeze(position), peak[0].to(grad.dtype).unsqueeze(position))
     return out
 
 
-def values_at(x: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
-    """The value of each channel at one place of its map: (N, C)."""
+def values_at(x: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+    """The value of each channel at one position of its map: (N, C)."""
     rows, last = _rows(x)
     dim = 1 if last else 2
-    return rows.gather(dim, places.unsqueeze(dim)).squeeze(dim)
+    return rows.gather(dim, positions.unsqueeze(dim)).squeeze(dim)
 
 
 def _rows(x: torch.Tensor) -> tuple[torch.Tensor, bool]:
-    """A view with one dimension of places, (N, C, H·W) or (N, H·W, C), and whether the channels come last."""
+    """View with one dimension of positions, (N, C, H·W) or (N, H·W, C), and whether channels are last."""
     n, c, h, w = x.shape
     if x.is_contiguous():
         return x.view(n, c, h * w), False
@@ -212,8 +212,8 @@ def _over_channels(rows: torch.Tensor, last: bool, weights: torch.Tensor) -> tor
     return weights.to(rows.dtype).unsqueeze(1) @ (rows.mT if last else rows)
 
 
-def _over_places(rows: torch.Tensor, last: bool, weights: torch.Tensor) -> torch.Tensor:
-    """Sums over the places, weighted by (N, 1, H·W): (N, C)."""
+def _over_positions(rows: torch.Tensor, last: bool, weights: torch.Tensor) -> torch.Tensor:
+    """Sums over the positions, weighted by (N, 1, H·W): (N, C)."""
     return (weights @ (rows if last else rows.mT)).squeeze(1)
 
 

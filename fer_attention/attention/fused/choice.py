@@ -24,7 +24,7 @@ DTYPES = {
     "cpu": (torch.float32, torch.float64, torch.bfloat16),
     "cuda": (torch.float32, torch.float64, torch.bfloat16, torch.float16),
 }
-"""What the passes compute in; float16 on a CPU is left to the plain modules."""
+"""Types that the passes compute in; float16 on a CPU is left to the plain modules."""
 
 SMALL = 2**18
 """On a CPU the fused step does not pay below about so many values: 12×12 maps of 256 channels, batch 8."""
@@ -117,7 +117,7 @@ def _fits(x: torch.Tensor, shortcut: object) -> bool:
 
 
 def _watched(modules: Iterable[nn.Module | None]) -> bool:
-    """Whether somebody hooked into one of these modules or into all there are, or compiled one by itself."""
+    """Return whether one of these modules has hooks, global ones among them, or was compiled by itself."""
     if (
         module_hooks._global_forward_hooks
         or module_hooks._global_forward_pre_hooks

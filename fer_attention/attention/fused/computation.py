@@ -1,4 +1,4 @@
-"""What a fused attention block computes, forward and backward, in passes over whole maps.
+"""Forward and backward pass of a fused attention block, in passes over whole maps.
 
     y = act(attention(norm(x)) + shortcut)
 
@@ -18,13 +18,18 @@ from torch import nn
 
 from fer_attention.attention.fused import aten
 from fer_attention.attention.fused.choice import kernels_for
-from fer_attention.attention.fused.gates import Activation, ChannelGate, Tensors, spatial_weights_backward
-from fer_attention.attention.fused.norm import BatchNorm, Normalisation
+from fer_attention.attention.fused.gates import (
+    ChannelFormula,
+    FusedActivation,
+    Tensors,
+    spatial_scale_backward,
+)
+from fer_attention.attention.fused.norm import FusedBatchNorm, Normalisation
 
 
 @dataclass(frozen=True)
-class Step:
-    """What to compute, beside the tensors that are differentiated.
+class FusedStep:
+    """Settings of a fused step, beside the tensors that are differentiated.
 
     Attributes:
         channel: The channel gate.
@@ -35,20 +40,20 @@ class Step:
         names: The parameters' names in it.
     """
 
-    channel: ChannelGate
+    channel: ChannelFormula
     spatial: bool
-    activation: Activation
-    norm: BatchNorm | None
+    activation: FusedActivation
+    norm: FusedBatchNorm | None
     block: nn.Module
     names: tuple[str, ...]
 
     def folds(self, x: torch.Tensor) -> bool:
-        """Whether the norm's backward pass works by sums; half precision has no digits to spare for it."""
+        """Return whether the norm's backward pass works by sums, for which half precision is too coarse."""
         precise = x.dtype in (torch.float32, torch.float64)
         return self.norm is not None and precise and kernels_for(x) is aten
 
 
-class Inputs(NamedTuple):
+class BlockInputs(NamedTuple):
     """The tensors that are differentiated; None where a block has no such thing.
 
     Attributes:
@@ -64,18 +69,18 @@ class Inputs(NamedTuple):
     bias: torch.Tensor | None
 
 
-class Saved(NamedTuple):
-    """What the backward pass needs beside the inputs; None where a block has no such thing.
+class SavedTensors(NamedTuple):
+    """Tensors that the backward pass needs beside the inputs; None where a block has no such thing.
 
     Attributes:
         y: The output, where the activation's derivative is found from it.
         norm_mean: The norm's statistics.
         norm_invstd: Likewise.
         mean: Of each channel, (N, C); before the norm where its backward pass works by sums.
-        place: Where each channel's maximum is, (N, C).
-        gate: The channel gate's weights, (N, C).
+        position: Where each channel's maximum is, (N, C).
+        gate: The channel gate's scale, (N, C).
         pixels: Each pixel's mean and maximum, (N, 2, H, W).
-        spatial: The spatial gate's weights, (N, H, W).
+        spatial: The spatial gate's scale, (N, H, W).
         channel: Where each pixel's maximum is, (N, H, W).
     """
 
@@ -83,7 +88,7 @@ class Saved(NamedTuple):
     norm_mean: torch.Tensor | None
     norm_invstd: torch.Tensor | None
     mean: torch.Tensor
-    place: torch.Tensor | None
+    position: torch.Tensor | None
     gate: torch.Tensor
     pixels: torch.Tensor | None
     spatial: torch.Tensor | None
@@ -91,8 +96,8 @@ class Saved(NamedTuple):
 
 
 def forward(
-    step: Step, inputs: Inputs, parameters: Tensors, *, keep: bool
-) -> tuple[torch.Tensor, Saved, Tensors]:
+    step: FusedStep, inputs: BlockInputs, parameters: Tensors, *, keep: bool
+) -> tuple[torch.Tensor, SavedTensors, Tensors]:
     """The output; what the backward pass needs; and what the channel gate needs there.
 
     Args:
@@ -112,18 +117,18 @@ def forward(
     mean = pooled = mean.to(wide)
     if folds and norm is not None:
         pooled = mean * norm.scale + norm.offset
-    peak, place = (None, None) if maximum is None else maximum
+    peak, position = (None, None) if maximum is None else maximum
     gate, of_channel = step.channel.forward(pooled, None if peak is None else peak.to(wide), parameters)
     kernel = parameters[-1] if step.spatial else None
     applied = passes.apply(
         x, gate, inputs.shortcut, step.activation, kernel=kernel, index=keep, scratch=scratch
     )
-    saved = Saved(
+    saved = SavedTensors(
         None if step.activation.name == "identity" else applied.y,
         None if norm is None else norm.mean,
         None if norm is None else norm.invstd,
         mean,
-        place,
+        position,
         gate,
         applied.pixels,
         applied.spatial,
@@ -132,7 +137,7 @@ def forward(
     return applied.y, saved, of_channel
 
 
-class Gradients(NamedTuple):
+class BlockGradients(NamedTuple):
     """Gradients of the inputs, and of the parameters in their order; None where none is wanted."""
 
     x: torch.Tensor | None
@@ -143,15 +148,15 @@ class Gradients(NamedTuple):
 
 
 def backward(
-    step: Step,
+    step: FusedStep,
     grad: torch.Tensor,
-    inputs: Inputs,
+    inputs: BlockInputs,
     parameters: Tensors,
-    saved: Saved,
+    saved: SavedTensors,
     of_channel: Tensors,
     *,
     needs_x: bool,
-) -> Gradients:
+) -> BlockGradients:
     """All gradients from that of the output.
 
     Args:
@@ -182,7 +187,7 @@ def backward(
     pixels = None
     of_kernel: Tensors = ()
     if saved.pixels is not None and saved.spatial is not None:
-        of_pixels, kernel = spatial_weights_backward(
+        of_pixels, kernel = spatial_scale_backward(
             of_spatial.to(gate.dtype), saved.pixels, saved.spatial, parameters[-1]
         )
         of_kernel = (kernel,)
@@ -192,13 +197,13 @@ def backward(
         total = None if total is None else total + more_total
     of_gate = product if norm is None or total is None else norm.scale * product + norm.offset * total
     of_mean, of_peak, of_parameters = step.channel.backward(of_gate, of_channel, parameters)
-    result = Gradients(None, d, None, None, (*of_parameters, *of_kernel))
+    result = BlockGradients(None, d, None, None, (*of_parameters, *of_kernel))
     if not needs_x:
         return result
 
     spread = of_mean / (x.shape[2] * x.shape[3])
     if norm is None or step.norm is None or total is None:
-        peak = None if of_peak is None else (of_peak, saved.place)
+        peak = None if of_peak is None else (of_peak, saved.position)
         of_x = passes.input_backward(d, gate, saved.spatial, pixels, spread, peak, None)
         if norm is None or step.norm is None:
             return result._replace(x=of_x)
@@ -208,8 +213,8 @@ def backward(
     total, product = gate * total + of_mean, gate * product + of_mean * saved.mean
     peak = None
     if of_peak is not None:
-        total, product = total + of_peak, product + of_peak * passes.values_at(x, saved.place)
-        peak = of_peak * norm.scale, saved.place
+        total, product = total + of_peak, product + of_peak * passes.values_at(x, saved.position)
+        peak = of_peak * norm.scale, saved.position
     through = step.norm.backward_from_sums(total, product, norm, count=x.numel() // x.shape[1])
     spread = spread * norm.scale + through.offset
     of_x = passes.input_backward(
@@ -218,7 +223,7 @@ def backward(
     return result._replace(x=of_x, weight=through.weight, bias=through.bias)
 
 
-def _normalisation(inputs: Inputs, saved: Saved) -> Normalisation | None:
+def _normalisation(inputs: BlockInputs, saved: SavedTensors) -> Normalisation | None:
     if inputs.weight is None or inputs.bias is None or saved.norm_mean is None or saved.norm_invstd is None:
         return None
     return Normalisation(inputs.weight, inputs.bias, saved.norm_mean, saved.norm_invstd)

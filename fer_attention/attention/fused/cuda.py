@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from fer_attention.attention.fused import triton_ops
-from fer_attention.attention.fused.gates import Activation, Applied, spatial_weights
+from fer_attention.attention.fused.gates import BlockOutput, FusedActivation, spatial_scale
 
 available = triton_ops.available
 
@@ -22,20 +22,20 @@ def apply(
     x: torch.Tensor,
     gate: torch.Tensor,
     shortcut: torch.Tensor | None,
-    activation: Activation,
+    activation: FusedActivation,
     *,
     kernel: torch.Tensor | None,
     index: bool,
     scratch: torch.Tensor | None,
-) -> Applied:
-    """act(x · gate · spatial + shortcut), the spatial weights by a kernel over the gated map's pixels."""
+) -> BlockOutput:
+    """act(x · gate · spatial + shortcut), the spatial scale by a kernel over the gated map's pixels."""
     pixels = spatial = channel = None
     if kernel is not None:
         mean, values, channel = triton_ops.pool_pixels(x, gate)
         pixels = torch.stack([mean, values], 1)
-        spatial = spatial_weights(pixels, kernel)
+        spatial = spatial_scale(pixels, kernel)
     y = triton_ops.combine(x, gate, spatial, shortcut, activation.name, activation.alpha)
-    return Applied(y, pixels, spatial, channel)
+    return BlockOutput(y, pixels, spatial, channel)
 
 
 def apply_backward(
@@ -44,15 +44,15 @@ def apply_backward(
     x: torch.Tensor,
     gate: torch.Tensor,
     spatial: torch.Tensor | None,
-    activation: Activation,
+    activation: FusedActivation,
     *,
     affine: None,
 ) -> tuple[torch.Tensor, torch.Tensor, None, torch.Tensor | None]:
     """The gradient d before the activation, and the sums of d · spatial · x, (N, C), and d · gate · x."""
-    d, product, by_place = triton_ops.combine_backward(
+    d, product, by_position = triton_ops.combine_backward(
         grad, y, x, gate, spatial, activation.name, activation.alpha
     )
-    return d, product, None, by_place
+    return d, product, None, by_position
 
 
 def pool_pixels_backward(

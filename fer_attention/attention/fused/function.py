@@ -9,12 +9,12 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from fer_attention.attention.fused.choice import plain_modules
-from fer_attention.attention.fused.computation import Inputs, Saved, Step, backward, forward
+from fer_attention.attention.fused.computation import BlockInputs, FusedStep, SavedTensors, backward, forward
 from fer_attention.attention.fused.gates import Tensors
 
 
 def residual(
-    step: Step,
+    step: FusedStep,
     x: torch.Tensor,
     shortcut: torch.Tensor | None,
     norm: tuple[torch.Tensor, torch.Tensor] | None,
@@ -33,7 +33,7 @@ def residual(
     """
     if not (x.is_contiguous() or x.is_contiguous(memory_format=torch.channels_last)):
         x = x.contiguous()
-    inputs = Inputs(x, shortcut, *(norm or (None, None)))
+    inputs = BlockInputs(x, shortcut, *(norm or (None, None)))
     if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (*inputs, *parameters)):
         y: torch.Tensor = _Residual.apply(step, *inputs, *parameters)
         return y
@@ -42,11 +42,11 @@ def residual(
 
 
 class _Residual(torch.autograd.Function):
-    """`residual` in autograd's graph; its inputs are the step, the four `Inputs`, the parameters."""
+    """`residual` in autograd's graph; its inputs are the step, the four `BlockInputs`, the parameters."""
 
     @staticmethod
-    def forward(ctx: Any, step: Step, *tensors: Any) -> torch.Tensor:
-        inputs, parameters = Inputs(*tensors[:4]), tensors[4:]
+    def forward(ctx: Any, step: FusedStep, *tensors: Any) -> torch.Tensor:
+        inputs, parameters = BlockInputs(*tensors[:4]), tensors[4:]
         with torch.autocast(inputs.x.device.type, enabled=False):
             y, saved, of_channel = forward(step, inputs, parameters, keep=True)
         ctx.step, ctx.parameters = step, len(parameters)
@@ -58,9 +58,10 @@ class _Residual(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
         step, tensors = ctx.step, list(ctx.saved_tensors)
-        inputs, tensors = Inputs(*tensors[:4]), tensors[4:]
+        inputs, tensors = BlockInputs(*tensors[:4]), tensors[4:]
         parameters, tensors = tuple(tensors[: ctx.parameters]), tensors[ctx.parameters :]
-        saved, of_channel = Saved(*tensors[: len(Saved._fields)]), tuple(tensors[len(Saved._fields) :])
+        count = len(SavedTensors._fields)
+        saved, of_channel = SavedTensors(*tensors[:count]), tuple(tensors[count:])
         if torch.is_grad_enabled():  # somebody will derive the derivative
             return None, *_differentiable(step, grads[0], inputs, parameters, saved, ctx.has_shortcut)
         needs_x = any(ctx.needs_input_grad[i] for i in (1, 3, 4))
@@ -71,7 +72,12 @@ class _Residual(torch.autograd.Function):
 
 
 def _differentiable(
-    step: Step, grad: torch.Tensor, inputs: Inputs, parameters: Tensors, saved: Saved, has_shortcut: bool
+    step: FusedStep,
+    grad: torch.Tensor,
+    inputs: BlockInputs,
+    parameters: Tensors,
+    saved: SavedTensors,
+    has_shortcut: bool,
 ) -> list[torch.Tensor | None]:
     """The gradients of all tensors, by the plain modules, so that they can be derived once more."""
     if saved.y is not None and step.activation.name == "relu":

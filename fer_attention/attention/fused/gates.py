@@ -1,6 +1,6 @@
 """The small arithmetic of attention gates on pooled values, with its derivatives written out.
 
-A function from means and maxima to weights in (0, 1), and its backward pass, so that `function.py` can run a
+A function from means and maxima to a scale in (0, 1), and its backward pass, so that `function.py` can run a
 whole block as one step. All of it is in float32 or wider, whatever the map's type.
 """
 
@@ -18,8 +18,8 @@ Tensors = tuple[torch.Tensor, ...]
 
 
 @dataclass(frozen=True)
-class Activation:
-    """What closes a residual block, as the kernels know it.
+class FusedActivation:
+    """Activation at the end of a residual block, as the kernels know it.
 
     Attributes:
         name: `"identity"`, `"relu"` or `"elu"`.
@@ -30,7 +30,7 @@ class Activation:
     alpha: float = 1.0
 
     @classmethod
-    def of(cls, module: nn.Module | None) -> Activation | None:
+    def of(cls, module: nn.Module | None) -> FusedActivation | None:
         """The record for a module, or for none; None for an activation that the kernels do not know."""
         if module is None:
             return cls()
@@ -39,13 +39,13 @@ class Activation:
         return cls("elu", module.alpha) if type(module) is nn.ELU else None
 
 
-class Applied(NamedTuple):
+class BlockOutput(NamedTuple):
     """A block's output, and what its spatial gate saw; None where there is no such gate.
 
     Attributes:
         y: (N, C, H, W).
         pixels: Mean and maximum of the gated map over its channels, (N, 2, H, W).
-        spatial: Weights (N, H, W).
+        spatial: Scale (N, H, W).
         channel: Where each pixel's maximum is first reached, (N, H, W); None if no gradient is wanted.
     """
 
@@ -55,17 +55,17 @@ class Applied(NamedTuple):
     channel: torch.Tensor | None
 
 
-class ChannelGate(Protocol):
-    """From each channel's mean, and maximum if it asks for one, to its weight: (N, C) -> (N, C)."""
+class ChannelFormula(Protocol):
+    """From each channel's mean, and maximum if it asks for one, to its scale: (N, C) -> (N, C)."""
 
     @property
     def peak(self) -> bool:
-        """Whether the maximum is read, too."""
+        """True if the maximum is read, too."""
 
     def forward(
         self, mean: torch.Tensor, peak: torch.Tensor | None, parameters: Sequence[torch.Tensor]
     ) -> tuple[torch.Tensor, Tensors]:
-        """The weights, and what the backward pass needs."""
+        """The scale, and what the backward pass needs."""
 
     def backward(
         self, grad: torch.Tensor, saved: Tensors, parameters: Sequence[torch.Tensor]
@@ -74,7 +74,7 @@ class ChannelGate(Protocol):
 
 
 @dataclass(frozen=True)
-class MLPGate:
+class MLPFormula:
     """sigmoid(W2 relu(W1 z + b1) + b2), summed over z = mean and maximum before the sigmoid.
 
     SE (Hu et al. 2018, eq. 3) reads the mean alone and has biases; CBAM (Woo et al. 2018, eq. 2) reads both
@@ -94,16 +94,16 @@ class MLPGate:
         pooled = mean if peak is None else torch.cat([mean, peak])
         hidden = F.linear(pooled, w1, b1).relu_()
         summed = hidden if peak is None else hidden[: len(mean)] + hidden[len(mean) :]
-        weights = F.linear(summed, w2, b2).sigmoid_()
-        return weights, (pooled, hidden, summed, weights)
+        scale = F.linear(summed, w2, b2).sigmoid_()
+        return scale, (pooled, hidden, summed, scale)
 
     def backward(
         self, grad: torch.Tensor, saved: Tensors, parameters: Sequence[torch.Tensor]
     ) -> tuple[torch.Tensor, torch.Tensor | None, Tensors]:
         """Gradients of mean, maximum, parameters."""
-        pooled, hidden, summed, weights = saved
+        pooled, hidden, summed, scale = saved
         w1, _, w2, _ = self._unpack(parameters, grad.dtype)
-        grad_out = _through_sigmoid(grad, weights)
+        grad_out = _through_sigmoid(grad, scale)
         grad_summed = grad_out @ w2
         repeats = len(hidden) // max(len(summed), 1)
         grad_hidden = torch.ops.aten.threshold_backward(grad_summed.repeat(repeats, 1), hidden, 0)
@@ -127,7 +127,7 @@ class MLPGate:
 
 
 @dataclass(frozen=True)
-class NeighbourGate:
+class NeighbourFormula:
     """sigmoid(conv1d_k(mean)) over neighbouring channels: ECA (Wang et al. 2020, eq. 9).
 
     Parameters: the kernel (1, 1, k).
@@ -140,16 +140,16 @@ class NeighbourGate:
     ) -> tuple[torch.Tensor, Tensors]:
         """(N, C) -> (N, C)."""
         kernel = _as(parameters[0], mean.dtype)
-        weights = self._slide(mean, kernel).sigmoid()
-        return weights, (mean, weights)
+        scale = self._slide(mean, kernel).sigmoid()
+        return scale, (mean, scale)
 
     def backward(
         self, grad: torch.Tensor, saved: Tensors, parameters: Sequence[torch.Tensor]
     ) -> tuple[torch.Tensor, torch.Tensor | None, Tensors]:
         """Gradients of mean, none, kernel."""
-        mean, weights = saved
+        mean, scale = saved
         kernel = _as(parameters[0], mean.dtype)
-        grad_out = _through_sigmoid(grad, weights)
+        grad_out = _through_sigmoid(grad, scale)
         half = kernel.shape[2] // 2
         flat = F.pad(grad_out, (half, half)).flatten()
         grad_kernel = self._windows(mean, half) @ flat[half : len(flat) - half]
@@ -173,7 +173,7 @@ class NeighbourGate:
         return flat.unfold(0, len(flat) - 2 * half, 1)
 
 
-def spatial_weights(pooled: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:
+def spatial_scale(pooled: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:
     """sigmoid(conv_k(pooled)) of each pixel's mean and maximum, (N, 2, H, W) -> (N, H, W).
 
     CBAM (Woo et al. 2018, eq. 3).
@@ -182,11 +182,11 @@ def spatial_weights(pooled: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:
     return F.conv2d(pooled, weight, padding=weight.shape[-1] // 2).sigmoid_()[:, 0]
 
 
-def spatial_weights_backward(
-    grad: torch.Tensor, pooled: torch.Tensor, weights: torch.Tensor, kernel: torch.Tensor
+def spatial_scale_backward(
+    grad: torch.Tensor, pooled: torch.Tensor, scale: torch.Tensor, kernel: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Gradients of the pixels' mean and maximum, (N, 2, H, W), and of the kernel."""
-    grad_out = _through_sigmoid(grad, weights)[:, None]
+    grad_out = _through_sigmoid(grad, scale)[:, None]
     weight = _as(kernel, grad.dtype)
     half = weight.shape[-1] // 2
     # two forward convolutions: a CPU's kernels for the backward ones take five times as long on one channel
@@ -199,5 +199,5 @@ def _as(parameter: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     return parameter if parameter.dtype is dtype else parameter.to(dtype)
 
 
-def _through_sigmoid(grad: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    return grad * weights * (1 - weights)
+def _through_sigmoid(grad: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+    return grad * scale * (1 - scale)

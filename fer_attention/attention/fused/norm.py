@@ -28,7 +28,7 @@ class Normalisation(NamedTuple):
         return self.bias - self.mean * self.scale
 
 
-class FromSums(NamedTuple):
+class NormGradients(NamedTuple):
     """The gradient before a norm is scale · grad + slope · x + offset, grad being that behind it; each (C,).
 
     Attributes:
@@ -45,8 +45,8 @@ class FromSums(NamedTuple):
 
 
 @dataclass(frozen=True)
-class BatchNorm:
-    """What a batch norm is, beside its weight and bias.
+class FusedBatchNorm:
+    """Settings of a batch norm for one call, beside its weight and bias.
 
     Attributes:
         mean: Running mean (C,), or None.
@@ -64,7 +64,7 @@ class BatchNorm:
 
     @staticmethod
     def takes(norm: nn.BatchNorm2d, x: torch.Tensor) -> bool:
-        """Whether a module is a plain batch norm with weight and bias, and can take this map."""
+        """Return whether a module is a plain batch norm with weight and bias, and can take this map."""
         uses_batch = norm.training or norm.running_mean is None
         return (
             type(norm) is nn.BatchNorm2d
@@ -75,7 +75,7 @@ class BatchNorm:
         )
 
     @classmethod
-    def of(cls, norm: nn.BatchNorm2d) -> BatchNorm:
+    def of(cls, norm: nn.BatchNorm2d) -> FusedBatchNorm:
         """The record for one call of a module, which counts the batch as the module would."""
         if norm.training and norm.num_batches_tracked is not None:
             norm.num_batches_tracked.add_(1)
@@ -115,7 +115,7 @@ class BatchNorm:
 
     def backward_from_sums(
         self, total: torch.Tensor, product: torch.Tensor, norm: Normalisation, *, count: int
-    ) -> FromSums:
+    ) -> NormGradients:
         """The same without a pass (Ioffe and Szegedy 2015, arXiv:1502.03167, section 3).
 
         Args:
@@ -128,7 +128,7 @@ class BatchNorm:
         of_weight = (product - norm.mean * total).sum(0) * norm.invstd
         if not self.batch:
             zero = torch.zeros_like(of_bias)
-            return FromSums(zero, zero, of_weight, of_bias)
+            return NormGradients(zero, zero, of_weight, of_bias)
         slope = norm.scale * norm.invstd * of_weight / -count
         offset = norm.scale * of_bias / -count - slope * norm.mean
-        return FromSums(slope, offset, of_weight, of_bias)
+        return NormGradients(slope, offset, of_weight, of_bias)

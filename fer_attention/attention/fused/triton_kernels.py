@@ -1,7 +1,7 @@
 # ruff: noqa: N803 - what is constant for one compilation is written in capitals, as is usual in Triton
 """The CUDA kernels of fused attention, in Triton; `triton_launch.py` runs them.
 
-A sample's map is seen as a matrix of channels (C) by places (P = H·W), in tiles of BLOCK_C × BLOCK_P. Both
+A sample's map is seen as a matrix of channels (C) by positions (P = H·W), in tiles of BLOCK_C × BLOCK_P. Both
 memory formats are served by the same code: only the strides differ, and Triton lays a tile's threads along
 the axis whose stride is one. Offsets are 64 bits wide up to a sample's start and 32 within it.
 
@@ -20,17 +20,17 @@ import triton.language as tl  # type: ignore[import-untyped]
 def _offsets(
     row: tl.tensor, column: tl.tensor, rows: tl.tensor, columns: tl.tensor, ROWS_FAST: tl.constexpr
 ) -> tl.tensor:
-    """Where a tile lies in a matrix whose rows, or else whose columns, are neighbours in memory."""
+    """Offsets of a tile in a matrix whose rows, or else whose columns, are neighbours in memory."""
     row, column = row[:, None], column[None, :]
     return row + column * rows if ROWS_FAST else row * columns + column
 
 
 @triton.jit  # type: ignore[untyped-decorator]
 def _tile(
-    channels: tl.tensor, places: tl.tensor, BLOCK_C: tl.constexpr, BLOCK_P: tl.constexpr
+    channels: tl.tensor, positions: tl.tensor, BLOCK_C: tl.constexpr, BLOCK_P: tl.constexpr
 ) -> tuple[tl.tensor, tl.tensor, tl.tensor]:
-    """The sample, channels and places of a program that has one tile."""
-    c_blocks, p_blocks = tl.cdiv(channels, BLOCK_C), tl.cdiv(places, BLOCK_P)
+    """The sample, channels and positions of a program that has one tile."""
+    c_blocks, p_blocks = tl.cdiv(channels, BLOCK_C), tl.cdiv(positions, BLOCK_P)
     tile = tl.program_id(0) % (c_blocks * p_blocks)
     n = (tl.program_id(0) // (c_blocks * p_blocks)).to(tl.int64)
     c = (tile // p_blocks) * BLOCK_C + tl.arange(0, BLOCK_C)
@@ -52,7 +52,7 @@ def _strip(
 
 @triton.jit  # type: ignore[untyped-decorator]
 def _beats(value: tl.tensor, best: tl.tensor) -> tl.tensor:
-    """Whether a later value replaces the maximum so far: it is larger, or the first NaN."""
+    """Return whether a later value replaces the maximum so far: it is larger, or the first NaN."""
     return (value > best) | ((value != value) & (best == best))
 
 
@@ -93,7 +93,7 @@ def pool_parts(
 ) -> None:
     """Mean and first maximum of x · gate, (N, kept, swept), over `chunk` values of the swept axis at a time.
 
-    Swept are the places (kept: channels) or the channels (kept: places); the gate, (N, swept) or None,
+    Swept are the positions (kept: channels) or the channels (kept: positions); the gate, (N, swept) or None,
     belongs to the swept axis. Results are (N, chunks, kept); the means of all chunks add up to the mean.
     """
     acc: tl.constexpr = mean_ptr.dtype.element_ty
@@ -132,7 +132,7 @@ def combine(
     shortcut_ptr: tl.tensor,
     y_ptr: tl.tensor,
     channels: tl.tensor,
-    places: tl.tensor,
+    positions: tl.tensor,
     ACT: tl.constexpr,
     ALPHA: tl.constexpr,
     CHANNELS_FAST: tl.constexpr,
@@ -141,14 +141,14 @@ def combine(
 ) -> None:
     """One tile of y = act(x · gate · spatial + shortcut)."""
     acc: tl.constexpr = gate_ptr.dtype.element_ty
-    n, c, p = _tile(channels, places, BLOCK_C, BLOCK_P)
-    inside = (c < channels)[:, None] & (p < places)[None, :]
-    at = n * channels * places + _offsets(c, p, channels, places, CHANNELS_FAST)
+    n, c, p = _tile(channels, positions, BLOCK_C, BLOCK_P)
+    inside = (c < channels)[:, None] & (p < positions)[None, :]
+    at = n * channels * positions + _offsets(c, p, channels, positions, CHANNELS_FAST)
 
     y = tl.load(x_ptr + at, mask=inside).to(acc)
     y *= tl.load(gate_ptr + n * channels + c, mask=c < channels)[:, None]
     if spatial_ptr is not None:
-        y *= tl.load(spatial_ptr + n * places + p, mask=p < places)[None, :]
+        y *= tl.load(spatial_ptr + n * positions + p, mask=p < positions)[None, :]
     if shortcut_ptr is not None:
         y += tl.load(shortcut_ptr + at, mask=inside).to(acc)
     if ACT == "relu":
@@ -169,7 +169,7 @@ def combine_backward(
     gate_parts_ptr: tl.tensor,
     spatial_parts_ptr: tl.tensor,
     channels: tl.tensor,
-    places: tl.tensor,
+    positions: tl.tensor,
     chunk: tl.tensor,
     ACT: tl.constexpr,
     ALPHA: tl.constexpr,
@@ -177,21 +177,21 @@ def combine_backward(
     BLOCK_C: tl.constexpr,
     BLOCK_P: tl.constexpr,
 ) -> None:
-    """Writes d = grad · act'(y) and parts of both gates' gradients, for `chunk` places of some channels.
+    """Write d = grad · act'(y) and parts of both gates' gradients, for `chunk` positions of some channels.
 
-    d · x · spatial summed over the chunk's places goes to gate_parts (N, chunks, C), d · x · gate summed over
-    the block's channels to spatial_parts (N, blocks, P). With the identity d is not written.
+    d · x · spatial summed over the chunk's positions goes to gate_parts (N, chunks, C), d · x · gate
+    summed over the block's channels to spatial_parts (N, blocks, P). With the identity d is not written.
     """
     acc: tl.constexpr = gate_ptr.dtype.element_ty
-    n, part, c, start, stop = _strip(channels, places, chunk, BLOCK_C)
-    base = n * channels * places
+    n, part, c, start, stop = _strip(channels, positions, chunk, BLOCK_C)
+    base = n * channels * positions
 
     gate = tl.load(gate_ptr + n * channels + c, mask=c < channels, other=0.0)
     total = tl.zeros((BLOCK_C, BLOCK_P), acc)
     for first in range(start, stop, BLOCK_P):
         p = first + tl.arange(0, BLOCK_P)
         inside = (c < channels)[:, None] & (p < stop)[None, :]
-        at = base + _offsets(c, p, channels, places, CHANNELS_FAST)
+        at = base + _offsets(c, p, channels, positions, CHANNELS_FAST)
         d = tl.load(grad_ptr + at, mask=inside, other=0.0).to(acc)
         x = tl.load(x_ptr + at, mask=inside, other=0.0).to(acc)
         if ACT != "identity":
@@ -200,9 +200,9 @@ def combine_backward(
             tl.store(d_ptr + at, d.to(d_ptr.dtype.element_ty), mask=inside)
         product = d * x
         if spatial_ptr is not None:
-            total += product * tl.load(spatial_ptr + n * places + p, mask=p < stop, other=0.0)[None, :]
+            total += product * tl.load(spatial_ptr + n * positions + p, mask=p < stop, other=0.0)[None, :]
             blocks = tl.cdiv(channels, BLOCK_C)
-            out = (n * blocks + tl.program_id(0) % blocks) * places + p
+            out = (n * blocks + tl.program_id(0) % blocks) * positions + p
             tl.store(spatial_parts_ptr + out, tl.sum(product * gate[:, None], 0), mask=p < stop)
         else:
             total += product
@@ -217,25 +217,26 @@ def pool_pixels_backward(
     where_ptr: tl.tensor,
     gate_parts_ptr: tl.tensor,
     channels: tl.tensor,
-    places: tl.tensor,
+    positions: tl.tensor,
     chunk: tl.tensor,
     CHANNELS_FAST: tl.constexpr,
     BLOCK_C: tl.constexpr,
     BLOCK_P: tl.constexpr,
 ) -> None:
-    """Sums x · (grad_mean / C + [c is where] · grad_peak) over `chunk` places: parts (N, chunks, C)."""
+    """Sum x · (grad_mean / C + [c is where] · grad_peak) over `chunk` positions: parts (N, chunks, C)."""
     acc: tl.constexpr = gate_parts_ptr.dtype.element_ty
-    n, part, c, start, stop = _strip(channels, places, chunk, BLOCK_C)
-    x_ptr += n * channels * places
+    n, part, c, start, stop = _strip(channels, positions, chunk, BLOCK_C)
+    x_ptr += n * channels * positions
 
     total = tl.zeros((BLOCK_C, BLOCK_P), acc)
     for first in range(start, stop, BLOCK_P):
         p = first + tl.arange(0, BLOCK_P)
         inside = (c < channels)[:, None] & (p < stop)[None, :]
-        x = tl.load(x_ptr + _offsets(c, p, channels, places, CHANNELS_FAST), mask=inside, other=0.0).to(acc)
-        weight = tl.load(grad_mean_ptr + n * places + p, mask=p < stop, other=0.0) / channels
-        peak = tl.load(grad_peak_ptr + n * places + p, mask=p < stop, other=0.0)
-        where = tl.load(where_ptr + n * places + p, mask=p < stop, other=-1)
+        at = _offsets(c, p, channels, positions, CHANNELS_FAST)
+        x = tl.load(x_ptr + at, mask=inside, other=0.0).to(acc)
+        weight = tl.load(grad_mean_ptr + n * positions + p, mask=p < stop, other=0.0) / channels
+        peak = tl.load(grad_peak_ptr + n * positions + p, mask=p < stop, other=0.0)
+        where = tl.load(where_ptr + n * positions + p, mask=p < stop, other=-1)
         hit = c[:, None] == where[None, :]
         total += x * (weight[None, :] + tl.where(hit, peak[None, :], 0.0))
     tl.store(gate_parts_ptr + part * channels + c, tl.sum(total, 1), mask=c < channels)
@@ -254,27 +255,27 @@ def input_backward(
     where_ptr: tl.tensor,
     out_ptr: tl.tensor,
     channels: tl.tensor,
-    places: tl.tensor,
+    positions: tl.tensor,
     CHANNELS_FAST: tl.constexpr,
     BLOCK_C: tl.constexpr,
     BLOCK_P: tl.constexpr,
 ) -> None:
     """One tile of gate · (d · spatial + the pixels' statistics' share) + the channels' statistics' share."""
     acc: tl.constexpr = gate_ptr.dtype.element_ty
-    n, c, p = _tile(channels, places, BLOCK_C, BLOCK_P)
-    inside = (c < channels)[:, None] & (p < places)[None, :]
-    at = n * channels * places + _offsets(c, p, channels, places, CHANNELS_FAST)
-    of_c, of_p = n * channels + c, n * places + p
+    n, c, p = _tile(channels, positions, BLOCK_C, BLOCK_P)
+    inside = (c < channels)[:, None] & (p < positions)[None, :]
+    at = n * channels * positions + _offsets(c, p, channels, positions, CHANNELS_FAST)
+    of_c, of_p = n * channels + c, n * positions + p
 
     out = tl.load(d_ptr + at, mask=inside).to(acc)
     if spatial_ptr is not None:
-        out *= tl.load(spatial_ptr + of_p, mask=p < places)[None, :]
+        out *= tl.load(spatial_ptr + of_p, mask=p < positions)[None, :]
     if px_mean_ptr is not None:
-        out += (tl.load(px_mean_ptr + of_p, mask=p < places) / channels)[None, :]
-        hit = c[:, None] == tl.load(px_where_ptr + of_p, mask=p < places)[None, :]
-        out += tl.where(hit, tl.load(px_peak_ptr + of_p, mask=p < places)[None, :], 0.0)
+        out += (tl.load(px_mean_ptr + of_p, mask=p < positions) / channels)[None, :]
+        hit = c[:, None] == tl.load(px_where_ptr + of_p, mask=p < positions)[None, :]
+        out += tl.where(hit, tl.load(px_peak_ptr + of_p, mask=p < positions)[None, :], 0.0)
     out *= tl.load(gate_ptr + of_c, mask=c < channels)[:, None]
-    out += (tl.load(mean_ptr + of_c, mask=c < channels) / places)[:, None]
+    out += (tl.load(mean_ptr + of_c, mask=c < channels) / positions)[:, None]
     if peak_ptr is not None:
         hit = p[None, :] == tl.load(where_ptr + of_c, mask=c < channels)[:, None]
         out += tl.where(hit, tl.load(peak_ptr + of_c, mask=c < channels)[:, None], 0.0)

@@ -1,4 +1,4 @@
-"""Runs the Triton kernels of fused attention: tile sizes, memory formats, buffers of parts.
+"""Run the Triton kernels of fused attention: tile sizes, memory formats, buffers of parts.
 
 Tile sizes follow from the shape alone, not from timings or from the device, so that the first call is as fast
 as the next and results are the same on every GPU of a kind. Triton itself is imported on first use.
@@ -17,8 +17,8 @@ PROGRAMS = 1024  # what keeps every multiprocessor of a large GPU busy
 SWEEP = 4  # tiles that a program reads at least before a strip is cut into chunks
 
 
-class Launch(NamedTuple):
-    """How a kernel that sweeps one axis of a map is run.
+class KernelLaunch(NamedTuple):
+    """Launch parameters of a kernel that sweeps one axis of a map.
 
     Attributes:
         block_kept: Tile size along the axis whose values each get a result.
@@ -37,7 +37,7 @@ class Launch(NamedTuple):
 
 def launch_config(
     samples: int, kept: int, swept: int, *, kept_is_fast: bool, least_kept: int = SWEEP
-) -> Launch:
+) -> KernelLaunch:
     """Tile sizes and chunks for a map of `samples` matrices kept × swept.
 
     Args:
@@ -55,7 +55,8 @@ def launch_config(
     tiles = _cdiv(swept, block_swept)
     chunks = max(1, min(_cdiv(PROGRAMS, strips), tiles // SWEEP))
     chunk = _cdiv(tiles, chunks) * block_swept
-    return Launch(block_kept, block_swept, num_warps(block_kept * block_swept), chunk, _cdiv(swept, chunk))
+    warps = num_warps(block_kept * block_swept)
+    return KernelLaunch(block_kept, block_swept, warps, chunk, _cdiv(swept, chunk))
 
 
 def tile_shape(fast: int, slow: int, *, wide: int = WIDE) -> tuple[int, int]:
@@ -75,15 +76,15 @@ def num_warps(tile: int) -> int:
 
 def pool(x: torch.Tensor, *, peak: bool) -> tuple[torch.Tensor, ...]:
     """Mean (N, C), and if asked for maximum and where it is first; else these are empty."""
-    x, channels, places, last = _matrix(x)
-    return _pool(x, None, (channels, places), kept_is_fast=last, peak=peak)
+    x, channels, positions, last = _matrix(x)
+    return _pool(x, None, (channels, positions), kept_is_fast=last, peak=peak)
 
 
 def pool_pixels(x: torch.Tensor, gate: torch.Tensor) -> tuple[torch.Tensor, ...]:
     """Mean and maximum of x · gate over the channels, and where that is first: (N, H, W) each."""
     n, _, h, w = x.shape
-    x, channels, places, last = _matrix(x)
-    pooled = _pool(x, _small(gate, x), (places, channels), kept_is_fast=not last, peak=True)
+    x, channels, positions, last = _matrix(x)
+    pooled = _pool(x, _small(gate, x), (positions, channels), kept_is_fast=not last, peak=True)
     return tuple(values.view(n, h, w) for values in pooled)
 
 
@@ -96,11 +97,11 @@ def combine(
     alpha: float,
 ) -> torch.Tensor:
     """act(x · gate · spatial + shortcut)."""
-    x, channels, places, last = _matrix(x)
+    x, channels, positions, last = _matrix(x)
     y = torch.empty_like(x)
-    blocks, grid, warps = _tiles(x, channels, places, last)
+    blocks, grid, warps = _tiles(x, channels, positions, last)
     maps = x, _small(gate, x), _small(spatial, x), dense_like(shortcut, x), y
-    _run("combine", grid, (*maps, channels, places, act, alpha, last, *blocks), warps)
+    _run("combine", grid, (*maps, channels, positions, act, alpha, last, *blocks), warps)
     return y
 
 
@@ -113,23 +114,23 @@ def combine_backward(
     act: str,
     alpha: float,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Gradients of the sum, empty for the identity, of the gate, and of spatial weights, empty without."""
+    """Gradients of the sum, empty for the identity, of the gate, and of the spatial scale, empty without."""
     n, _, h, w = x.shape
-    x, channels, places, last = _matrix(x)
+    x, channels, positions, last = _matrix(x)
     gate, spatial = _small(gate, x), _small(spatial, x)
     d = None if act == "identity" else torch.empty_like(x)
-    # with spatial weights each block of channels leaves a part per place, so it should not be thin
+    # with a spatial scale each block of channels leaves a part per position, so it should not be thin
     launch = launch_config(
-        n, channels, places, kept_is_fast=last, least_kept=SWEEP if spatial is None else 32
+        n, channels, positions, kept_is_fast=last, least_kept=SWEEP if spatial is None else 32
     )
     blocks = _cdiv(channels, launch.block_kept)
     gate_parts = gate.new_empty(n, launch.chunks, channels)
-    spatial_parts = None if spatial is None else gate.new_empty(n, blocks, places)
+    spatial_parts = None if spatial is None else gate.new_empty(n, blocks, positions)
     maps = dense_like(grad, x), None if d is None else dense_like(y, x), x, gate, spatial, d
     _run(
         "combine_backward",
         n * launch.chunks * blocks,
-        (*maps, gate_parts, spatial_parts, channels, places, launch.chunk, act, alpha, last, *launch[:2]),
+        (*maps, gate_parts, spatial_parts, channels, positions, launch.chunk, act, alpha, last, *launch[:2]),
         launch.num_warps,
     )
     grad_spatial = gate.new_empty(0) if spatial_parts is None else _join(spatial_parts).view(n, h, w)
@@ -140,8 +141,8 @@ def pool_pixels_backward(
     x: torch.Tensor, grad_mean: torch.Tensor, grad_max: torch.Tensor, where: torch.Tensor
 ) -> torch.Tensor:
     """The gate's gradient (N, C) by way of the pixels' statistics."""
-    x, channels, places, last = _matrix(x)
-    launch = launch_config(len(x), channels, places, kept_is_fast=last)
+    x, channels, positions, last = _matrix(x)
+    launch = launch_config(len(x), channels, positions, kept_is_fast=last)
     grad_mean = _small(grad_mean, x)
     parts = grad_mean.new_empty(len(x), launch.chunks, channels)
     maps = x, grad_mean, _small(grad_max, x), _small(where, x), parts
@@ -149,7 +150,7 @@ def pool_pixels_backward(
     _run(
         "pool_pixels_backward",
         grid,
-        (*maps, channels, places, launch.chunk, last, *launch[:2]),
+        (*maps, channels, positions, launch.chunk, last, *launch[:2]),
         launch.num_warps,
     )
     return _join(parts)
@@ -162,11 +163,11 @@ def input_backward(
     *statistics: torch.Tensor | None,
 ) -> torch.Tensor:
     """The map's gradient; mean, maximum and where of the pixels' statistics, then of the channels'."""
-    d, count, places, last = _matrix(d)
+    d, count, positions, last = _matrix(d)
     out = torch.empty_like(d)
-    blocks, grid, warps = _tiles(d, count, places, last)
+    blocks, grid, warps = _tiles(d, count, positions, last)
     small = [_small(values, d) for values in (gate, spatial, *statistics)]
-    _run("input_backward", grid, (d, *small, out, count, places, last, *blocks), warps)
+    _run("input_backward", grid, (d, *small, out, count, positions, last, *blocks), warps)
     return out
 
 
@@ -212,7 +213,7 @@ def _join(parts: torch.Tensor) -> torch.Tensor:
 
 
 def _matrix(x: torch.Tensor) -> tuple[torch.Tensor, int, int, bool]:
-    """The map, dense, with its channels, its places, and whether the channels are contiguous."""
+    """The map, dense, with its channels, its positions, and whether the channels are contiguous."""
     x = dense_like(x, x)
     _, c, h, w = x.shape
     if c * h * w >= 2**31:
@@ -221,16 +222,16 @@ def _matrix(x: torch.Tensor) -> tuple[torch.Tensor, int, int, bool]:
 
 
 def _small(values: Any, x: torch.Tensor) -> Any:
-    """Statistics, weights or their gradients in the kernels' type (indices in theirs); None stays None."""
+    """Statistics, scales or their gradients in the kernels' type (indices in theirs); None stays None."""
     if values is None:
         return None
     return values.to(wide_type(x) if values.is_floating_point() else torch.int32).contiguous()
 
 
-def _tiles(x: torch.Tensor, channels: int, places: int, last: bool) -> tuple[tuple[int, int], int, int]:
-    """Block sizes over channels and places, the number of programs, and warps for a pass by tiles."""
-    block_c, block_p = tile_shape(channels, places) if last else tile_shape(places, channels)[::-1]
-    grid = len(x) * _cdiv(channels, block_c) * _cdiv(places, block_p)
+def _tiles(x: torch.Tensor, channels: int, positions: int, last: bool) -> tuple[tuple[int, int], int, int]:
+    """Block sizes over channels and positions, the number of programs, and warps for a pass by tiles."""
+    block_c, block_p = tile_shape(channels, positions) if last else tile_shape(positions, channels)[::-1]
+    grid = len(x) * _cdiv(channels, block_c) * _cdiv(positions, block_p)
     return (block_c, block_p), grid, num_warps(block_c * block_p)
 
 

@@ -2,7 +2,7 @@
 
 Maps are (N, C, H, W) in float64, float32, bfloat16 or float16, and not empty. They are read in either memory
 format (anything else is copied first); a result that is a map has its input's type and format. What is small
-has one value per sample and channel, (N, C), or per sample and place, (N, H, W), in float32, or in float64
+has one value per sample and channel, (N, C), or per sample and position, (N, H, W), in float32, or in float64
 beside float64 maps. Sums are of that type, too, and come out the same in every run. Nothing here records
 gradients: these are the steps of the forward and the backward pass of an autograd function.
 
@@ -76,19 +76,19 @@ _input_backward = custom_op(
 
 
 def available() -> bool:
-    """Whether Triton is installed; on some platforms PyTorch comes without it."""
+    """Return whether Triton is installed; on some platforms PyTorch comes without it."""
     return _FOUND
 
 
 def pool(x: torch.Tensor, peak: bool) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
     """Mean of each channel over its map and, if `peak`, its maximum and where that is first.
 
-    Places count row by row, h·W + w, whatever the memory format. A NaN is the maximum, wherever it stands.
+    Positions count row by row, h·W + w, whatever the memory format. A NaN is the maximum, wherever it stands.
 
     Traffic: one read.
 
     Returns:
-        Mean and maximum (N, C), place (N, C) in int32; None for the latter two without `peak`.
+        Mean and maximum (N, C), position (N, C) in int32; None for the latter two without `peak`.
     """
     _check(x)
     mean, maximum, where = _pool(x, peak=peak)
@@ -128,7 +128,7 @@ def combine(
         act: `"identity"`, `"relu"` or `"elu"`.
         alpha: ELU's: v where v > 0, else alpha (exp(v) - 1).
     """
-    _check(x, per_channel=(gate,), per_place=(spatial,), maps=(shortcut,), act=act)
+    _check(x, per_channel=(gate,), per_position=(spatial,), maps=(shortcut,), act=act)
     return _combine(x, gate, spatial, shortcut, act, float(alpha))
 
 
@@ -141,7 +141,7 @@ def combine_backward(
     act: str,
     alpha: float = 1.0,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
-    """From the gradient of `combine`'s result y: those of the sum before act, of gate and spatial weights.
+    """From the gradient of `combine`'s result y: of the sum before act, of the gate and the spatial scale.
 
     The first is the shortcut's gradient, too. ReLU's slope is 1 where y > 0, ELU's 1 there and y + alpha
     elsewhere. With the identity y is not needed, and the gradient comes back as it is, uncopied if it is laid
@@ -150,9 +150,9 @@ def combine_backward(
     Traffic: reads of grad, y and x, one write; two reads with the identity.
 
     Returns:
-        A map in x's format, the gate's gradient (N, C), and the spatial weights' (N, H, W) or None.
+        A map in x's format, the gate's gradient (N, C), and the spatial scale's (N, H, W) or None.
     """
-    _check(x, per_channel=(gate,), per_place=(spatial,), maps=(grad, y), act=act)
+    _check(x, per_channel=(gate,), per_position=(spatial,), maps=(grad, y), act=act)
     if act == "identity":
         grad, y = dense_like(grad, x), None
     elif y is None:
@@ -168,7 +168,7 @@ def pool_pixels_backward(
 
     Traffic: one read.
     """
-    _check(x, per_place=(grad_mean, grad_max, where))
+    _check(x, per_position=(grad_mean, grad_max, where))
     return _pool_pixels_backward(x, grad_mean, grad_max, where)
 
 
@@ -188,10 +188,10 @@ def input_backward(
         gate: Weights (N, C).
         spatial: Weights (N, H, W), or None for ones.
         pixels: Gradients of `pool_pixels`'s mean and maximum, and its channels, (N, H, W); None without.
-        channels: Gradients of `pool`'s mean and maximum, and its places, (N, C); None for the latter two
+        channels: Gradients of `pool`'s mean and maximum, and its positions, (N, C); None for the latter two
             where there was no maximum.
     """
-    _check(d, per_channel=(gate, *channels), per_place=(spatial, *(pixels or ())))
+    _check(d, per_channel=(gate, *channels), per_position=(spatial, *(pixels or ())))
     return _input_backward(d, gate, spatial, *(pixels or (None, None, None)), *channels)
 
 
@@ -242,17 +242,17 @@ def _check(
     x: torch.Tensor,
     *,
     per_channel: tuple[torch.Tensor | None, ...] = (),
-    per_place: tuple[torch.Tensor | None, ...] = (),
+    per_position: tuple[torch.Tensor | None, ...] = (),
     maps: tuple[torch.Tensor | None, ...] = (),
     act: str = "identity",
 ) -> None:
-    """Holds shapes to the map's: a kernel that believes a wrong one reads foreign memory."""
+    """Check shapes against the map's: a kernel that believes a wrong one reads foreign memory."""
     if x.ndim != 4 or x.dtype not in _TYPES:
         raise ValueError(
             f"Needs a map (N, C, H, W) of 16, 32 or 64-bit floats, got {tuple(x.shape)}, {x.dtype}."
         )
     n, c, h, w = x.shape
-    for given, shape in ((per_channel, (n, c)), (per_place, (n, h, w)), (maps, (n, c, h, w))):
+    for given, shape in ((per_channel, (n, c)), (per_position, (n, h, w)), (maps, (n, c, h, w))):
         for values in given:
             if values is not None and tuple(values.shape) != shape:
                 raise ValueError(f"Beside a map {(n, c, h, w)} needs {shape}, got {tuple(values.shape)}.")

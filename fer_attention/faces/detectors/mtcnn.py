@@ -49,7 +49,7 @@ class _InParts(nn.Module):
 
 
 class _Waiting(NamedTuple):
-    place: int
+    position: int
     pixels: Numbers
     photo_size: tuple[int, int]
 
@@ -66,7 +66,7 @@ class MTCNNDetector:
         min_face_size: Side in pixels of the smallest faces looked for, at least 12; time falls about with
             its square. Counted after the shrinking by `max_side`.
         thresholds: Least score that passes each of the three networks.
-        min_score: Least score of a reported face. The last network scores false finds up to about 0.85.
+        min_score: Least score of a reported face. The last network scores false candidates up to about 0.85.
         max_side: Larger photos are shrunk to this longer side for the search, which bounds its time and
             makes `min_face_size * longer side / max_side` the smallest face found in such a photo. Boxes and
             landmarks are in pixels of the photo as it came. None never shrinks.
@@ -112,7 +112,7 @@ class MTCNNDetector:
         self._network = network.eval()
 
     def detect(self, images: Sequence[ImageSource]) -> list[list[Face]]:
-        """Finds the faces of each photo; photos of one size go through the networks together.
+        """Find the faces of each photo; photos of one size go through the networks together.
 
         Args:
             images: Photos, of any sizes, each anything that `load_image` takes. They are read as they are
@@ -158,16 +158,16 @@ class MTCNNDetector:
         waiting.clear()
 
     def _search(self, group: list[_Waiting], found: list[list[Face]]) -> None:
-        """Puts the faces of photos of one size into their places in `found`."""
+        """Put the faces of photos of one size at their positions in `found`."""
         batch = torch.from_numpy(np.stack([photo.pixels for photo in group]))
         # Seen with channels last and kept with channels first, of which its pyramid is made faster.
         planar = batch.permute(0, 3, 1, 2).contiguous().permute(0, 2, 3, 1)
-        finds = zip(*self._network.detect(planar, landmarks=True), strict=True)
-        for photo, (boxes, scores, landmarks) in zip(group, finds, strict=True):
+        found_faces = zip(*self._network.detect(planar, landmarks=True), strict=True)
+        for photo, (boxes, scores, landmarks) in zip(group, found_faces, strict=True):
             if boxes is not None:
                 height, width = photo.pixels.shape[:2]
                 ratio = np.divide(photo.photo_size, (width, height))
-                found[photo.place] = self._faces(boxes * np.tile(ratio, 2), scores, landmarks * ratio)
+                found[photo.position] = self._faces(boxes * np.tile(ratio, 2), scores, landmarks * ratio)
 
     def _faces(self, boxes: Numbers, scores: Numbers, landmarks: Numbers) -> list[Face]:
         good = (scores >= self.min_score) & (boxes[:, :2] < boxes[:, 2:]).all(axis=1)

@@ -26,7 +26,7 @@ def checked_max_side(max_side: int | None, *, least: float) -> int | None:
 def pixels_to_search(
     source: ImageSource, max_side: int | None
 ) -> tuple[npt.NDArray[np.uint8], tuple[int, int]]:
-    """What a detector looks at instead of a photo.
+    """Return a photo's pixels for detection, shrunk to `max_side`.
 
     Args:
         source: Anything that `load_image` takes.

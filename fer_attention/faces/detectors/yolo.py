@@ -19,7 +19,7 @@ from fer_attention.device import resolve_device
 from fer_attention.faces.calibration import BoxCalibration
 from fer_attention.faces.detectors.registry import DETECTORS
 from fer_attention.faces.detectors.shrinking import resized
-from fer_attention.faces.detectors.yolo_layouts import Finds, find_layout
+from fer_attention.faces.detectors.yolo_layouts import Candidates, find_layout
 from fer_attention.faces.face import Face, largest_first
 from fer_attention.faces.images import ImageSource, borrow_image, is_rgb, require_several
 from fer_attention.optional import needs_extra
@@ -116,7 +116,7 @@ class YOLODetector:
         self._decode = layout.decode
 
     def detect(self, images: Sequence[ImageSource]) -> list[list[Face]]:
-        """Finds the faces of each photo.
+        """Find the faces of each photo.
 
         Args:
             images: Photos, of any sizes, each anything that `load_image` takes. They are read as they are
@@ -140,13 +140,13 @@ class YOLODetector:
     def _search(self, sources: Sequence[ImageSource]) -> list[list[Face]]:
         """The faces of the photos of one run."""
         batch = self._input.blank(self._input.batch or len(sources))
-        places = [_enter(source, part) for source, part in zip(sources, batch, strict=False)]
+        letterboxes = [_enter(source, part) for source, part in zip(sources, batch, strict=False)]
         outputs = self._run(batch)
         found = []
-        for index, place in enumerate(places):
+        for index, letterbox in enumerate(letterboxes):
             with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is dropped below
-                finds = self._decode([o[index] for o in outputs], self._input.size, self.min_score)
-            found.append(self._faces(finds, place))
+                candidates = self._decode([o[index] for o in outputs], self._input.size, self.min_score)
+            found.append(self._faces(candidates, letterbox))
         return found
 
     def _run(self, batch: Numbers) -> list[Numbers]:
@@ -157,19 +157,19 @@ class YOLODetector:
                 f"The model {str(self._path)!r} fails on pictures of shape {batch.shape}: {error}"
             ) from error
 
-    def _faces(self, finds: Finds, place: _Place) -> list[Face]:
-        boxes, scores, landmarks = finds
+    def _faces(self, candidates: Candidates, letterbox: _Letterbox) -> list[Face]:
+        boxes, scores, landmarks = candidates
         sound = np.isfinite(boxes).all(axis=1) & (boxes[:, :2] < boxes[:, 2:]).all(axis=1)
         if landmarks is not None:
             sound &= np.isfinite(landmarks).all(axis=(1, 2))
-        candidates = np.flatnonzero(sound)
-        kept = nms(torch.from_numpy(boxes[candidates]), torch.from_numpy(scores[candidates]), self.iou)
+        rows = np.flatnonzero(sound)
+        kept = nms(torch.from_numpy(boxes[rows]), torch.from_numpy(scores[rows]), self.iou)
         faces = []
-        for index in candidates[kept.numpy()]:
-            corners = place.to_photo(boxes[index].reshape(2, 2))
-            if (corners[1] <= 0).any() or (corners[0] >= place.photo).any():
-                continue  # a find in the bars: nothing of the photo could be cut out for it
-            points = None if landmarks is None else tuple(map(tuple, place.to_photo(landmarks[index])))
+        for index in rows[kept.numpy()]:
+            corners = letterbox.to_photo(boxes[index].reshape(2, 2))
+            if (corners[1] <= 0).any() or (corners[0] >= letterbox.photo).any():
+                continue  # a candidate in the bars: nothing of the photo could be cut out for it
+            points = None if landmarks is None else tuple(map(tuple, letterbox.to_photo(landmarks[index])))
             box = tuple(corners.ravel())
             faces.append(Face(box, scores[index], points, _CALIBRATION.common_box(box)))
         return largest_first(faces)
@@ -177,7 +177,7 @@ class YOLODetector:
 
 @dataclass(frozen=True)
 class _Input:
-    """What a model wants to be fed: its input's name, pixel type, batch (None if open), height and width."""
+    """Input of a model: name, pixel type, batch (None if open), height and width."""
 
     name: str
     dtype: type[np.floating[Any]]
@@ -209,8 +209,8 @@ class _Input:
 
 
 @dataclass(frozen=True)
-class _Place:
-    """Where a photo lies in the input, each as (x, y): the photo's size, its size there and its corner."""
+class _Letterbox:
+    """Position of a photo in the input, each as (x, y): the photo's size, its size there, its corner."""
 
     photo: tuple[int, int]
     inner: tuple[int, int]
@@ -221,8 +221,8 @@ class _Place:
         return (points.astype(np.float64) - self.corner) * np.divide(self.photo, self.inner)
 
 
-def _enter(source: ImageSource, picture: Numbers) -> _Place:
-    """Writes a photo into the middle of a blank picture (3, height, width), as large as it fits."""
+def _enter(source: ImageSource, picture: Numbers) -> _Letterbox:
+    """Write a photo into the middle of a blank picture (3, height, width), as large as it fits."""
     photo = source if is_rgb(source) else borrow_image(source)
     size = photo.size if isinstance(photo, Image.Image) else (photo.shape[1], photo.shape[0])
     room = picture.shape[2], picture.shape[1]
@@ -233,7 +233,7 @@ def _enter(source: ImageSource, picture: Numbers) -> _Place:
         photo = resized(borrow_image(photo), (width, height))
     view = picture[:, top : top + height, left : left + width]
     np.multiply(np.asarray(photo).transpose(2, 0, 1), 1 / 255, out=view, casting="unsafe", dtype=np.float32)
-    return _Place(size, (width, height), (left, top))
+    return _Letterbox(size, (width, height), (left, top))
 
 
 def _open(path: Path, device: str | torch.device) -> tuple[InferenceSession, torch.device]:
@@ -242,7 +242,7 @@ def _open(path: Path, device: str | torch.device) -> tuple[InferenceSession, tor
         import onnxruntime
     if not path.is_file():
         raise FileNotFoundError(f"There is no file {str(path)!r} to read the YOLO model from.")
-    place, providers = _choose(device, onnxruntime.get_available_providers())
+    resolved, providers = _choose(device, onnxruntime.get_available_providers())
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # errors come as exceptions; its log would only say them twice
     options.intra_op_num_threads = torch.get_num_threads()
@@ -254,25 +254,25 @@ def _open(path: Path, device: str | torch.device) -> tuple[InferenceSession, tor
             f"Cannot use {str(path)!r}: ONNX Runtime {onnxruntime.__version__} cannot read it as an ONNX "
             f"model ({reason}). A checkpoint of PyTorch (.pt) is exported to ONNX first."
         ) from error
-    if place.type == "cuda" and "CUDAExecutionProvider" not in session.get_providers():
+    if resolved.type == "cuda" and "CUDAExecutionProvider" not in session.get_providers():
         if device != "auto":  # ONNX Runtime falls back to the CPU by itself
             raise ValueError(
                 f"device {str(device)!r}: ONNX Runtime cannot start its CUDAExecutionProvider. Install an "
                 "onnxruntime-gpu that fits this CUDA and cuDNN, or take device='cpu' or 'auto'."
             )
-        place = torch.device("cpu")
-    return session, place
+        resolved = torch.device("cpu")
+    return session, resolved
 
 
 def _choose(device: str | torch.device, available: Sequence[str]) -> tuple[torch.device, list[Any]]:
     """The torch device and ONNX Runtime's providers for it, of those that are built in."""
-    place = resolve_device(device)
-    if place.type == "cuda" and "CUDAExecutionProvider" in available:
-        cuda = ("CUDAExecutionProvider", {"device_id": place.index or 0})
-        return place, [cuda, "CPUExecutionProvider"]
-    if place.type == "cpu" or device == "auto":
+    resolved = resolve_device(device)
+    if resolved.type == "cuda" and "CUDAExecutionProvider" in available:
+        cuda = ("CUDAExecutionProvider", {"device_id": resolved.index or 0})
+        return resolved, [cuda, "CPUExecutionProvider"]
+    if resolved.type == "cpu" or device == "auto":
         return torch.device("cpu"), ["CPUExecutionProvider"]
-    if place.type == "cuda":
+    if resolved.type == "cuda":
         raise ValueError(
             f"device {str(device)!r} needs the package onnxruntime-gpu: this ONNX Runtime has only "
             f"{', '.join(available)}. Install it in place of onnxruntime, or take device='cpu' or 'auto'."

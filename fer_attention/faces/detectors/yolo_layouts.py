@@ -1,4 +1,4 @@
-"""What YOLO face models put out, and how boxes, scores and landmarks are read from it.
+"""Output layouts of YOLO face models, and decoders to boxes, scores and landmarks.
 
 A layout is known by the shapes of a model's outputs. Its decoder is a pure NumPy function from the outputs
 for one picture to the candidates of at least a score, in pixels of the letterboxed input. Suppression and the
@@ -25,7 +25,7 @@ _BINS = 16  # of each of the four distances in a map
 _STRIDES = [8, 16, 32]
 
 
-class Finds(NamedTuple):
+class Candidates(NamedTuple):
     """Candidates in one picture, in pixels of the letterboxed input, overlapping ones included.
 
     Attributes:
@@ -56,11 +56,11 @@ class Layout:
     name: str
     outputs: str
     fits: Callable[[Sequence[Shape], Size], bool]
-    decode: Callable[[Sequence[Numbers], Size, float], Finds]
+    decode: Callable[[Sequence[Numbers], Size, float], Candidates]
 
 
-def decode_rows(outputs: Sequence[Numbers], size: Size, min_score: float) -> Finds:
-    """Reads YOLO5Face's rows (Qi et al. 2021, arXiv:2105.12931).
+def decode_rows(outputs: Sequence[Numbers], size: Size, min_score: float) -> Candidates:
+    """Read YOLO5Face's rows (Qi et al. 2021, arXiv:2105.12931).
 
     A row is x and y of the centre, width, height, objectness, x and y of five landmarks, and the score of the
     class; all are decoded already. The face's score is objectness times class.
@@ -74,11 +74,11 @@ def decode_rows(outputs: Sequence[Numbers], size: Size, min_score: float) -> Fin
     scores = np.clip(rows[:, 4].astype(np.float32) * rows[:, 15].astype(np.float32), 0, 1)
     keep = scores >= min_score
     rows = rows[keep].astype(np.float32)
-    return Finds(_corners(rows[:, :4]), scores[keep], rows[:, 5:15].reshape(-1, 5, 2))
+    return Candidates(_corners(rows[:, :4]), scores[keep], rows[:, 5:15].reshape(-1, 5, 2))
 
 
-def decode_columns(outputs: Sequence[Numbers], size: Size, min_score: float) -> Finds:
-    """Reads the decoded columns that ultralytics' export of a one-class model gives.
+def decode_columns(outputs: Sequence[Numbers], size: Size, min_score: float) -> Candidates:
+    """Read the decoded columns that ultralytics' export of a one-class model gives.
 
     A column is x and y of the centre, width, height, score and five landmarks, each x, y and visibility (20
     numbers in all), or x and y alone (15); or there are no landmarks (5).
@@ -94,11 +94,11 @@ def decode_columns(outputs: Sequence[Numbers], size: Size, min_score: float) -> 
     rows = columns[:, keep].T.astype(np.float32)
     numbers = (len(columns) - 5) // 5  # of a landmark
     points = rows[:, 5:].reshape(-1, 5, numbers)[:, :, :2] if numbers else None
-    return Finds(_corners(rows[:, :4]), scores[keep], points)
+    return Candidates(_corners(rows[:, :4]), scores[keep], points)
 
 
-def decode_maps(outputs: Sequence[Numbers], size: Size, min_score: float) -> Finds:
-    """Reads the raw maps of a YOLOv8 face model, one for each stride, in any order.
+def decode_maps(outputs: Sequence[Numbers], size: Size, min_score: float) -> Candidates:
+    """Read the raw maps of a YOLOv8 face model, one for each stride, in any order.
 
     The channels of a cell are 16 logits for each of the box's distances to the left, top, right and bottom of
     the cell's centre, in strides: the distance is the expectation over the bins (Li et al. 2020,
@@ -112,14 +112,14 @@ def decode_maps(outputs: Sequence[Numbers], size: Size, min_score: float) -> Fin
     """
     parts = [_decode_map(output, size[0] / output.shape[1], min_score) for output in outputs]
     landmarks = [part.landmarks for part in parts if part.landmarks is not None]
-    return Finds(
+    return Candidates(
         np.concatenate([part.boxes for part in parts]),
         np.concatenate([part.scores for part in parts]),
         np.concatenate(landmarks) if landmarks else None,
     )
 
 
-def _decode_map(cells: Numbers, stride: float, min_score: float) -> Finds:
+def _decode_map(cells: Numbers, stride: float, min_score: float) -> Candidates:
     scores = 0.5 + 0.5 * np.tanh(cells[4 * _BINS].astype(np.float32) / 2)  # a sigmoid that cannot overflow
     rows, columns = np.nonzero(scores >= min_score)
     # Only the few cells that pass are decoded: the expectation over all of them would be most of the work.
@@ -131,7 +131,7 @@ def _decode_map(cells: Numbers, stride: float, min_score: float) -> Finds:
     if len(cells) > 4 * _BINS + 1:
         points = chosen[:, 4 * _BINS + 1 :].reshape(-1, 5, 3)[:, :, :2]
         points = (points * 2 + corners[:, None]) * stride
-    return Finds(boxes, scores[rows, columns], points)
+    return Candidates(boxes, scores[rows, columns], points)
 
 
 def _expectation(logits: Numbers) -> Numbers:

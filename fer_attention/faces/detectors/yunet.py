@@ -37,7 +37,7 @@ class YuNetDetector:
             one that `fer-attention weights download yunet` has fetched.
         device: "auto" or "cpu"; OpenCV's wheels have no GPU support.
         min_score: Least score of a reported face.
-        iou: Two finds that overlap by more are one face.
+        iou: Two candidates that overlap by more are one face.
         max_side: Larger photos are shrunk to this longer side for the search. Boxes and landmarks are in
             pixels of the photo as it came. None never shrinks.
 
@@ -80,7 +80,7 @@ class YuNetDetector:
                 raise ValueError(f"{str(path)!r} is no YuNet model that OpenCV can run: {error}") from error
 
     def detect(self, images: Sequence[ImageSource]) -> list[list[Face]]:
-        """Finds the faces of each photo, one photo after the other.
+        """Find the faces of each photo, one photo after the other.
 
         Args:
             images: Photos, of any sizes, each anything that `load_image` takes. They are read as they are

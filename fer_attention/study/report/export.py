@@ -50,7 +50,7 @@ def _line(run: RunRecord) -> dict[str, Any]:
         "test_images": run.data.test_images,
         "copies": run.data.copies,
         "fingerprint": run.data.fingerprint,
-        "signs": " ".join(run.signs),
+        "warnings": " ".join(run.warnings),
         "finished": run.finished,
     }
 

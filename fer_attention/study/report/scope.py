@@ -65,7 +65,7 @@ def missing(analysis: Analysis) -> list[Sentence]:
     """Failures, gaps and damage; nothing where there are none."""
     failed = {title for title, _ in analysis.failed}
     unfinished = len(open_runs(analysis) - failed)
-    signs = len({title for title, _ in analysis.signs})
+    warned = len({title for title, _ in analysis.warnings})
     counts = (
         (len(failed), "run", "{be} not in the numbers: failed"),
         (unfinished, "planned run", "{be} not finished"),
@@ -75,7 +75,7 @@ def missing(analysis: Analysis) -> list[Sentence]:
             "finished run",
             "in the folder {be} left out: the study as it is now has no such run",
         ),
-        (signs, "run", f"{'shows' if signs == 1 else 'show'} signs of failure; see below"),
+        (warned, "run", f"{'has' if warned == 1 else 'have'} training warnings; see below"),
         (len(analysis.problems), "problem", "with the comparison itself; see below"),
     )
     return [

@@ -88,7 +88,7 @@ def _bias(analysis: Analysis) -> tuple[Block, ...]:
 
 def _failures(analysis: Analysis) -> tuple[Block, ...]:
     lists = {
-        "Signs of failure": [f"{title}: {sentence}" for title, sentence in analysis.signs],
+        "Training warnings": [f"{title}: {sentence}" for title, sentence in analysis.warnings],
         "Failed runs": [f"{title}: {reason}" for title, reason in analysis.failed],
         "Missing runs": [*analysis.missing],
         "Damaged folders, left out": [f"{one.folder.name}: {one.reason}" for one in analysis.set_aside],
@@ -102,7 +102,7 @@ def _failures(analysis: Analysis) -> tuple[Block, ...]:
                 f"out: {analysis.foreign}."
             )
         )
-    return tuple(blocks) or (Text("All planned runs are finished, and none shows a sign of failure."),)
+    return tuple(blocks) or (Text("All planned runs are finished, and none has a training warning."),)
 
 
 def _method(analysis: Analysis) -> tuple[Block, ...]:
