@@ -100,6 +100,15 @@ def test_the_rules_agree_with_their_formula(counts, target):
     assert (None if reason else emotions) == by_the_paper(counts, target)
 
 
+@given(st.lists(st.integers(0, 9), min_size=10, max_size=10))
+def test_an_image_with_a_majority_has_a_distribution_with_the_same_label(people):
+    counts = np.bincount(people, minlength=10).tolist()
+    majority, left_out = agreed_emotions(counts, "majority")
+    if not left_out:
+        distribution, reason = agreed_emotions(counts, "distribution")
+        assert (reason, np.argmax(distribution)) == ("", np.argmax(majority))
+
+
 VOTES = [
     votes(happy=8, sad=2),
     votes(nf=10),
@@ -119,7 +128,7 @@ def tables(tmp_path):
 
 def test_rows_are_joined_by_number_and_what_is_left_out_is_listed(tables):
     fer2013, table = tables
-    faces = load_ferplus(fer2013, votes=table)
+    faces = load_ferplus(fer2013, votes=table, target="majority")
     assert faces.names.tolist() == ["row0000001", "row0000004"]
     assert [FERPLUS[label] for label in faces.labels] == ["happy", "contempt"]
     assert faces.splits.tolist() == ["train", "private"]
@@ -130,9 +139,9 @@ def test_rows_are_joined_by_number_and_what_is_left_out_is_listed(tables):
     assert faces.skipped == (("row0000002", "no votes"), ("row0000003", "no majority"))
 
 
-def test_distributions_are_targets_over_the_eight_emotions(tables):
+def test_by_default_distributions_are_targets_over_the_eight_emotions(tables):
     fer2013, table = tables
-    faces = load_ferplus(fer2013, votes=table, target="distribution")
+    faces = load_ferplus(fer2013, votes=table)
     assert faces.targets.dtype == np.float32
     expected = [votes(happy=10)[:8], votes(angry=5, disgust=3)[:8], votes(contempt=6, neutral=4)[:8]]
     expected = np.array(expected) / np.sum(expected, axis=1, keepdims=True)
@@ -186,7 +195,7 @@ def test_rows_that_are_skipped_count_as_rows(tables):
     write_text(fer2013, lines[0], f"9,{lines[1].split(',', 1)[1]}", *lines[2:])
     with pytest.raises(DataError, match="row 1: the emotion '9'"):
         load_ferplus(fer2013, votes=table)
-    faces = load_ferplus(fer2013, votes=table, on_error="skip")
+    faces = load_ferplus(fer2013, votes=table, target="majority", on_error="skip")
     assert faces.names.tolist() == ["row0000004"]
     assert [name for name, _ in faces.skipped] == ["row 1", "row0000002", "row0000003"]
 
@@ -205,7 +214,7 @@ def test_damaged_votes_are_an_error_or_a_listed_skip(tables, broken, reason):
     write_text(table, lines[0], broken(lines[1]), *lines[2:])
     with pytest.raises(DataError, match=f"row 1: .*{reason}.* Pass on_error='skip'"):
         load_ferplus(fer2013, votes=table)
-    faces = load_ferplus(fer2013, votes=table, on_error="skip")
+    faces = load_ferplus(fer2013, votes=table, target="majority", on_error="skip")
     assert faces.names.tolist() == ["row0000004"]
     assert faces.skipped[0][0] == "row0000001"
     assert reason in faces.skipped[0][1]
@@ -239,7 +248,7 @@ def test_seven_emotions_leave_out_the_votes_for_contempt(voted):
     expected[1, [FER2013.index("angry"), FER2013.index("disgust")]] = 5 / 8, 3 / 8
     expected[2, FER2013.index("neutral")] = 1  # four of ten, the only ones left
     np.testing.assert_allclose(faces.targets, expected, atol=1e-7)
-    majority = label_by_votes(voted, emotions="fer2013")
+    majority = label_by_votes(voted, target="majority", emotions="fer2013")
     assert majority.names.tolist() == ["row0000001"]
     assert majority.skipped[-1] == ("row0000004", "none of the emotions")
 

@@ -1,4 +1,4 @@
-"""What the commands share: consoles, and errors as one line instead of a traceback."""
+"""Parts that the commands share: consoles, folders for output, errors as one line instead of a traceback."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -28,6 +29,13 @@ def fail(message: str) -> None:
 def warn(message: str) -> None:
     """Print a warning in yellow to standard error."""
     err.print(f"[bold yellow]warning:[/] {escape(message)}", soft_wrap=True, highlight=False)
+
+
+def make_parents(*files: Path | None) -> None:
+    """Make the folders of output files, before the work that an unwritable place would lose."""
+    for file in files:
+        if file is not None:
+            file.parent.mkdir(parents=True, exist_ok=True)
 
 
 @contextmanager

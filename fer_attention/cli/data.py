@@ -12,7 +12,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from fer_attention.atomic import write_atomically
-from fer_attention.cli.common import err, errors_as_lines, out, warnings_as_lines
+from fer_attention.cli.common import err, errors_as_lines, make_parents, out, warnings_as_lines
 from fer_attention.cli.datasets import DATA_HELP, Format, OnError, read
 from fer_attention.data.audit import DataAudit
 from fer_attention.data.audit import audit as look_through
@@ -34,8 +34,7 @@ def audit(
 ) -> None:
     """Class balance, copies within and across splits, contradicting labels, blanks, people on two sides."""
     with errors_as_lines():
-        if json_file is not None:  # before the work: an unwritable place must not cost its result
-            json_file.parent.mkdir(parents=True, exist_ok=True)
+        make_parents(json_file)
         data = read(path, data_format, on_error)
         with Progress(console=err, transient=True, disable=not err.is_terminal) as bar:
             task = bar.add_task("comparing", visible=near)
@@ -65,7 +64,7 @@ def split(
 ) -> None:
     """Divide a set into folds that train, validate and test, and save them by image name."""
     with errors_as_lines():
-        output.parent.mkdir(parents=True, exist_ok=True)
+        make_parents(output)
         data = read(path, data_format, on_error)
         options = {} if folds is None else {"folds": folds}
         with warnings_as_lines(ProtocolWarning):

@@ -1,4 +1,4 @@
-"""What the commands share that read data sets: options, reading, dividing."""
+"""Parts that the commands on data sets share: options, reading, dividing."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from fer_attention.cli.common import err, out, warnings_as_lines
-from fer_attention.data import FaceCrops, Protocol, ProtocolWarning, create_protocol
+from fer_attention.data import FaceCrops, ProtocolWarning, open_protocol
 from fer_attention.data.loading import load_data
 
 DATA_HELP = "FER2013, FER+, CK+, JAFFE or a folder of images by class: a folder, zip or CSV file."
@@ -26,7 +26,7 @@ FoldNumber = Annotated[int, typer.Option(help="Fold of the protocol, from 0.", m
 
 
 def read(path: Path, data_format: str, on_error: str, **options: Any) -> FaceCrops:
-    """The data set; what was left out is said."""
+    """Read the data set and report skipped images."""
     crops = load_data(path, format=data_format, on_error=on_error, **options)  # type: ignore[arg-type]
     if crops.skipped:
         name, reason = crops.skipped[0]
@@ -39,14 +39,10 @@ def read(path: Path, data_format: str, on_error: str, **options: Any) -> FaceCro
     return crops
 
 
-def divided(crops: FaceCrops, protocol: str, fold: int, *, seed: int = 0) -> FaceCrops:
-    """One fold of a protocol, by its name or its file, with train, validation and test as splits."""
+def divided(crops: FaceCrops, protocol: str, number: int, *, seed: int = 0) -> FaceCrops:
+    """Apply one fold of a protocol, by its name or its file: train, validation and test become the splits."""
     with warnings_as_lines(ProtocolWarning):
-        if protocol.endswith(".json"):
-            made = Protocol.load(protocol, crops)
-        else:
-            made = create_protocol(protocol, crops, seed=seed)
-    if fold >= len(made.folds):
-        raise ValueError(f"--fold {fold}: {made.name} has folds 0 to {len(made.folds) - 1}.")
-    out.print(f"protocol {made.name}, {made.folds[fold].name}", highlight=False, markup=False)
-    return made.folds[fold].apply(crops)
+        made = open_protocol(protocol, crops, seed=seed)
+    fold = made.fold(number)
+    out.print(f"protocol {made.name}, {fold.name}", highlight=False, markup=False)
+    return fold.apply(crops)

@@ -9,7 +9,7 @@ import typer
 from rich.markup import escape
 
 from fer_attention.atomic import write_atomically
-from fer_attention.cli.common import Device, errors_as_lines, fail, out
+from fer_attention.cli.common import Device, errors_as_lines, fail, make_parents, out
 from fer_attention.cli.detectors import DetectorName, DetectorWeights, MinScore, detector_options
 from fer_attention.evaluation.figures import png_file
 from fer_attention.explain import Explanation, explain_faces, explanation_panel
@@ -63,7 +63,7 @@ def explain(
             if number is not None and number > faces:
                 raise ValueError(f"--face {number}: {photo} has {faces} face{'s' if faces > 1 else ''}.")
             rows = found[0][:MOST] if number is None else [explained[number - 1] for explained in found]
-            output.parent.mkdir(parents=True, exist_ok=True)
+            make_parents(output)
             write_atomically(output, png_file(explanation_panel(image, rows)))
     if not faces:
         fail(f"No face found in {photo}: try another --detector, or --detector none for a crop as it is.")

@@ -12,13 +12,12 @@ from rich.progress import track
 from rich.table import Table
 
 from fer_attention.atomic import write_atomically
-from fer_attention.cli.common import Device, err, errors_as_lines, fail, out
+from fer_attention.cli.common import Device, err, errors_as_lines, fail, make_parents, out
 from fer_attention.cli.detectors import DetectorName, DetectorWeights, MinScore, detector_options
 from fer_attention.faces import ImageError, annotate, create_detector, load_image
+from fer_attention.faces.photo_files import photo_files, picture_files
 from fer_attention.models.bundled import DEFAULT
 from fer_attention.recognizer import EmotionRecognizer, FacePrediction
-
-SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif"}
 
 
 def predict(
@@ -38,12 +37,11 @@ def predict(
     with errors_as_lines():
         if output is not None:
             output.mkdir(parents=True, exist_ok=True)
-        if json_file is not None:
-            json_file.parent.mkdir(parents=True, exist_ok=True)
+        make_parents(json_file)
         found_by = create_detector(detector, device=device, **detector_options(detector_weights, min_score))
         recognizer = EmotionRecognizer.from_pretrained(weights, detector=found_by, device=device)
-        files = _expand(photos)
-        targets = _targets(files, output) if output is not None else {}
+        files = photo_files(photos)
+        pictures = picture_files(files, output) if output is not None else {}
         records: list[dict[str, Any]] = []
         failed = 0
         table = Table()
@@ -62,11 +60,11 @@ def predict(
                 record = {"image": str(file), "width": image.width, "height": image.height}
                 records.append({**record, "faces": [face.to_dict() for face in faces]})
                 _add_rows(table, file, faces)
-                if file in targets:
+                if file in pictures:
                     captions = [f"{face.emotion} {face.probability:.0%}" for face in faces]
-                    picture = io.BytesIO()
-                    annotate(image, [face.face for face in faces], captions).save(picture, "PNG")
-                    write_atomically(targets[file], picture.getvalue())
+                    content = io.BytesIO()
+                    annotate(image, [face.face for face in faces], captions).save(content, "PNG")
+                    write_atomically(pictures[file], content.getvalue())
         finally:  # an interrupted run keeps what it has
             if json_file is not None:
                 write_atomically(json_file, json.dumps(records, indent=2).encode())
@@ -74,33 +72,6 @@ def predict(
     if failed:
         fail(f"{failed} of {len(files)} photos could not be read.")
         raise typer.Exit(1)
-
-
-def _expand(paths: list[Path]) -> list[Path]:
-    """The photos, folders replaced by the pictures below them, each file once."""
-    files: dict[Path, None] = {}
-    for path in paths:
-        found = [path]
-        if path.is_dir():
-            found = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES)
-            if not found:
-                raise ValueError(f"The folder {path} holds no picture ({', '.join(sorted(SUFFIXES))}).")
-        files.update(dict.fromkeys(found))
-    return list(files)
-
-
-def _targets(files: list[Path], output: Path) -> dict[Path, Path]:
-    """A picture's name in `output`, with a number where two photos have one name."""
-    targets: dict[Path, Path] = {}
-    taken = {file.resolve() for file in files}  # never write over a photo
-    for file in files:
-        target, number = output / f"{file.stem}.png", 1
-        while target.resolve() in taken:
-            number += 1
-            target = output / f"{file.stem}_{number}.png"
-        taken.add(target.resolve())
-        targets[file] = target
-    return targets
 
 
 def _add_rows(table: Table, file: Path, faces: list[FacePrediction]) -> None:

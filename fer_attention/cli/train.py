@@ -23,7 +23,7 @@ from fer_attention.cli.datasets import (
     divided,
     read,
 )
-from fer_attention.data import FaceCrops, default_protocol, training_fraction
+from fer_attention.data import FaceCrops, default_protocol, limit_training
 from fer_attention.device import resolve_device
 from fer_attention.training import Epoch, TrainingCallbacks, TrainingProgress, load_recipe, recipe_names
 from fer_attention.training import train as run
@@ -42,7 +42,7 @@ def train(
     votes: Votes = None,
     target: Annotated[
         str | None,
-        typer.Option(help="Votes as targets: distribution (the default with --votes) or majority."),
+        typer.Option(help="Votes as targets: distribution (the default) or majority."),
     ] = None,
     emotions: Annotated[
         str | None, typer.Option(help="Labels under votes: ferplus (eight, the default) or fer2013 (seven).")
@@ -68,14 +68,13 @@ def train(
         config = load_recipe(recipe, changes)
         options = {"votes": votes, "target": target, "emotions": emotions, "label_share": label_share}
         if by_votes := {name: value for name, value in options.items() if value is not None}:
-            crops = _voted(data, data_format, on_error, {"target": "distribution", **by_votes})
+            crops = _voted(data, data_format, on_error, by_votes)
         else:
             crops = read(data, data_format, on_error)
         protocol = protocol or default_protocol(crops)
         if protocol != "official":  # whose splits the set has already, under its own names
             crops = divided(crops, protocol, fold, seed=config.seed)
-        if fraction != 1:
-            crops = _share(crops, fraction, config.seed)
+        crops = limit_training(crops, fraction, seed=config.seed)
         bar = training_bar()
         precision = resolve_precision(config, resolve_device(device))
         out.print(
@@ -124,13 +123,6 @@ def _voted(data: Path, data_format: str, on_error: str, by_votes: dict[str, Any]
         given = ", ".join(f"--{name.replace('_', '-')}" for name in by_votes)
         raise ValueError(f"{given} are for votes on FER2013; --format {data_format} is another data set.")
     return read(data, "ferplus", on_error, **by_votes)
-
-
-def _share(crops: FaceCrops, fraction: float, seed: int) -> FaceCrops:
-    training = crops.splits == "train"
-    keep = ~training
-    keep[training.nonzero()[0][training_fraction(crops.take(training), fraction, seed=seed)]] = True
-    return crops.take(keep)
 
 
 def training_callbacks(bar: Progress) -> TrainingCallbacks:

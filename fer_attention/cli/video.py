@@ -17,7 +17,16 @@ from rich.progress import track as progress
 from rich.table import Table
 
 from fer_attention.atomic import replacing
-from fer_attention.cli.common import Device, err, errors_as_lines, fail, out, warn, warnings_as_lines
+from fer_attention.cli.common import (
+    Device,
+    err,
+    errors_as_lines,
+    fail,
+    make_parents,
+    out,
+    warn,
+    warnings_as_lines,
+)
 from fer_attention.cli.detectors import DetectorName, DetectorWeights, MinScore, detector_options
 from fer_attention.faces import annotate, create_detector
 from fer_attention.models.bundled import DEFAULT
@@ -151,9 +160,7 @@ def _check_files(place: Path | int, output: Path | None, json_file: Path | None)
         same = first.resolve() == second.resolve()
         if same or (first.exists() and second.exists() and first.samefile(second)):
             raise ValueError(f"{one} and {two} are the same file, {second}. Give another name.")
-    for path in (output, json_file):
-        if path is not None:
-            path.parent.mkdir(parents=True, exist_ok=True)
+    make_parents(output, json_file)
 
 
 @contextmanager

@@ -15,9 +15,11 @@ from fer_attention.data.protocols import (
     ProtocolWarning,
     create_protocol,
     default_protocol,
-    training_fraction,
+    open_protocol,
 )
 from fer_attention.data.records import DataError, FaceCrops
+from fer_attention.data.seen import SeenImages
+from fer_attention.data.splits import default_test_split, limit_training, selection_split, training_fraction
 from fer_attention.data.votes import with_votes
 
 __all__ = [
@@ -31,18 +33,23 @@ __all__ = [
     "ImageFiles",
     "Protocol",
     "ProtocolWarning",
+    "SeenImages",
     "audit",
     "create_protocol",
     "default_protocol",
+    "default_test_split",
     "degrade",
     "degrade_crops",
     "label_by_votes",
+    "limit_training",
     "load_ckplus",
     "load_data",
     "load_fer2013",
     "load_ferplus",
     "load_image_folder",
     "load_jaffe",
+    "open_protocol",
+    "selection_split",
     "training_fraction",
     "with_votes",
 ]

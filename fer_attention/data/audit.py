@@ -13,6 +13,7 @@ import numpy as np
 
 from fer_attention.data.duplicates import FLAT, NearPair, exact_groups, near_pairs, spreads
 from fer_attention.data.records import FaceCrops
+from fer_attention.data.splits import split_names
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,9 +39,7 @@ class DataAudit:
     @property
     def splits(self) -> list[str]:
         """Those that train, select and report in this order, then others by name."""
-        usual = ("train", "public", "validation", "private", "test")
-        there = set(self.data.splits.tolist())
-        return [*(name for name in usual if name in there), *sorted(there.difference(usual))]
+        return split_names(self.data)
 
     def classes(self) -> dict[str, dict[str, int]]:
         """Images per split and class."""

@@ -118,6 +118,27 @@ def check_strength(name: str, *strengths: float) -> None:
             )
 
 
+def parse_degradation(text: str) -> tuple[str, float]:
+    """Read `NAME:STRENGTH`.
+
+    >>> parse_degradation("noise:20")
+    ('noise', 20.0)
+
+    Raises:
+        UnknownNameError: No degradation has this name.
+        ValueError: The text has another form, or the strength is out of range.
+    """
+    name, separator, number = text.partition(":")
+    try:
+        strength = float(number)
+    except ValueError:
+        separator = ""
+    if not separator:
+        raise ValueError(f"A degradation is NAME:STRENGTH, such as noise:20; got {text!r}.")
+    check_strength(name, strength)
+    return name, strength
+
+
 def degrade_crops(crops: FaceCrops, name: str, strength: float, *, seed: int = 0) -> FaceCrops:
     """Degrade all images of a data set, which end as whole pixel values again, in memory.
 

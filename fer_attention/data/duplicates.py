@@ -36,7 +36,7 @@ class NearPair:
 
 def exact_groups(images: Images) -> list[list[int]]:
     """The rows of images that are identical pixel for pixel, two or more a group, in order."""
-    rows: dict[bytes, list[int]] = defaultdict(list)
+    rows: dict[int, list[int]] = defaultdict(list)
     for row, image in enumerate(images):
         rows[digest(image)].append(row)
     return [group for group in rows.values() if len(group) > 1]

@@ -38,7 +38,7 @@ def load_ferplus(
     path: PathLike,
     *,
     votes: PathLike | None = None,
-    target: Target = "majority",
+    target: Target = "distribution",
     emotions: Emotions = "ferplus",
     label_share: float = 0.0,
     on_error: OnError = "raise",
@@ -51,9 +51,10 @@ def load_ferplus(
     Args:
         path: FER2013 in any layout that `load_fer2013` reads.
         votes: `fer2013new.csv`, or a table that names files (`data.votes`); by default the one in `path`.
-        target: `"majority"` keeps the images on whose emotion more than half of the votes agree;
-            `"distribution"` keeps up to three emotions an image, as rows of `targets`, with the likeliest
-            (of several, the first in order) as the label.
+        target: `"distribution"` keeps up to three emotions an image, as rows of `targets`, with the likeliest
+            (of several, the first in order) as the label; `"majority"` keeps the images on whose emotion more
+            than half of the votes agree, FER+'s rule for reported accuracies, and no `targets`. The images of
+            `"majority"` are all among those of `"distribution"`.
         emotions: `"ferplus"` for the eight, in FER+'s order; `"fer2013"` for FER2013's seven, without the
             votes for contempt.
         label_share: Share of FER2013's own label in each row of `targets`, from 0 to 1; the rest is what
@@ -79,7 +80,11 @@ def load_ferplus(
 
 
 def label_by_votes(
-    crops: FaceCrops, *, target: Target = "majority", emotions: Emotions = "ferplus", label_share: float = 0.0
+    crops: FaceCrops,
+    *,
+    target: Target = "distribution",
+    emotions: Emotions = "ferplus",
+    label_share: float = 0.0,
 ) -> FaceCrops:
     """Labels, and with `"distribution"` or a `label_share` targets, from the votes by FER+'s rules.
 
@@ -99,7 +104,7 @@ def label_by_votes(
         raise DataError("These images have no votes; add them with fer_attention.data.with_votes.")
     names = LABEL_SETS[emotions]
     place = label_map(FERPLUS, names)
-    kept, targets, left_out = [], [], []
+    kept, distributions, left_out = [], [], []
     for row, (name, counts) in enumerate(zip(crops.names.tolist(), crops.votes.tolist(), strict=True)):
         agreed, reason = agreed_emotions(counts, target) if any(counts) else ([], "no votes")
         shares = np.zeros(len(names))
@@ -112,20 +117,16 @@ def label_by_votes(
             left_out.append((name, reason))
             continue
         kept.append(row)
-        targets.append(shares / shares.sum())
+        distributions.append(shares / shares.sum())
     if not kept:
         raise DataError(f"FER+'s rules leave none of {len(crops)} images; the first: {left_out[:1]}.")
-    chosen, by_votes = crops.take(kept), np.array(targets)
+    chosen, by_votes = crops.take(kept), np.array(distributions)
     mixed = (1 - label_share) * by_votes
     if label_share:
         mixed += label_share * _one_hot(chosen, names)
-    return replace(
-        chosen,
-        labels=by_votes.argmax(1).astype(np.int64),
-        label_names=names,
-        targets=mixed.astype(np.float32) if target == "distribution" or label_share else None,
-        skipped=(*crops.skipped, *left_out),
-    )
+    targets = mixed.astype(np.float32) if target == "distribution" or label_share else None
+    labelled = chosen.relabelled(by_votes.argmax(1).astype(np.int64), names, targets=targets)
+    return replace(labelled, skipped=(*crops.skipped, *left_out))
 
 
 def _check(target: str, emotions: str, label_share: float) -> None:

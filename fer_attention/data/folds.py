@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from fer_attention.atomic import write_atomically
 from fer_attention.data.records import DataError, FaceCrops
+from fer_attention.data.splits import PARTS
 
 RowIndices = NDArray[np.int64]
-PARTS = ("train", "validation", "test")
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +84,16 @@ class Protocol:
     folds: tuple[Fold, ...]
     seed: int = 0
     options: dict[str, Any] = field(default_factory=dict)
+
+    def fold(self, number: int) -> Fold:
+        """One of the folds, from 0.
+
+        Raises:
+            DataError: There is no such fold.
+        """
+        if not 0 <= number < len(self.folds):
+            raise DataError(f"{self.name} has folds 0 to {len(self.folds) - 1}, got fold {number}.")
+        return self.folds[number]
 
     def to_json(self, data: FaceCrops) -> str:
         """The folds by the names of their images, which survive another order of the files."""

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_attention.data.folds import PARTS, Fold, Protocol, RowIndices
+from fer_attention.data.folds import Fold, Protocol, RowIndices
 from fer_attention.data.records import DataError, FaceCrops
+from fer_attention.data.splits import OFFICIAL, training_fraction
 from fer_attention.optional import needs_extra
 from fer_attention.registry import Registry, unknown_name
 
@@ -22,9 +23,6 @@ from fer_attention.registry import Registry, unknown_name
 class ProtocolWarning(UserWarning):
     """Limit of what a protocol measures."""
 
-
-OFFICIAL = (("train", "public", "private"), PARTS)
-"""Names of the splits that train, validate and test, in the sets that bring their own."""
 
 PROTOCOLS: Registry[Callable[..., list[Fold]]] = Registry("protocol")
 
@@ -57,6 +55,21 @@ def create_protocol(name: str, data: FaceCrops, *, seed: int = 0, **options: Any
                 f"{name}, {fold.name}: no training image of {names}.", ProtocolWarning, stacklevel=2
             )
     return Protocol(name, tuple(folds), seed, options)
+
+
+def open_protocol(name: str, data: FaceCrops, *, seed: int = 0) -> Protocol:
+    """A protocol by its name, or by the `.json` file that `Protocol.save` wrote.
+
+    Args:
+        name: A name in `PROTOCOLS`, such as `subject_kfold`, or a path that ends in `.json`.
+        data: The set.
+        seed: For what a protocol draws; a file keeps the folds that it was saved with.
+
+    Raises:
+        UnknownNameError: No protocol has this name.
+        DataError: The set does not fit the protocol, or the file is absent or damaged.
+    """
+    return Protocol.load(name, data) if name.endswith(".json") else create_protocol(name, data, seed=seed)
 
 
 def default_protocol(data: FaceCrops) -> str:
@@ -156,25 +169,6 @@ def _paper(data: FaceCrops, *, seed: int) -> list[Fold]:
     validating = round(0.3 * (len(data) - tested))
     test, validation = np.sort(order[:tested]), np.sort(order[tested : tested + validating])
     return [_fold("random", len(data), test, validation, shared=("subjects", "sequences"))]
-
-
-def training_fraction(data: FaceCrops, fraction: float, *, seed: int = 0) -> RowIndices:
-    """Rows of a share of a training set, for studies of its size: sorted int64.
-
-    Every class keeps its share, rounded, and at least one image. For one seed, a smaller fraction's rows are
-    among a larger one's. Rows are drawn without regard to subjects.
-
-    Raises:
-        ValueError: The fraction is not above 0 and at most 1.
-    """
-    if not 0 < fraction <= 1:
-        raise ValueError(f"fraction is above 0 and at most 1, got {fraction}.")
-    order = np.random.default_rng(seed).permutation(len(data))
-    chosen = []
-    for label in np.unique(data.labels):
-        rows = order[data.labels[order] == label]
-        chosen.append(rows[: max(1, round(fraction * len(rows)))])
-    return np.sort(np.concatenate(chosen)).astype(np.int64)
 
 
 def _subjects(data: FaceCrops, name: str, *, at_least: int) -> NDArray[np.str_]:

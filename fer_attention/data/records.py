@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +21,8 @@ class DataError(ValueError):
 @dataclass(frozen=True, eq=False)
 class FaceCrops:
     """Face crops of one size with their labels, N of them.
+
+    Digests of the images are computed once and kept, so do not write into `images`.
 
     Attributes:
         images: uint8, (N, H, W) grey or (N, H, W, 3) RGB, in memory or decoded from files on use.
@@ -75,7 +80,25 @@ class FaceCrops:
             chosen = chosen.astype(np.int64)
         columns = {name: getattr(self, name)[chosen] for name in self._columns() if name != "images"}
         images = self.images.take(chosen) if isinstance(self.images, ImageFiles) else self.images[chosen]
-        return replace(self, images=images, skipped=(), **columns)
+        taken = replace(self, images=images, skipped=(), **columns)
+        return taken._with_digests_of(self, chosen)
+
+    def relabelled(
+        self,
+        labels: NDArray[np.int64],
+        label_names: Sequence[str],
+        *,
+        targets: NDArray[np.float32] | None = None,
+    ) -> FaceCrops:
+        """The same images under other labels."""
+        made = replace(self, labels=labels, label_names=tuple(label_names), targets=targets)
+        return made._with_digests_of(self)
+
+    def _with_digests_of(self, other: FaceCrops, rows: Any = ...) -> FaceCrops:
+        """Itself, with the digests of the same images if they have been computed."""
+        if "digests" in other.__dict__:
+            self.__dict__["digests"] = other.digests[rows]
+        return self
 
     def split(self, name: str) -> FaceCrops:
         """The rows of one split.
@@ -88,7 +111,28 @@ class FaceCrops:
             raise DataError(f"No split {name!r}; there are {sorted(set(self.splits.tolist()))}.")
         return self.take(mask)
 
+    @cached_property
+    def digests(self) -> NDArray[np.uint64]:
+        """uint64 (N,), equal where images are equal pixel for pixel; files are decoded once for it.
+
+        Rows that are taken afterwards, and the same rows under other labels, keep theirs.
+        """
+        return np.array([digest(image) for image in self.images], dtype=np.uint64)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of the images (of files that stay on the disk: of their names), labels, targets and splits."""
+        content = hashlib.blake2b(digest_size=16)
+        if isinstance(self.images, ImageFiles):
+            content.update("\n".join(self.names.tolist()).encode())
+        else:
+            content.update(np.ascontiguousarray(self.images).data)
+        content.update(np.ascontiguousarray(self.labels).data)
+        if self.targets is not None:
+            content.update(np.ascontiguousarray(self.targets).data)
+        content.update("\n".join([*self.splits.tolist(), *self.label_names]).encode())
+        return content.hexdigest()
+
     def seen_in(self, other: FaceCrops) -> NDArray[np.bool_]:
         """(N,), true where an image is, pixel for pixel, also among the `other` images."""
-        known = {digest(image) for image in other.images}
-        return np.array([digest(image) in known for image in self.images], dtype=bool)
+        return np.isin(self.digests, other.digests)

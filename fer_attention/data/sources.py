@@ -19,13 +19,12 @@ from PIL import Image
 from fer_attention.data.files import ImageFiles, fit
 from fer_attention.data.records import DataError, FaceCrops
 from fer_attention.faces.images import ImageError, load_image
+from fer_attention.faces.photo_files import is_image_name
 
 OnError: TypeAlias = Literal["raise", "skip"]
 Crop: TypeAlias = Callable[[Image.Image], Image.Image]
 PathLike: TypeAlias = str | os.PathLike[str]
 Pixels: TypeAlias = npt.NDArray[np.uint8]
-
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".pgm", ".ppm")
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ class Source:
 
     def images(self) -> list[str]:
         """The names that end as image files do, in upper or lower case."""
-        return [name for name in self.names if name.lower().endswith(IMAGE_SUFFIXES)]
+        return [name for name in self.names if is_image_name(name)]
 
     def named(self, file_name: str) -> list[str]:
         """The files of that name, in whatever subfolder."""

@@ -5,7 +5,7 @@ from fer_attention.evaluation.calibration import Reliability, reliability
 from fer_attention.evaluation.complexity import Complexity, complexity, paper_parameters
 from fer_attention.evaluation.crops import match_labels, predict_crops
 from fer_attention.evaluation.crowd import CrowdAgreement, crowd_agreement
-from fer_attention.evaluation.evaluate import Evaluation, evaluate
+from fer_attention.evaluation.evaluate import ALL, NEW, Evaluation, evaluate
 from fer_attention.evaluation.metrics import (
     ClassificationMetrics,
     ClassMetrics,
@@ -17,6 +17,8 @@ from fer_attention.evaluation.tta import VIEWS, tta_probabilities
 from fer_attention.modes import predict_logits
 
 __all__ = [
+    "ALL",
+    "NEW",
     "VIEWS",
     "Accuracy",
     "ClassMetrics",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -53,8 +51,7 @@ def match_labels(
     if not (mapped >= 0).any():
         raise DataError(f"No image has a label that the model knows: {', '.join(labels)}.")
     kept = crops.take(mapped >= 0)
-    relabelled = replace(kept, labels=mapped[mapped >= 0], label_names=tuple(labels), targets=None)
-    return relabelled, unknown
+    return kept.relabelled(mapped[mapped >= 0], labels), unknown
 
 
 def predict_crops(

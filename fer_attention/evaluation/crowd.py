@@ -42,6 +42,17 @@ class CrowdAgreement:
     recall: dict[str, Accuracy]
     label_accuracy: Accuracy | None = None
 
+    @property
+    def summary(self) -> str:
+        """The numbers beside the levels, in sentences."""
+        note = (
+            f"Cross-entropy to the distribution of votes {self.cross_entropy:.4f} nats, of which "
+            f"{self.entropy:.4f} are the voters' own disagreement (n = {self.n})."
+        )
+        if self.label_accuracy is None:
+            return note
+        return f"{note} The data's own labels agree with the plurality in {self.label_accuracy}."
+
     def to_dict(self) -> dict[str, Any]:
         """Reduce to what JSON can hold."""
         own = self.label_accuracy

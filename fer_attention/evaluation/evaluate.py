@@ -1,4 +1,4 @@
-"""One evaluation: a model on a split of a data set, as every command, study and notebook does it."""
+"""One evaluation: a model on a split of a data set, called by commands, studies and notebooks."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_attention.classifiers import Classifier
-from fer_attention.data import DataError, FaceCrops, degrade_crops
+from fer_attention.data import FaceCrops, SeenImages, default_test_split, degrade_crops
+from fer_attention.data.splits import TRAIN
 from fer_attention.emotions import LABEL_SETS, label_map
+from fer_attention.evaluation.copies import training_copies
 from fer_attention.evaluation.crops import match_labels, predict_crops
 from fer_attention.evaluation.crowd import CrowdAgreement, crowd_agreement
 from fer_attention.evaluation.metrics import ClassificationMetrics, classification_metrics
@@ -20,27 +22,37 @@ from fer_attention.models import FERModel
 from fer_attention.registry import unknown_name
 
 ALL = "all images"
+"""Name of the first set of results: every image of the split."""
+
 NEW = "without duplicates of training images"
-TRAIN = "train"
+"""Name of the second set of results: images that are not, pixel for pixel, also training images."""
 
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """Measures of a model on a split.
+    """Measures of a model on N images of a split.
 
     Attributes:
         split: The split.
         results: Measures by set of images; the first is the headline: `ALL`, then, where training images
-            are at hand, `NEW`.
+            are known and others are left, `NEW`.
         crowd: Agreement with the voters by the same sets of images, where the data has votes.
+        crops: The N images as they are in the data set, labelled by the model's answers.
+        probabilities: float64 (N, C), over the labels of `crops`; each row sums to 1.
+        copies: bool (N,), true where an image is known to be a training image.
+        tta: Test-time augmentation of the predictions.
         dropped: Images left out by label, because the model lacks it.
         notes: Sentences that belong to the numbers.
-        seconds: How long the predictions took.
+        seconds: Time that the predictions took.
     """
 
     split: str
     results: dict[str, ClassificationMetrics]
     crowd: dict[str, CrowdAgreement]
+    crops: FaceCrops
+    probabilities: NDArray[np.float64]
+    copies: NDArray[np.bool_]
+    tta: str
     dropped: dict[str, int]
     notes: tuple[str, ...]
     seconds: float
@@ -59,15 +71,26 @@ def evaluate(
     seed: int = 0,
     batch_size: int = 256,
 ) -> Evaluation:
-    """Measure a model on a split of a data set.
+    """Measure a model on a split of a data set, with and without copies of training images.
 
-    Where the data has a split `train`, everything is measured a second time without the images that are,
-    pixel for pixel, also in it.
+    Training images are those of the data's split `train` and those that the weights were trained on, as
+    `model.record` says. Where either is known, everything is measured a second time without the images that
+    are, pixel for pixel, among them. Images that selected the model's epoch are counted in the notes.
+
+    >>> from fer_attention.emotions import FER2013
+    >>> from fer_attention.models import bundled_path, load_weights
+    >>> images = np.random.default_rng(0).integers(0, 256, (6, 48, 48), dtype=np.uint8)
+    >>> images[5] = images[0]  # a test image that is also a training image
+    >>> faces = FaceCrops(images, labels=np.arange(6), names=np.array(list("abcdef")),
+    ...                   splits=np.repeat(["train", "test"], 3), label_names=FER2013)
+    >>> found = evaluate(load_weights(bundled_path("resnetv2_18_eca_elu.fer2013")), faces)
+    >>> found.split, found.results[ALL].n, found.results[NEW].n, found.copies.tolist()
+    ('test', 3, 2, [False, False, True])
 
     Args:
         model: A model with labels and preprocessing, or any classifier; it computes where it is.
         data: The whole data set, with its splits.
-        split: Which part; by default `private`, else `test`, else `all`.
+        split: The part to measure on; by default `private`, else `test`, else `all`.
         tta: Test-time augmentation, a name in `VIEWS`.
         emotions: Let the model answer only with this label set, `fer2013` or `ferplus`: the probabilities of
             its other labels are dropped, and the rest sums to 1 again.
@@ -79,23 +102,28 @@ def evaluate(
         batch_size: Images per pass.
 
     Raises:
-        DataError: There is no such split, or it has labels that are not among the answers.
+        DataError: There is no such split, it has labels that are not among the answers, or the model's record
+            of the images it has seen is damaged.
         UnknownNameError: There is no such test-time augmentation, label set or degradation.
         ValueError: A number is out of range, or the model lacks labels or preprocessing.
+        ImportError: scikit-learn is not installed.
     """
     VIEWS[tta]
     labels = tuple(model.labels or ())
     answers = labels if emotions is None else _answers(labels, emotions)
-    split = split or default_split(data)
+    seen = SeenImages.from_record(model.record)
+    split = split or default_test_split(data)
+    if seen is not None or TRAIN in data.splits:
+        _ = data.digests  # computed once, and kept for later evaluations on this data
     part = data.split(split)
     if sample is not None:
         part = _sampled(part, sample, seed)
     chosen, dropped = match_labels(part, answers, drop_unknown=drop_unknown)
-    new, note = _new_images(chosen, data, split)
-    notes = [note]
+    copies = training_copies(chosen, data, split, seen)
     worse = chosen
     for name, strength in degradations:
         worse = degrade_crops(worse, name, strength, seed=seed)
+    notes = list(copies.notes)
     if degradations:
         said = ", ".join(f"{name} {strength:g}" for name, strength in degradations)
         notes.append(f"The images were degraded first: {said}, seed {seed}.")
@@ -106,10 +134,11 @@ def evaluate(
     start = time.perf_counter()
     probabilities = predict_crops(model, worse, tta=tta, batch_size=batch_size)
     seconds = time.perf_counter() - start
-    columns = [labels.index(answer) for answer in answers]
-    probabilities = probabilities[:, columns]
+    probabilities = probabilities[:, [labels.index(answer) for answer in answers]]
     probabilities /= probabilities.sum(1, keepdims=True)
-    sets = {ALL: np.ones(len(chosen), dtype=bool), **({NEW: new} if new.any() else {})}
+    sets = {ALL: np.ones(len(chosen), dtype=bool)}
+    if copies.known and not copies.rows.all():
+        sets[NEW] = ~copies.rows
     results, crowd = {}, {}
     for name, rows in sets.items():
         results[name] = classification_metrics(probabilities[rows], chosen.labels[rows], answers)
@@ -117,22 +146,18 @@ def evaluate(
             crowd[name] = crowd_agreement(
                 probabilities[rows], chosen.votes[rows], answers, labels=chosen.labels[rows]
             )
-    return Evaluation(split, results, crowd, dropped, tuple(notes), seconds)
-
-
-def default_split(data: FaceCrops) -> str:
-    """FER2013's `private`, else `test`, else the only one, if that is all.
-
-    Raises:
-        DataError: There are other splits.
-    """
-    splits = sorted(set(data.splits.tolist()))
-    for name in ("private", "test"):
-        if name in splits:
-            return name
-    if splits == ["all"]:
-        return "all"
-    raise DataError(f"There is no split private or test; choose one with --split: {', '.join(splits)}.")
+    return Evaluation(
+        split=split,
+        results=results,
+        crowd=crowd,
+        crops=chosen,
+        probabilities=probabilities,
+        copies=copies.rows,
+        tta=tta,
+        dropped=dropped,
+        notes=tuple(notes),
+        seconds=seconds,
+    )
 
 
 def label_set(name: str) -> tuple[str, ...]:
@@ -161,15 +186,3 @@ def _sampled(part: FaceCrops, count: int, seed: int) -> FaceCrops:
     if count >= len(part):
         return part
     return part.take(np.sort(np.random.default_rng(seed).choice(len(part), count, replace=False)))
-
-
-def _new_images(chosen: FaceCrops, data: FaceCrops, split: str) -> tuple[NDArray[np.bool_], str]:
-    """(N,), true where an image is not also a training image (nowhere if that is unknown), in words too."""
-    if split == TRAIN:
-        return np.zeros(len(chosen), dtype=bool), "These are the training images themselves."
-    if TRAIN not in data.splits:
-        note = f"The data has no split {TRAIN}, so copies of training images could not be looked for."
-        return np.zeros(len(chosen), dtype=bool), note
-    new = ~chosen.seen_in(data.split(TRAIN))
-    copies = int((~new).sum())
-    return new, f"{copies} of the {len(new)} images are, pixel for pixel, also in the data's split {TRAIN}."

@@ -9,17 +9,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from fer_attention.atomic import write_atomically
+from fer_attention.data.seen import without_digests
 from fer_attention.evaluation.crowd import CrowdAgreement
+from fer_attention.evaluation.evaluate import Evaluation
 from fer_attention.evaluation.metrics import ClassificationMetrics
 from fer_attention.evaluation.page import render_page
 from fer_attention.evaluation.plots import recall_svg, reliability_svg
 from fer_attention.evaluation.tta import VIEWS
+from fer_attention.models import FERModel
 
 
 def library_versions() -> dict[str, str]:
@@ -39,9 +43,23 @@ def library_versions() -> dict[str, str]:
     return versions
 
 
+def check_libraries(*, html: bool = False) -> None:
+    """Fail before an evaluation rather than after it where a library is missing.
+
+    Args:
+        html: Whether its report is to be written as HTML, too.
+
+    Raises:
+        ImportError: The library is not installed; the extra that brings it is in the message.
+    """
+    for library in ("sklearn", *(("jinja2", "matplotlib") if html else ())):
+        if find_spec(library) is None:
+            raise ImportError(f"This needs {library}: pip install 'fer_attention[train]'.")
+
+
 @dataclass(frozen=True, eq=False)
 class EvaluationReport:
-    """What was measured, on what, with what.
+    """Measures of a weights file on data, with all that the numbers depend on.
 
     Attributes:
         weights: File name of the weights.
@@ -52,11 +70,11 @@ class EvaluationReport:
         results: Measures by set of images; the first is the headline.
         crowd: Agreement with the voters by set of images, where the data has votes.
         tta: Test-time augmentation, a name in `VIEWS`.
-        record: What the weights file says of its origin.
+        record: Origin of the weights, as their file says.
         dropped: Images left out by label, because the model lacks it.
         notes: Sentences that belong to the numbers.
         machine: Where it was computed, in words.
-        seconds: How long the predictions took.
+        seconds: Time that the predictions took.
         versions: Libraries and their versions; by default those of this process.
 
     Raises:
@@ -79,6 +97,32 @@ class EvaluationReport:
     seconds: float | None = None
     versions: Mapping[str, str] = field(default_factory=library_versions)
 
+    @classmethod
+    def of(cls, found: Evaluation, model: FERModel, *, weights: str, data: str) -> EvaluationReport:
+        """The report of an evaluation.
+
+        Args:
+            found: The evaluation.
+            model: The model that was measured.
+            weights: File name of its weights.
+            data: Name of the data.
+        """
+        return cls(
+            weights=weights,
+            model=model.spec.name,
+            parameters=sum(parameter.numel() for parameter in model.parameters()),
+            data=data,
+            split=found.split,
+            results=found.results,
+            crowd=found.crowd,
+            tta=found.tta,
+            record=without_digests(model.record),
+            dropped=found.dropped,
+            notes=found.notes,
+            machine=_machine(next(model.parameters()).device),
+            seconds=found.seconds,
+        )
+
     def __post_init__(self) -> None:
         if not self.results:
             raise ValueError("A report needs at least one result.")
@@ -94,8 +138,19 @@ class EvaluationReport:
         """The way of predicting, in words."""
         return "one plain pass" if self.tta == "none" else f"mean logits over {self.tta} views"
 
+    @property
+    def remarks(self) -> list[str]:
+        """Sentences for a reader: the notes, and the images left out."""
+        return [
+            *self.notes,
+            *(
+                f"Left out: {count} images labelled {label}, which the model does not know."
+                for label, count in self.dropped.items()
+            ),
+        ]
+
     def to_dict(self) -> dict[str, Any]:
-        """What JSON can hold."""
+        """Reduce to what JSON can hold."""
         return {
             "weights": self.weights,
             "model": self.model,
@@ -156,3 +211,9 @@ class EvaluationReport:
             ImportError: matplotlib is not installed.
         """
         write_atomically(path, self.to_html().encode())
+
+
+def _machine(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{platform.system()} {platform.machine()}, {device.type}, threads: {torch.get_num_threads()}"

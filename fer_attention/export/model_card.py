@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from fer_attention.data.seen import without_digests
 from fer_attention.models import FERModel
 
 LICENCE = "apache-2.0"
@@ -135,7 +136,7 @@ def _accuracy(labels: Sequence[str], reports: Sequence[Mapping[str, Any]]) -> st
 def _training(record: Mapping[str, Any]) -> str:
     if not record:
         return "\n## Training\n\nThe weights file says nothing of its origin.\n"
-    text = json.dumps(dict(record), indent=2, ensure_ascii=False)
+    text = json.dumps(without_digests(record), indent=2, ensure_ascii=False)
     selected = ""
     if "selected_on" in record and "selection_accuracy" in record:
         selected = (

@@ -10,7 +10,7 @@ state dicts fit and only `attn.*` is new. Activations are modules, never functio
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -40,6 +40,7 @@ class FERModel(nn.Module):
         spec: The record that rebuilds the structure.
         labels: Class names in the order of the logits, where they are known.
         preprocessing: How a face crop becomes the input, where that is known.
+        record: Origin of the weights, from their file: config, data, images that they have seen.
         feature_info: Channels, reduction and module name of each feature level, as timm keeps them.
         num_features: Channels of the last map.
         head_hidden_size: Length of the vector before the classifier.
@@ -53,6 +54,7 @@ class FERModel(nn.Module):
         super().__init__()
         self.spec = spec
         self.labels: tuple[str, ...] | None = None
+        self.record: Mapping[str, Any] = {}
         self.num_classes = spec.num_classes
         self.in_chans = spec.in_chans
         self.drop_rate = spec.drop_rate

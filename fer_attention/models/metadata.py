@@ -68,7 +68,7 @@ class ModelMetadata:
             )
         if any(tensor.is_meta for tensor in model.state_dict().values()):
             raise WeightsError("The model is on the meta device: it has shapes, but no weights to write.")
-        return cls(model.spec, tuple(model.labels), model.preprocessing, dict(record or {}))
+        return cls(model.spec, tuple(model.labels), model.preprocessing, dict(model.record if record is None else record))
 
     def to_strings(self) -> dict[str, str]:
         """JSON by name, as file formats keep it."""

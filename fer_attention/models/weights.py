@@ -39,7 +39,8 @@ def save_weights(
     Args:
         model: A model of this library, with `labels` set.
         path: Where to; the folder must exist.
-        record: Anything JSON can hold on the weights' origin: data, protocol, seed, results.
+        record: Anything JSON can hold on the weights' origin: data, protocol, seed, results; by default
+            `model.record`, that of the file they were loaded from.
         dtype: Keep convolution and linear weights in this type; `torch.float16` halves the file.
 
     Raises:
@@ -75,6 +76,7 @@ def load_weights(path: str | os.PathLike[str], *, device: torch.device | str | N
     }
     model.load_state_dict(own, assign=True)
     model.labels, model.preprocessing = metadata.labels, metadata.preprocessing
+    model.record = metadata.record
     return model.to(device or "cpu").eval()
 
 

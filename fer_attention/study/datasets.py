@@ -12,7 +12,6 @@ from fer_attention.data import DataError, FaceCrops, load_data
 from fer_attention.emotions import FER2013
 from fer_attention.registry import unknown_name
 from fer_attention.study.config import DataConfig, StudyConfig, StudyError
-from fer_attention.training.checkpoint import fingerprint
 
 SYNTHETIC = "synthetic"
 
@@ -41,7 +40,6 @@ class DataSets:
             if path is None and config.format != SYNTHETIC:
                 raise StudyError(f"Where is the data set {name}? Say --data {name}=PATH.")
         self._read: dict[str, FaceCrops] = {}
-        self._fingerprints: dict[str, str] = {}
 
     def __getitem__(self, name: str) -> FaceCrops:
         """The data set.
@@ -55,9 +53,7 @@ class DataSets:
 
     def fingerprint(self, name: str) -> str:
         """A hash of the data set's content."""
-        if name not in self._fingerprints:
-            self._fingerprints[name] = fingerprint(self[name])
-        return self._fingerprints[name]
+        return self[name].fingerprint
 
     def all(self) -> dict[str, FaceCrops]:
         """Every data set by its name."""

@@ -39,7 +39,6 @@ from fer_attention.study.records import (
     sha256,
 )
 from fer_attention.training import Epoch, TrainingCallbacks, train
-from fer_attention.training.checkpoint import fingerprint
 from fer_attention.training.setup import environment, resolve_precision
 
 TRAINING = "training"
@@ -100,7 +99,7 @@ def execute(
             protocol=protocol.name,
             protocol_options=protocol.options,
             fold=protocol.folds[spec.fold].name,
-            fingerprint=fingerprint(data),
+            fingerprint=data.fingerprint,
             labels=crops.label_names,
             train_images=len(crops.split("train")),
             validation_images=len(validation),

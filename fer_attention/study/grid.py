@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from fer_attention.data import DataError, FaceCrops, Protocol, create_protocol, training_fraction
+from fer_attention.data import DataError, FaceCrops, Protocol, create_protocol, limit_training
 from fer_attention.messages import readable
 from fer_attention.models import ModelSpec
 from fer_attention.registry import unknown_name
@@ -95,14 +95,7 @@ class RunSpec:
     def crops(self, data: FaceCrops, protocol: Protocol) -> FaceCrops:
         """The images of this run with train, validation and test as splits, train cut to its fraction."""
         crops = protocol.folds[self.fold].apply(data)
-        fraction = float(self.factors["fraction"])
-        if fraction == 1:
-            return crops
-        training = (crops.splits == "train").nonzero()[0]
-        kept = training_fraction(crops.take(training), fraction, seed=self.subset_seed)
-        keep = crops.splits != "train"
-        keep[training[kept]] = True
-        return crops.take(keep)
+        return limit_training(crops, float(self.factors["fraction"]), seed=self.subset_seed)
 
 
 def conditions(study: StudyConfig) -> list[dict[str, Level]]:

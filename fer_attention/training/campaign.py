@@ -20,15 +20,16 @@ import torch
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from fer_attention.data import FaceCrops
+from fer_attention.data import FaceCrops, selection_split
 from fer_attention.data.loading import load_data
+from fer_attention.data.splits import TRAIN
 from fer_attention.messages import readable
 from fer_attention.models.bundled import DEFAULT
 from fer_attention.optional import needs_extra
 from fer_attention.registry import unknown_name
 from fer_attention.training.checkpoint import FREE_FIELDS, TrainingError, make_folder
 from fer_attention.training.config import TrainConfig
-from fer_attention.training.engine import TrainingCallbacks, TrainingStopped, selection_split, train
+from fer_attention.training.engine import TrainingCallbacks, TrainingStopped, train
 from fer_attention.training.recipes import load_recipe, one_line
 
 State = Literal["done", "started", "waiting"]
@@ -205,7 +206,7 @@ def _load(name: str, data: CampaignData, on_data: Callable[[str, FaceCrops], Non
     with _says(f"data set {name}"):
         crops = load_data(data.path, format=data.format, **data.options)
         selection_split(crops)
-        crops.split("train")
+        crops.split(TRAIN)
     on_data(name, crops)
     return crops
 

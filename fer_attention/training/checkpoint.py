@@ -7,12 +7,10 @@ import io
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from fer_attention.atomic import write_atomically
 from fer_attention.data import FaceCrops
-from fer_attention.data.files import ImageFiles
 from fer_attention.models.bundled import weights_path
 from fer_attention.training.config import TrainConfig
 
@@ -35,24 +33,10 @@ def identity(config: TrainConfig, data: FaceCrops, *, processes: int, select_on:
             for source in (config.weights, *config.teachers)
             if source is not None
         },
-        "data": fingerprint(data),
+        "data": data.fingerprint,
         "select_on": select_on,
         "processes": processes,
     }
-
-
-def fingerprint(data: FaceCrops) -> str:
-    """A hash of the images (of files that stay on the disk: of their names), labels, targets and splits."""
-    digest = hashlib.blake2b(digest_size=16)
-    if isinstance(data.images, ImageFiles):
-        digest.update("\n".join(data.names.tolist()).encode())
-    else:
-        digest.update(np.ascontiguousarray(data.images).data)
-    digest.update(np.ascontiguousarray(data.labels).data)
-    if data.targets is not None:
-        digest.update(np.ascontiguousarray(data.targets).data)
-    digest.update("\n".join([*data.splits.tolist(), *data.label_names]).encode())
-    return digest.hexdigest()
 
 
 def write_checkpoint(folder: Path, state: dict[str, Any]) -> None:

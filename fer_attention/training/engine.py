@@ -11,7 +11,8 @@ from typing import Any
 
 import torch
 
-from fer_attention.data import DataError, FaceCrops
+from fer_attention.data import FaceCrops, selection_split
+from fer_attention.data.splits import TRAIN
 from fer_attention.models import save_weights
 from fer_attention.training.checkpoint import (
     TrainingError,
@@ -26,7 +27,13 @@ from fer_attention.training.history import Epoch, TrainingProgress, to_csv
 from fer_attention.training.interrupts import noted_signals, obey
 from fer_attention.training.objective import target_distributions
 from fer_attention.training.run import Run
-from fer_attention.training.setup import create_accelerator, environment, of_main, precision_of
+from fer_attention.training.setup import (
+    create_accelerator,
+    environment,
+    of_main,
+    precision_of,
+    seen_images,
+)
 from fer_attention.training.watch import overfitting, vanishing
 
 
@@ -107,7 +114,7 @@ def train(
         ImportError: What trains is not installed: `fer_attention[train]`.
     """
     callbacks = callbacks or TrainingCallbacks()
-    training = data.split("train")
+    training = data.split(TRAIN)
     select_on = select_on or selection_split(data)
     validation = data.split(select_on)
     accelerator = create_accelerator(config, device, output)
@@ -124,7 +131,7 @@ def train(
         if stops():
             raise TrainingStopped("stopped while the teachers answered; nothing was trained yet")
 
-    used = data.take((data.splits == "train") | (data.splits == select_on))
+    used = data.take((data.splits == TRAIN) | (data.splits == select_on))
     same = identity(config, used, processes=accelerator.num_processes, select_on=select_on)
     state = read_checkpoint(output, same)
     if state is None:  # teachers are slow, so a checkpoint keeps what they said
@@ -135,6 +142,9 @@ def train(
         run = Run(config, training, validation, accelerator, targets=targets)
         if state is not None:
             run.load(state["run"])
+        seen = (state or {}).get("seen") or (
+            seen_images(config, training, validation).to_record() if main else {}
+        )
         precision = precision_of(accelerator)
         taken = list(dict.fromkeys([*(state or {}).get("precisions", []), precision]))
         if main and taken[0] != precision and not _is_over(run.history, config):
@@ -158,7 +168,8 @@ def train(
 
         def save() -> None:
             if main:
-                write_checkpoint(output, {"identity": same, "run": run.state(), "precisions": taken})
+                kept = {"identity": same, "run": run.state(), "precisions": taken, "seen": seen}
+                write_checkpoint(output, kept)
 
         if state is None and config.teachers:
             save()
@@ -175,7 +186,7 @@ def train(
             epoch = run.finish_epoch()
             new_warnings = _note_warnings(run)
             if main and epoch is _best(run.history, config):
-                _save_best(run, output / "best.safetensors", epoch, facts)
+                _save_best(run, output / "best.safetensors", epoch, {**facts, **seen})
             save()
             if main:
                 write_result(output / "history.csv", to_csv(run.history))
@@ -217,22 +228,6 @@ def _note_warnings(run: Run) -> list[str]:
     }
     run.warnings.update(new)
     return list(new.values())
-
-
-def selection_split(data: FaceCrops) -> str:
-    """The split that chooses the epoch: `validation` or, of FER2013, `public`.
-
-    Raises:
-        DataError: There is neither.
-    """
-    there = sorted(set(data.splits.tolist()))
-    for name in ("validation", "public"):
-        if name in there:
-            return name
-    raise DataError(
-        f"No split to select the epoch on: there are {', '.join(there)}. Make one with a protocol "
-        "(fer_attention.data.create_protocol), or name it with select_on."
-    )
 
 
 def _is_over(history: list[Epoch], config: TrainConfig) -> bool:

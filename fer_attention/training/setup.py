@@ -13,10 +13,10 @@ import torch
 from torch import nn
 
 import fer_attention
-from fer_attention.data import FaceCrops
+from fer_attention.data import FaceCrops, SeenImages
 from fer_attention.device import fastest_precision, resolve_device
 from fer_attention.emotions import label_map
-from fer_attention.models import FERModel, load_weights
+from fer_attention.models import FERModel, load_weights, read_metadata
 from fer_attention.models.backbone_weights import fill_backbone
 from fer_attention.models.bundled import weights_path
 from fer_attention.models.factory import from_spec
@@ -151,6 +151,19 @@ def _relabel(model: FERModel, labels: tuple[str, ...], *, seed: int) -> None:
             with torch.no_grad():
                 after.weight[new], after.bias[new] = before.weight[old], before.bias[old]
     model.labels = labels
+
+
+def seen_images(config: TrainConfig, training: FaceCrops, validation: FaceCrops) -> SeenImages:
+    """Images that a run trains and selects on, with those that its start weights and teachers have seen.
+
+    Weights whose record does not say what they have seen add nothing.
+    """
+    seen = SeenImages.of(training, validation)
+    for source in (config.weights, *config.teachers):
+        if source is not None:
+            before = SeenImages.from_record(read_metadata(weights_path(source)).record)
+            seen = seen if before is None else seen | before
+    return seen
 
 
 def freeze(model: nn.Module, names: tuple[str, ...]) -> list[nn.Module]:

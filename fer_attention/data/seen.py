@@ -1,0 +1,106 @@
+"""Images that weights have seen, as short digests that travel in the weights' record."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fer_attention.data.records import DataError, FaceCrops
+
+SEEN = "seen_images"
+"""Entry of a weights' record."""
+
+BYTES = 6
+"""Bytes of a digest in a record, so that FER2013's training images take 230 kB of text.
+
+An image is mistaken for one of 30,000 others once in ten billion.
+"""
+
+
+@dataclass(frozen=True, eq=False)
+class SeenImages:
+    """Digests of the images that weights were trained on, and of those that selected their epoch.
+
+    They stand for pixels as the reader of the data set gives them: the same photo at another size is another
+    image.
+
+    >>> faces = FaceCrops(np.arange(8, dtype=np.uint8).reshape(2, 2, 2), np.zeros(2, int),
+    ...                   np.array(["a", "b"]), np.array(["train", "public"]), ("happy",))
+    >>> seen = SeenImages.of(faces.split("train"), faces.split("public"))
+    >>> seen.trained_on(faces).tolist(), seen.selected_on(faces).tolist()
+    ([True, False], [False, True])
+
+    Attributes:
+        training: uint64, sorted, digests of the training images; of start weights and teachers, too.
+        selection: uint64, sorted, digests of the images that selected an epoch.
+    """
+
+    training: NDArray[np.uint64]
+    selection: NDArray[np.uint64]
+
+    @classmethod
+    def of(cls, training: FaceCrops, selection: FaceCrops) -> SeenImages:
+        """The images of a run."""
+        return cls(np.unique(_short(training)), np.unique(_short(selection)))
+
+    def __or__(self, other: SeenImages) -> SeenImages:
+        """What either has seen."""
+        return SeenImages(
+            np.union1d(self.training, other.training), np.union1d(self.selection, other.selection)
+        )
+
+    def trained_on(self, crops: FaceCrops) -> NDArray[np.bool_]:
+        """(N,), true where an image is, pixel for pixel, one of the training images."""
+        return np.isin(_short(crops), self.training)
+
+    def selected_on(self, crops: FaceCrops) -> NDArray[np.bool_]:
+        """(N,), true where an image is, pixel for pixel, one of those that selected an epoch."""
+        return np.isin(_short(crops), self.selection)
+
+    def to_record(self) -> dict[str, Any]:
+        """The entry of a weights' record, for JSON."""
+        return {SEEN: {"training": _text(self.training), "selection": _text(self.selection)}}
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> SeenImages | None:
+        """Read a weights' record; None if it does not say which images the weights have seen.
+
+        Raises:
+            DataError: The entry is damaged.
+        """
+        if SEEN not in record:
+            return None
+        try:
+            return cls(*(_digests(record[SEEN][part]) for part in ("training", "selection")))
+        except (KeyError, TypeError, ValueError, binascii.Error) as error:
+            raise DataError(
+                f"The weights' record of the images that they have seen is damaged ({type(error).__name__}: "
+                f"{error}); train or download the weights again."
+            ) from error
+
+
+def without_digests(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A weights' record for people: all but the digests."""
+    return {name: value for name, value in record.items() if name != SEEN}
+
+
+def _short(crops: FaceCrops) -> NDArray[np.uint64]:
+    return crops.digests & np.uint64(2 ** (8 * BYTES) - 1)
+
+
+def _text(digests: NDArray[np.uint64]) -> str:
+    octets = digests.astype("<u8").view(np.uint8).reshape(-1, 8)[:, :BYTES]
+    return base64.b64encode(octets.tobytes()).decode()
+
+
+def _digests(text: str) -> NDArray[np.uint64]:
+    octets = np.frombuffer(base64.b64decode(text, validate=True), np.uint8).reshape(-1, BYTES)
+    whole = np.zeros((len(octets), 8), np.uint8)
+    whole[:, :BYTES] = octets
+    return whole.view("<u8")[:, 0].astype(np.uint64)

@@ -1,0 +1,101 @@
+"""Roles of splits: which part of a data set trains, which selects and which is reported."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fer_attention.data.records import DataError, FaceCrops
+
+PARTS = ("train", "validation", "test")
+"""Parts of a fold, and the split names of a set that a protocol has divided."""
+
+OFFICIAL = (("train", "public", "private"), PARTS)
+"""Splits that train, select and report, in the sets that bring their own."""
+
+TRAIN = "train"
+"""Split that fits the weights."""
+
+SELECTION = ("validation", "public")
+"""Splits that may choose the epoch, the first one that is there."""
+
+TEST = ("private", "test")
+"""Splits that may be reported, the first one that is there."""
+
+
+def split_names(data: FaceCrops) -> list[str]:
+    """The splits of a set, those that train, select and report in this order, then others by name."""
+    there = set(data.splits.tolist())
+    usual = (TRAIN, *SELECTION, *TEST)
+    return [*(name for name in usual if name in there), *sorted(there.difference(usual))]
+
+
+def selection_split(data: FaceCrops) -> str:
+    """Choose the split that selects the epoch: `validation` or, of FER2013, `public`.
+
+    Raises:
+        DataError: The set has neither.
+    """
+    there = split_names(data)
+    for name in SELECTION:
+        if name in there:
+            return name
+    raise DataError(
+        f"No split to select the epoch on: there are {', '.join(there)}. Make one with a protocol "
+        "(fer_attention.data.create_protocol), or name it with select_on."
+    )
+
+
+def default_test_split(data: FaceCrops) -> str:
+    """Choose the split that is reported: FER2013's `private`, else `test`, else `all` if it is the only one.
+
+    Raises:
+        DataError: The set has other splits.
+    """
+    there = split_names(data)
+    for name in TEST:
+        if name in there:
+            return name
+    if there == ["all"]:
+        return "all"
+    raise DataError(
+        f"There is no split private or test; choose one with split= (--split): {', '.join(there)}."
+    )
+
+
+def training_fraction(data: FaceCrops, fraction: float, *, seed: int = 0) -> NDArray[np.int64]:
+    """Rows of a share of a training set, for studies of its size: sorted int64.
+
+    Every class keeps its share, rounded, and at least one image. For one seed, a smaller fraction's rows are
+    among a larger one's. Rows are drawn without regard to subjects.
+
+    Raises:
+        ValueError: The fraction is not above 0 and at most 1.
+    """
+    if not 0 < fraction <= 1:
+        raise ValueError(f"fraction is above 0 and at most 1, got {fraction}.")
+    order = np.random.default_rng(seed).permutation(len(data))
+    chosen = []
+    for label in np.unique(data.labels):
+        rows = order[data.labels[order] == label]
+        chosen.append(rows[: max(1, round(fraction * len(rows)))])
+    return np.sort(np.concatenate(chosen)).astype(np.int64)
+
+
+def limit_training(data: FaceCrops, fraction: float, *, seed: int = 0) -> FaceCrops:
+    """Cut the split `train` to a share of it, by class; other splits stay whole.
+
+    Args:
+        data: The set, with its splits.
+        fraction: Share of the training images; see `training_fraction`.
+        seed: For the draw.
+
+    Raises:
+        ValueError: The fraction is not above 0 and at most 1.
+    """
+    if fraction == 1:
+        return data
+    training = (data.splits == TRAIN).nonzero()[0]
+    keep = data.splits != TRAIN
+    keep[training[training_fraction(data.take(training), fraction, seed=seed)]] = True
+    return data.take(keep)
