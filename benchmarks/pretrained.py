@@ -1,15 +1,16 @@
 """Take a trained model into the package, measure all that its record, card and tables say, and write them.
 
     python benchmarks/pretrained.py bundle RUN_FOLDER NAME --summary TEXT --trained-on TEXT \
-        [--interpolation lanczos]
+        [--interpolation lanczos] [--data fer2013.zip [--votes ferplus_votes.csv]]
     python benchmarks/pretrained.py measure NAME --data fer2013.zip --votes ferplus_votes.csv
     python benchmarks/pretrained.py time
     python benchmarks/pretrained.py render
 
-`bundle` copies the weights of a finished run under their new name. `measure` opens PrivateTest, once for a
-reported model, and writes `fer_attention/weights/NAME.json`. `time` measures the milliseconds of all bundled
-models anew, for a quiet machine. `render` turns the records into the model cards in `docs/pretrained/`, the
-tables in `docs/pretrained.md` and README.md; a test holds them together.
+`bundle` copies the weights of a finished run under their new name; `--data` (and `--votes`, if it trained on
+votes) is for a run whose record does not say which images it has seen. `measure` opens PrivateTest, once for
+a reported model, and writes `fer_attention/weights/NAME.json`. `time` measures the milliseconds of all
+bundled models anew, for a quiet machine. `render` turns the records into the model cards in
+`docs/pretrained/`, the tables in `docs/pretrained.md` and README.md; a test holds them together.
 
 Accuracies are of one plain pass unless they say otherwise, with Wilson intervals. Degraded images are a
 sample of PrivateTest (n and seed in the record). Times are medians over interleaved rounds, batch 1, one
@@ -27,17 +28,27 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import numpy as np
 import torch
 from cost_setup import Setup, surroundings
 from timing import Effort, interleaved, spread
 
 from fer_attention.atomic import write_atomically
 from fer_attention.classifiers import OnnxClassifier
-from fer_attention.data import load_fer2013, with_votes
+from fer_attention.data import SeenImages, load_fer2013, load_ferplus, with_votes
+from fer_attention.data.seen import SEEN, without_digests
+from fer_attention.data.splits import TRAIN
 from fer_attention.emotions import FER2013
-from fer_attention.evaluation import Accuracy, Evaluation, complexity, evaluate, predict_logits
+from fer_attention.evaluation import (
+    ALL,
+    NEW,
+    Accuracy,
+    Evaluation,
+    complexity,
+    evaluate,
+    predict_logits,
+)
 from fer_attention.evaluation.crowd import CLEAR
-from fer_attention.evaluation.evaluate import ALL, NEW
 from fer_attention.export import export_onnx
 from fer_attention.models import FERModel, load_weights, read_metadata, save_weights
 from fer_attention.models.bundled import (
@@ -80,6 +91,8 @@ def main() -> None:
     one.add_argument("--summary", required=True, help="what it is for, in a sentence")
     one.add_argument("--trained-on", required=True, help="its data, in a sentence")
     one.add_argument("--interpolation", help="filter that cuts faces out of photos")
+    one.add_argument("--data", type=Path, help="FER2013, if the record lacks the images that were seen")
+    one.add_argument("--votes", type=Path, help="FER+'s votes, if the run trained on them")
     two = commands.add_parser("measure")
     two.add_argument("name")
     two.add_argument("--data", type=Path, required=True, help="FER2013")
@@ -110,7 +123,7 @@ def bundle(options: argparse.Namespace) -> None:
         raise ValueError(f"{source} has no preprocessing.")
     if options.interpolation:
         model.preprocessing = replace(model.preprocessing, interpolation=options.interpolation)
-    record = read_metadata(source).record
+    record = dict(read_metadata(source).record)
     if model.spec.name != options.name.partition(".")[0]:
         raise ValueError(f"{source} holds {model.spec.name}, which cannot be called {options.name}.")
     config = record["config"]
@@ -120,8 +133,21 @@ def bundle(options: argparse.Namespace) -> None:
         "weights": placeless(config.get("weights")),
         "teachers": [placeless(one) for one in config.get("teachers", ())],
     }
+    if SEEN not in record:
+        if options.data is None:
+            raise ValueError(f"The record of {source} lacks the images that it has seen: give --data.")
+        record |= seen_by(record, options.data, options.votes)
     path = ROOT / "fer_attention" / "weights" / f"{options.name}.safetensors"
     save_weights(model, path, record=record, dtype=getattr(torch, record["config"]["keep_as"]))
+
+
+def seen_by(record: dict[str, Any], data: Path, votes: Path | None) -> dict[str, Any]:
+    """The entry of a record on the images of a run, from the data that its fingerprint is of."""
+    faces = load_fer2013(data) if votes is None else load_ferplus(data, votes=votes)
+    used = faces.take(np.isin(faces.splits, (TRAIN, record["selected_on"])))
+    if used.fingerprint != record["data_fingerprint"]:
+        raise ValueError(f"The run was on other data than {data}, or under other votes.")
+    return SeenImages.of(used.split(TRAIN), used.split(record["selected_on"])).to_record()
 
 
 def placeless(weights: str | None) -> str | None:
@@ -186,7 +212,7 @@ def measure(name: str, data: Path, votes: Path) -> None:
                 for title, found in sampled.items()
             },
         },
-        "training": record,
+        "training": without_digests(record),
     }
     keep(name, content | timed(content, model))
 

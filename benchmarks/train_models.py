@@ -22,9 +22,10 @@ import yaml
 
 from fer_attention.atomic import write_atomically
 from fer_attention.data import FaceCrops, load_fer2013
+from fer_attention.data.seen import without_digests
 from fer_attention.device import resolve_device
-from fer_attention.evaluation import accuracy, predict_logits
-from fer_attention.models import load_weights, read_metadata
+from fer_attention.evaluation import ALL, NEW, evaluate
+from fer_attention.models import load_weights
 from fer_attention.training import TrainingCallbacks, TrainingResult, load_recipe, train
 
 GPU_SET = (
@@ -104,17 +105,13 @@ def summary(folder: Path) -> str:
 
 def _record(result: TrainingResult, data: FaceCrops, device: str) -> dict[str, object]:
     model = load_weights(result.weights, device=resolve_device(device))
-    assert model.preprocessing is not None  # noqa: S101  (load_weights sets it; for the type checker)
-    private = data.split("private")
-    inputs = model.preprocessing.normalize(model.preprocessing.prepare(private.images))
-    predicted = predict_logits(model, inputs).argmax(1).numpy()
-    new = ~private.seen_in(data.split("train"))
+    found = evaluate(model, data, split="private").results
     return {
-        **read_metadata(result.weights).record,
+        **without_digests(model.record),
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "public": result.best.validation_accuracy,
-        "private": vars(accuracy(predicted, private.labels)),
-        "private_without_duplicates": vars(accuracy(predicted[new], private.labels[new])),
+        "private": vars(found[ALL].accuracy),
+        "private_without_duplicates": vars(found[NEW].accuracy),
         "history": [vars(epoch) for epoch in result.history],
     }
 

@@ -15,7 +15,7 @@ NOTEBOOKS = sorted(EXAMPLES.glob("*.ipynb"))
 SAID = {
     "1_quick_start": ["happy 100% in the box", "[1, 0] faces", "ImageError: Cannot read"],
     "2_blocks_and_names": ["Did you mean 'resnet50_cbam'", "8 blocks placed", "9 activations exchanged"],
-    "3_train_on_fer2013": ["6 epochs of", "best epoch", "(95 %: "],
+    "3_train_on_fer2013": ["6 epochs of", "best epoch", "(95 % interval ", "selected the model's epoch"],
     "4_a_study_and_its_report": [
         "killed after at least 3 of 12",
         "12 records, 0 failed; the first ones were kept: True",

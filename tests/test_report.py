@@ -14,8 +14,7 @@ from typer.testing import CliRunner
 from fer_attention.cli import app
 from fer_attention.data import FaceCrops, load_fer2013
 from fer_attention.emotions import FER2013, FERPLUS
-from fer_attention.evaluation import EvaluationReport, classification_metrics, predict_logits
-from fer_attention.evaluation.evaluate import ALL, NEW
+from fer_attention.evaluation import ALL, NEW, EvaluationReport, classification_metrics, predict_logits
 from fer_attention.models import create_model, load_weights, save_weights
 from fer_attention.models.bundled import weights_path
 from fer_attention.preprocessing import Preprocessing

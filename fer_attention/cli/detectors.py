@@ -1,4 +1,4 @@
-"""What the commands share that find faces: the detector and its weights."""
+"""Options that the commands with a face detector share."""
 
 from __future__ import annotations
 
@@ -19,6 +19,6 @@ MinScore = Annotated[
 
 
 def detector_options(weights: Path | None, min_score: float | None = None) -> dict[str, Any]:
-    """What `create_detector` takes beside the name and the device: only what was given."""
+    """Options of `create_detector` besides name and device, those that were given."""
     given = {"weights": None if weights is None else str(weights), "min_score": min_score}
     return {name: value for name, value in given.items() if value is not None}

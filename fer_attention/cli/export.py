@@ -24,7 +24,7 @@ SAMPLES = 512
 
 
 class Kind(str, Enum):
-    """What can be written."""
+    """Kinds of files that can be written."""
 
     onnx = "onnx"
     program = "program"
@@ -46,7 +46,7 @@ def export(
     opset: Annotated[int | None, typer.Option(help="ONNX only: version of the operators.")] = None,
     on_error: OnError = "raise",
 ) -> None:
-    """Write a model in a format that other programs run, compared with the model before it gets its name.
+    """Write a model in a format that other programs run, verified against the model before it is written.
 
     With --int8, faces of the data's split `train` set the scales (without that split, half of all, at most
     512), and the accuracy is measured on another split before and after.

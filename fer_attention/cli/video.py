@@ -188,7 +188,7 @@ def _annotated(result: FrameResult) -> np.ndarray[Any, np.dtype[np.uint8]]:
 
 
 def _table(tracks: dict[int, _Track]) -> Table:
-    """Who was seen when, and the most probable emotion of the mean over the frames analysed.
+    """Tracks with their times, and the most probable emotion of the mean over the frames analysed.
 
     Faces of one frame only, which are many where people pass by, are counted in a last row.
     """

@@ -37,7 +37,7 @@ def download(name: Annotated[str, typer.Argument(help="A name that `weights list
 
 @weights_app.command("list")
 def show_all() -> None:
-    """Which weights there are to fetch, on what terms, and which are here."""
+    """List the weights that can be downloaded, their licences, and whether they are here."""
     table = Table(caption=f"kept in {escape(str(weights_folder()))}")
     table.add_column("name", no_wrap=True)
     table.add_column("size", justify="right", no_wrap=True)

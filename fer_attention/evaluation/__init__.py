@@ -1,4 +1,7 @@
-"""Measures of models: how good their answers are, with intervals, and what a model costs."""
+"""Measures of models: accuracy with intervals, calibration, agreement with voters, and cost.
+
+`evaluate` measures a model on a split of a data set; everything else here is a part of it.
+"""
 
 from fer_attention.evaluation.accuracy import Accuracy, accuracy, wilson_interval
 from fer_attention.evaluation.calibration import Reliability, reliability

@@ -1,4 +1,4 @@
-"""Whether a classifier is as often right as it is sure (Guo et al. 2017, arXiv:1706.04599)."""
+"""Calibration: confidence against accuracy, in bins (Guo et al. 2017, arXiv:1706.04599)."""
 
 from __future__ import annotations
 
@@ -55,13 +55,13 @@ class Reliability:
         return float(self.gaps.max())
 
     def filled(self) -> list[Bin]:
-        """The bins that hold answers, from the least to the most sure."""
+        """The bins that hold answers, from the least to the most confident."""
         columns = (self.edges[:-1], self.edges[1:], self.count, self.confidence, self.accuracy)
         rows = zip(*(column.tolist() for column in columns), strict=True)
         return [Bin(*row) for row in rows if row[2]]
 
     def to_dict(self) -> dict[str, Any]:
-        """What JSON can hold; null in empty bins."""
+        """Reduce to what JSON can hold; empty bins are null."""
         return {
             "edges": self.edges.tolist(),
             "count": self.count.tolist(),

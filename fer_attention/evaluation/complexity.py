@@ -1,4 +1,4 @@
-"""What a model costs by counting: parameters, multiply-accumulates, activations.
+"""Costs of a model by counting: parameters, multiply-accumulates, activations.
 
 `paper_parameters` counts by the convention of Miskow and Altahhan 2022 (arXiv:2410.17740), which differs
 from what a model of theirs holds; docs/paper.md says why.
@@ -27,7 +27,7 @@ class Complexity:
     Attributes:
         parameters: Learned numbers.
         macs: Multiply-accumulates of convolutions and linear layers, half of torch's FLOPs.
-        activations: Numbers that convolutions and linear layers give out.
+        activations: Output values of convolutions and linear layers.
     """
 
     parameters: int

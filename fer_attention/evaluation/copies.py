@@ -1,4 +1,4 @@
-"""Test images that a model has seen: the one place where evaluations look for them."""
+"""Copies of training images among test images; every evaluation looks for them here."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Copies:
 
     Attributes:
         rows: bool (N,), true where an image is also a training image.
-        known: Whether training images were at hand to compare with.
+        known: True where training images were at hand to compare with.
         notes: Sentences that belong to numbers on these images.
     """
 

@@ -1,4 +1,4 @@
-"""How good the answers of a classifier are, in all and class by class."""
+"""Measures of a classifier's answers, overall and class by class."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class ClassMetrics:
     Attributes:
         label: Its name.
         support: Samples of this class.
-        predicted: Samples that were taken for it.
+        predicted: Samples predicted as this class.
         precision: Share of right ones among the predicted; 0 where nothing was predicted.
         recall: Share of right ones among the support, which is the accuracy on this class; NaN where the
             class does not occur.
@@ -41,7 +41,7 @@ class ClassMetrics:
     f1: float
 
     def to_dict(self) -> dict[str, Any]:
-        """What JSON can hold; the recall of a class that does not occur is null."""
+        """Reduce to what JSON can hold; the recall of a class that does not occur is null."""
         return {
             "label": self.label,
             "support": self.support,
@@ -89,7 +89,7 @@ class ClassificationMetrics:
 
     @property
     def n(self) -> int:
-        """How many answers."""
+        """Number of answers."""
         return self.accuracy.n
 
     @property
@@ -113,7 +113,7 @@ class ClassificationMetrics:
         ]
 
     def to_dict(self) -> dict[str, Any]:
-        """What JSON can hold."""
+        """Reduce to what JSON can hold."""
         return {
             **self.accuracy.to_dict(),
             "macro_f1": self.macro_f1,
@@ -133,7 +133,7 @@ def classification_metrics(
     *,
     bins: int = 15,
 ) -> ClassificationMetrics:
-    """All measures; the answer is the most probable class, the first of equal ones.
+    """Compute all measures; the answer is the most probable class, the first of equal ones.
 
     Args:
         probabilities: (N, C), N > 0, C > 1, rows that sum to 1; computed in float64.

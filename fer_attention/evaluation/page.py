@@ -1,4 +1,4 @@
-"""Pages that need nothing from elsewhere: one look for all reports, light, dark and in print."""
+"""Self-contained HTML pages: one style for all reports, in light, dark and print."""
 
 from __future__ import annotations
 

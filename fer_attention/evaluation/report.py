@@ -1,4 +1,4 @@
-"""A report of an evaluation: everything that its numbers hang on, as JSON and as one HTML file."""
+"""Report of an evaluation, with everything that its numbers depend on, as JSON and as one HTML file."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from fer_attention.models import FERModel
 
 
 def library_versions() -> dict[str, str]:
-    """Versions of what the numbers hang on; a library that is not installed is left out."""
+    """Versions of the libraries that the numbers depend on; one that is not installed is left out."""
     import fer_attention
 
     versions = {
@@ -66,7 +66,7 @@ class EvaluationReport:
         model: Name of the spec.
         parameters: Learned numbers of the model.
         data: Name of the data.
-        split: Which part of it.
+        split: The part of it.
         results: Measures by set of images; the first is the headline.
         crowd: Agreement with the voters by set of images, where the data has votes.
         tta: Test-time augmentation, a name in `VIEWS`.
