@@ -155,7 +155,7 @@ def test_a_model_without_preprocessing_and_no_crops_are_refused():
         np.zeros((1, 48, 48), np.uint8), np.zeros(1, int), np.array(["a"]), np.array(["all"]), FER2013
     )
     model.preprocessing = None
-    with pytest.raises(ValueError, match="model.preprocessing is None"):
+    with pytest.raises(ValueError, match="model lacks preprocessing"):
         predict_crops(model, crops)
     model.preprocessing = Preprocessing()
     with pytest.raises(ValueError, match="no image"):

@@ -7,11 +7,14 @@ import pytest
 from PIL import Image
 from tiny_runs import stripes, tiny, untrained
 
+from fer_attention.classifiers import OnnxClassifier
 from fer_attention.data import DataError, FaceCrops, ImageFiles, SeenImages, records
 from fer_attention.data.seen import SEEN, without_digests
 from fer_attention.emotions import FER2013
 from fer_attention.evaluation import ALL, NEW, EvaluationReport, evaluate
-from fer_attention.models import create_model, load_weights, read_record, save_weights
+from fer_attention.export import export_onnx
+from fer_attention.models import create_model, load_weights, read_metadata, save_weights
+from fer_attention.preprocessing import Preprocessing
 from fer_attention.training import TrainingStopped, train
 
 
@@ -103,11 +106,11 @@ def test_an_evaluation_carries_what_it_was_computed_from(trained):
 def test_start_weights_and_teachers_hand_on_what_they_have_seen(trained, tmp_path):
     save_weights(trained, tmp_path / "first.safetensors")  # keeps the record that it was loaded with
     first = str(tmp_path / "first.safetensors")
-    assert SEEN in read_record(first)
+    assert SEEN in read_metadata(first).record
     other = stripes(seed=2)
     for number, origin in enumerate(({"weights": first, "structure": {}}, {"teachers": [first]})):
         result = train(tiny(epochs=1, **origin), other, tmp_path / str(number))
-        seen = SeenImages.from_record(read_record(result.weights))
+        seen = SeenImages.from_record(read_metadata(result.weights).record)
         assert seen.trained_on(other).tolist() == (other.splits == "train").tolist()
         assert seen.trained_on(stripes()).tolist() == (stripes().splits == "train").tolist()
 
@@ -120,7 +123,7 @@ def test_a_run_that_was_stopped_keeps_what_it_has_seen_without_reading_the_image
     monkeypatch.setattr(records, "digest", lambda image: pytest.fail("read again"))
     result = train(tiny(epochs=2), stripes(), tmp_path)
     monkeypatch.undo()
-    assert SeenImages.from_record(read_record(result.weights)).trained_on(stripes()).sum() == 64
+    assert SeenImages.from_record(read_metadata(result.weights).record).trained_on(stripes()).sum() == 64
 
 
 def test_digests_of_a_data_set_are_computed_once_for_all_evaluations(trained, monkeypatch):
@@ -140,6 +143,33 @@ def test_a_report_names_the_record_without_the_digests(trained):
     assert report.to_dict()["record"] == without_digests(trained.record)
     assert report.model == "resnetv2_18_eca_elu"
     assert SEEN not in report.to_html()
+
+
+def test_an_exported_file_remembers_what_the_weights_have_seen(trained, tmp_path):
+    classifier = OnnxClassifier(export_onnx(trained, tmp_path / "model.onnx").path, threads=1)
+    found = evaluate(classifier, mixture())
+    assert found.copies.tolist() == [True] * 4 + [False] * 8
+    np.testing.assert_allclose(found.probabilities, evaluate(trained, mixture()).probabilities, atol=1e-4)
+    report = EvaluationReport.of(found, classifier, weights="model.onnx", data="mixture")
+    assert report.parameters == sum(parameter.numel() for parameter in trained.parameters())
+    assert SEEN not in report.to_dict()["record"]
+
+
+class AlwaysHappy:
+    """A classifier of another kind, which keeps no metadata."""
+
+    labels, preprocessing = FER2013, Preprocessing((16, 16), 1, (0.5,), (0.5,))
+
+    def probabilities(self, crops, *, batch_size=64):
+        return np.tile(np.eye(7)[FER2013.index("happy")], (len(crops), 1))
+
+
+def test_any_classifier_is_evaluated_and_reported():
+    found = evaluate(AlwaysHappy(), stripes(), split="public")
+    assert found.results[ALL].accuracy.correct == (stripes().split("public").labels == 3).sum()
+    report = EvaluationReport.of(found, AlwaysHappy(), weights="none", data="stripes")
+    assert (report.model, report.parameters, report.record) == ("AlwaysHappy", None, {})
+    assert "AlwaysHappy" in report.to_html()
 
 
 def test_images_on_the_disk_are_compared_by_their_pixels(tmp_path):

@@ -74,6 +74,11 @@ class OnnxClassifier:
                 f"the batch) are {found}, expected {expected} for its {len(self.labels)} labels."
             )
 
+    @property
+    def device(self) -> str:
+        """Kind of device that it computes on, `cpu` or `cuda`."""
+        return "cuda" if "CUDAExecutionProvider" in self.session.get_providers() else "cpu"
+
     def logits(self, crops: Pixels, *, batch_size: int = 64) -> NDArray[np.float32]:
         """Logits, float32 (N, classes), of crops as `probabilities` takes them.
 

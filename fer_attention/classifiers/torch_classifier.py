@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from fer_attention.classifiers.base import Classifier, Pixels, check_pixels, softmax
 from fer_attention.device import resolve_device
 from fer_attention.models import FERModel
+from fer_attention.models.metadata import ModelMetadata
 from fer_attention.modes import predict_logits
 from fer_attention.preprocessing import Preprocessing
 
@@ -38,6 +39,11 @@ class TorchClassifier:
             raise ValueError(f"The model lacks {missing}: set model.{missing}, or take load_weights().")
         self.labels, self.preprocessing = tuple(model.labels), model.preprocessing
         self.model = model if device is None else model.to(resolve_device(device))
+
+    @property
+    def metadata(self) -> ModelMetadata:
+        """Structure, labels, preprocessing and origin of the model."""
+        return ModelMetadata(self.model.spec, self.labels, self.preprocessing, self.model.record)
 
     @property
     def device(self) -> torch.device:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
+from fer_attention.classifiers import load_classifier
 from fer_attention.cli.common import Device, errors_as_lines, make_parents, out
 from fer_attention.cli.datasets import (
     DATA_HELP,
@@ -21,19 +22,17 @@ from fer_attention.cli.datasets import (
 )
 from fer_attention.data import DEGRADATIONS, with_votes
 from fer_attention.data.degradations import parse_degradation
-from fer_attention.device import resolve_device
 from fer_attention.emotions import LABEL_SETS
 from fer_attention.evaluation import VIEWS, EvaluationReport
 from fer_attention.evaluation import evaluate as measure
 from fer_attention.evaluation.evaluate import label_set
 from fer_attention.evaluation.report import check_libraries
 from fer_attention.evaluation.tables import accuracy_table, class_table, crowd_table
-from fer_attention.models import load_weights
 from fer_attention.models.bundled import weights_path
 
 
 def evaluate(
-    weights: Annotated[str, typer.Argument(help="Bundled weights by name, or a weights file.")],
+    weights: Annotated[str, typer.Argument(help="Bundled weights by name, a weights file or an .onnx file.")],
     data: Annotated[Path, typer.Option(help=DATA_HELP)],
     data_format: Format = "auto",
     votes: Votes = None,
@@ -74,15 +73,14 @@ def evaluate(
         if emotions is not None:
             label_set(emotions)
         degradations = [parse_degradation(text) for text in degrade or []]
-        path = weights_path(weights)
-        model = load_weights(path, device=resolve_device(device))
+        classifier = load_classifier(weights, device=device)
         crops = read(data, data_format, on_error)
         if votes is not None:
             crops = with_votes(crops, votes, on_error=on_error)  # type: ignore[arg-type]
         if protocol is not None:
             crops = divided(crops, protocol, fold)
         found = measure(
-            model,
+            classifier,
             crops,
             split=split,
             tta=tta,
@@ -93,7 +91,9 @@ def evaluate(
             seed=seed,
             batch_size=batch_size,
         )
-        report = EvaluationReport.of(found, model, weights=path.name, data=data.resolve().name)
+        report = EvaluationReport.of(
+            found, classifier, weights=weights_path(weights).name, data=data.resolve().name
+        )
         if json_file is not None:
             report.write_json(json_file)
         if html_file is not None:

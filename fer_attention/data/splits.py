@@ -91,11 +91,12 @@ def limit_training(data: FaceCrops, fraction: float, *, seed: int = 0) -> FaceCr
         seed: For the draw.
 
     Raises:
+        DataError: There is no split `train`.
         ValueError: The fraction is not above 0 and at most 1.
     """
     if fraction == 1:
         return data
-    training = (data.splits == TRAIN).nonzero()[0]
+    kept = training_fraction(data.split(TRAIN), fraction, seed=seed)
     keep = data.splits != TRAIN
-    keep[training[training_fraction(data.take(training), fraction, seed=seed)]] = True
+    keep[(~keep).nonzero()[0][kept]] = True
     return data.take(keep)

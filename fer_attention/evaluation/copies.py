@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from fer_attention.classifiers import Classifier
 from fer_attention.data import FaceCrops, SeenImages
 from fer_attention.data.splits import TRAIN
 
@@ -24,6 +25,16 @@ class Copies:
     rows: NDArray[np.bool_]
     known: bool
     notes: tuple[str, ...]
+
+
+def seen_by(classifier: Classifier) -> SeenImages | None:
+    """Images that a classifier's weights have seen; None if it does not say, as classifiers of others.
+
+    Raises:
+        DataError: The record is damaged.
+    """
+    metadata = getattr(classifier, "metadata", None)
+    return None if metadata is None else SeenImages.from_record(metadata.record)
 
 
 def training_copies(images: FaceCrops, data: FaceCrops, split: str, seen: SeenImages | None) -> Copies:

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_attention.classifiers import Classifier
-from fer_attention.data import FaceCrops, SeenImages, default_test_split, degrade_crops
+from fer_attention.classifiers import Classifier, as_classifier
+from fer_attention.data import FaceCrops, default_test_split, degrade_crops
 from fer_attention.data.splits import TRAIN
 from fer_attention.emotions import LABEL_SETS, label_map
-from fer_attention.evaluation.copies import training_copies
+from fer_attention.evaluation.copies import seen_by, training_copies
 from fer_attention.evaluation.crops import match_labels, predict_crops
 from fer_attention.evaluation.crowd import CrowdAgreement, crowd_agreement
 from fer_attention.evaluation.metrics import ClassificationMetrics, classification_metrics
@@ -74,7 +74,7 @@ def evaluate(
     """Measure a model on a split of a data set, with and without copies of training images.
 
     Training images are those of the data's split `train` and those that the weights were trained on, as
-    `model.record` says. Where either is known, everything is measured a second time without the images that
+    their record says. Where either is known, everything is measured a second time without the images that
     are, pixel for pixel, among them. Images that selected the model's epoch are counted in the notes.
 
     >>> from fer_attention.emotions import FER2013
@@ -109,9 +109,10 @@ def evaluate(
         ImportError: scikit-learn is not installed.
     """
     VIEWS[tta]
-    labels = tuple(model.labels or ())
+    classifier = as_classifier(model)
+    labels = classifier.labels
     answers = labels if emotions is None else _answers(labels, emotions)
-    seen = SeenImages.from_record(model.record)
+    seen = seen_by(classifier)
     split = split or default_test_split(data)
     if seen is not None or TRAIN in data.splits:
         _ = data.digests  # computed once, and kept for later evaluations on this data
@@ -132,7 +133,7 @@ def evaluate(
     if answers != labels:
         notes.append(f"The model answers with {', '.join(answers)} only.")
     start = time.perf_counter()
-    probabilities = predict_crops(model, worse, tta=tta, batch_size=batch_size)
+    probabilities = predict_crops(classifier, worse, tta=tta, batch_size=batch_size)
     seconds = time.perf_counter() - start
     probabilities = probabilities[:, [labels.index(answer) for answer in answers]]
     probabilities /= probabilities.sum(1, keepdims=True)

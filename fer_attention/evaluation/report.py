@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from fer_attention.atomic import write_atomically
+from fer_attention.classifiers import Classifier, as_classifier
 from fer_attention.data.seen import without_digests
 from fer_attention.evaluation.crowd import CrowdAgreement
 from fer_attention.evaluation.evaluate import Evaluation
@@ -24,6 +25,7 @@ from fer_attention.evaluation.page import render_page
 from fer_attention.evaluation.plots import recall_svg, reliability_svg
 from fer_attention.evaluation.tta import VIEWS
 from fer_attention.models import FERModel
+from fer_attention.models.factory import from_spec
 
 
 def library_versions() -> dict[str, str]:
@@ -64,7 +66,7 @@ class EvaluationReport:
     Attributes:
         weights: File name of the weights.
         model: Name of the spec.
-        parameters: Learned numbers of the model.
+        parameters: Learned numbers of the model, None if unknown.
         data: Name of the data.
         split: The part of it.
         results: Measures by set of images; the first is the headline.
@@ -84,7 +86,7 @@ class EvaluationReport:
 
     weights: str
     model: str
-    parameters: int
+    parameters: int | None
     data: str
     split: str
     results: Mapping[str, ClassificationMetrics]
@@ -98,28 +100,37 @@ class EvaluationReport:
     versions: Mapping[str, str] = field(default_factory=library_versions)
 
     @classmethod
-    def of(cls, found: Evaluation, model: FERModel, *, weights: str, data: str) -> EvaluationReport:
+    def of(
+        cls, found: Evaluation, model: FERModel | Classifier, *, weights: str, data: str
+    ) -> EvaluationReport:
         """The report of an evaluation.
 
         Args:
             found: The evaluation.
-            model: The model that was measured.
+            model: What was measured; of a classifier without `metadata` the report has its type as the model.
             weights: File name of its weights.
             data: Name of the data.
         """
+        classifier = as_classifier(model)
+        name, parameters, record = type(classifier).__name__, None, {}
+        metadata = getattr(classifier, "metadata", None)
+        if metadata is not None:
+            name, record = metadata.spec.name, without_digests(metadata.record)
+            structure = from_spec(metadata.spec, device="meta")
+            parameters = sum(parameter.numel() for parameter in structure.parameters())
         return cls(
             weights=weights,
-            model=model.spec.name,
-            parameters=sum(parameter.numel() for parameter in model.parameters()),
+            model=name,
+            parameters=parameters,
             data=data,
             split=found.split,
             results=found.results,
             crowd=found.crowd,
             tta=found.tta,
-            record=without_digests(model.record),
+            record=record,
             dropped=found.dropped,
             notes=found.notes,
-            machine=_machine(next(model.parameters()).device),
+            machine=_machine(torch.device(getattr(classifier, "device", "cpu"))),
             seconds=found.seconds,
         )
 

@@ -58,9 +58,9 @@ def exported(network: PixelClassifier, preprocessing: Preprocessing) -> torch.ex
 
 
 def metadata_of(model: FERModel) -> ModelMetadata:
-    """Metadata of an exported file: the model's, with the version of this library as its record.
+    """Metadata of an exported file: the model's, with the version of this library in its record.
 
     Raises:
         WeightsError: The model lacks labels, preprocessing or weights.
     """
-    return ModelMetadata.of(model, {"fer_attention": fer_attention.__version__})
+    return ModelMetadata.of(model, {**model.record, "fer_attention": fer_attention.__version__})

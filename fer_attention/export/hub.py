@@ -18,7 +18,7 @@ import timm
 
 from fer_attention.atomic import write_atomically
 from fer_attention.export.model_card import LICENCE, model_card
-from fer_attention.models import FERModel, load_weights, read_metadata, save_weights
+from fer_attention.models import FERModel, load_weights, save_weights
 from fer_attention.models.bundled import weights_path
 from fer_attention.models.hub import WEIGHTS_FILE
 from fer_attention.optional import needs_extra
@@ -60,7 +60,7 @@ def save_for_hub(
     card = model_card(
         model,
         name=name or model.spec.name,
-        record={} if source is None else read_metadata(source).record,
+        record=model.record,
         reports=reports,
         licence=licence,
         in_timm=known_to_timm(model),

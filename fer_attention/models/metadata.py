@@ -51,7 +51,7 @@ class ModelMetadata:
 
     @classmethod
     def of(cls, model: FERModel, record: Mapping[str, Any] | None = None) -> ModelMetadata:
-        """Collect the metadata of a model that is about to be written.
+        """Collect the metadata of a model that is about to be written, by default with its own record.
 
         Raises:
             WeightsError: The model lacks labels, preprocessing or weights, or they do not fit each other.
@@ -68,7 +68,8 @@ class ModelMetadata:
             )
         if any(tensor.is_meta for tensor in model.state_dict().values()):
             raise WeightsError("The model is on the meta device: it has shapes, but no weights to write.")
-        return cls(model.spec, tuple(model.labels), model.preprocessing, dict(model.record if record is None else record))
+        record = dict(model.record if record is None else record)
+        return cls(model.spec, tuple(model.labels), model.preprocessing, record)
 
     def to_strings(self) -> dict[str, str]:
         """JSON by name, as file formats keep it."""
