@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import timm
 from PIL import Image
 from tiny_runs import stripes, tiny, untrained
 
@@ -13,7 +14,7 @@ from fer_attention.data.seen import SEEN, without_digests
 from fer_attention.emotions import FER2013
 from fer_attention.evaluation import ALL, NEW, EvaluationReport, evaluate
 from fer_attention.export import export_onnx
-from fer_attention.models import create_model, load_weights, read_metadata, save_weights
+from fer_attention.models import bundled_path, create_model, load_weights, read_metadata, save_weights
 from fer_attention.preprocessing import Preprocessing
 from fer_attention.training import TrainingStopped, train
 
@@ -181,5 +182,9 @@ def test_images_on_the_disk_are_compared_by_their_pixels(tmp_path):
     np.testing.assert_array_equal(on_disk.digests, crops.digests)
 
 
-def test_a_model_that_was_built_has_seen_nothing_known():
-    assert create_model("resnet18").record == {}
+def test_a_model_knows_the_record_of_its_weights_however_it_is_created():
+    name = "resnetv2_18_eca_elu.fer2013"
+    expected = read_metadata(bundled_path(name)).record
+    assert create_model(name, pretrained=True).record == expected
+    assert timm.create_model(name, pretrained=True).record == expected
+    assert create_model(name).record == timm.create_model(name).record == {}

@@ -143,6 +143,7 @@ def _from_weights(
     fresh.labels, fresh.preprocessing = model.labels, model.preprocessing
     if pretrained:
         fresh.load_state_dict(model.state_dict())
+        fresh.record = model.record
     if num_classes is not None and num_classes != spec.num_classes:
         fresh.reset_classifier(num_classes)
     return fresh.to(device=device, dtype=dtype)

@@ -36,13 +36,16 @@ def _entrypoint(name: str) -> Callable[..., torch.nn.Module]:
             tag = next(iter(tagged))
         origin = bundled_path(tagged[tag]) if isinstance(tag, str) and tag in tagged else None
         levels = 6 if spec.backbone.startswith("vgg") else 5
-        return build_model_with_cfg(
+        model = build_model_with_cfg(
             partial(_construct, spec if origin is None else read_metadata(origin).spec, origin),
             name,
             pretrained,
             feature_cfg={"feature_cls": "getter", "out_indices": tuple(range(levels))},
             **kwargs,
         )
+        if pretrained and origin is not None:
+            model.record = read_metadata(origin).record
+        return model
 
     create.__name__ = create.__qualname__ = name
     create.__doc__ = f"{name} of fer_attention."
