@@ -22,7 +22,8 @@ from safetensors.torch import save as serialise
 from fer_attention.atomic import write_atomically
 from fer_attention.data.preprocessing import Preprocessing
 from fer_attention.models.base import FERModel
-from fer_attention.models.spec import BACKBONES, ModelSpec
+from fer_attention.models.family import BACKBONES
+from fer_attention.models.spec import ModelSpec
 
 FORMAT = "fer_attention/1"
 
