@@ -12,9 +12,13 @@ import fer_attention
 PACKAGE = Path(fer_attention.__file__).parent
 
 # What each part may import of the others; everything may import the ground floor.
-GROUND = {"registry", "emotions", "atomic", "device", "messages", "modes", "optional"}
+GROUND = {
+    "registry", "plugins", "timm_names", "emotions", "atomic", "device", "messages", "modes", "optional",
+}  # fmt: skip
 ALLOWED = {
     "registry": set(),
+    "plugins": {"registry"},
+    "timm_names": set(),
     "emotions": set(),
     "atomic": set(),
     "device": set(),
@@ -108,6 +112,7 @@ def state():
 
 before, loaded = state(), set(sys.modules)
 import fer_attention
+from fer_attention import *
 assert state() == before
 optional = ("accelerate", "av", "cv2", "facenet_pytorch", "gradio", "jinja2", "kornia", "matplotlib", "onnx",
             "onnxruntime", "onnxscript", "pandas", "pyarrow", "pytorch_grad_cam", "ray", "scipy", "skimage",

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from fer_attention.data.folds import PARTS, Fold, Protocol, Rows
 from fer_attention.data.records import DataError, FaceCrops
 from fer_attention.optional import needs_extra
+from fer_attention.plugins import open_registry
 from fer_attention.registry import Registry, unknown_name
 
 
@@ -26,7 +27,7 @@ class ProtocolWarning(UserWarning):
 OFFICIAL = (("train", "public", "private"), PARTS)
 """Names of the splits that train, validate and test, in the sets that bring their own."""
 
-PROTOCOLS: Registry[Callable[..., list[Fold]]] = Registry("protocol")
+PROTOCOLS: Registry[Callable[..., list[Fold]]] = open_registry("protocol")
 
 
 def create_protocol(name: str, data: FaceCrops, *, seed: int = 0, **options: Any) -> Protocol:

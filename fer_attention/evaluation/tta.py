@@ -14,12 +14,13 @@ from torch.nn.functional import interpolate
 from torchvision.transforms.functional import ten_crop
 
 from fer_attention.evaluation.accuracy import predict_logits
+from fer_attention.plugins import open_registry
 from fer_attention.registry import Registry
 
 Views: TypeAlias = Callable[[torch.Tensor, float], Iterator[torch.Tensor]]
 """Takes images (N, C, H, W) and the crop scale, yields views of the same shape."""
 
-VIEWS: Registry[Views] = Registry("test-time augmentation")
+VIEWS: Registry[Views] = open_registry("test-time augmentation")
 
 
 @VIEWS.register("none")

@@ -10,7 +10,6 @@ from fer_attention.models.bundled import PretrainedModel, bundled_names, bundled
 from fer_attention.models.factory import build_model, create_model, list_models
 from fer_attention.models.family import BACKBONES, Traits
 from fer_attention.models.spec import ModelSpec
-from fer_attention.models.timm_registry import enter_names
 from fer_attention.models.weights import WeightsError, load_weights, read_record, save_weights
 
 __all__ = [
@@ -31,5 +30,3 @@ __all__ = [
     "read_record",
     "save_weights",
 ]
-
-enter_names()

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from fer_attention.plugins import open_registry
 from fer_attention.registry import Registry
 
 if TYPE_CHECKING:
@@ -84,5 +85,5 @@ class Backbone:
         return build(spec, **self.options, device=device, dtype=dtype)
 
 
-BACKBONES: Registry[Backbone] = Registry("backbone")
+BACKBONES: Registry[Backbone] = open_registry("backbone")
 """Backbones by name; `FERModel.register` enters them, beside the definition of their family."""

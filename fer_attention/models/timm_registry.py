@@ -1,7 +1,8 @@
 """timm knows our names: `timm.create_model("resnetv2_50_cbam_elu")` after `import fer_attention`.
 
-Every listed name that timm itself lacks is entered into timm's registry when this module is imported; a
-name that timm has is left to timm. Through timm, our defaults hold (one channel, seven classes, 48×48).
+Every listed name that timm itself lacks is entered into timm's registry; a name that timm has is left to
+timm. `fer_attention/timm_names.py` says when. Through timm, our defaults hold (one channel, seven classes,
+48×48).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import timm
 import torch
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
 
+from fer_attention.attention import ATTENTIONS
 from fer_attention.models.base import FERModel
 from fer_attention.models.bundled import bundled_names, bundled_path
 from fer_attention.models.factory import from_spec
@@ -31,7 +33,7 @@ default_cfgs: dict[str, Any] = {}
 
 def _entrypoint(name: str) -> Callable[..., torch.nn.Module]:
     spec = ModelSpec.parse(name)
-    tagged = {full.partition(".")[2]: full for full in bundled_names() if full.split(".")[0] == name}
+    tagged = {full.partition(".")[2]: full for full in bundled_names() if _arch(full) == name}
 
     def create(pretrained: bool = False, **kwargs: Any) -> torch.nn.Module:
         tag = kwargs.get("pretrained_cfg")
@@ -80,10 +82,17 @@ def _bundled_cfg(path: Path) -> dict[str, Any]:
 
 
 def enter_names() -> None:
-    """Enter every listed name that timm lacks into timm's registry."""
+    """Enter every listed name that timm lacks into timm's registry, and those that are registered later."""
     names = [name for name in listed_names() if not timm.is_model(name)]
     cfgs: dict[str, Any] = {name: _timm_cfg(ModelSpec.parse(name)) for name in names}
-    cfgs |= {name: _bundled_cfg(bundled_path(name)) for name in bundled_names()}
+    cfgs |= {name: _bundled_cfg(bundled_path(name)) for name in bundled_names() if _arch(name) in names}
     default_cfgs.update(generate_default_cfgs(cfgs))
     for name in names:
         register_model(_entrypoint(name))
+    for registry in (ATTENTIONS, BACKBONES):
+        if enter_names not in registry.on_register:
+            registry.on_register.append(enter_names)
+
+
+def _arch(name: str) -> str:
+    return name.partition(".")[0]
