@@ -14,7 +14,6 @@ import fer_attention
 from fer_attention.evaluation.complexity import paper_parameters
 from fer_attention.models import BACKBONES, FERModel, ModelSpec, Traits, build_model, list_models
 from fer_attention.models.base import gate_of, initialise
-from fer_attention.models.timm_registry import enter_names
 
 every = pytest.mark.parametrize("backbone", BACKBONES)
 
@@ -113,9 +112,8 @@ class Strided(FERModel):
 
 
 @pytest.fixture
-def strided(monkeypatch):
+def strided(open_registries):
     """Its backbone `strided_16`, for one test."""
-    monkeypatch.setattr(BACKBONES, "_entries", dict(BACKBONES._entries))
     Strided.register("strided_16", channels=16)
     return "strided_16"
 
@@ -144,7 +142,6 @@ def test_a_spec_refuses_what_the_family_does_not_declare(strided):
 
 
 def test_timm_takes_the_names_of_a_new_family(strided):
-    enter_names()
     assert timm.create_model(f"{strided}_se_elu", num_classes=3)(torch.zeros(1, 1, 48, 48)).shape == (1, 3)
     features = timm.create_model(f"{strided}_se_elu", features_only=True)
     assert len(features(torch.zeros(1, 1, 48, 48))) == Strided.traits.feature_levels

@@ -127,10 +127,8 @@ def test_nothing_watches_imports_once_timm_has_our_names():
     assert not any(type(finder).__module__ == "fer_attention.timm_names" for finder in sys.meta_path)
 
 
-def test_timm_knows_a_block_that_is_registered_afterwards(monkeypatch):
+def test_timm_knows_a_block_that_is_registered_afterwards(open_registries):
     import timm
-
-    monkeypatch.setattr(ATTENTIONS, "_entries", dict(ATTENTIONS._entries))
 
     @ATTENTIONS.register("late")
     class Late(SEBlock):
