@@ -5,14 +5,22 @@ from a photo to its faces' expressions in two lines:
 
     from fer_attention import EmotionRecognizer
     print(EmotionRecognizer.from_pretrained().predict("photo.jpg"))
+
+A name brings its module, and with it torch, when it is first asked for.
 """
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from fer_attention.timm_names import follow_imports
 
 __version__ = "0.1.0"
 
-from fer_attention.activations import swap_activation
-from fer_attention.attention import CBAM, ECABlock, SEBlock, add_attention, create_attention
-from fer_attention.models import ModelSpec, build_model, create_model, list_models, list_pretrained
-from fer_attention.recognizer import EmotionRecognizer, FacePrediction
+if TYPE_CHECKING:
+    from fer_attention.activations import swap_activation
+    from fer_attention.attention import CBAM, ECABlock, SEBlock, add_attention, create_attention
+    from fer_attention.models import ModelSpec, build_model, create_model, list_models, list_pretrained
+    from fer_attention.recognizer import EmotionRecognizer, FacePrediction
 
 __all__ = [
     "CBAM",
@@ -29,3 +37,26 @@ __all__ = [
     "list_pretrained",
     "swap_activation",
 ]
+
+_PARTS = {
+    "activations": ("swap_activation",),
+    "attention": ("CBAM", "ECABlock", "SEBlock", "add_attention", "create_attention"),
+    "models": ("ModelSpec", "build_model", "create_model", "list_models", "list_pretrained"),
+    "recognizer": ("EmotionRecognizer", "FacePrediction"),
+}
+
+if not TYPE_CHECKING:  # a type checker would let every name pass
+
+    def __getattr__(name: str) -> object:
+        for part, names in _PARTS.items():
+            if name in names:
+                value = globals()[name] = getattr(import_module(f"fer_attention.{part}"), name)
+                return value
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+follow_imports()

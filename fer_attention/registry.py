@@ -42,10 +42,16 @@ class Registry(Mapping[str, T]):
 
     Args:
         kind: What the entries are, in the singular: used in messages ("Unknown attention 'cbma'.").
+        before_look: Called whenever an entry is looked for, to enter what is still to come.
+
+    Attributes:
+        on_register: Functions that are called after each new entry.
     """
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: str, *, before_look: Callable[[], None] | None = None) -> None:
         self.kind = kind
+        self.on_register: list[Callable[[], None]] = []
+        self._before_look = before_look
         self._entries: dict[str, T] = {}
 
     def register(self, name: str) -> Callable[[T], T]:
@@ -66,24 +72,32 @@ class Registry(Mapping[str, T]):
                     "Choose another name."
                 )
             self._entries[name] = entry
+            for tell in self.on_register:
+                tell()
             return entry
 
         return enter
 
+    def _look(self) -> dict[str, T]:
+        if self._before_look is not None:
+            self._before_look()
+        return self._entries
+
     def __getitem__(self, name: str) -> T:
+        entries = self._look()
         try:
-            return self._entries[name]
+            return entries[name]
         except (KeyError, TypeError):
-            raise unknown_name(self.kind, name, self._entries) from None
+            raise unknown_name(self.kind, name, entries) from None
 
     def __contains__(self, name: object) -> bool:
-        return name in self._entries
+        return name in self._look()
 
     def __iter__(self) -> Iterator[str]:
-        return iter(sorted(self._entries))
+        return iter(sorted(self._look()))
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self._look())
 
     def __repr__(self) -> str:
         return f"Registry({self.kind!r}: {', '.join(self)})"

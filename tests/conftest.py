@@ -1,5 +1,6 @@
 """What several test files share."""
 
+import copy
 import signal
 from pathlib import Path
 
@@ -20,6 +21,30 @@ def shared_dir():
     if not (path / "data").is_dir():
         pytest.skip(f"needs real data and photos in {path.name}/ beside the checkout")
     return path
+
+
+@pytest.fixture
+def open_registries(monkeypatch):
+    """Blocks and backbones that a test registers are gone after it, from timm's registry, too."""
+    from timm.models import _registry
+
+    from fer_attention.attention import ATTENTIONS
+    from fer_attention.models import BACKBONES
+
+    kept = {
+        name: {key: copy.copy(entry) for key, entry in value.items()}
+        if isinstance(value, dict)
+        else set(value)
+        for name, value in vars(_registry).items()
+        if not name.startswith("__") and isinstance(value, (dict, set))
+    }
+    for registry in (ATTENTIONS, BACKBONES):
+        monkeypatch.setattr(registry, "_entries", dict(registry._entries))
+    yield
+    for name, former in kept.items():
+        present = getattr(_registry, name)
+        present.clear()
+        present.update(former)
 
 
 @pytest.fixture(scope="session")

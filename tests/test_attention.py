@@ -239,8 +239,7 @@ def test_no_two_blocks_compute_the_same():
         assert not torch.allclose(gate(first)(x), gate(second)(x)), (first, second)
 
 
-def test_a_block_registered_by_a_user_is_in_every_name_at_once(monkeypatch):
-    monkeypatch.setattr(ATTENTIONS, "_entries", dict(ATTENTIONS._entries))
+def test_a_block_registered_by_a_user_is_in_every_name_at_once(open_registries):
 
     @ATTENTIONS.register("half")
     class HalfBlock(AttentionGate):

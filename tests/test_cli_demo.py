@@ -1,18 +1,15 @@
 """`fer-attention demo`, up to the moment when the page is served."""
 
-import importlib
-
 import pytest
 from typer.testing import CliRunner
 
 from fer_attention import list_pretrained
 from fer_attention.cli import app
+from fer_attention.cli import demo as command
 from fer_attention.demo.server import open_socket
 from fer_attention.models.bundled import DEFAULT
 
 pytest.importorskip("gradio")
-
-command = importlib.import_module("fer_attention.cli.demo")  # the package has the function under this name
 
 
 @pytest.fixture

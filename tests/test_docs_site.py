@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from html import unescape
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,14 @@ def test_the_site_shows_the_docstrings_of_the_public_names(site):
     pages = "".join(path.read_text(encoding="utf-8") for path in (site / "api").rglob("*.html"))
     for name in fer_attention.__all__:
         assert re.search(rf'id="fer_attention[\w.]*\.{name}"', pages), name
+
+
+def test_the_page_on_plug_ins_shows_the_example_as_it_is(site):
+    page = re.sub("<[^>]+>", "", (site / "plugins" / "index.html").read_text(encoding="utf-8"))
+    for file in (ROOT / "examples" / "plugin" / "fer_attention_mirror").glob("*.py"):
+        lines = file.read_text(encoding="utf-8").splitlines()
+        assert unescape(page).count(lines[0]) == 1, file.name
+        assert lines[-1] in unescape(page), file.name
 
 
 def test_the_site_loads_nothing_from_elsewhere(site):

@@ -64,6 +64,7 @@ def state():
 
 before, loaded = state(), set(sys.modules)
 import fer_attention
+from fer_attention import *
 assert state() == before
 optional = ("accelerate", "av", "cv2", "facenet_pytorch", "gradio", "jinja2", "kornia", "matplotlib", "onnx",
             "onnxruntime", "onnxscript", "pandas", "pyarrow", "pytorch_grad_cam", "ray", "scipy", "skimage",

@@ -62,17 +62,11 @@ from fer_attention import EmotionRecognizer
 print(face.emotion)
 """
 LIST = """
-import typer.main
-from fer_attention.cli import app
+from fer_attention.cli.lazy import COMMANDS, LazyGroup
 
-def walk(command, path):
-    commands = getattr(command, "commands", None)
-    if commands is None:
-        print(" ".join(path))
-    for name, child in (commands or {}).items():
-        walk(child, [*path, name])
-
-walk(typer.main.get_command(app), [])
+for name in COMMANDS:
+    for child in getattr(LazyGroup.load(name), "commands", [""]):
+        print(" ".join(filter(None, (name, child))))
 """
 
 

@@ -14,11 +14,12 @@ import torch
 from timm import layers as timm_layers
 from torch import nn
 
+from fer_attention.plugins import open_registry
 from fer_attention.registry import Registry
 
 ActivationFactory = Callable[..., nn.Module]
 
-ACTIVATIONS: Registry[ActivationFactory] = Registry("activation")
+ACTIVATIONS: Registry[ActivationFactory] = open_registry("activation")
 
 for _name, _factory in {
     "celu": nn.CELU,

@@ -27,9 +27,10 @@ from timm.layers import register_notrace_module
 from torch import nn
 from torch.nn import functional as F
 
+from fer_attention.plugins import open_registry
 from fer_attention.registry import Registry
 
-ATTENTIONS: Registry[type[AttentionBlock]] = Registry("attention")
+ATTENTIONS: Registry[type[AttentionBlock]] = open_registry("attention")
 
 Watcher: TypeAlias = "Callable[[AttentionBlock, torch.Tensor], None]"
 

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TextIO
 
 import typer
 from rich.console import Console
@@ -46,6 +46,29 @@ def warnings_as_lines(category: type[Warning]) -> Iterator[None]:
         yield
     for warning in caught:
         warn(str(warning.message))
+
+
+@contextmanager
+def shown_as_lines(own: type[Warning]) -> Iterator[None]:
+    """Warnings of a kind, each as one line at the moment it is given; others as ever."""
+    with warnings.catch_warnings():
+        others = warnings.showwarning
+
+        def show(
+            message: Warning | str,
+            category: type[Warning],
+            filename: str,
+            lineno: int,
+            file: TextIO | None = None,
+            line: str | None = None,
+        ) -> None:
+            if issubclass(category, own):
+                warn(str(message))
+            else:
+                others(message, category, filename, lineno, file, line)
+
+        warnings.showwarning = show
+        yield
 
 
 @contextmanager

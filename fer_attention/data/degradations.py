@@ -17,6 +17,7 @@ import torch
 from PIL import Image
 
 from fer_attention.data.records import FaceCrops
+from fer_attention.plugins import open_registry
 from fer_attention.registry import Registry
 
 FILTERS = (
@@ -57,7 +58,7 @@ class Degradation:
     high: float
 
 
-DEGRADATIONS: Registry[Degradation] = Registry("degradation")
+DEGRADATIONS: Registry[Degradation] = open_registry("degradation")
 
 
 def _degradation(name: str, *, unit: str, low: float, high: float) -> Callable[[Apply], Apply]:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from fer_attention.data.records import DataError, FaceCrops
 from fer_attention.data.sources import OnError, PathLike, Source, open_source
+from fer_attention.plugins import open_registry
 from fer_attention.registry import Registry, unknown_name
 
 Load = TypeVar("Load", bound=Callable[..., FaceCrops])
@@ -31,7 +32,7 @@ class Reader:
     layout: str
 
 
-FORMATS: Registry[Reader] = Registry("data format")
+FORMATS: Registry[Reader] = open_registry("data format")
 
 
 def reader(name: str, *, recognises: Callable[[Source], bool], layout: str) -> Callable[[Load], Load]:

@@ -17,6 +17,7 @@ from fer_attention.data.folds import Fold, Protocol, RowIndices
 from fer_attention.data.records import DataError, FaceCrops
 from fer_attention.data.splits import OFFICIAL, training_fraction
 from fer_attention.optional import needs_extra
+from fer_attention.plugins import open_registry
 from fer_attention.registry import Registry, unknown_name
 
 
@@ -24,7 +25,7 @@ class ProtocolWarning(UserWarning):
     """Limit of what a protocol measures."""
 
 
-PROTOCOLS: Registry[Callable[..., list[Fold]]] = Registry("protocol")
+PROTOCOLS: Registry[Callable[..., list[Fold]]] = open_registry("protocol")
 
 
 def create_protocol(name: str, data: FaceCrops, *, seed: int = 0, **options: Any) -> Protocol:

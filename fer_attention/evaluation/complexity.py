@@ -7,6 +7,7 @@ from what a model of theirs holds; docs/paper.md says why.
 from __future__ import annotations
 
 import math
+import re
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -79,31 +80,28 @@ def paper_parameters(name: str) -> int:
         name: A model name, such as `"resnet50_cbam_elu"`.
 
     Raises:
-        ValueError: The paper has no such attention block, so no convention for it.
+        ValueError: The paper has no such attention block or no such backbone, so no convention for it.
     """
     spec = ModelSpec.parse(name)
     if spec.attention not in ("none", "se", "eca", "cbam"):
         raise ValueError(
             f"The paper counts none, se, eca and cbam; it has no convention for {spec.attention!r}."
         )
+    biased = spec.traits.paper_biases
+    if biased is None:
+        raise ValueError(f"The paper has no {spec.backbone}, so no convention for counting it.")
     plain = from_spec(ModelSpec(spec.backbone, activation=spec.activation), device="meta")
     gated = from_spec(ModelSpec(spec.backbone, attention="se", activation=spec.activation), device="meta")
     total = 0
     for path, module in plain.named_modules():
         if isinstance(module, (nn.Conv2d, nn.Linear)):
-            total += module.weight.numel() + (_out(module) if _has_bias(spec, path) else 0)
+            total += module.weight.numel() + (_out(module) if re.search(biased, path) else 0)
     gates = [module.channels for module in gated.modules() if isinstance(module, AttentionGate)]
     return total + sum(_gate_parameters(spec.attention, channels) for channels in gates)
 
 
 def _out(layer: nn.Conv2d | nn.Linear) -> int:
     return layer.weight.shape[0]
-
-
-def _has_bias(spec: ModelSpec, path: str) -> bool:
-    if not spec.backbone.startswith("resnetv2"):
-        return True
-    return path in ("stem.conv", "head.fc") or path.endswith((".downsample.conv", ".conv3"))
 
 
 def _gate_parameters(attention: str, channels: int) -> int:

@@ -15,12 +15,13 @@ from torch.nn.functional import interpolate
 from torchvision.transforms.functional import ten_crop
 
 from fer_attention.classifiers.base import Classifier, Pixels, softmax
+from fer_attention.plugins import open_registry
 from fer_attention.registry import Registry
 
 Views: TypeAlias = Callable[[torch.Tensor, float], Iterator[torch.Tensor]]
 """Takes uint8 images (N, C, H, W) and the crop scale, yields views of the same type and shape."""
 
-VIEWS: Registry[Views] = Registry("test-time augmentation")
+VIEWS: Registry[Views] = open_registry("test-time augmentation")
 
 
 @VIEWS.register("none")

@@ -3,14 +3,15 @@
 The contract of a family is at the top of `base.py`; names are explained in `spec.py`.
 """
 
-from fer_attention.models import timm_registry  # noqa: F401  (enters our names into timm)
+from fer_attention.models import resnet, resnetv2, vgg  # noqa: F401  (families register themselves)
 from fer_attention.models.backbone_weights import fill_backbone
 from fer_attention.models.base import FERModel
 from fer_attention.models.bundled import PretrainedModel, bundled_names, bundled_path, list_pretrained
 from fer_attention.models.factory import build_model, create_model, list_models
+from fer_attention.models.family import BACKBONES, Traits
 from fer_attention.models.hub import load_from_hub
 from fer_attention.models.metadata import ModelMetadata, WeightsError
-from fer_attention.models.spec import BACKBONES, ModelSpec
+from fer_attention.models.spec import ModelSpec
 from fer_attention.models.weights import load_weights, read_metadata, save_weights
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "ModelMetadata",
     "ModelSpec",
     "PretrainedModel",
+    "Traits",
     "WeightsError",
     "build_model",
     "bundled_names",

@@ -40,11 +40,10 @@ def fill_backbone(model: FERModel, source: str) -> list[str]:
     fresh = {name for name in own if "attn" in name.split(".")} | _activation_weights(model)
     if _shape(state, f"{model.classifier}.weight") != _shape(own, f"{model.classifier}.weight"):
         fresh |= {name for name in own.keys() | state.keys() if name.startswith(f"{model.classifier}.")}
-    if model.spec.head == "gap":
-        fresh |= {name for name in state if name.startswith("pre_logits.")}
-    refitted = {
-        n for n in own if n.startswith("pre_logits.") and n in state and state[n].shape != own[n].shape
-    }
+    hidden = {name for name in own.keys() | state.keys() if name.startswith(f"{model.hidden_layers}.")}
+    if not hidden & own.keys():  # head="gap"
+        fresh |= hidden
+    refitted = hidden & _other_shape(state, own)
     if refitted:
         warnings.warn(
             f"{', '.join(sorted(refitted))} keep their random start: {source} was trained for another input "

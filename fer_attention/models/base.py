@@ -1,10 +1,13 @@
 """What the three families share: timm's model interface over feature levels and a classifier head.
 
-The contract of a family: `levels` lists the network as feature levels, each a chain of modules whose last
-output is one entry of `feature_info`; `forward_head` turns the last map into logits. The attention block
-has one slot, named `attn`: in the residual families at the end of every residual branch, before the
-shortcut is added; in VGG once, behind the last stage. Parameters are named as in timm, so that timm's
-state dicts fit and only `attn.*` is new. Activations are modules, never functional calls.
+The contract of a family: `traits` declares what it has, `first_conv` and `classifier` name its first and last
+layer; `levels` lists the network as feature levels, each a chain of modules whose last output is one entry of
+`feature_info`; `forward_head` turns the last map into logits; `get_classifier`, `build_classifier` and
+`group_matcher` are for timm. `register`, called beside the class, gives each member a name.
+
+The attention block has one slot, named `attn`: in the residual families at the end of every residual branch,
+before the shortcut is added; in VGG once, behind the last stage. Parameters are named as in timm, so that
+timm's state dicts fit and only `attn.*` is new. Activations are modules, never functional calls.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from timm.models import checkpoint_seq
@@ -21,14 +24,12 @@ from torch import nn
 
 from fer_attention.activations import create_activation
 from fer_attention.attention import AttentionBlock, create_attention
+from fer_attention.models.family import BACKBONES, Backbone, Traits
 from fer_attention.models.spec import ModelSpec
 from fer_attention.preprocessing import Preprocessing
 
 Factory = dict[str, Any]
 """`device` and `dtype`, handed to every layer that has parameters."""
-
-TOTAL_STRIDE = {"imagenet": 32, "half": 16, "full": 8}
-"""Input size over last map, by stem."""
 
 Step = Callable[[torch.Tensor], torch.Tensor]
 
@@ -45,10 +46,16 @@ class FERModel(nn.Module):
         num_features: Channels of the last map.
         head_hidden_size: Length of the vector before the classifier.
         default_cfg: timm's facts on input and layer names; `pretrained_cfg` is the same.
+        traits: What the family has.
+        first_conv: Name of the first convolution.
+        classifier: Name of the last linear layer.
+        hidden_layers: Name of a head's layers before the classifier, which are built for one input size.
     """
 
-    first_conv: str
-    classifier: str
+    traits: ClassVar[Traits]
+    first_conv: ClassVar[str]
+    classifier: ClassVar[str]
+    hidden_layers: ClassVar[str | None] = None
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
@@ -64,6 +71,25 @@ class FERModel(nn.Module):
         self.head_hidden_size = 0
         self.default_cfg = self.pretrained_cfg = self.timm_cfg(spec)
         self.preprocessing = None
+
+    @classmethod
+    def register(cls, name: str, *, traits: Traits | None = None, **options: Any) -> None:
+        """Enter a member of this family into `BACKBONES`: `ResNet.register("resnet18", depths=(2, 2, 2, 2))`.
+
+        Args:
+            name: Of the backbone, the first part of its models' names.
+            traits: What it has, where that is not what the family has.
+            options: Keywords of the class that make it this member.
+
+        Raises:
+            TypeError: The class does not declare what a family declares.
+            ValueError: The name is taken, or is not lower case.
+        """
+        wanted = {"traits": Traits, "first_conv": str, "classifier": str}
+        missing = [field for field, kind in wanted.items() if not isinstance(getattr(cls, field, None), kind)]
+        if missing:
+            raise TypeError(f"{cls.__name__} does not declare {', '.join(missing)}: see FERModel.")
+        BACKBONES.register(name)(Backbone(cls, options, traits or cls.traits))
 
     @property
     def preprocessing(self) -> Preprocessing | None:
@@ -81,7 +107,7 @@ class FERModel(nn.Module):
     def timm_cfg(cls, spec: ModelSpec) -> dict[str, Any]:
         """What timm's tools ask of a model: input, normalisation, names of the first and last layer."""
         _, height, width = spec.input_size
-        reduction = 32 if spec.backbone.startswith("vgg") else TOTAL_STRIDE[spec.stem]
+        reduction = spec.traits.total_stride[spec.stem]
         return {
             "architecture": spec.name,
             "num_classes": spec.num_classes,
@@ -193,10 +219,16 @@ class FERModel(nn.Module):
         if num_classes != self.num_classes:
             self.labels = None
         self.num_classes = num_classes
-        self._build_classifier(num_classes, global_pool)
+        self.build_classifier(num_classes, global_pool)
         _initialise_classifier(self.get_classifier())
 
-    def _build_classifier(self, num_classes: int, global_pool: str | None) -> None:
+    def build_classifier(self, num_classes: int, global_pool: str | None) -> None:
+        """Put a classifier of so many classes (0: an Identity) and its pooling in the place of the old one.
+
+        Args:
+            num_classes: Outputs.
+            global_pool: Pooling before it, `""` for none; None keeps what is there.
+        """
         raise NotImplementedError
 
     @property

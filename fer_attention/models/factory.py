@@ -13,7 +13,8 @@ from fer_attention.emotions import FER2013
 from fer_attention.models.backbone_weights import fill_backbone
 from fer_attention.models.base import FERModel
 from fer_attention.models.bundled import bundled_names, bundled_path
-from fer_attention.models.spec import BACKBONES, ModelSpec, listed_names
+from fer_attention.models.family import BACKBONES
+from fer_attention.models.spec import ModelSpec, listed_names
 from fer_attention.models.weights import load_weights
 from fer_attention.preprocessing import Preprocessing
 
@@ -91,7 +92,7 @@ def from_spec(
     spec: ModelSpec, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
 ) -> FERModel:
     """A fresh model of a spec. With seven classes, labels are FER2013's until they are set otherwise."""
-    model: FERModel = BACKBONES[spec.backbone](spec, device=device, dtype=dtype)
+    model = BACKBONES[spec.backbone](spec, device=device, dtype=dtype)
     if spec.num_classes == len(FER2013):
         model.labels = FER2013
     if spec.in_chans in (1, 3):

@@ -25,6 +25,9 @@ WIDTHS = (64, 128, 256, 512)
 STEM_CONV = {"imagenet": (7, 2), "half": (3, 2), "full": (3, 1)}
 """Kernel size and stride of each stem's convolution."""
 
+TOTAL_STRIDE = {"imagenet": 32, "half": 16, "full": 8}
+"""Input size over last map, by stem."""
+
 
 def stem_layers(spec: ModelSpec, factory: Factory) -> tuple[nn.Conv2d, nn.Module]:
     """The first convolution and the pool behind it, an Identity where the stem has none."""

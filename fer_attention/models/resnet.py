@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -11,8 +11,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from fer_attention.models.base import Factory, FERModel, Step, activation_of, gate_of, initialise
-from fer_attention.models.residual import DEPTHS, WIDTHS, drop_path_rates, join, stem_layers
-from fer_attention.models.spec import BACKBONES, ModelSpec
+from fer_attention.models.family import Traits
+from fer_attention.models.residual import DEPTHS, TOTAL_STRIDE, WIDTHS, drop_path_rates, join, stem_layers
+from fer_attention.models.spec import ModelSpec
 
 
 class BasicBlock(nn.Module):
@@ -95,6 +96,12 @@ class ResNet(FERModel):
         dtype: Type of the parameters.
     """
 
+    traits = Traits(
+        total_stride=TOTAL_STRIDE,
+        feature_levels=5,
+        residual_blocks=True,
+        paper_biases=".*",
+    )
     first_conv = "conv1"
     classifier = "fc"
 
@@ -156,7 +163,8 @@ class ResNet(FERModel):
         """The linear layer."""
         return self.fc
 
-    def _build_classifier(self, num_classes: int, global_pool: str | None) -> None:
+    def build_classifier(self, num_classes: int, global_pool: str | None) -> None:
+        """A fresh linear layer and its pooling, in the place of the old ones."""
         pool = self.global_pool.pool_type if global_pool is None else global_pool
         self.global_pool, self.fc = create_classifier(
             self.num_features, num_classes, pool_type=pool, **self.placement
@@ -171,6 +179,9 @@ class ResNet(FERModel):
 
 
 for _depth, (_bottleneck, _blocks) in DEPTHS.items():
-    BACKBONES.register(f"resnet{_depth}")(
-        partial(ResNet, block=Bottleneck if _bottleneck else BasicBlock, depths=_blocks)
+    ResNet.register(
+        f"resnet{_depth}",
+        traits=replace(ResNet.traits, stride_on=("3x3", "1x1")) if _bottleneck else None,
+        block=Bottleneck if _bottleneck else BasicBlock,
+        depths=_blocks,
     )

@@ -12,8 +12,9 @@ from timm.layers import BatchNormAct2d, ClassifierHead, DropPath, make_divisible
 from torch import nn
 
 from fer_attention.models.base import Factory, FERModel, Step, activation_of, gate_of, initialise
-from fer_attention.models.residual import DEPTHS, WIDTHS, drop_path_rates, join, stem_layers
-from fer_attention.models.spec import BACKBONES, ModelSpec
+from fer_attention.models.family import Traits
+from fer_attention.models.residual import DEPTHS, TOTAL_STRIDE, WIDTHS, drop_path_rates, join, stem_layers
+from fer_attention.models.spec import ModelSpec
 
 Norm = Callable[[int], nn.Module]
 """Makes a norm with its activation, for a number of channels."""
@@ -98,6 +99,13 @@ class ResNetV2(FERModel):
         dtype: Type of the parameters.
     """
 
+    traits = Traits(
+        total_stride=TOTAL_STRIDE,
+        feature_levels=5,
+        residual_blocks=True,
+        unpooled_logits=True,
+        paper_biases=r"^stem\.conv$|^head\.fc$|\.downsample\.conv$|\.conv3$",
+    )
     first_conv = "stem.conv"
     classifier = "head.fc"
 
@@ -165,7 +173,8 @@ class ResNetV2(FERModel):
         """The 1×1 convolution that gives the logits."""
         return self.head.fc
 
-    def _build_classifier(self, num_classes: int, global_pool: str | None) -> None:
+    def build_classifier(self, num_classes: int, global_pool: str | None) -> None:
+        """A fresh linear layer and its pooling, in the place of the old ones."""
         self.head.in_features = self.num_features
         self.head.reset(num_classes, global_pool)
         self.head.to(**self.placement).train(self.training)
@@ -178,6 +187,6 @@ class ResNetV2(FERModel):
 
 
 for _depth, (_bottleneck, _blocks) in DEPTHS.items():
-    BACKBONES.register(f"resnetv2_{_depth}")(
-        partial(ResNetV2, block=PreActBottleneck if _bottleneck else PreActBasic, depths=_blocks)
+    ResNetV2.register(
+        f"resnetv2_{_depth}", block=PreActBottleneck if _bottleneck else PreActBasic, depths=_blocks
     )

@@ -12,21 +12,16 @@ attention part means none, no activation part means ReLU. Parsing and printing a
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from fer_attention.activations import ACTIVATIONS
 from fer_attention.attention import ATTENTIONS, check_attention_options
-from fer_attention.registry import Registry, unknown_name
+from fer_attention.models.family import BACKBONES, DEFAULT_STEM, Traits
+from fer_attention.registry import unknown_name
 
-BACKBONES: Registry[Callable[..., Any]] = Registry("backbone")
-"""Builders `(spec, *, device, dtype) -> FERModel`, entered by vgg.py, resnet.py and resnetv2.py."""
-
-STEMS = ("imagenet", "half", "full")
 POOLS = ("avg", "max", "avgmax", "catavgmax", "")
-HEADS = ("fc", "gap")
-STRIDES = ("3x3", "1x1")
 
 
 @dataclass(frozen=True)
@@ -42,7 +37,7 @@ class ModelSpec:
         img_size: Height and width in pixels, or one number for both. A VGG with its fully connected head
             is built for it; the others accept any size.
         stem: `"imagenet"` is the 7×7/2 convolution with max pool (÷4), `"half"` one 3×3/2 (÷2), `"full"`
-            one 3×3/1 (÷1). A VGG has no stem and takes `"imagenet"` only.
+            one 3×3/1 (÷1). A VGG starts with its first stage and takes `"imagenet"` only.
         width: Factor on all channel counts, rounded to multiples of 8.
         attention_options: The block's own keywords, such as `{"reduction": 8}`.
         drop_rate: Dropout probability before the classifier.
@@ -63,7 +58,7 @@ class ModelSpec:
     num_classes: int = 7
     in_chans: int = 1
     img_size: int | tuple[int, int] = 48
-    stem: str = "imagenet"
+    stem: str = DEFAULT_STEM
     width: float = 1.0
     attention_options: Mapping[str, Any] = field(default_factory=dict, hash=False)
     drop_rate: float = 0.0
@@ -82,7 +77,6 @@ class ModelSpec:
         object.__setattr__(self, "img_size", _square_as_int(self.img_size))
         object.__setattr__(self, "attention_options", dict(self.attention_options))
         self._check_numbers()
-        _one_of("stem", self.stem, STEMS)
         _one_of("global_pool", self.global_pool, POOLS)
         self._check_family()
         check_attention_options(self.attention, self.attention_options)
@@ -99,25 +93,34 @@ class ModelSpec:
                 raise ValueError(f"{name} is a probability from 0 to below 1, got {getattr(self, name)}.")
 
     def _check_family(self) -> None:
-        if self.backbone.startswith("vgg"):
-            _one_of("stem of a VGG, which starts with its own first stage,", self.stem, ("imagenet",))
-            object.__setattr__(self, "head", self.head or "fc")
-            _one_of("head", self.head, HEADS)
-            if self.drop_path_rate:
-                raise ValueError(
-                    f"drop_path_rate={self.drop_path_rate} needs residual blocks; {self.backbone} has none."
-                )
-        elif self.head not in (None, "gap"):
-            raise ValueError(f"{self.backbone} has no head={self.head!r}: only VGG has a choice of heads.")
-        if self.global_pool == "" and self.num_classes and not self.backbone.startswith("resnetv2"):
+        traits = self.traits
+        _one_of(f"stem of {self.backbone}", self.stem, tuple(traits.total_stride))
+        if len(traits.heads) > 1:
+            object.__setattr__(self, "head", self.head or traits.heads[0])
+            _one_of(f"head of {self.backbone}", self.head, traits.heads)
+        elif self.head not in (None, *traits.heads):
+            raise ValueError(f"{self.backbone} has no head={self.head!r}: its head is {traits.heads[0]!r}.")
+        if self.drop_path_rate and not traits.residual_blocks:
+            raise ValueError(
+                f"drop_path_rate={self.drop_path_rate} needs residual blocks; {self.backbone} has none."
+            )
+        if self.global_pool == "" and self.num_classes and not traits.unpooled_logits:
             raise ValueError(
                 f"{self.backbone} has a linear classifier, which needs pooled features: global_pool='' goes "
                 f"with num_classes=0 only, got num_classes={self.num_classes}."
             )
-        if self.stride_on is not None:
-            _one_of("stride_on", self.stride_on, STRIDES)
-            if self.stride_on == "1x1" and self.backbone not in ("resnet50", "resnet101", "resnet152"):
-                raise ValueError(f"stride_on='1x1' belongs to resnet50, 101 and 152, not to {self.backbone}.")
+        if self.stride_on is not None and self.stride_on not in traits.stride_on:
+            others = [name for name in BACKBONES if self.stride_on in BACKBONES[name].traits.stride_on]
+            hint = f" {', '.join(others)} can have it." if others else ""
+            raise ValueError(
+                f"stride_on={self.stride_on!r} is not for {self.backbone}, which takes "
+                f"{' or '.join(map(repr, traits.stride_on))}.{hint}"
+            )
+
+    @property
+    def traits(self) -> Traits:
+        """What the backbone's family has."""
+        return BACKBONES[self.backbone].traits
 
     @property
     def name(self) -> str:

@@ -1,7 +1,8 @@
 """timm knows our names: `timm.create_model("resnetv2_50_cbam_elu")` after `import fer_attention`.
 
-Every listed name that timm itself lacks is entered into timm's registry when this module is imported; a
-name that timm has is left to timm. Through timm, our defaults hold (one channel, seven classes, 48×48).
+Every listed name that timm itself lacks is entered into timm's registry; a name that timm has is left to
+timm. `fer_attention/timm_names.py` says when. Through timm, our defaults hold (one channel, seven classes,
+48×48).
 """
 
 from __future__ import annotations
@@ -16,31 +17,34 @@ import timm
 import torch
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
 
-from fer_attention.models import resnet, resnetv2, vgg  # noqa: F401  (their backbones are listed below)
+from fer_attention.attention import ATTENTIONS
 from fer_attention.models.base import FERModel
 from fer_attention.models.bundled import bundled_names, bundled_path
 from fer_attention.models.factory import from_spec
-from fer_attention.models.spec import BACKBONES, ModelSpec, listed_names
+from fer_attention.models.family import BACKBONES
+from fer_attention.models.spec import ModelSpec, listed_names
 from fer_attention.models.weights import read_metadata
 
 __all__: list[str] = []  # timm adds the names
 
+default_cfgs: dict[str, Any] = {}
+"""Where timm looks for the facts of the names that it is given."""
+
 
 def _entrypoint(name: str) -> Callable[..., torch.nn.Module]:
     spec = ModelSpec.parse(name)
-    tagged = {full.partition(".")[2]: full for full in bundled_names() if full.split(".")[0] == name}
+    tagged = {full.partition(".")[2]: full for full in bundled_names() if _arch(full) == name}
 
     def create(pretrained: bool = False, **kwargs: Any) -> torch.nn.Module:
         tag = kwargs.get("pretrained_cfg")
         if pretrained and tag is None and tagged:
             tag = next(iter(tagged))
         origin = bundled_path(tagged[tag]) if isinstance(tag, str) and tag in tagged else None
-        levels = 6 if spec.backbone.startswith("vgg") else 5
         model = build_model_with_cfg(
             partial(_construct, spec if origin is None else read_metadata(origin).spec, origin),
             name,
             pretrained,
-            feature_cfg={"feature_cls": "getter", "out_indices": tuple(range(levels))},
+            feature_cfg={"feature_cls": "getter", "out_indices": tuple(range(spec.traits.feature_levels))},
             **kwargs,
         )
         if pretrained and origin is not None:
@@ -69,8 +73,7 @@ def _construct(
 
 
 def _timm_cfg(spec: ModelSpec) -> dict[str, Any]:
-    family: type[FERModel] = BACKBONES[spec.backbone].func  # type: ignore[attr-defined]
-    cfg = family.timm_cfg(spec)
+    cfg = BACKBONES[spec.backbone].family.timm_cfg(spec)
     del cfg["architecture"]  # timm fills it in
     return cfg
 
@@ -81,10 +84,18 @@ def _bundled_cfg(path: Path) -> dict[str, Any]:
     return {**_timm_cfg(metadata.spec), **facts, "file": str(path)}
 
 
-_names = [name for name in listed_names() if not timm.is_model(name)]
-_cfgs: dict[str, Any] = {name: _timm_cfg(ModelSpec.parse(name)) for name in _names} | {
-    name: _bundled_cfg(bundled_path(name)) for name in bundled_names()
-}
-default_cfgs = generate_default_cfgs(_cfgs)
-for _name in _names:
-    register_model(_entrypoint(_name))
+def enter_names() -> None:
+    """Enter every listed name that timm lacks into timm's registry, and those that are registered later."""
+    names = [name for name in listed_names() if not timm.is_model(name)]
+    cfgs: dict[str, Any] = {name: _timm_cfg(ModelSpec.parse(name)) for name in names}
+    cfgs |= {name: _bundled_cfg(bundled_path(name)) for name in bundled_names() if _arch(name) in names}
+    default_cfgs.update(generate_default_cfgs(cfgs))
+    for name in names:
+        register_model(_entrypoint(name))
+    for registry in (ATTENTIONS, BACKBONES):
+        if enter_names not in registry.on_register:
+            registry.on_register.append(enter_names)
+
+
+def _arch(name: str) -> str:
+    return name.partition(".")[0]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 import torch
@@ -13,7 +12,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from fer_attention.models.base import Factory, FERModel, Step, activation_of, gate_of, initialise
-from fer_attention.models.spec import BACKBONES, ModelSpec
+from fer_attention.models.family import Traits
+from fer_attention.models.spec import ModelSpec
 
 CHANNELS = (64, 128, 256, 512, 512)
 
@@ -67,8 +67,10 @@ class VGG(FERModel):
         dtype: Type of the parameters.
     """
 
+    traits = Traits(total_stride={"imagenet": 32}, feature_levels=6, heads=("fc", "gap"), paper_biases=".*")
     first_conv = "features.0"
     classifier = "head.fc"
+    hidden_layers = "pre_logits"
 
     def __init__(
         self,
@@ -159,7 +161,8 @@ class VGG(FERModel):
         """The last linear layer."""
         return self.head.fc
 
-    def _build_classifier(self, num_classes: int, global_pool: str | None) -> None:
+    def build_classifier(self, num_classes: int, global_pool: str | None) -> None:
+        """A fresh linear layer and its pooling, in the place of the old ones."""
         self.head.reset(num_classes, global_pool)
         self.head.to(**self.placement).train(self.training)
         self.head_hidden_size = self.head.in_features * self.head.global_pool.feat_mult()
@@ -170,5 +173,5 @@ class VGG(FERModel):
 
 
 for _name, _depths in DEPTHS.items():
-    BACKBONES.register(_name)(partial(VGG, depths=_depths, batch_norm=False))
-    BACKBONES.register(f"{_name}_bn")(partial(VGG, depths=_depths, batch_norm=True))
+    VGG.register(_name, depths=_depths, batch_norm=False)
+    VGG.register(f"{_name}_bn", depths=_depths, batch_norm=True)

@@ -20,8 +20,8 @@ from safetensors.torch import save as serialise
 
 from fer_attention.atomic import write_atomically
 from fer_attention.models.base import FERModel
+from fer_attention.models.family import BACKBONES
 from fer_attention.models.metadata import ModelMetadata, WeightsError
-from fer_attention.models.spec import BACKBONES
 
 
 def save_weights(

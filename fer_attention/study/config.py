@@ -5,7 +5,6 @@ A file that cannot be run as it stands is refused as a whole, with one message, 
 
 from __future__ import annotations
 
-from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -16,7 +15,10 @@ from fer_attention.data import PROTOCOLS
 from fer_attention.evaluation import VIEWS
 from fer_attention.messages import readable
 from fer_attention.models import ModelSpec
+from fer_attention.plugins import STUDIES, register_studies
 from fer_attention.registry import unknown_name
+
+register_studies(Path(__file__).parent / "studies")
 
 FACTORS = ("backbone", "attention", "activation", "data", "fraction", "setting")
 """What may vary between the conditions of a study, in the order in which tables show it."""
@@ -244,13 +246,12 @@ class _StrictLoader(yaml.SafeLoader):
 
 
 def study_names() -> list[str]:
-    """The studies that come with the package."""
-    folder = resources.files("fer_attention.study") / "studies"
-    return sorted(file.name.removesuffix(".yaml") for file in folder.iterdir() if file.name.endswith(".yaml"))
+    """The studies of this package and of plug-ins, sorted."""
+    return list(STUDIES)
 
 
 def load_study(name: str | Path) -> StudyConfig:
-    """A study of the package by its name, or a YAML file.
+    """A study by its name, or a YAML file.
 
     Raises:
         UnknownNameError: No study has this name, and it is no file.
@@ -259,16 +260,13 @@ def load_study(name: str | Path) -> StudyConfig:
     path = Path(name)
     if path.suffix in (".yaml", ".yml"):
         if not path.is_file():
-            raise StudyError(f"There is no study file {path}. The package's: {', '.join(study_names())}.")
+            raise StudyError(f"There is no study file {path}. By name there are: {', '.join(STUDIES)}.")
         try:
             text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise StudyError(f"{path} cannot be read: {error}") from error
-    elif str(name) in study_names():
-        file = resources.files("fer_attention.study") / "studies" / f"{name}.yaml"
-        text = file.read_text(encoding="utf-8")
     else:
-        raise unknown_name("study", str(name), study_names())
+        text = STUDIES[str(name)].read_text(encoding="utf-8")
     try:
         fields = yaml.load(text, Loader=_StrictLoader)  # noqa: S506  (a SafeLoader)
     except yaml.YAMLError as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +12,15 @@ from pydantic import ValidationError
 from fer_attention.messages import readable
 from fer_attention.models import read_metadata
 from fer_attention.models.bundled import weights_path
-from fer_attention.registry import unknown_name
+from fer_attention.plugins import RECIPES, register_recipes
 from fer_attention.training.config import TrainConfig
+
+register_recipes(Path(__file__).parent / "recipes")
 
 
 def recipe_names() -> list[str]:
-    """The recipes that come with the package."""
-    folder = resources.files("fer_attention.training") / "recipes"
-    return sorted(file.name.removesuffix(".yaml") for file in folder.iterdir() if file.name.endswith(".yaml"))
+    """The recipes of this package and of plug-ins, sorted."""
+    return list(RECIPES)
 
 
 def load_recipe(name: str | Path, changes: Mapping[str, Any] | None = None) -> TrainConfig:
@@ -30,7 +30,7 @@ def load_recipe(name: str | Path, changes: Mapping[str, Any] | None = None) -> T
     `weights` among the changes settle both.
 
     Args:
-        name: A recipe of the package, or a file: YAML, or the `config.json` of an earlier run.
+        name: A recipe by its name, or a file: YAML, or the `config.json` of an earlier run.
         changes: Fields to replace; those of `structure`, `augment` and `augment.degrade` one by one. A
             degradation of None is left out.
 
@@ -80,13 +80,10 @@ def _read(name: str | Path) -> dict[str, Any]:
     path = Path(name)
     if path.suffix in (".yaml", ".yml", ".json"):
         if not path.is_file():
-            raise ValueError(f"There is no recipe file {path}. The package's: {', '.join(recipe_names())}.")
+            raise ValueError(f"There is no recipe file {path}. By name there are: {', '.join(RECIPES)}.")
         text = path.read_bytes()
-    elif str(name) in recipe_names():
-        file = resources.files("fer_attention.training") / "recipes" / f"{name}.yaml"
-        text = file.read_bytes()
     else:
-        raise unknown_name("recipe", str(name), recipe_names())
+        text = RECIPES[str(name)].read_bytes()
     try:
         recipe = yaml.safe_load(text)
     except yaml.YAMLError as error:

@@ -7,12 +7,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from fer_attention.faces.face import FaceDetector
+from fer_attention.plugins import open_registry
 from fer_attention.registry import Registry, unknown_name
 
 if TYPE_CHECKING:
     import torch
 
-DETECTORS: Registry[Callable[..., FaceDetector]] = Registry("face detector")
+DETECTORS: Registry[Callable[..., FaceDetector]] = open_registry("face detector")
 
 
 def create_detector(name: str, *, device: str | torch.device = "auto", **options: Any) -> FaceDetector:

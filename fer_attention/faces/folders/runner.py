@@ -75,7 +75,7 @@ class FolderResult:
 def crop_folder(
     source: str | os.PathLike[str],
     output: str | os.PathLike[str],
-    options: FolderOptions = FolderOptions(),  # noqa: B008 - frozen
+    options: FolderOptions | None = None,
     *,
     device: str | torch.device = "auto",
     workers: int = 1,
@@ -92,7 +92,7 @@ def crop_folder(
     Args:
         source: A folder of photos, or one photo.
         output: The folder of the crops: new, empty, or that of an earlier run with the same options.
-        options: What is to be done.
+        options: What is to be done; by default `FolderOptions()`.
         device: Where the detector runs.
         workers: Processes that work at once, each with its own detector. With more than one, a script needs
             the usual `if __name__ == "__main__":`.
@@ -109,7 +109,7 @@ def crop_folder(
         FolderError: A photo ends the run by the options. What was done before is kept.
         ImportError: A library that the detector or the manifest needs is missing.
     """
-    source, output = Path(source), Path(output)
+    source, output, options = Path(source), Path(output), options or FolderOptions()
     if workers < 1:
         raise ValueError(f"workers is at least 1; got {workers}.")
     if options.manifest_format == "parquet":

@@ -1,0 +1,60 @@
+"""Commands by name and in a line each: help, completion and a mistyped name import none of them."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+COMMANDS = {
+    "predict": "Recognise the expressions of all faces in photos.",
+    "faces": "Cut the faces out of a folder tree of photos.",
+    "video": "Recognise the expressions of all faces in a video and follow them through it.",
+    "models": "List model names with their parameters and multiply-accumulates.",
+    "train": "Train a model; a split that is never reported selects the epoch.",
+    "campaign": "Train several models in order, each able to start from or learn from the ones before.",
+    "evaluate": (
+        "Measure a weights file on labelled faces: accuracy with its interval, class by class, calibration."
+    ),
+    "explain": "Show what the network looked at: attention by stage, class activation map, probabilities.",
+    "export": (
+        "Write a model in a format that other programs run, compared with the model before it gets its name."
+    ),
+    "demo": "A web page on this machine: give it a photo, see faces and expressions.",
+    "data": "Look data sets through, and divide them.",
+    "study": "Controlled experiments over models, data and seeds.",
+    "weights": "Weights of face detectors, fetched on demand.",
+}
+"""Names and the first line of their help. `fer_attention/cli/NAME.py` has a function NAME or a `NAME_app`."""
+
+
+class LazyGroup(TyperGroup):
+    """A group whose commands are names and help lines until one is called."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        for name, line in COMMANDS.items():
+            self.commands[name] = TyperCommand(name, help=line)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command that the arguments begin with, imported, its plug-ins' warnings shown as lines."""
+        name, command, rest = super().resolve_command(ctx, args)
+        if name is None or command is None:  # completion of an unknown name
+            return name, command, rest
+        from fer_attention.cli.common import shown_as_lines
+        from fer_attention.plugins import PluginWarning
+
+        ctx.with_resource(shown_as_lines(PluginWarning))
+        return name, self.load(name), rest
+
+    @staticmethod
+    def load(name: str) -> Any:
+        """The command, or the group of commands, with its module imported."""
+        module = import_module(f"fer_attention.cli.{name}")
+        if hasattr(module, f"{name}_app"):
+            return typer.main.get_group(getattr(module, f"{name}_app"))
+        alone = typer.Typer(add_completion=False)
+        alone.command(name)(getattr(module, name))
+        return typer.main.get_command(alone)

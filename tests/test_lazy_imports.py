@@ -1,0 +1,138 @@
+"""What importing and the light commands cost, and that timm knows our names all the same."""
+
+import ast
+import inspect
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import fer_attention
+from fer_attention.attention import ATTENTIONS, SEBlock
+from fer_attention.cli.lazy import COMMANDS, LazyGroup
+
+ROOT = Path(__file__).parent.parent
+HEAVY = {"torch", "timm", "torchvision", "numpy", "PIL"}
+CLI = "from fer_attention.cli import app; app(prog_name='fer-attention')"
+COMPLETE = {"_FER_ATTENTION_COMPLETE": "complete_bash", "COMP_WORDS": "fer-attention ex", "COMP_CWORD": "1"}
+
+
+MEASURE = """
+import json, resource, subprocess, sys
+done = subprocess.run(sys.argv[1:], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(json.dumps([used.ru_utime + used.ru_stime, used.ru_maxrss / 1024, done.stdout]))
+"""
+
+
+def cost(*arguments, **variables):
+    """(CPU seconds, MB of memory, what was printed) of a fresh Python.
+
+    Started from a small process: what a fork copies from a large one counts as memory of its child.
+    """
+    command = [sys.executable, "-c", MEASURE, sys.executable, *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **variables}
+    return json.loads(subprocess.run(command, env=environment, capture_output=True, check=True).stdout)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is counted in other units")
+@pytest.mark.parametrize(
+    ("arguments", "variables", "shown"),
+    [
+        (["-c", CLI, "--help"], {}, "Recognise the expressions"),
+        (["-c", CLI, "--version"], {}, fer_attention.__version__),
+        (["-c", CLI, "predcit"], {}, "Did you mean 'predict'?"),
+        (["-c", CLI, "--show-completion", "bash"], {}, "complete_bash"),
+        (["-c", CLI], COMPLETE, "explain\nexport"),
+        (["-c", "import fer_attention; print(dir(fer_attention))"], {}, "SEBlock"),
+    ],
+    ids=["help", "version", "mistyped", "show completion", "complete", "import"],
+)
+def test_light_commands_and_the_import_take_little_time_and_memory(arguments, variables, shown):
+    runs = [cost(*arguments, **variables) for _ in range(3)]
+    assert shown in runs[0][2]
+    assert min(seconds for seconds, _, _ in runs) <= 0.5  # the least disturbed by what else the machine does
+    assert min(memory for _, memory, _ in runs) <= 100
+
+
+def test_light_commands_import_no_library_that_computes():
+    code = (
+        "import sys; from fer_attention.cli import app\n"
+        "for arguments in (['--help'], ['--version'], ['predcit']):\n"
+        "    try: app(arguments)\n"
+        "    except SystemExit: pass\n"
+        f"print(sorted({HEAVY!r} & sys.modules.keys()))"
+    )
+    assert cost("-c", code)[2].splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_s_line_in_the_help_is_the_first_of_its_own(name):
+    command = LazyGroup.load(name)
+    assert inspect.cleandoc(command.help).split("\n\n")[0].replace("\n", " ") == COMMANDS[name]
+
+
+def test_every_file_of_a_command_is_in_the_table():
+    shared = {"__init__", "__main__", "common", "datasets", "detectors", "lazy"}
+    files = {path.stem for path in (ROOT / "fer_attention" / "cli").glob("*.py")}
+    assert files - shared == set(COMMANDS)
+
+
+def test_public_names_complete_and_load_and_others_are_refused():
+    assert set(fer_attention.__all__) <= set(dir(fer_attention))
+    assert fer_attention.SEBlock is SEBlock
+    with pytest.raises(AttributeError, match="'fer_attention' has no attribute 'SEBlok'"):
+        _ = fer_attention.SEBlok
+
+
+def test_type_checkers_and_python_find_the_public_names_in_the_same_places():
+    tree = ast.parse(Path(fer_attention.__file__).read_text(encoding="utf-8"))
+    typed = {
+        node.module.removeprefix("fer_attention."): tuple(alias.name for alias in node.names)
+        for block in tree.body
+        if isinstance(block, ast.If) and ast.unparse(block.test) == "TYPE_CHECKING"
+        for node in block.body
+    }
+    assert typed == fer_attention._PARTS
+    assert sorted(name for names in typed.values() for name in names) == sorted(fer_attention.__all__)
+
+
+BOTH = "timm.list_models('*_cbam_*'); timm.create_model('resnetv2_50_cbam_elu', device='meta')"
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        f"import fer_attention, timm; {BOTH}",
+        f"import timm, fer_attention; {BOTH}",
+        "import fer_attention; from timm.models import create_model; "
+        "create_model('resnetv2_50_cbam_elu', device='meta')",
+        "from timm.models import create_model; import fer_attention; "
+        "create_model('resnetv2_50_cbam_elu', device='meta')",
+        f"from fer_attention.attention import SEBlock; import timm; {BOTH}",  # timm comes amid our own import
+        f"from fer_attention import list_models; import timm; {BOTH}",
+    ],
+)
+def test_timm_knows_our_names_whatever_is_imported_first(code):
+    *_, text = cost("-W", "error", "-W", "ignore::ResourceWarning", "-c", f"{code}; print('known')")
+    assert text == "known\n"
+
+
+def test_nothing_watches_imports_once_timm_has_our_names():
+    import timm  # noqa: F401
+
+    assert not any(type(finder).__module__ == "fer_attention.timm_names" for finder in sys.meta_path)
+
+
+def test_timm_knows_a_block_that_is_registered_afterwards(open_registries):
+    import timm
+
+    @ATTENTIONS.register("late")
+    class Late(SEBlock):
+        """SE under another name."""
+
+    model = timm.create_model("resnet18_late_elu", device="meta", num_classes=3)
+    assert isinstance(model.layer1[0].attn, Late)

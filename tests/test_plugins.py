@@ -1,0 +1,159 @@
+"""Packages with an entry point are found in a fresh process and are equal to this one."""
+
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).parent.parent
+EXAMPLE = ROOT / "examples" / "plugin"
+
+LOOK = """
+import json, sys, fer_attention
+assert "fer_attention_mirror" not in sys.modules
+import timm, torch
+print(json.dumps({
+    "imported": "fer_attention_mirror" in sys.modules,
+    "names": fer_attention.list_models("*mirror*"),
+    "timm": timm.list_models("*mirror*"),
+    "logits": list(timm.create_model("convnet_16_mirror_elu", num_classes=3)(torch.rand(2, 1, 48, 48)).shape),
+}))
+"""
+USE = """
+import json, sys
+from fer_attention import create_model
+from fer_attention.data import load_data
+from fer_attention.faces import create_detector
+from fer_attention.study import StudyError, expand, load_study
+from fer_attention.training import load_recipe
+try:
+    load_study(sys.argv[2])
+except StudyError as error:
+    wrong = str(error)
+crops = load_data(sys.argv[1])
+print(json.dumps({
+    "gate": type(create_model("resnet18_mirror", device="meta").layer1[0].attn).__name__,
+    "crops": [len(crops), crops.label_names[crops.labels[0]], str(crops.subjects[0])],
+    "faces": create_detector("middle").detect([crops.images[0]])[0][0].box,
+    "recipe": load_recipe("mirror").model,
+    "runs": sorted({run.config.model for run in expand(load_study("mirror-vs-se"))}),
+    "wrong": wrong,
+}))
+"""
+
+
+def run(*command, plugins=(), code=0):
+    path = os.pathsep.join([str(ROOT), *map(str, plugins)])
+    done = subprocess.run(
+        [sys.executable, *map(str, command)],
+        env={**os.environ, "PYTHONPATH": path, "COLUMNS": "200", "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def example(tmp_path_factory):
+    """A folder with the wheel of examples/plugin unpacked in it, which is all that an installation does."""
+    pytest.importorskip("hatchling")
+    folder = tmp_path_factory.mktemp("plugin")
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder / "dist")]
+    subprocess.run(command, cwd=EXAMPLE, check=True, capture_output=True)
+    [wheel] = (folder / "dist").glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(folder / "site")
+    return folder / "site"
+
+
+@pytest.fixture(scope="module")
+def broken(tmp_path_factory):
+    """A folder with an installed plug-in that cannot be imported."""
+    site = tmp_path_factory.mktemp("broken")
+    (site / "half_done.py").write_text("raise RuntimeError('no key for the camera')\n")
+    info = site / "half_done-0.3.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: half-done\nVersion: 0.3\n")
+    (info / "entry_points.txt").write_text("[fer_attention.plugins]\nhalf = half_done\n")
+    return site
+
+
+def test_a_block_and_a_family_of_a_plug_in_have_names_here_and_in_timm(example):
+    found = json.loads(run("-c", LOOK, plugins=[example]).stdout)
+    assert found["imported"]
+    assert {"resnet50_mirror_elu", "convnet_16_mirror", "vgg16_bn_mirror"} <= set(found["names"])
+    assert sorted(found["timm"]) == found["names"]
+    assert found["logits"] == [2, 3]
+
+
+def test_all_kinds_of_things_come_from_a_plug_in_and_studies_check_their_factors_against_it(
+    example, tmp_path
+):
+    (tmp_path / "data").mkdir()
+    Image.fromarray(np.full((60, 40), 90, np.uint8)).save(tmp_path / "data" / "happy@ann.png")
+    text = (EXAMPLE / "fer_attention_mirror" / "studies" / "mirror-vs-se.yaml").read_text()
+    (tmp_path / "wrong.yaml").write_text(text.replace("mirror]", "miror]"))
+    arguments = [tmp_path / "data", tmp_path / "wrong.yaml"]
+    found = json.loads(run("-c", USE, *arguments, plugins=[example]).stdout)
+    assert found["gate"] == "MirrorGate"
+    assert found["crops"] == [1, "happy", "ann"]
+    assert found["faces"] == [12, 12, 36, 36]
+    assert found["recipe"] == "convnet_16_mirror"
+    assert found["runs"] == ["convnet_16", "convnet_16_mirror", "convnet_16_se"]
+    assert "Did you mean 'mirror'" in found["wrong"]
+
+
+def test_the_command_line_has_the_names_of_a_plug_in_and_one_line_about_a_broken_one(example, broken):
+    shown = run("-m", "fer_attention.cli", "models", "convnet_16_mir*", plugins=[broken, example])
+    rows = [line for line in shown.stdout.splitlines() if "convnet_16_mirror" in line]
+    assert len(rows) == 2
+    [line] = [line for line in shown.stderr.splitlines() if line]
+    assert line == (
+        "warning: The plug-in 'half_done' of half-done 0.3 was not loaded, RuntimeError: no key for the "
+        "camera. Mend the package, or uninstall it: pip uninstall half-done."
+    )
+    helped = run("-m", "fer_attention.cli", "train", "--help", plugins=[example]).stdout
+    assert "mirror, " in helped
+    assert "middle" in run("-m", "fer_attention.cli", "predict", "--help", plugins=[example]).stdout
+
+
+def test_a_broken_plug_in_warns_once_and_leaves_the_rest_whole(broken):
+    code = (
+        "import warnings, fer_attention.plugins as plugins\n"
+        "with warnings.catch_warnings(record=True) as caught:\n"
+        "    warnings.simplefilter('always')\n"
+        "    from fer_attention import create_model, list_models\n"
+        "    import timm\n"
+        "    list_models(), timm.list_models(), create_model('resnet18_se', device='meta')\n"
+        "print(*[w.message for w in caught if w.category is plugins.PluginWarning], sep='\\n')"
+    )
+    [line] = run("-c", code, plugins=[broken]).stdout.splitlines()
+    assert "half-done 0.3" in line
+    assert "no key for the camera" in line
+
+
+IMPORT_ALL = """
+import importlib, pkgutil, sys, fer_attention, fer_attention.plugins as plugins
+sys.meta_path = [finder for finder in sys.meta_path if type(finder).__module__ != "fer_attention.timm_names"]
+looks = []
+plugins.load_plugins = lambda: looks.append(list(sys.modules)[-1])
+for module in pkgutil.walk_packages(fer_attention.__path__, "fer_attention."):
+    if not module.name.startswith(("fer_attention.cli", "fer_attention.demo")):  # which no plug-in needs
+        try:
+            importlib.import_module(module.name)
+        except ImportError:  # of an optional library
+            pass
+print(looks, "torch" in sys.modules)
+"""
+
+
+def test_no_module_looks_into_a_registry_while_it_is_imported():
+    assert run("-c", IMPORT_ALL).stdout == "[] True\n"  # else a plug-in would find modules half imported
