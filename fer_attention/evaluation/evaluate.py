@@ -35,6 +35,8 @@ class Evaluation:
         dropped: Images left out by label, because the model lacks it.
         notes: Sentences that belong to the numbers.
         seconds: How long the predictions took.
+        probabilities: (N, classes) of the images that were measured.
+        new: bool (N,), true where an image is not also a training image; nowhere if that is unknown.
     """
 
     split: str
@@ -43,6 +45,8 @@ class Evaluation:
     dropped: dict[str, int]
     notes: tuple[str, ...]
     seconds: float
+    probabilities: NDArray[np.float64]
+    new: NDArray[np.bool_]
 
 
 def evaluate(
@@ -116,7 +120,7 @@ def evaluate(
             crowd[name] = crowd_agreement(
                 probabilities[rows], chosen.votes[rows], answers, labels=chosen.labels[rows]
             )
-    return Evaluation(split, results, crowd, dropped, tuple(notes), seconds)
+    return Evaluation(split, results, crowd, dropped, tuple(notes), seconds, probabilities, new)
 
 
 def default_split(data: FaceCrops) -> str:

@@ -1,11 +1,10 @@
-"""One run: train, open the test images once, measure, and leave a record as the last thing."""
+"""One run: train, open the test images once, measure, and write a record as the last thing."""
 
 from __future__ import annotations
 
 import shutil
 import statistics
 import time
-from collections.abc import Callable
 from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
@@ -17,18 +16,15 @@ from fer_attention.activations import activation_statistics
 from fer_attention.atomic import write_atomically
 from fer_attention.data import FaceCrops
 from fer_attention.device import resolve_device
-from fer_attention.evaluation import (
-    ClassificationMetrics,
-    classification_metrics,
-    complexity,
-    predict_crops,
-)
+from fer_attention.evaluation import ClassificationMetrics, complexity, evaluate
+from fer_attention.evaluation.evaluate import ALL, NEW
 from fer_attention.models import FERModel, load_weights
 from fer_attention.modes import evaluation_mode
 from fer_attention.study.grid import RunSpec
 from fer_attention.study.records import (
     PREDICTIONS,
     RECORD,
+    TRAINING,
     WEIGHTS,
     Cost,
     DataFacts,
@@ -38,25 +34,17 @@ from fer_attention.study.records import (
     Scores,
     sha256,
 )
-from fer_attention.training import Epoch, Listener, train
+from fer_attention.training import Listener, train
 from fer_attention.training.checkpoint import fingerprint
 from fer_attention.training.setup import environment, resolve_precision
-
-TRAINING = "training"
-"""Folder of a run's checkpoint while it goes on; removed once the record is written."""
 
 LATENCY_ROUNDS = 30
 
 
 def execute(
-    spec: RunSpec,
-    data: FaceCrops,
-    folder: Path,
-    *,
-    device: torch.device | str = "auto",
-    on_epoch: Callable[[Epoch], None] = lambda epoch: None,
+    spec: RunSpec, data: FaceCrops, folder: Path, *, device: torch.device | str = "auto"
 ) -> RunRecord:
-    """Carry out one run in its folder; an interrupted one goes on at its checkpoint.
+    """Carry out one run in its folder; an interrupted one resumes from its checkpoint.
 
     Raises:
         DataError: The data set cannot be divided as the run asks.
@@ -67,23 +55,24 @@ def execute(
     crops = spec.crops(data, protocol)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    listener = Listener(on_epoch=on_epoch, on_warning=lambda sign: None)  # the result holds them all
-    config = spec.config
-    result = train(config, crops, folder / TRAINING, select_on="validation", device=device, listener=listener)
+    quiet = Listener(on_warning=lambda text: None)  # the result holds them all
+    result = train(
+        spec.config, crops, folder / TRAINING, select_on="validation", device=device, listener=quiet
+    )
     peak = torch.cuda.max_memory_allocated(device) / 2**20 if device.type == "cuda" else None
     model = load_weights(result.weights, device=device)
-    validation, test = crops.split("validation"), crops.split("test")
-    copies = test.seen_in(crops.split("train"))
-    probabilities = predict_crops(model, test, tta=spec.tta)
-    content = Predictions(
-        names=test.names,
-        groups=test.subjects,
-        labels=test.labels,
-        predicted=probabilities.argmax(1),
-        probabilities=probabilities.astype(np.float32),
-        copies=copies,
-    ).to_bytes()
-    new = ~copies
+    validation = evaluate(model, crops, split="validation", tta=spec.tta)
+    test = evaluate(model, crops, split="test", tta=spec.tta)
+    images = {part: crops.split(part) for part in ("train", "validation", "test")}
+    predictions = Predictions(
+        names=images["test"].names,
+        groups=images["test"].subjects,
+        labels=images["test"].labels,
+        predicted=test.probabilities.argmax(1),
+        probabilities=test.probabilities.astype(np.float32),
+        copies=~test.new,
+    )
+    content = predictions.to_bytes()
     counts = complexity(model)
     record = RunRecord(
         id=spec.id,
@@ -91,7 +80,7 @@ def execute(
         seed=spec.seed,
         fold=spec.fold,
         model=model.spec.name,
-        config=config.model_dump(mode="json"),
+        config=spec.config.model_dump(mode="json"),
         data=DataFacts(
             name=str(spec.factors["data"]),
             protocol=protocol.name,
@@ -99,23 +88,17 @@ def execute(
             fold=protocol.folds[spec.fold].name,
             fingerprint=fingerprint(data),
             labels=crops.label_names,
-            train_images=len(crops.split("train")),
-            validation_images=len(validation),
-            test_images=len(test),
-            copies=int(copies.sum()),
+            train_images=len(images["train"]),
+            validation_images=len(images["validation"]),
+            test_images=len(images["test"]),
+            copies=int(predictions.copies.sum()),
         ),
         tta=spec.tta,
         selected_epoch=result.best.epoch,
         history=[asdict(epoch) for epoch in result.history],
-        validation=_scores(
-            classification_metrics(
-                predict_crops(model, validation, tta=spec.tta), validation.labels, crops.label_names
-            )
-        ),
-        test=_scores(classification_metrics(probabilities, test.labels, crops.label_names)),
-        test_new=_scores(classification_metrics(probabilities[new], test.labels[new], crops.label_names))
-        if copies.any() and new.any()
-        else None,
+        validation=_scores(validation.results[ALL]),
+        test=_scores(test.results[ALL]),
+        test_new=_scores(test.results[NEW]) if predictions.copies.any() and test.new.any() else None,
         cost=Cost(
             parameters=counts.parameters,
             macs=counts.macs,
@@ -124,9 +107,9 @@ def execute(
             latency_ms=_latency(model, device) * 1000,
             peak_memory_mb=peak,
         ),
-        activations=_activations(model, validation, spec.statistics_images, device),
+        activations=_activations(model, images["validation"], spec.statistics_images, device),
         signs=list(result.signs),
-        environment=environment(device, 1, precision=resolve_precision(config, device)),
+        environment=environment(device, 1, precision=resolve_precision(spec.config, device)),
         predictions_sha256=sha256(content),
         finished=datetime.now(timezone.utc).isoformat(timespec="seconds"),
     )
@@ -168,21 +151,15 @@ def _latency(model: FERModel, device: torch.device) -> float:
 def _activations(
     model: FERModel, validation: FaceCrops, count: int, device: torch.device
 ) -> list[LayerActivation]:
-    """What the activations give out on the first validation images in a fixed random order."""
+    """Statistics of the activations on the first validation images in a fixed random order."""
     if not count:
         return []
     order = torch.randperm(len(validation), generator=torch.Generator().manual_seed(0))[:count]
     images = validation.take(order.numpy()).images
     assert model.preprocessing is not None  # noqa: S101  (weights files have it; for the type checker)
     inputs = model.preprocessing.normalize(model.preprocessing.prepare(images)).to(device)
-    measured = activation_statistics(model, torch.split(inputs, 64))
+    fields = LayerActivation.model_fields
     return [
-        LayerActivation(
-            layer=one.layer,
-            kind=one.kind,
-            mean=one.mean,
-            variance=one.variance,
-            fraction_negative=one.fraction_negative,
-        )
-        for one in measured
+        LayerActivation(**{name: getattr(layer, name) for name in fields})
+        for layer in activation_statistics(model, torch.split(inputs, 64))
     ]

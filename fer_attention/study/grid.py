@@ -7,7 +7,7 @@ import itertools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import ValidationError
 
@@ -15,18 +15,9 @@ from fer_attention.data import DataError, FaceCrops, Protocol, create_protocol, 
 from fer_attention.messages import readable
 from fer_attention.models import ModelSpec
 from fer_attention.registry import unknown_name
-from fer_attention.study.config import (
-    FACTORS,
-    DataConfig,
-    Level,
-    StudyConfig,
-    StudyError,
-    level_text,
-)
+from fer_attention.study.config import FACTORS, DataConfig, Level, StudyConfig, StudyError, level_text
 from fer_attention.training import Chance, TrainConfig, load_recipe
 from fer_attention.training.checkpoint import FREE_FIELDS
-
-CHANCES: tuple[Chance, ...] = ("initialisation", "order", "augmentation")
 
 
 @dataclass(frozen=True)
@@ -83,14 +74,12 @@ class RunSpec:
         return ", ".join([*parts, f"seed {self.seed}", f"fold {self.fold}"])
 
     def protocol(self, data: FaceCrops) -> Protocol:
-        """The folds of the data set that this run takes one of.
+        """The folds of the data set, of which this run takes one.
 
         Raises:
             DataError: The set lacks what the protocol needs.
         """
-        return create_protocol(
-            self.data.protocol, data, seed=self.protocol_seed, **self.data.protocol_options
-        )
+        return _divided(self.data, data, self.protocol_seed)
 
     def crops(self, data: FaceCrops, protocol: Protocol) -> FaceCrops:
         """The images of this run with train, validation and test as splits, train cut to its fraction."""
@@ -99,9 +88,8 @@ class RunSpec:
         if fraction == 1:
             return crops
         training = (crops.splits == "train").nonzero()[0]
-        kept = training_fraction(crops.take(training), fraction, seed=self.subset_seed)
         keep = crops.splits != "train"
-        keep[training[kept]] = True
+        keep[training[training_fraction(crops.take(training), fraction, seed=self.subset_seed)]] = True
         return crops.take(keep)
 
 
@@ -122,43 +110,33 @@ def expand(study: StudyConfig, data: Mapping[str, FaceCrops] | None = None) -> l
         StudyError: A condition cannot be trained, or a data set cannot be divided as the study asks.
     """
     configs = [(factors, _config(study, factors)) for factors in conditions(study)]
-    folds = {
-        (name, seed): _folds(study, name, seed, data)
-        for name in study.data
-        for seed in study.replications.seeds
-    }
-    runs = []
+    runs: dict[str, RunSpec] = {}
     for seed in study.replications.seeds:
-        deepest = max(len(folds[name, seed]) for name in study.data)
-        for turn in range(deepest):
+        folds = {name: _folds(study, name, seed, data) for name in study.data}
+        for turn in range(max(map(len, folds.values()))):
             for factors, config in configs:
-                numbers = folds[str(factors["data"]), seed]
+                numbers = folds[str(factors["data"])]
                 if turn < len(numbers):
-                    runs.append(_run(study, factors, config, seed, numbers[turn]))
-    _check_that_they_differ(runs)
-    return runs
-
-
-def _check_that_they_differ(runs: list[RunSpec]) -> None:
-    seen: dict[str, RunSpec] = {}
-    for run in runs:
-        twin = seen.setdefault(run.id, run)
-        if twin is not run:
-            settings = f"{twin.factors['setting']} and {run.factors['setting']}"
-            raise StudyError(f"The settings {settings} are the same run of {run.config.model}; drop one.")
+                    run = _run(study, factors, config, seed, numbers[turn])
+                    if (twin := runs.setdefault(run.id, run)) is not run:
+                        settings = f"{twin.factors['setting']} and {factors['setting']}"
+                        raise StudyError(
+                            f"The settings {settings} are the same run of {config.model}; drop one."
+                        )
+    return list(runs.values())
 
 
 def _run(study: StudyConfig, factors: dict[str, Level], config: TrainConfig, seed: int, fold: int) -> RunSpec:
-    of = study.replications.seed_of
-    seeds = {source: of(source, seed) for source in CHANCES}
+    seed_of = study.replications.seed_of
+    seeds = {source: seed_of(source, seed) for source in get_args(Chance)}
     return RunSpec(
         factors=factors,
         seed=seed,
         fold=fold,
         config=config.model_copy(update={"seed": seed, "seeds": seeds}),
         data=study.data[str(factors["data"])],
-        protocol_seed=of("folds", seed),
-        subset_seed=of("subset", seed),
+        protocol_seed=seed_of("folds", seed),
+        subset_seed=seed_of("subset", seed),
         tta=study.tta,
         statistics_images=study.statistics_images,
         keep_weights=study.keep_weights,
@@ -167,12 +145,9 @@ def _run(study: StudyConfig, factors: dict[str, Level], config: TrainConfig, see
 
 def _config(study: StudyConfig, factors: dict[str, Level]) -> TrainConfig:
     """The recipe with the study's changes; its structure is the study's alone, so equal in all conditions."""
-    model = ModelSpec(
-        str(factors["backbone"]), attention=str(factors["attention"]), activation=str(factors["activation"])
-    ).name
     changes: dict[str, Any] = {}
-    own = study.factors.setting[str(factors["setting"])]
-    for layer in (study.changes, study.data[str(factors["data"])].changes, own):
+    setting = study.factors.setting[str(factors["setting"])]
+    for layer in (study.changes, study.data[str(factors["data"])].changes, setting):
         changes = _merged(changes, layer)
     if taken := {"model", "seed", "seeds"} & set(changes):
         raise StudyError(f"{', '.join(sorted(taken))}: settled by factors and replications, not by changes.")
@@ -180,7 +155,9 @@ def _config(study: StudyConfig, factors: dict[str, Level]) -> TrainConfig:
     try:
         recipe = load_recipe(study.recipe).model_dump(exclude_unset=True, exclude={"structure"})
         _check_structure(changes.get("structure"))
-        return TrainConfig.model_validate({**_merged(recipe, changes), "model": model, "trackers": ()})
+        names: dict[str, Any] = {name: factors[name] for name in ("backbone", "attention", "activation")}
+        given = {"model": ModelSpec(**names).name, "trackers": ()}
+        return TrainConfig.model_validate({**_merged(recipe, changes), **given})
     except ValidationError as error:
         raise StudyError(readable(error, TrainConfig, where=f"The recipe for {condition}")) from error
     except (ValueError, TypeError) as error:
@@ -203,22 +180,19 @@ def _merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, An
     return merged
 
 
-def _folds(study: StudyConfig, name: str, seed: int, data: Mapping[str, FaceCrops] | None) -> list[int]:
+def _divided(config: DataConfig, data: FaceCrops, seed: int) -> Protocol:
+    return create_protocol(config.protocol, data, seed=seed, **config.protocol_options)
+
+
+def _folds(study: StudyConfig, name: str, seed: int, data: Mapping[str, FaceCrops] | None) -> tuple[int, ...]:
     config = study.data[name]
     if data is None:
-        return list(config.folds or (0,))
+        return config.folds or (0,)
     try:
-        protocol = create_protocol(
-            config.protocol,
-            data[name],
-            seed=study.replications.seed_of("folds", seed),
-            **config.protocol_options,
-        )
+        count = len(_divided(config, data[name], study.replications.seed_of("folds", seed)).folds)
     except (DataError, TypeError) as error:
         raise StudyError(f"{name}: {error}") from error
-    numbers = list(range(len(protocol.folds))) if config.folds is None else list(config.folds)
-    if beyond := [number for number in numbers if number >= len(protocol.folds)]:
-        raise StudyError(
-            f"{name}: {protocol.name} has folds 0 to {len(protocol.folds) - 1}, not {beyond[0]}."
-        )
+    numbers = tuple(range(count)) if config.folds is None else config.folds
+    if beyond := [number for number in numbers if number >= count]:
+        raise StudyError(f"{name}: {config.protocol} has folds 0 to {count - 1}, not {beyond[0]}.")
     return numbers

@@ -1,18 +1,10 @@
-"""What carries runs out: one claimed run at a time, in a process of its own."""
+"""What a process does that carries runs out: one claimed run at a time."""
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import signal
-import sys
-import threading
 import traceback
-from collections.abc import Callable
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Literal
 
 import torch
 
@@ -21,24 +13,6 @@ from fer_attention.study.datasets import DataSets
 from fer_attention.study.execute import execute
 from fer_attention.study.grid import RunSpec
 from fer_attention.study.store import Store
-from fer_attention.training import Epoch
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of a run.
-
-    Attributes:
-        run: Its id.
-        state: `taken` where another runner holds it.
-        accuracy: On the validation images, where it is done.
-        note: The reason of a failure, or what was set aside before.
-    """
-
-    run: str
-    state: Literal["done", "failed", "taken"]
-    accuracy: float | None = None
-    note: str | None = None
 
 
 @dataclass(frozen=True)
@@ -48,7 +22,7 @@ class Workplace:
     Attributes:
         folder: Of the study.
         study: The study.
-        paths: Where its data sets lie.
+        paths: Where its data sets are.
         device: Where to compute.
         threads: Of torch, on the CPU.
     """
@@ -60,60 +34,22 @@ class Workplace:
     threads: int
 
 
-def carry_out(
-    run: RunSpec,
-    store: Store,
-    data: DataSets,
-    *,
-    device: str,
-    on_epoch: Callable[[Epoch], None] = lambda epoch: None,
-) -> Outcome:
-    """One run, if no other process has it or has done it. Errors of the run are noted, not raised."""
-    with store.claim(run.id) as held:
-        if not held:
-            return Outcome(run.id, "taken")
-        note = store.set_aside_if_damaged(run.id)
-        if store.state(run.id) != "open":
-            return Outcome(run.id, "taken")
-        try:
-            record = execute(
-                run,
-                data[str(run.factors["data"])],
-                store.run_folder(run.id),
-                device=device,
-                on_epoch=on_epoch,
-            )
-        except Exception as error:
-            reason = f"{type(error).__name__}: {error}"
-            store.fail(run, reason, traceback.format_exc())
-            return Outcome(run.id, "failed", note=reason)
-        return Outcome(run.id, "done", accuracy=record.validation.accuracy, note=note)
+_data: dict[Path, DataSets] = {}  # of this process, which carries out many runs of a study
 
 
-def serve(connection: Connection, place: Workplace) -> None:
-    """The life of a worker process: runs come in, epochs and outcomes go out, None ends it."""
-    threading.Thread(target=_stop_with_parent, daemon=True).start()
+def work(run: RunSpec, place: Workplace) -> None:
+    """Carry out one run unless it is done, has failed or is held by another process.
+
+    Whatever comes of it is in the study's folder afterwards: a record, a failure with its reason, or, where
+    another process holds the run, that one's checkpoint. Errors of the run are noted, not raised.
+    """
     torch.set_num_threads(place.threads)
-    store, data = Store(place.folder), DataSets(place.study, place.paths)
-
-    def tell(message: Epoch | Outcome) -> None:
+    data = _data.setdefault(place.folder, DataSets(place.study, place.paths))
+    store = Store(place.folder)
+    with store.claim(run.id) as held:
+        if not held or store.state(run.id) != "open":
+            return
         try:
-            connection.send(message)
-        except OSError:  # the parent was killed: no failure of the run, whose epoch is saved
-            sys.exit(128 + signal.SIGTERM)
-
-    try:
-        while (run := connection.recv()) is not None:
-            tell(carry_out(run, store, data, device=place.device, on_epoch=tell))
-    except EOFError:
-        sys.exit(128 + signal.SIGTERM)
-    except KeyboardInterrupt:  # Ctrl-C reaches all processes of a terminal; the run has saved itself
-        sys.exit(130)
-
-
-def _stop_with_parent() -> None:
-    """A killed parent leaves no orphan: the run saves its checkpoint and ends."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os.kill(os.getpid(), signal.SIGTERM)
+            execute(run, data[str(run.factors["data"])], store.run_folder(run.id), device=place.device)
+        except Exception as error:
+            store.fail(run, f"{type(error).__name__}: {error}", traceback.format_exc())
