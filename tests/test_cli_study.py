@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from fer_attention.cli import app
 from fer_attention.cli import study as command
-from fer_attention.study import estimate, load_study, read_records, runner, study_names, worker
+from fer_attention.study import engines, estimate, load_study, read_records, runner, study_names
 from fer_attention.study.store import Store
 
 
@@ -72,20 +72,20 @@ def test_a_plan_that_is_over_its_budget_is_said(tmp_path, monkeypatch):
 
 
 def test_failed_runs_end_the_command_with_1_and_are_begun_anew_on_request(tmp_path, monkeypatch):
-    bad, real = runs_of(tiny_study())[0], worker.execute
+    bad, real = runs_of(tiny_study())[0], engines.execute
 
     def execute(run, *arguments, **options):
         if run.id == bad.id:
             raise RuntimeError("no [bold] memory")
         return real(run, *arguments, **options)
 
-    monkeypatch.setattr(worker, "execute", execute)
+    monkeypatch.setattr(engines, "execute", execute)
     file = tiny_file(tmp_path)
     result = run(file, "--output", tmp_path / "study", code=1)
     assert f"error: {bad.title}: RuntimeError: no [bold] memory" in result.stderr
     assert "3 of 4 runs are done, 1 failed (--retry-failed begins them anew)" in result.output
     assert "3 done, 1 failed, 0 open" in study("plan", file, "--output", tmp_path / "study").output
-    monkeypatch.setattr(worker, "execute", real)
+    monkeypatch.setattr(engines, "execute", real)
     assert "1 failed" in run(file, "--output", tmp_path / "study", code=1).output
     assert "4 of 4 runs are done." in run(file, "--output", tmp_path / "study", "--retry-failed").output
 
@@ -111,7 +111,7 @@ def test_ctrl_c_says_how_to_go_on(tmp_path, monkeypatch):
     def stop(*arguments, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(worker, "execute", stop)
+    monkeypatch.setattr(engines, "execute", stop)
     folder = tmp_path / "study"
     assert run(tiny_file(tmp_path), "--output", folder, code=130).stderr.splitlines()[-1] == (
         f"error: stopped; what was done is saved in {folder}. The same command continues from there."

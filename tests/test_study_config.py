@@ -93,8 +93,6 @@ def test_all_that_is_wrong_is_said_at_once(tmp_path):
         ("[1, 2]", r"cannot be used:\n  as a whole: .*dictionary.*got \[1, 2\]"),
         ("", r"cannot be used:\n  as a whole: .*dictionary.*got None"),
         ("title: [", "is not valid YAML"),
-        ("title: a\ntitle: b", r"(?s)not valid YAML: title is named twice.*line 1"),
-        ("data:\n  bars: {format: x}\n  bars: {format: y}", "bars is named twice"),
     ],
 )
 def test_a_file_that_is_no_study_is_said_to_be_none(tmp_path, text, message):

@@ -18,7 +18,6 @@ from fer_attention.study import (
     read_records,
     run_study,
     runner,
-    worker,
 )
 from fer_attention.study.datasets import DataSets
 from fer_attention.study.progress import Running, Tracker
@@ -91,18 +90,18 @@ def test_a_run_that_diverges_is_noted_the_others_go_on_and_it_is_tried_again_on_
 
 
 def test_a_made_up_error_costs_its_run_and_a_second_try_may_succeed(tmp_path, monkeypatch):
-    bad, real = runs_of(tiny_study())[1].id, worker.execute
+    bad, real = runs_of(tiny_study())[1].id, engines.execute
 
     def execute(run, *arguments, **options):
         if run.id == bad:
             raise DataError("the images are gone")
         return real(run, *arguments, **options)
 
-    monkeypatch.setattr(worker, "execute", execute)
+    monkeypatch.setattr(engines, "execute", execute)
     found = carry_out(tiny_study(), tmp_path)
     assert (found.done, [reason for _, reason in found.failed]) == (3, ["DataError: the images are gone"])
     assert read_records(tmp_path).failed == {bad: "DataError: the images are gone"}
-    monkeypatch.setattr(worker, "execute", real)
+    monkeypatch.setattr(engines, "execute", real)
     again = carry_out(tiny_study(), tmp_path, retry_failed=True)
     assert (again.done, again.failed) == (4, ())
     assert not (tmp_path / "runs" / bad / FAILURE).exists()

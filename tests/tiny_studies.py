@@ -17,7 +17,7 @@ import yaml
 
 from fer_attention.study import StudyConfig, expand
 from fer_attention.study.datasets import DataSets
-from fer_attention.study.worker import _data, work
+from fer_attention.study.engines import _data, work
 
 TINY = {
     "title": "A tiny study",
@@ -114,14 +114,14 @@ from pathlib import Path
 
 if hasattr(os, "sched_setaffinity"):  # one core, so one thread: the same sums, with one worker or two
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-import fer_attention.study.worker as worker
+import fer_attention.study.engines as engines
 
-def noting(run, *arguments, _execute=worker.execute, **options):
+def noting(run, *arguments, _execute=engines.execute, **options):
     with Path(os.environ["STUDY_LOG"]).open("a") as log:
         log.write(f"{run.id}\\n")
     return _execute(run, *arguments, **options)
 
-worker.execute = noting  # spawned workers run this file too, under another name
+engines.execute = noting  # spawned workers run this file too, under another name
 if __name__ == "__main__":
     from fer_attention.cli import app
     app()

@@ -5,20 +5,13 @@ A file that cannot be run is refused as a whole, with one message, before anythi
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    model_validator,
-)
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError, model_validator
 
 from fer_attention.data import PROTOCOLS
 from fer_attention.evaluation import VIEWS
@@ -75,8 +68,7 @@ Several = Annotated[tuple[T, ...], Field(min_length=1), AfterValidator(_each_onc
 OneOrSeveral = Annotated[Several[T], BeforeValidator(_as_list)]
 
 
-class _Fields(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class _Fields(BaseModel, frozen=True, extra="forbid"): ...
 
 
 class Factors(_Fields):
@@ -179,25 +171,24 @@ class StudyConfig(_Fields):
 
     @model_validator(mode="after")
     def _questions_have_answers(self) -> StudyConfig:
+        pairs = [(pair.first, pair.second) for pair in self.interactions]
+        for first, second in pairs:
+            if first == second:
+                raise ValueError(f"interactions: {first} cannot interact with itself")
         for comparison in self.comparisons:
-            factor, baseline, levels = comparison.factor, comparison.baseline, comparison.levels or ()
-            for level in (baseline, *levels):
-                if level not in self.levels(factor):
-                    known = map(str, self.levels(factor))
-                    raise ValueError(f"comparisons: {unknown_name(f'level of {factor}', level, known)}")
-            if baseline in levels:
-                raise ValueError(f"comparisons: {factor} {baseline} cannot be compared with itself")
-            self._varies(factor, "comparisons")
-        for pair in self.interactions:
-            if pair.first == pair.second:
-                raise ValueError(f"interactions: {pair.first} cannot interact with itself")
-            self._varies(pair.first, "interactions")
-            self._varies(pair.second, "interactions")
+            factor, known = comparison.factor, self.levels(comparison.factor)
+            for level in (comparison.baseline, *(comparison.levels or ())):
+                if level not in known:
+                    error = unknown_name(f"level of {factor}", level, map(str, known))
+                    raise ValueError(f"comparisons: {error}")
+            if comparison.baseline in (comparison.levels or ()):
+                raise ValueError(
+                    f"comparisons: {factor} {comparison.baseline} cannot be compared with itself"
+                )
+        for factor in (*(one.factor for one in self.comparisons), *itertools.chain(*pairs)):
+            if len(levels := self.levels(factor)) < 2:
+                raise ValueError(f"{factor} has one level only, {levels[0]}: there is nothing to compare")
         return self
-
-    def _varies(self, factor: Factor, where: str) -> None:
-        if len(self.levels(factor)) < 2:
-            raise ValueError(f"{where}: {factor} has one level only, {self.levels(factor)[0]}")
 
     def levels(self, factor: str) -> tuple[Level, ...]:
         """The levels of a factor, in the file's order."""
@@ -210,16 +201,6 @@ class StudyConfig(_Fields):
             for factor in FACTORS
             if len(self.levels(factor)) > 1
         )
-
-
-class _StrictLoader(yaml.SafeLoader):
-    """Plain YAML that refuses a repeated field instead of dropping one of them."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        names = [key.value for key, _ in node.value if key.value != "<<"]
-        if repeated := [name for name in names if names.count(name) > 1]:
-            raise yaml.MarkedYAMLError(problem=f"{repeated[0]} is named twice", problem_mark=node.start_mark)
-        return super().construct_mapping(node, deep)
 
 
 def study_names() -> list[str]:
@@ -240,8 +221,7 @@ def load_study(name: str | Path) -> StudyConfig:
             raise unknown_name("study", str(name), study_names())
         path = STUDIES / f"{name}.yaml"
     try:
-        fields = yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)  # noqa: S506  (a SafeLoader)
-        return StudyConfig.model_validate(fields)
+        return StudyConfig.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
     except ValidationError as error:
         raise StudyError(readable(error, StudyConfig, where=str(name))) from error
     except FileNotFoundError as error:

@@ -1,4 +1,4 @@
-"""Where runs are carried out: processes of this machine, or Ray. Both are an `Engine`."""
+"""What carries runs out: processes of this machine, or Ray. Both are an `Engine`."""
 
 from __future__ import annotations
 
@@ -7,27 +7,65 @@ import multiprocessing
 import os
 import signal
 import threading
+import traceback
 from collections.abc import Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from typing import Any, Protocol
 
+import torch
+
 from fer_attention.optional import needs_extra
+from fer_attention.study.datasets import DataSets
+from fer_attention.study.execute import execute
 from fer_attention.study.grid import RunSpec
-from fer_attention.study.worker import Workplace, work
+from fer_attention.study.store import Store
 
 GRACE = 120.0
 """Seconds that running runs have to save their checkpoints when a study is stopped."""
 
 
-class Engine(Protocol):
-    """Carries runs out with `work`, one or more at a time.
+@dataclass(frozen=True)
+class Workplace:
+    """What a process needs to carry out runs of a study; can be sent to another process.
 
     Attributes:
-        room: Runs at a time.
+        folder: Of the study.
+        paths: Where its data sets are.
+        device: Where to compute.
+        threads: Of torch, on the CPU.
     """
+
+    folder: Path
+    paths: dict[str, Path]
+    device: str
+    threads: int
+
+
+_data: dict[Path, DataSets] = {}  # of this process, which carries out many runs of a study
+
+
+def work(run: RunSpec, place: Workplace) -> None:
+    """Carry out one run unless it is done, has failed or is held by another process.
+
+    It leaves a record in the study's folder, or a failure with its reason: errors are noted, not raised.
+    """
+    torch.set_num_threads(place.threads)
+    data = _data.setdefault(place.folder, DataSets(run.study, place.paths))
+    store = Store(place.folder)
+    with store.claim(run.id) as held:
+        if held and store.state(run.id) == "open":
+            try:
+                execute(run, data[run.data_name], store.run_folder(run.id), device=place.device)
+            except Exception as error:
+                store.fail(run, f"{type(error).__name__}: {error}", traceback.format_exc())
+
+
+class Engine(Protocol):
+    """Carries runs out with `work`, at most `room` at a time."""
 
     room: int
 
@@ -84,15 +122,22 @@ class _Worker:
         return self.future is None or self.future.done()
 
     def submit(self, run: RunSpec) -> Future[None]:
-        if self.future is not None and self.process.is_alive():
-            self.future = self.pool.submit(_work, run, self._place)
-        else:
-            before = set(multiprocessing.active_children())
-            spawn = multiprocessing.get_context("spawn")  # a fork of running torch threads may hang
-            self.pool = ProcessPoolExecutor(1, mp_context=spawn, initializer=_begin)
-            self.future = self.pool.submit(_work, run, self._place)
-            (self.process,) = set(multiprocessing.active_children()) - before
+        if self.future is None or not self.process.is_alive():
+            self._start()
+        self.future = self.pool.submit(_work, run, self._place)
         return self.future
+
+    def _start(self) -> None:
+        before = set(multiprocessing.active_children())
+        # The process inherits the mask: Ctrl-C reaches all processes of a terminal, but ends this one only.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            spawn = multiprocessing.get_context("spawn")  # a fork of running torch threads may hang
+            self.pool = ProcessPoolExecutor(1, mp_context=spawn)
+            self.future = self.pool.submit(_watch_parent)
+            (self.process,) = set(multiprocessing.active_children()) - before
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
     def cause(self) -> str:
         error = self.future.exception() if self.future is not None else None
@@ -107,13 +152,11 @@ class _Worker:
         return f"its process was ended by {name}{hint}"
 
 
-def _begin() -> None:
-    """Set a worker process up: its parent says when it is to end, and a killed parent leaves no orphan."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal
-    parent = multiprocessing.parent_process()
+def _watch_parent() -> None:
+    """A killed parent leaves no orphan: the run saves its checkpoint and ends."""
 
     def end_with_parent() -> None:
-        if parent is not None:
+        if (parent := multiprocessing.parent_process()) is not None:
             parent.join()
             os.kill(os.getpid(), signal.SIGTERM)
 
@@ -144,13 +187,10 @@ class RayEngine:
             import ray  # noqa: PLC0415  (optional)
         place = places[0]
         gpu = place.device.startswith("cuda")
-        own: dict[str, Any] = {"num_cpus": place.threads * len(places), "include_dashboard": False}
-        ray.init(
-            address=address,
-            log_to_driver=False,
-            logging_level=logging.WARNING,
-            **({} if address else own),
+        own: dict[str, Any] = (
+            {} if address else {"num_cpus": place.threads * len(places), "include_dashboard": False}
         )
+        ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING, **own)
         self.room = len(places)
         self._ray = ray
         self._place = replace(place, device="cuda:0") if gpu else place  # Ray shows a task its GPU only

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import statistics
-import time
+import timeit
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 import psutil
@@ -25,12 +25,8 @@ from fer_attention.study.config import StudyError
 from fer_attention.study.grid import RunSpec
 from fer_attention.training.setup import resolve_precision
 
-BASE_MEMORY = 1.2e9
-"""Bytes of a process with torch in it."""
-
-CURVES_AND_PREDICTIONS = 1e5
-"""Bytes of a run's record and predictions besides what grows with its images."""
-
+BASE_MEMORY = 1.2e9  # bytes of a process with torch in it
+RECORD_SIZE = 1e5  # bytes of a run's record and predictions besides what grows with its images
 CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 
@@ -51,11 +47,6 @@ class Estimate:
     measured: str
 
 
-@lru_cache(maxsize=256)
-def _counts(spec_json: str) -> Complexity:
-    return complexity(from_spec(ModelSpec.from_json(spec_json), device="meta"))
-
-
 def counts_of(run: RunSpec) -> Complexity:
     """Parameters, MACs and activations of a run's model.
 
@@ -66,6 +57,11 @@ def counts_of(run: RunSpec) -> Complexity:
         return _counts(run.config.spec().to_json())
     except (ValueError, TypeError) as error:
         raise StudyError(f"{run.config.model} cannot be built: {error}") from error
+
+
+@cache
+def _counts(spec: str) -> Complexity:
+    return complexity(from_spec(ModelSpec.from_json(spec), device="meta"))
 
 
 def images_of(run: RunSpec, data: FaceCrops) -> tuple[int, int]:
@@ -100,7 +96,7 @@ def workers_for(runs: Sequence[RunSpec], data: Mapping[str, FaceCrops], device: 
     """Runs at a time: one per GPU, or on a CPU one per core as far as the free memory goes."""
     if device.type == "cuda":
         return 1 if device.index is not None else torch.cuda.device_count()
-    largest = max((memory_of(run, data[str(run.factors["data"])]) for run in runs), default=BASE_MEMORY)
+    largest = max(memory_of(run, data[run.data_name]) for run in runs)
     return max(1, min(cores(), int(free_memory() * 0.8 / largest), len(runs)))
 
 
@@ -125,42 +121,41 @@ def estimate(
         raise ValueError(f"estimate needs a run and a worker or more, got {len(runs)} and {workers}.")
     device = resolve_device(device)
     workers = workers or workers_for(runs, data, device)
-    work = {run.id: work_of(run, data[str(run.factors["data"])]) for run in runs}
+    work = {run.id: work_of(run, data[run.data_name]) for run in runs}
     median = sorted(runs, key=lambda run: work[run.id])[len(runs) // 2]
     rate, batch = _macs_per_second(median, device)
     parameters = [counts_of(run).parameters for run in runs]
-    kept = sum(4.0 * n for n, run in zip(parameters, runs, strict=True) if run.keep_weights)
-    predictions = sum(32.0 * images_of(run, data[str(run.factors["data"])])[1] for run in runs)
-    checkpoints = workers * 20.0 * max(parameters)
+    kept = 4.0 * sum(parameters) * runs[0].study.keep_weights
+    predictions = sum(32.0 * images_of(run, data[run.data_name])[1] + RECORD_SIZE for run in runs)
     return Estimate(
         seconds=sum(work.values()) / rate / workers,
         workers=workers,
-        disk=kept + predictions + CURVES_AND_PREDICTIONS * len(runs) + checkpoints,
+        disk=kept + predictions + workers * 20.0 * max(parameters),
         measured=f"training steps of {median.config.model}, batch {batch}, on one of {workers} workers",
     )
 
 
 def _macs_per_second(run: RunSpec, device: torch.device) -> tuple[float, int]:
     """Rate of training and its batch size, on random images, with one thread on a CPU."""
-    threads = torch.get_num_threads()
     batch = min(run.config.batch_size, 32)
     layout = torch.channels_last if run.config.channels_last else torch.contiguous_format
+    bfloat16 = resolve_precision(run.config, device) == "bfloat16"
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = from_spec(run.config.spec()).to(device).train().to(memory_format=layout)
         images = torch.rand(batch, *model.spec.input_size, device=device).contiguous(memory_format=layout)
         labels = torch.zeros(batch, dtype=torch.long, device=device)
-        bfloat16 = resolve_precision(run.config, device) == "bfloat16"
+
+        def step() -> None:
+            with torch.autocast(device.type, dtype=torch.bfloat16, enabled=bfloat16):
+                loss = F.cross_entropy(model(images).float(), labels)
+            torch.autograd.backward(loss)
+            float(loss.detach())  # waits for a GPU
+
+        threads = torch.get_num_threads()
         try:
             torch.set_num_threads(1)
-            times = []
-            for _ in range(4):
-                start = time.perf_counter()
-                with torch.autocast(device.type, dtype=torch.bfloat16, enabled=bfloat16):
-                    loss = F.cross_entropy(model(images).float(), labels)
-                torch.autograd.backward(loss)
-                float(loss.detach())
-                times.append(time.perf_counter() - start)
+            seconds = statistics.median(timeit.repeat(step, number=1, repeat=4)[1:])
         finally:
             torch.set_num_threads(threads)
-    return 3.0 * counts_of(run).macs * batch / statistics.median(times[1:]), batch
+    return 3.0 * counts_of(run).macs * batch / seconds, batch

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import statistics
-import time
+import timeit
 from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
@@ -32,13 +33,10 @@ from fer_attention.study.records import (
     Predictions,
     RunRecord,
     Scores,
-    sha256,
 )
 from fer_attention.training import Listener, train
 from fer_attention.training.checkpoint import fingerprint
 from fer_attention.training.setup import environment, resolve_precision
-
-LATENCY_ROUNDS = 30
 
 
 def execute(
@@ -61,8 +59,8 @@ def execute(
     )
     peak = torch.cuda.max_memory_allocated(device) / 2**20 if device.type == "cuda" else None
     model = load_weights(result.weights, device=device)
-    validation = evaluate(model, crops, split="validation", tta=spec.tta)
-    test = evaluate(model, crops, split="test", tta=spec.tta)
+    validation = evaluate(model, crops, split="validation", tta=spec.study.tta)
+    test = evaluate(model, crops, split="test", tta=spec.study.tta)
     images = {part: crops.split(part) for part in ("train", "validation", "test")}
     predictions = Predictions(
         names=images["test"].names,
@@ -82,18 +80,16 @@ def execute(
         model=model.spec.name,
         config=spec.config.model_dump(mode="json"),
         data=DataFacts(
-            name=str(spec.factors["data"]),
+            name=spec.data_name,
             protocol=protocol.name,
             protocol_options=protocol.options,
             fold=protocol.folds[spec.fold].name,
             fingerprint=fingerprint(data),
             labels=crops.label_names,
-            train_images=len(images["train"]),
-            validation_images=len(images["validation"]),
-            test_images=len(images["test"]),
+            **{f"{part}_images": len(crops) for part, crops in images.items()},
             copies=int(predictions.copies.sum()),
         ),
-        tta=spec.tta,
+        tta=spec.study.tta,
         selected_epoch=result.best.epoch,
         history=[asdict(epoch) for epoch in result.history],
         validation=_scores(validation.results[ALL]),
@@ -104,17 +100,17 @@ def execute(
             macs=counts.macs,
             train_seconds=sum(epoch.seconds for epoch in result.history),
             images_per_second=statistics.median(epoch.images_per_second for epoch in result.history),
-            latency_ms=_latency(model, device) * 1000,
+            latency_ms=1000 * _latency(model, device),
             peak_memory_mb=peak,
         ),
-        activations=_activations(model, images["validation"], spec.statistics_images, device),
+        activations=_activations(model, images["validation"], spec.study.statistics_images),
         signs=list(result.signs),
         environment=environment(device, 1, precision=resolve_precision(spec.config, device)),
-        predictions_sha256=sha256(content),
+        predictions_sha256=hashlib.sha256(content).hexdigest(),
         finished=datetime.now(timezone.utc).isoformat(timespec="seconds"),
     )
     write_atomically(folder / PREDICTIONS, content)
-    if spec.keep_weights:
+    if spec.study.keep_weights:
         write_atomically(folder / WEIGHTS, result.weights.read_bytes())
     write_atomically(folder / RECORD, record.model_dump_json(indent=1).encode())
     shutil.rmtree(folder / TRAINING)
@@ -137,29 +133,23 @@ def _scores(metrics: ClassificationMetrics) -> Scores:
 def _latency(model: FERModel, device: torch.device) -> float:
     """Median seconds for one image, first passes left out."""
     image = torch.zeros(1, *model.spec.input_size, device=device)
-    times = []
+
+    def once() -> None:
+        model(image)
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+
     with evaluation_mode(model), torch.inference_mode():
-        for _ in range(LATENCY_ROUNDS + 5):
-            start = time.perf_counter()
-            model(image)
-            if device.type == "cuda":
-                torch.cuda.synchronize(device)
-            times.append(time.perf_counter() - start)
-    return statistics.median(times[5:])
+        return statistics.median(timeit.repeat(once, number=1, repeat=35)[5:])
 
 
-def _activations(
-    model: FERModel, validation: FaceCrops, count: int, device: torch.device
-) -> list[LayerActivation]:
+def _activations(model: FERModel, validation: FaceCrops, count: int) -> list[LayerActivation]:
     """Statistics of the activations on the first validation images in a fixed random order."""
     if not count:
         return []
     order = torch.randperm(len(validation), generator=torch.Generator().manual_seed(0))[:count]
     images = validation.take(order.numpy()).images
     assert model.preprocessing is not None  # noqa: S101  (weights files have it; for the type checker)
-    inputs = model.preprocessing.normalize(model.preprocessing.prepare(images)).to(device)
-    fields = LayerActivation.model_fields
-    return [
-        LayerActivation(**{name: getattr(layer, name) for name in fields})
-        for layer in activation_statistics(model, torch.split(inputs, 64))
-    ]
+    pixels = model.preprocessing.prepare(images).to(next(model.parameters()).device)
+    layers = activation_statistics(model, torch.split(model.preprocessing.normalize(pixels), 64))
+    return [LayerActivation.model_validate(layer, from_attributes=True) for layer in layers]

@@ -15,7 +15,7 @@ from fer_attention.data import DataError, FaceCrops, Protocol, create_protocol, 
 from fer_attention.messages import readable
 from fer_attention.models import ModelSpec
 from fer_attention.registry import unknown_name
-from fer_attention.study.config import FACTORS, DataConfig, Level, StudyConfig, StudyError, level_text
+from fer_attention.study.config import FACTORS, DataConfig, Level, Source, StudyConfig, StudyError, level_text
 from fer_attention.training import Chance, TrainConfig, load_recipe
 from fer_attention.training.checkpoint import FREE_FIELDS
 
@@ -25,40 +25,40 @@ class RunSpec:
     """One run: a condition in one replication.
 
     Attributes:
+        study: The study that it is of.
         factors: The level of every factor.
         seed: Of the replication.
         fold: Number of the fold.
         config: What `train` is told.
-        data: How the data set is read and divided.
-        protocol_seed: What the protocol divides by, where it draws.
-        subset_seed: What chooses the images of a training fraction.
-        tta: Test-time augmentation of the reported numbers.
-        statistics_images: Validation images for the bias shift.
-        keep_weights: Whether the weights stay.
     """
 
+    study: StudyConfig
     factors: Mapping[str, Level]
     seed: int
     fold: int
     config: TrainConfig
-    data: DataConfig
-    protocol_seed: int
-    subset_seed: int
-    tta: str
-    statistics_images: int
-    keep_weights: bool
+
+    @property
+    def data_name(self) -> str:
+        """Name of the data set."""
+        return str(self.factors["data"])
+
+    def seed_of(self, source: Source) -> int:
+        """The seed of what varies between replications, or 0."""
+        return self.study.replications.seed_of(source, self.seed)
 
     @property
     def id(self) -> str:
-        """A hash of all that the numbers hang on; where the data lies is not part of it."""
+        """A hash of all that the numbers depend on; where the data is, is not part of it."""
+        data = self.study.data[self.data_name]
         record = {
             "factors": {name: level for name, level in self.factors.items() if name != "setting"},
             "fold": self.fold,
             "config": self.config.model_dump(mode="json", exclude=FREE_FIELDS),
-            "data": self.data.model_dump(mode="json", exclude={"path", "folds", "changes"}),
-            "seeds": [self.seed, self.protocol_seed, self.subset_seed],
-            "tta": self.tta,
-            "statistics_images": self.statistics_images,
+            "data": data.model_dump(mode="json", exclude={"path", "folds", "changes"}),
+            "seeds": [self.seed, self.seed_of("folds"), self.seed_of("subset")],
+            "tta": self.study.tta,
+            "statistics_images": self.study.statistics_images,
         }
         text = json.dumps(record, sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
@@ -66,7 +66,7 @@ class RunSpec:
     @property
     def title(self) -> str:
         """For people: `resnetv2_18_cbam_elu, fer2013, 20 % of train, seed 1, fold 0`."""
-        parts = [self.config.model, str(self.factors["data"])]
+        parts = [self.config.model, self.data_name]
         if self.factors["fraction"] != 1:
             parts.append(level_text("fraction", self.factors["fraction"]))
         if self.factors["setting"] != "default":
@@ -79,7 +79,7 @@ class RunSpec:
         Raises:
             DataError: The set lacks what the protocol needs.
         """
-        return _divided(self.data, data, self.protocol_seed)
+        return _divided(self.study.data[self.data_name], data, self.seed_of("folds"))
 
     def crops(self, data: FaceCrops, protocol: Protocol) -> FaceCrops:
         """The images of this run with train, validation and test as splits, train cut to its fraction."""
@@ -89,7 +89,7 @@ class RunSpec:
             return crops
         training = (crops.splits == "train").nonzero()[0]
         keep = crops.splits != "train"
-        keep[training[training_fraction(crops.take(training), fraction, seed=self.subset_seed)]] = True
+        keep[training[training_fraction(crops.take(training), fraction, seed=self.seed_of("subset"))]] = True
         return crops.take(keep)
 
 
@@ -112,43 +112,24 @@ def expand(study: StudyConfig, data: Mapping[str, FaceCrops] | None = None) -> l
     configs = [(factors, _config(study, factors)) for factors in conditions(study)]
     runs: dict[str, RunSpec] = {}
     for seed in study.replications.seeds:
+        seeds = {source: study.replications.seed_of(source, seed) for source in get_args(Chance)}
         folds = {name: _folds(study, name, seed, data) for name in study.data}
-        for turn in range(max(map(len, folds.values()))):
-            for factors, config in configs:
-                numbers = folds[str(factors["data"])]
-                if turn < len(numbers):
-                    run = _run(study, factors, config, seed, numbers[turn])
-                    if (twin := runs.setdefault(run.id, run)) is not run:
-                        settings = f"{twin.factors['setting']} and {factors['setting']}"
-                        raise StudyError(
-                            f"The settings {settings} are the same run of {config.model}; drop one."
-                        )
+        for turn, (factors, config) in itertools.product(range(max(map(len, folds.values()))), configs):
+            numbers = folds[str(factors["data"])]
+            if turn >= len(numbers):
+                continue
+            seeded = config.model_copy(update={"seed": seed, "seeds": seeds})
+            run = RunSpec(study, factors, seed, numbers[turn], seeded)
+            if (twin := runs.setdefault(run.id, run)) is not run:
+                settings = f"{twin.factors['setting']} and {factors['setting']}"
+                raise StudyError(f"The settings {settings} are the same run of {config.model}; drop one.")
     return list(runs.values())
-
-
-def _run(study: StudyConfig, factors: dict[str, Level], config: TrainConfig, seed: int, fold: int) -> RunSpec:
-    seed_of = study.replications.seed_of
-    seeds = {source: seed_of(source, seed) for source in get_args(Chance)}
-    return RunSpec(
-        factors=factors,
-        seed=seed,
-        fold=fold,
-        config=config.model_copy(update={"seed": seed, "seeds": seeds}),
-        data=study.data[str(factors["data"])],
-        protocol_seed=seed_of("folds", seed),
-        subset_seed=seed_of("subset", seed),
-        tta=study.tta,
-        statistics_images=study.statistics_images,
-        keep_weights=study.keep_weights,
-    )
 
 
 def _config(study: StudyConfig, factors: dict[str, Level]) -> TrainConfig:
     """The recipe with the study's changes; its structure is the study's alone, so equal in all conditions."""
-    changes: dict[str, Any] = {}
-    setting = study.factors.setting[str(factors["setting"])]
-    for layer in (study.changes, study.data[str(factors["data"])].changes, setting):
-        changes = _merged(changes, layer)
+    data, setting = study.data[str(factors["data"])], study.factors.setting[str(factors["setting"])]
+    changes = _merged(_merged(study.changes, data.changes), setting)
     if taken := {"model", "seed", "seeds"} & set(changes):
         raise StudyError(f"{', '.join(sorted(taken))}: settled by factors and replications, not by changes.")
     condition = ", ".join(f"{name} {level}" for name, level in factors.items())

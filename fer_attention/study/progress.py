@@ -14,14 +14,7 @@ from fer_attention.study.store import Store
 
 @dataclass(frozen=True)
 class Running:
-    """A run that is going on, with its last finished epoch.
-
-    Attributes:
-        title: Of the run.
-        epoch: Finished epochs.
-        epochs: Epochs in all.
-        accuracy: On the validation images, in [0, 1]; None before the first epoch's end.
-    """
+    """A run that is training, its finished epochs of all, and the last one's validation accuracy."""
 
     title: str
     epoch: int
@@ -53,12 +46,7 @@ class StudyProgress:
 
 
 class Tracker:
-    """Looks into the folder of a study.
-
-    Args:
-        store: The folder.
-        runs: All runs of the study.
-        work: What each takes, in whatever unit, by run id.
+    """Follows runs in the folder of a study; `work` is what each takes, in any unit, by run id.
 
     Attributes:
         elsewhere: Runs that another runner held.

@@ -105,9 +105,7 @@ class RunRecord(_Part):
 class Failure(_Part):
     """Why a run failed."""
 
-    id: str
     title: str
-    factors: dict[str, str | float]
     reason: str
     details: str = Field(description="traceback, where there is one")
 
@@ -138,15 +136,11 @@ class Predictions(NamedTuple):
 
     def to_bytes(self) -> bytes:
         """A compressed NumPy archive; nothing in it is pickled."""
-        columns: dict[str, Any] = {
-            **self._asdict(),
-            "labels": self.labels.astype(np.uint8),
-            "predicted": self.predicted.astype(np.uint8),
-            "probabilities": self.probabilities.astype(np.float16),
-        }
+        types = {"labels": np.uint8, "predicted": np.uint8, "probabilities": np.float16}
+        columns = {name: column for name, column in self._asdict().items() if column is not None}
         buffer = io.BytesIO()
         np.savez_compressed(
-            buffer, **{name: column for name, column in columns.items() if column is not None}
+            buffer, **{name: c.astype(types.get(name, c.dtype)) for name, c in columns.items()}
         )
         return buffer.getvalue()
 
@@ -169,11 +163,6 @@ class Predictions(NamedTuple):
                 )
         except (OSError, KeyError, ValueError, RuntimeError, EOFError, BadZipFile, zlib.error) as error:
             raise ValueError(f"not an archive of predictions: {error}") from error
-
-
-def sha256(content: bytes) -> str:
-    """The hash that a record names its predictions by."""
-    return hashlib.sha256(content).hexdigest()
 
 
 class SetAside(NamedTuple):
@@ -243,7 +232,7 @@ def read_record(folder: Path) -> RunRecord:
     file = folder / PREDICTIONS
     if not file.is_file():
         raise ValueError(f"{PREDICTIONS} is missing")
-    if sha256(file.read_bytes()) != record.predictions_sha256:
+    if hashlib.sha256(file.read_bytes()).hexdigest() != record.predictions_sha256:
         raise ValueError(f"{PREDICTIONS} is not the file that the record names: cut off or changed")
     return record
 

@@ -13,13 +13,12 @@ import torch
 from fer_attention.device import resolve_device
 from fer_attention.study.config import StudyConfig, StudyError
 from fer_attention.study.datasets import DataSets
-from fer_attention.study.engines import Engine, LocalEngine, RayEngine
+from fer_attention.study.engines import Engine, LocalEngine, RayEngine, Workplace
 from fer_attention.study.estimate import cores, work_of, workers_for
 from fer_attention.study.grid import RunSpec, expand
 from fer_attention.study.progress import StudyProgress, Tracker
 from fer_attention.study.records import read_record
 from fer_attention.study.store import Store
-from fer_attention.study.worker import Workplace
 
 ATTEMPTS = 2
 """How often a run may lose its process in one call before it counts as failed."""
@@ -51,9 +50,8 @@ def run_study(
         study: The study.
         output: Folder of the study; created if it does not exist.
         paths: Where the data sets are, by name.
-        workers: Runs at a time. By default as many as there are GPUs, or on a CPU as many as it has cores
-            and its memory has room for: one thread each trains more images a second than many threads each.
-            In a Ray cluster, all that it has room for.
+        workers: Runs at a time. By default one for each GPU, or on a CPU one for each core as far as the
+            memory goes; in a Ray cluster, all that it has room for.
         device: auto, cpu, cuda (all GPUs) or cuda:N.
         retry_failed: Begin failed runs anew.
         engine: `local` for processes of this machine, or `ray` to spread runs over a cluster.
@@ -72,21 +70,22 @@ def run_study(
     resolved = resolve_device(device)
     data = DataSets(study, paths)
     runs = expand(study, data.all())
-    work = {run.id: work_of(run, data[str(run.factors["data"])]) for run in runs}
+    work = {run.id: work_of(run, data[run.data_name]) for run in runs}
     store = Store(output.resolve())
     store.begin(study, runs)
     tracker = Tracker(store, runs, work)
     todo = [run for run in runs if _is_open(run, store, data, tracker.notes, retry_failed=retry_failed)]
     if not todo:
         return tracker.progress()
-    room = len(todo) if address is not None else workers_for(todo, data.all(), resolved)
+    cluster = engine == "ray" and address is not None
+    room = len(todo) if cluster else workers_for(todo, data.all(), resolved)
     count = min(workers or room, len(todo))
+    every_gpu = resolved.type == "cuda" and resolved.index is None
     places = [
         Workplace(
             folder=store.folder,
-            study=study,
             paths={name: path.resolve() for name, path in (paths or {}).items()},
-            device=_device(resolved, number),
+            device=f"cuda:{number % torch.cuda.device_count()}" if every_gpu else str(resolved),
             threads=max(1, cores() // count),
         )
         for number in range(count)
@@ -106,28 +105,20 @@ def _is_open(run: RunSpec, store: Store, data: DataSets, notes: list[str], *, re
         StudyError: It was done on other images than those given.
     """
     with store.claim(run.id) as held:
-        if not held:
-            return store.state(run.id) == "open"
-        if damage := store.tidy(run.id):
+        if held and (damage := store.tidy(run.id)):
             notes.append(f"{run.title}: {damage}. It is run again.")
         state = store.state(run.id)
-        if state == "failed" and retry_failed:
+        if held and state == "failed" and retry_failed:
             store.retry(run.id)
             return True
-        if state == "done":
-            record, name = read_record(store.run_folder(run.id)), str(run.factors["data"])
-            if record.data.fingerprint != data.fingerprint(name):
+        if held and state == "done":
+            record = read_record(store.run_folder(run.id))
+            if record.data.fingerprint != data.fingerprint(run.data_name):
                 raise StudyError(
-                    f"{store.folder} holds runs on other images of {name} than those given now, such as "
-                    f"{run.title}. Give the same data, or choose another folder."
+                    f"{store.folder} holds runs on other images of {run.data_name} than those given now, "
+                    f"such as {run.title}. Give the same data, or choose another folder."
                 )
     return state == "open"
-
-
-def _device(device: torch.device, number: int) -> str:
-    if device.type != "cuda" or device.index is not None:
-        return str(device)
-    return f"cuda:{number % torch.cuda.device_count()}"
 
 
 def _carry_out(

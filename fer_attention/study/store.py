@@ -60,11 +60,8 @@ class Store:
         Raises:
             StudyError: The folder cannot be made or written.
         """
-        planned = tuple(
-            PlannedRun(id=run.id, title=run.title, factors=dict(run.factors), seed=run.seed, fold=run.fold)
-            for run in runs
-        )
-        manifest = Manifest(study=study, runs=planned)
+        planned = [PlannedRun.model_validate(run, from_attributes=True) for run in runs]
+        manifest = Manifest(study=study, runs=tuple(planned))
         try:
             for name in ("runs", "locks"):
                 (self.folder / name).mkdir(parents=True, exist_ok=True)
@@ -136,9 +133,7 @@ class Store:
         """Note why a run failed; its checkpoint stays."""
         folder = self.run_folder(run.id)
         folder.mkdir(parents=True, exist_ok=True)
-        failure = Failure(
-            id=run.id, title=run.title, factors=dict(run.factors), reason=reason, details=details
-        )
+        failure = Failure(title=run.title, reason=reason, details=details)
         write_atomically(folder / FAILURE, failure.model_dump_json(indent=1).encode())
 
     def reason(self, run_id: str) -> str:
