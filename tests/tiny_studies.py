@@ -172,7 +172,7 @@ def checkpoints(folder):
     ]
 
 
-def wait_for(condition, process, seconds=120):
+def wait_for(condition, process, seconds=300):
     """Until the condition holds; an error when the process ends before, or takes too long."""
     limit = time.monotonic() + seconds
     while not condition():

@@ -92,10 +92,8 @@ def synthetic_faces(
         ValueError: A number is out of its range.
     """
     if images < 35 or size < 14 or noise < 0 or (subjects is not None and subjects < 1):
-        raise ValueError(
-            "synthetic_faces needs images >= 35, size >= 14, noise >= 0 and subjects >= 1; got "
-            f"{images}, {size}, {noise}, {subjects}."
-        )
+        needs = "synthetic_faces needs images >= 35, size >= 14, noise >= 0 and subjects >= 1"
+        raise ValueError(f"{needs}; got {images}, {size}, {noise}, {subjects}.")
     generator = np.random.default_rng(seed)
     classes = len(FER2013)
     labels = np.arange(images) % classes

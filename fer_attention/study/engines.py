@@ -24,8 +24,7 @@ from fer_attention.study.execute import execute
 from fer_attention.study.grid import RunSpec
 from fer_attention.study.store import Store
 
-GRACE = 120.0
-"""Seconds that running runs have to save their checkpoints when a study is stopped."""
+GRACE = 120.0  # seconds that running runs have to save their checkpoints when a study is stopped
 
 
 @dataclass(frozen=True)

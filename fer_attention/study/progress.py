@@ -81,14 +81,10 @@ class Tracker:
         """Work that is done, and work that is left in open runs."""
         done = left = 0.0
         for run in self._runs:
-            state, work = self._store.state(run.id), self._work[run.id]
-            if state == "done":
-                done += work
-            elif state == "open" and (running := self._running(run)) is not None:
-                done += work * running.epoch / running.epochs
-                left += work * (1 - running.epoch / running.epochs)
-            elif state == "open":
-                left += work
+            if (state := self._store.state(run.id)) != "failed":
+                running, work = self._running(run), self._work[run.id]
+                share = 1.0 if state == "done" else running.epoch / running.epochs if running else 0.0
+                done, left = done + work * share, left + work * (1 - share)
         return done, left
 
     def _running(self, run: RunSpec) -> Running | None:

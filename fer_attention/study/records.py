@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, Field, ValidationError
 
 RECORD, PREDICTIONS, FAILURE, WEIGHTS = "record.json", "predictions.npz", "failure.json", "best.safetensors"
-TRAINING = "training"
-"""Folder of a run's checkpoint; removed once the record is written."""
+TRAINING = "training"  # folder of a run's checkpoint; removed once the record is written
 
 
 class _Part(BaseModel, frozen=True, extra="forbid"): ...

@@ -20,11 +20,8 @@ from fer_attention.study.progress import StudyProgress, Tracker
 from fer_attention.study.records import read_record
 from fer_attention.study.store import Store
 
-ATTEMPTS = 2
-"""How often a run may lose its process in one call before it counts as failed."""
-
-SECONDS = 1.0
-"""Between two looks at the progress of the runs."""
+ATTEMPTS = 2  # processes that a run may lose in one call before it counts as failed
+SECONDS = 1.0  # between two looks at the progress of the runs
 
 
 def run_study(
