@@ -35,8 +35,8 @@ class Evaluation:
         dropped: Images left out by label, because the model lacks it.
         notes: Sentences that belong to the numbers.
         seconds: How long the predictions took.
-        probabilities: (N, classes) of the images that were measured.
-        new: bool (N,), true where an image is not also a training image; nowhere if that is unknown.
+        probabilities: float64 (N, C) of the images that were measured.
+        copies: bool (N,), true where an image is known to be a training image.
     """
 
     split: str
@@ -46,7 +46,7 @@ class Evaluation:
     notes: tuple[str, ...]
     seconds: float
     probabilities: NDArray[np.float64]
-    new: NDArray[np.bool_]
+    copies: NDArray[np.bool_]
 
 
 def evaluate(
@@ -120,7 +120,8 @@ def evaluate(
             crowd[name] = crowd_agreement(
                 probabilities[rows], chosen.votes[rows], answers, labels=chosen.labels[rows]
             )
-    return Evaluation(split, results, crowd, dropped, tuple(notes), seconds, probabilities, new)
+    copies = ~new & (TRAIN in data.splits)
+    return Evaluation(split, results, crowd, dropped, tuple(notes), seconds, probabilities, copies)
 
 
 def default_split(data: FaceCrops) -> str:

@@ -62,15 +62,14 @@ def execute(
     validation = evaluate(model, crops, split="validation", tta=spec.study.tta)
     test = evaluate(model, crops, split="test", tta=spec.study.tta)
     images = {part: crops.split(part) for part in ("train", "validation", "test")}
-    predictions = Predictions(
+    content = Predictions(
         names=images["test"].names,
         groups=images["test"].subjects,
         labels=images["test"].labels,
         predicted=test.probabilities.argmax(1),
         probabilities=test.probabilities.astype(np.float32),
-        copies=~test.new,
-    )
-    content = predictions.to_bytes()
+        copies=test.copies,
+    ).to_bytes()
     counts = complexity(model)
     record = RunRecord(
         id=spec.id,
@@ -87,14 +86,14 @@ def execute(
             fingerprint=fingerprint(data),
             labels=crops.label_names,
             **{f"{part}_images": len(crops) for part, crops in images.items()},
-            copies=int(predictions.copies.sum()),
+            copies=int(test.copies.sum()),
         ),
         tta=spec.study.tta,
         selected_epoch=result.best.epoch,
         history=[asdict(epoch) for epoch in result.history],
         validation=_scores(validation.results[ALL]),
         test=_scores(test.results[ALL]),
-        test_new=_scores(test.results[NEW]) if predictions.copies.any() and test.new.any() else None,
+        test_new=_scores(test.results[NEW]) if test.copies.any() and NEW in test.results else None,
         cost=Cost(
             parameters=counts.parameters,
             macs=counts.macs,
