@@ -6,18 +6,18 @@ import sys
 
 import pytest
 from rich.console import Console
-from tiny_studies import InlinePool, contents, runs_of, tiny_file, tiny_study
+from tiny_studies import InlineEngine, contents, runs_of, tiny_file, tiny_study
 from typer.testing import CliRunner
 
 from fer_attention.cli import app
 from fer_attention.cli import study as command
-from fer_attention.study import estimate, load_study, read_records, runner, study_names, worker
+from fer_attention.study import engines, estimate, load_study, read_records, runner, study_names
 from fer_attention.study.store import Store
 
 
 @pytest.fixture(autouse=True)
 def in_this_process_on_a_wide_screen(monkeypatch):
-    monkeypatch.setattr(runner, "_Pool", InlinePool)
+    monkeypatch.setattr(runner, "LocalEngine", InlineEngine)
     monkeypatch.setattr(command, "out", Console(width=200))
 
 
@@ -42,7 +42,6 @@ def test_the_dry_study_goes_from_its_plan_to_its_report(tmp_path):
     done = run("dry", "--output", folder)
     assert f"16 of 16 runs are done. fer-attention study report {folder}" in done.output
     assert "16 of 16 done" in done.stderr
-    assert "best on the selection split" in done.stderr
     found = read_records(folder)
     assert set(found.runs) == {one.id for one in runs_of(load_study("dry"))}
     assert (found.set_aside, found.failed) == ((), {})
@@ -73,20 +72,20 @@ def test_a_plan_that_is_over_its_budget_is_said(tmp_path, monkeypatch):
 
 
 def test_failed_runs_end_the_command_with_1_and_are_begun_anew_on_request(tmp_path, monkeypatch):
-    bad, real = runs_of(tiny_study())[0], worker.execute
+    bad, real = runs_of(tiny_study())[0], engines.execute
 
     def execute(run, *arguments, **options):
         if run.id == bad.id:
             raise RuntimeError("no [bold] memory")
         return real(run, *arguments, **options)
 
-    monkeypatch.setattr(worker, "execute", execute)
+    monkeypatch.setattr(engines, "execute", execute)
     file = tiny_file(tmp_path)
     result = run(file, "--output", tmp_path / "study", code=1)
     assert f"error: {bad.title}: RuntimeError: no [bold] memory" in result.stderr
     assert "3 of 4 runs are done, 1 failed (--retry-failed begins them anew)" in result.output
     assert "3 done, 1 failed, 0 open" in study("plan", file, "--output", tmp_path / "study").output
-    monkeypatch.setattr(worker, "execute", real)
+    monkeypatch.setattr(engines, "execute", real)
     assert "1 failed" in run(file, "--output", tmp_path / "study", code=1).output
     assert "4 of 4 runs are done." in run(file, "--output", tmp_path / "study", "--retry-failed").output
 
@@ -112,10 +111,10 @@ def test_ctrl_c_says_how_to_go_on(tmp_path, monkeypatch):
     def stop(*arguments, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(worker, "execute", stop)
+    monkeypatch.setattr(engines, "execute", stop)
     folder = tmp_path / "study"
     assert run(tiny_file(tmp_path), "--output", folder, code=130).stderr.splitlines()[-1] == (
-        f"error: stopped; what was done is saved in {folder}. The same command goes on from there."
+        f"error: stopped; what was done is saved in {folder}. The same command continues from there."
     )
 
 
@@ -162,11 +161,11 @@ def test_a_study_that_cannot_be_run_ends_with_2_and_one_message_and_makes_nothin
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--runner", "slurm"], "--runner is local or ray, got 'slurm'."),
+        (["--engine", "slurm"], "engine is local or ray, got 'slurm'."),
         (["--output", "{file}/study"], "Cannot write into "),
     ],
 )
-def test_an_impossible_place_or_runner_is_said(tmp_path, options, message):
+def test_an_impossible_place_or_engine_is_said(tmp_path, options, message):
     (tmp_path / "file").write_text("")
     options = [option.format(file=tmp_path / "file") for option in options]
     if "--output" not in options:

@@ -16,14 +16,6 @@ from fer_attention.study.records import PREDICTIONS, RECORD, WEIGHTS, Prediction
 from fer_attention.study.store import Store
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def carried_out(folder, data, **changes):
     """The first run of a tiny study, in its place under a folder."""
     run = runs_of(tiny_study(changes__epochs=2, **changes))[0]
@@ -112,23 +104,22 @@ def test_one_run_done_twice_gives_the_same_predictions_and_numbers(done, data, t
 
 
 def test_the_test_images_are_looked_at_once_and_after_the_training(data, tmp_path, monkeypatch):
-    looks, trained = [], []
-    real_train = execute.train
-
-    def predict(model, crops, **options):
-        looks.append((set(crops.splits.tolist()), bool(trained)))
-        return predict_crops(model, crops, **options)
+    looks = []
+    real_train, real_evaluate = execute.train, execute.evaluate
 
     def train(config, crops, output, **options):
         result = real_train(config, crops, output, **options)
-        trained.append(output)
+        looks.append("trained")
         return result
 
+    def evaluate(model, crops, *, split, **options):
+        looks.append(split)
+        return real_evaluate(model, crops, split=split, **options)
+
     monkeypatch.setattr(execute, "train", train)
-    monkeypatch.setattr(execute, "predict_crops", predict)
+    monkeypatch.setattr(execute, "evaluate", evaluate)
     carried_out(tmp_path, data)
-    assert looks.count(({"test"}, True)) == 1
-    assert all(splits in ({"test"}, {"validation"}) for splits, _ in looks)
+    assert looks == ["trained", "validation", "test"]
 
 
 def test_other_test_images_change_nothing_but_the_test_scores(done, data, tmp_path):

@@ -157,8 +157,8 @@ def test_replications_vary_in_what_is_named_alone(varied):
     for source in CHANCES:
         differs = first.config.seed_of(source) != second.config.seed_of(source)
         assert differs == (source in varied)
-    assert (first.subset_seed != second.subset_seed) == ("subset" in varied)
-    assert (first.protocol_seed != second.protocol_seed) == ("folds" in varied)
+    assert (first.seed_of("subset") != second.seed_of("subset")) == ("subset" in varied)
+    assert (first.seed_of("folds") != second.seed_of("folds")) == ("folds" in varied)
 
 
 @pytest.mark.parametrize(("varied", "equal"), [("order", True), ("initialisation", False)])

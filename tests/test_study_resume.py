@@ -87,7 +87,7 @@ def test_ctrl_c_saves_says_how_to_go_on_and_exits_130(tmp_path, whole, whom):
     (os.killpg if whom == "all" else os.kill)(process.pid, signal.SIGINT)
     _, err = process.communicate()
     assert process.returncode == 130
-    assert f"stopped; what was done is saved in {folder}. The same command goes on from there." in err
+    assert f"stopped; what was done is saved in {folder}. The same command continues from there." in err
     assert "Traceback" not in err
     assert not list(folder.glob("runs/*/failure.json"))
     kept = checkpoints(folder)
@@ -97,18 +97,41 @@ def test_ctrl_c_saves_says_how_to_go_on_and_exits_130(tmp_path, whole, whom):
     assert numbers_of(folder) == whole
 
 
-def test_a_killed_worker_costs_its_run_which_is_done_on_request(tmp_path, whole):
-    file, folder = tiny_file(tmp_path, **FIELDS), tmp_path / "study"
-    process = start(file, folder, "--workers", "1")
-    wait_for(lambda: checkpoints(folder), process)
+def kill_the_worker_of(process, folder, begun):
+    """Kill the worker that is at the checkpoint of a study's run `begun`; counted from 1."""
+    wait_for(lambda: len(log_of(folder)) == begun and checkpoints(folder), process)
     (worker,) = workers_of(process)
     worker.kill()
+
+
+def test_a_killed_worker_loses_nothing_and_disturbs_no_other(tmp_path, whole):
+    file, folder = tiny_file(tmp_path, **FIELDS), tmp_path / "study"
+    process = start(file, folder, "--workers", "2")
+    wait_for(lambda: len(checkpoints(folder)) == 2, process)
+    workers_of(process)[0].kill()
+    out, err = process.communicate()
+    assert process.returncode == 0
+    assert "4 of 4 runs are done" in out
+    assert "Traceback" not in err
+    assert "SIGKILL: perhaps out of memory; fewer workers need less. The run resumes from its" in " ".join(
+        err.split()
+    )
+    assert numbers_of(folder) == whole
+    assert len(log_of(folder)) == 5  # the killed run was begun twice, every other once
+
+
+def test_a_run_whose_worker_is_killed_twice_fails_and_is_done_on_request(tmp_path, whole):
+    file, folder = tiny_file(tmp_path, **FIELDS), tmp_path / "study"
+    process = start(file, folder, "--workers", "1")
+    kill_the_worker_of(process, folder, 1)
+    kill_the_worker_of(process, folder, 2)
     out, err = process.communicate()
     assert process.returncode == 1
     assert "3 of 4 runs are done, 1 failed (--retry-failed begins them anew)" in out
-    assert "its process was ended by SIGKILL: perhaps the memory did not suffice" in err
+    assert "Traceback" not in err
     (reason,) = read_records(folder).failed.values()
-    assert "SIGKILL" in reason
+    assert reason == "its process was ended by SIGKILL: perhaps out of memory; fewer workers need less"
+    assert reason in err
     before = records(folder)
     out, _ = finish(file, folder, "--workers", "1", "--retry-failed")
     assert "4 of 4 runs are done" in out

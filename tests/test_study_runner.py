@@ -1,56 +1,68 @@
 """Carrying a study out: what is done stays done, what fails costs itself alone."""
 
 import json
-from collections import deque
-from multiprocessing import Pipe
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
 from types import SimpleNamespace
 
 import pytest
-import torch
-from tiny_studies import InlinePool, contents, numbers_of, runs_of, tiny_study
+from tiny_studies import InlineEngine, contents, numbers_of, runs_of, tiny_study
 
 from fer_attention.data import DataError
-from fer_attention.study import StudyError, datasets, progress, read_records, run_study, runner, worker
+from fer_attention.study import (
+    StudyError,
+    datasets,
+    engines,
+    execute,
+    progress,
+    read_records,
+    run_study,
+    runner,
+)
 from fer_attention.study.datasets import DataSets
-from fer_attention.study.progress import Tracker
+from fer_attention.study.progress import Running, Tracker
 from fer_attention.study.records import FAILURE, PREDICTIONS, RECORD
 from fer_attention.study.store import Store
-from fer_attention.study.worker import Outcome, Workplace, serve
-from fer_attention.training import Epoch
+from fer_attention.training import Listener
+from fer_attention.training.history import Epoch, to_csv
 
 
 @pytest.fixture(autouse=True)
 def in_this_process(monkeypatch):
-    monkeypatch.setattr(runner, "_Pool", InlinePool)
+    monkeypatch.setattr(runner, "LocalEngine", InlineEngine)
 
 
 def carry_out(study, folder, **options):
     return run_study(study, folder, device="cpu", **options)
 
 
-def test_a_process_of_its_own_comes_to_the_same_numbers(tmp_path, monkeypatch):
-    study = tiny_study(replications__seeds=1)
+def test_processes_come_to_the_same_numbers_and_tell_their_progress(tmp_path, monkeypatch):
+    study = tiny_study(replications__seeds=1, changes__epochs=2)
     carry_out(study, tmp_path / "here")
     monkeypatch.undo()
     monkeypatch.setattr(runner, "cores", lambda: 1)
+    monkeypatch.setattr(runner, "SECONDS", 0.01)
     seen = []
     found = carry_out(study, tmp_path / "there", workers=1, on_progress=seen.append)
     assert (found.total, found.done, found.failed, found.running) == (2, 2, (), ())
-    assert [one.done for one in seen] == [0, 0, 1, 1, 1, 2]  # each run is begun, ends an epoch, and is done
     assert [run.id for run in Store(tmp_path / "there").manifest().runs] == [run.id for run in runs_of(study)]
     assert numbers_of(tmp_path / "there") == numbers_of(tmp_path / "here")
+    counts = [one.done for one in seen]
+    assert counts == sorted(counts)
+    assert {run.title for one in seen for run in one.running} == {run.title for run in runs_of(study)}
+    assert {(run.epoch, run.epochs) for one in seen for run in one.running} >= {(0, 2), (1, 2)}
 
 
-def test_a_study_that_is_done_is_not_done_again_and_one_that_grew_does_what_is_new(tmp_path, monkeypatch):
+def test_a_study_that_is_done_is_not_done_again_and_one_that_grew_does_what_is_new(tmp_path):
     first = carry_out(tiny_study(replications__seeds=1), tmp_path)
     assert (first.total, first.done, first.failed, first.elsewhere) == (2, 2, (), ())
     before = contents(tmp_path / "runs")
     seen = []
     again = carry_out(tiny_study(replications__seeds=1), tmp_path, on_progress=seen.append)
-    assert (again.done, again.best, seen) == (2, first.best, [])
+    assert (again.done, seen) == (2, [])
     grown = carry_out(tiny_study(), tmp_path, on_progress=seen.append)
     assert (grown.total, grown.done) == (4, 4)
-    assert [one.done for one in seen if not one.running] == [3, 4]
+    assert [one.done for one in seen] == [3, 4]
     after = contents(tmp_path / "runs")
     assert {path: after[path] for path in before} == before
 
@@ -78,18 +90,18 @@ def test_a_run_that_diverges_is_noted_the_others_go_on_and_it_is_tried_again_on_
 
 
 def test_a_made_up_error_costs_its_run_and_a_second_try_may_succeed(tmp_path, monkeypatch):
-    bad, real = runs_of(tiny_study())[1].id, worker.execute
+    bad, real = runs_of(tiny_study())[1].id, engines.execute
 
     def execute(run, *arguments, **options):
         if run.id == bad:
             raise DataError("the images are gone")
         return real(run, *arguments, **options)
 
-    monkeypatch.setattr(worker, "execute", execute)
+    monkeypatch.setattr(engines, "execute", execute)
     found = carry_out(tiny_study(), tmp_path)
     assert (found.done, [reason for _, reason in found.failed]) == (3, ["DataError: the images are gone"])
     assert read_records(tmp_path).failed == {bad: "DataError: the images are gone"}
-    monkeypatch.setattr(worker, "execute", real)
+    monkeypatch.setattr(engines, "execute", real)
     again = carry_out(tiny_study(), tmp_path, retry_failed=True)
     assert (again.done, again.failed) == (4, ())
     assert not (tmp_path / "runs" / bad / FAILURE).exists()
@@ -133,105 +145,106 @@ def test_a_run_that_another_runner_holds_is_left_to_it(tmp_path):
     assert list(numbers_of(tmp_path)) == [free.id]
 
 
-class Stop(KeyboardInterrupt):
-    pass
-
-
-def test_a_stopped_study_goes_on_at_its_checkpoint_to_the_same_numbers(tmp_path):
+def test_a_stopped_study_goes_on_at_its_checkpoint_to_the_same_numbers(tmp_path, monkeypatch):
     study = tiny_study(changes__epochs=3, factors__attention="none", replications__seeds=1)
+    real_train, epochs = execute.train, []
 
-    def stop(progress):
-        if any(one.epoch == 2 for one in progress.running):
-            raise Stop
+    def train(*arguments, **options):
+        return real_train(*arguments, **{**options, "listener": Listener(on_epoch=on_epoch)})
 
-    with pytest.raises(Stop):
-        carry_out(study, tmp_path / "parts", on_progress=stop)
+    def on_epoch(epoch):
+        epochs.append(epoch.epoch)
+        if len(epochs) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(execute, "train", train)
+    with pytest.raises(KeyboardInterrupt):
+        carry_out(study, tmp_path / "parts")
     assert list((tmp_path / "parts").glob("runs/*/training/checkpoint.pt"))
     assert not list((tmp_path / "parts").glob("runs/*/failure.json"))
-    epochs = []
-    carry_out(study, tmp_path / "parts", on_progress=lambda one: epochs.extend(one.running))
-    assert [one.epoch for one in epochs if one.epoch] == [3]
+    carry_out(study, tmp_path / "parts")
+    assert epochs == [1, 2, 3]
     carry_out(study, tmp_path / "whole")
     assert numbers_of(tmp_path / "parts") == numbers_of(tmp_path / "whole")
     assert not list((tmp_path / "parts").glob("runs/*/training"))
 
 
-def test_a_worker_whose_parent_is_gone_saves_and_notes_no_failure(tmp_path):
-    study = tiny_study(changes__epochs=3)
-    run = runs_of(study)[0]
-    Store(tmp_path).begin(study, [run])
-    ours, theirs = Pipe()
-    ours.send(run)
-    ours.close()
-    threads = torch.get_num_threads()
-    try:
-        with pytest.raises(SystemExit, match="143"):
-            serve(theirs, Workplace(tmp_path, study, {}, "cpu", 1))
-    finally:
-        torch.set_num_threads(threads)
-    assert Store(tmp_path).state(run.id) == "open"
-    assert (Store(tmp_path).run_folder(run.id) / "training" / "checkpoint.pt").is_file()
+@pytest.mark.parametrize("deaths", [1, 2])
+def test_a_run_whose_process_dies_is_begun_again_once(tmp_path, monkeypatch, deaths):
+    """What dies in this engine is the process of the first run, so many times."""
+    study = tiny_study(replications__seeds=1)
+    first, second = runs_of(study)
+    begun = []
+
+    class Mortal(InlineEngine):
+        def submit(self, run):
+            begun.append(run.id)
+            if run.id == first.id and begun.count(first.id) <= deaths:
+                future = Future()
+                future.set_exception(BrokenProcessPool("struck by lightning"))
+                return future
+            return super().submit(run)
+
+    monkeypatch.setattr(runner, "LocalEngine", Mortal)
+    found = carry_out(study, tmp_path)
+    assert begun == [first.id, first.id, second.id]
+    assert found.notes == (f"{first.title}: struck by lightning. The run resumes from its checkpoint.",)
+    if deaths == 1:
+        assert (found.done, found.failed) == (2, ())
+    else:
+        assert (found.done, found.failed) == (1, ((first.title, "struck by lightning"),))
+        assert read_records(tmp_path).failed == {first.id: "struck by lightning"}
 
 
 @pytest.mark.parametrize(
     ("code", "reason"),
-    [(-9, "ended by SIGKILL: perhaps the memory did not suffice"), (-11, "SIGSEGV"), (3, "exit code 3")],
+    [(-9, "ended by SIGKILL: perhaps out of memory"), (-11, "ended by SIGSEGV"), (3, "exit code 3")],
 )
-def test_a_dead_process_fails_its_run_unless_that_was_done(tmp_path, monkeypatch, code, reason):
-    monkeypatch.undo()
-    study = tiny_study(factors__attention="none")
-    finished, lost = runs_of(study)
-    with monkeypatch.context() as patch:
-        patch.setattr(runner, "_Pool", InlinePool)
-        carry_out(tiny_study(factors__attention="none", replications__seeds=1), tmp_path)
-    tracker = Tracker(runs_of(study), dict.fromkeys((finished.id, lost.id), 1.0), lambda progress: None)
-    pool = runner._Pool([], tracker, Store(tmp_path))
-    for run in (finished, lost):
-        dead = SimpleNamespace(run=run, process=SimpleNamespace(join=lambda: None, exitcode=code))
-        pool._workers = [dead]
-        pool._bury(dead, deque())
-    found = tracker.progress()
-    assert found.done == 1
-    ((title, said),) = found.failed
-    assert title == lost.title
-    assert reason in said
-    assert read_records(tmp_path).failed == {lost.id: said}
+def test_the_cause_of_a_processes_death_is_its_signal_or_exit_code(code, reason):
+    dead = engines._Worker(None)
+    dead.process = SimpleNamespace(exitcode=code)
+    dead.pool = SimpleNamespace(shutdown=lambda: None)
+    dead.future = Future()
+    dead.future.set_exception(BrokenProcessPool())
+    assert reason in dead.cause()
 
 
-def epoch_of(number, accuracy):
-    return Epoch(number, *[0.1] * 4, accuracy, *[0.1] * 5)
+def write_history(folder, *accuracies):
+    (folder / "training").mkdir(parents=True, exist_ok=True)
+    epochs = [Epoch(n, *[0.1] * 4, accuracy, *[0.1] * 5) for n, accuracy in enumerate(accuracies, 1)]
+    (folder / "training" / "history.csv").write_bytes(to_csv(epochs))
 
 
-def test_progress_counts_and_estimates_by_the_work_that_is_done(monkeypatch):
+def test_progress_counts_and_estimates_by_the_epochs_of_this_call(tmp_path, monkeypatch):
     now = [100.0]
     monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
-    runs = runs_of(tiny_study(changes__epochs=2))
+    runs = runs_of(tiny_study(changes__epochs=4))
     old, one, two, three = runs
-    seen = []
-    tracker = Tracker(runs, {old.id: 9, one.id: 1, two.id: 3, three.id: 6}, seen.append)
-    tracker.done_before(old, 0.5)
-    assert tracker.progress().seconds_left is None
-    tracker.started(one)
-    tracker.started(two)
-    assert [(run.title, run.epoch, run.epochs, run.accuracy) for run in seen[-1].running] == [
-        (one.title, 0, 2, None), (two.title, 0, 2, None)
-    ]  # fmt: skip
-    tracker.epoch(one, epoch_of(1, 0.25))
-    assert (seen[-1].running[0].epoch, seen[-1].running[0].accuracy) == (1, 0.25)
+    store = Store(tmp_path)
+    store.run_folder(old.id).mkdir(parents=True)
+    (store.run_folder(old.id) / RECORD).touch()
+    write_history(store.run_folder(one.id), 0.2)
+    tracker = Tracker(store, runs, {old.id: 9, one.id: 4, two.id: 4, three.id: 8})
+    found = tracker.progress([one])
+    assert (found.total, found.done, found.seconds_left) == (4, 1, None)
+    assert found.running == (Running(one.title, 1, 4, 0.2),)  # of an earlier call: nothing to estimate by
     now[0] += 10
-    tracker.ended(one, Outcome(one.id, "done", accuracy=0.75))
-    found = seen[-1]
-    assert (found.total, found.done, found.seconds) == (4, 2, 10)
-    assert found.seconds_left == pytest.approx((3 + 6) / (1 / 10))
-    assert found.best == (one.title, 0.75)
+    write_history(store.run_folder(one.id), 0.2, 0.3, 0.25)
+    (store.run_folder(two.id) / "training").mkdir(parents=True)
+    found = tracker.progress([one, two, three])
+    assert found.running == (Running(one.title, 3, 4, 0.25), Running(two.title, 0, 4, None))
+    assert found.seconds_left == pytest.approx((1 + 4 + 8) / (2 / 10))
     now[0] += 10
-    tracker.ended(two, Outcome(two.id, "failed", note="why"))
-    assert seen[-1].failed == ((two.title, "why"),)
-    assert seen[-1].seconds_left == pytest.approx(6 / (1 / 20))
-    tracker.ended(three, Outcome(three.id, "taken"))
-    assert seen[-1].elsewhere == (three.title,)
-    assert (seen[-1].running, seen[-1].seconds_left, seen[-1].best) == ((), 0, (one.title, 0.75))
-    assert len(seen) == 6
+    (store.run_folder(one.id) / RECORD).touch()
+    store.fail(two, "why")
+    tracker.elsewhere.append(three)
+    found = tracker.progress()
+    assert (found.done, found.failed, found.elsewhere) == (2, ((two.title, "why"),), (three.title,))
+    assert found.seconds_left == pytest.approx(8 / (3 / 20))
+    (store.run_folder(three.id)).mkdir()
+    (store.run_folder(three.id) / RECORD).touch()
+    found = tracker.progress()
+    assert (found.done, found.elsewhere, found.seconds_left) == (3, (), 0)
 
 
 def test_data_sets_are_read_where_the_call_says(tmp_path):

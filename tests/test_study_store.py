@@ -7,7 +7,7 @@ from contextlib import suppress
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny_studies import InlinePool, runs_of, tiny_study
+from tiny_studies import InlineEngine, runs_of, tiny_study
 
 from fer_attention.study import StudyError, read_records, run_study, runner, store
 from fer_attention.study.records import FAILURE, PREDICTIONS, RECORD, Predictions, read_record
@@ -19,7 +19,7 @@ def done(tmp_path_factory):
     """Two records: (folder of the study, one record, its folder)."""
     folder = tmp_path_factory.mktemp("store") / "study"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runner, "_Pool", InlinePool)
+        patch.setattr(runner, "LocalEngine", InlineEngine)
         run_study(tiny_study(replications__seeds=1), folder, device="cpu")
     place = next((folder / "runs").iterdir())
     return folder, read_record(place), place
@@ -103,11 +103,11 @@ def test_what_is_damaged_is_never_averaged_in(study_folder, damage, reason):
 def test_damaged_runs_are_moved_out_of_the_way_each_to_a_place_of_its_own(study_folder):
     folder, place = study_folder
     lying = Store(folder)
-    assert lying.set_aside_if_damaged(place.name) is None
+    assert lying.tidy(place.name) is None
     for number in (1, 2):
         place.mkdir(exist_ok=True)
         (place / RECORD).write_bytes(b"half")
-        assert f"set_aside/{place.name}.{number}" in lying.set_aside_if_damaged(place.name)
+        assert f"set_aside/{place.name}.{number}" in lying.tidy(place.name)
         assert (folder / "set_aside" / f"{place.name}.{number}" / RECORD).read_bytes() == b"half"
         assert lying.state(place.name) == "open"
 
@@ -142,7 +142,7 @@ def test_what_a_kill_left_is_swept_and_a_checkpoint_of_an_open_run_is_kept(study
     for name in ("runs/open", f"runs/{place.name}"):
         (folder / name / "training").mkdir(parents=True)
         (folder / name / ".record.json.x1.json").write_text("half")
-        Store(folder).sweep(name.removeprefix("runs/"))
+        Store(folder).tidy(name.removeprefix("runs/"))
     assert {path.name for path in place.iterdir()} == {RECORD, PREDICTIONS}
     assert {path.name for path in (folder / "runs" / "open").iterdir()} == {"training"}
 

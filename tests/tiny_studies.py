@@ -7,6 +7,8 @@ import os
 import subprocess
 import sys
 import time
+from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -15,7 +17,7 @@ import yaml
 
 from fer_attention.study import StudyConfig, expand
 from fer_attention.study.datasets import DataSets
-from fer_attention.study.worker import carry_out
+from fer_attention.study.engines import _data, work
 
 TINY = {
     "title": "A tiny study",
@@ -65,26 +67,29 @@ def runs_of(study):
     return expand(study, DataSets(study).all())
 
 
-class InlinePool:
+class InlineEngine:
     """Carries runs out in this process, one after the other, where processes are not what is tested."""
 
-    def __init__(self, places, tracker, store):
-        self.place, self.tracker, self.store = places[0], tracker, store
+    room = 1
 
-    def run(self, todo):
-        data = DataSets(self.place.study, self.place.paths)
+    def __init__(self, places):
+        self.place = places[0]
+
+    def submit(self, run):
         threads = torch.get_num_threads()
-        torch.set_num_threads(1)
+        future = Future()
         try:
-            for run in todo:
-                self.tracker.started(run)
-
-                def tell(epoch, run=run):
-                    self.tracker.epoch(run, epoch)
-
-                self.tracker.ended(run, carry_out(run, self.store, data, device="cpu", on_epoch=tell))
+            work(run, replace(self.place, threads=1))
         finally:
             torch.set_num_threads(threads)
+        future.set_result(None)
+        return future
+
+    def cause(self, ended):
+        return str(ended.exception())
+
+    def close(self):
+        _data.clear()
 
 
 TIMES = ("train_seconds", "images_per_second", "latency_ms", "seconds")
@@ -109,14 +114,14 @@ from pathlib import Path
 
 if hasattr(os, "sched_setaffinity"):  # one core, so one thread: the same sums, with one worker or two
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-import fer_attention.study.worker as worker
+import fer_attention.study.engines as engines
 
-def noting(run, *arguments, _execute=worker.execute, **options):
+def noting(run, *arguments, _execute=engines.execute, **options):
     with Path(os.environ["STUDY_LOG"]).open("a") as log:
         log.write(f"{run.id}\\n")
     return _execute(run, *arguments, **options)
 
-worker.execute = noting  # spawned workers run this file too, under another name
+engines.execute = noting  # spawned workers run this file too, under another name
 if __name__ == "__main__":
     from fer_attention.cli import app
     app()
@@ -167,7 +172,7 @@ def checkpoints(folder):
     ]
 
 
-def wait_for(condition, process, seconds=120):
+def wait_for(condition, process, seconds=300):
     """Until the condition holds; an error when the process ends before, or takes too long."""
     limit = time.monotonic() + seconds
     while not condition():

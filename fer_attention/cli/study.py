@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Group, RenderableType
+from rich.console import Group
 from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
@@ -27,7 +27,7 @@ DataPaths = Annotated[
     typer.Option("--data", help="NAME=PATH of a data set; PATH alone if the study has one only."),
 ]
 Workers = Annotated[
-    int | None, typer.Option(help="Runs at a time; by default what the machine has room for.")
+    int | None, typer.Option(help="Runs at a time; by default what cores, GPUs and memory allow.")
 ]
 
 
@@ -52,7 +52,7 @@ def plan(
     workers: Workers = None,
     device: Device = "auto",
 ) -> None:
-    """Show what a study would run, how long it takes here and what it leaves on the disk."""
+    """Show what a study would run, how long it takes here and how much disk it needs."""
     with errors_as_lines():
         from fer_attention.study import expand, load_study
         from fer_attention.study.datasets import DataSets
@@ -61,70 +61,68 @@ def plan(
 
         config = load_study(study)
         sets = DataSets(config, _paths(data, config)).all()
-        runs = expand(config, sets)
+        left = runs = expand(config, sets)
         _print_conditions(config, runs)
-        states = Counter(Store(output).state(run.id) for run in runs) if output is not None else Counter()
-        left = [run for run in runs if output is None or Store(output).state(run.id) == "open"]
         if output is not None:
-            out.print(f"{states['done']} done, {states['failed']} failed, {states['open']} open in {output}")
+            states = Counter(Store(output).state(run.id) for run in runs)
+            left = [run for run in runs if Store(output).state(run.id) == "open"]
+            _say(f"{states['done']} done, {states['failed']} failed, {states['open']} open in {output}")
         if left:
             found = estimate(left, sets, workers=workers, device=device)
-            out.print(
-                f"{found.runs} runs, {found.workers} at a time: about {_duration(found.seconds)} "
-                f"(within a factor of two; from {found.measured}), {found.disk / 1e6:.0f} MB on the disk, "
-                f"{found.peak_disk / 1e6:.0f} MB while running.",
-                highlight=False,
-                soft_wrap=True,
+            _say(
+                f"{len(left)} runs, {found.workers} at a time: about {_duration(found.seconds)} "
+                f"(within a factor of two; from {found.measured}), {found.disk / 1e6:.0f} MB on the disk."
             )
-            _warn_of_budget(config, found.seconds, found.peak_disk)
+            hours, disk_gb = config.budget.hours, config.budget.disk_gb
+            if hours is not None and found.seconds > hours * 3600:
+                warn(f"That is above the study's budget of {hours:g} hours.")
+            if disk_gb is not None and found.disk > disk_gb * 1e9:
+                warn(f"That is above the study's budget of {disk_gb:g} GB.")
 
 
 @study_app.command()
 def run(
     study: StudyName,
-    output: Annotated[Path, typer.Option(help="Folder of the study; what is done there is not done again.")],
+    output: Annotated[Path, typer.Option(help="Folder of the study; finished runs there are kept.")],
     data: DataPaths = None,
     workers: Workers = None,
     device: Device = "auto",
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Begin failed runs anew.")] = False,
-    runner: Annotated[str, typer.Option(help="local processes, or ray.")] = "local",
+    engine: Annotated[str, typer.Option(help="local (processes of this machine) or ray.")] = "local",
     address: Annotated[str | None, typer.Option(help="Of a Ray cluster; by default this machine.")] = None,
 ) -> None:
-    """Carry out what is missing of a study. Ctrl-C saves; the same command goes on."""
+    """Carry out what is missing of a study. Ctrl-C saves; the same command continues from there."""
     with errors_as_lines():
         from fer_attention.study import load_study, run_study
 
         config = load_study(study)
-        paths = _paths(data, config)
-        if runner not in ("local", "ray"):
-            raise ValueError(f"--runner is local or ray, got {runner!r}.")
-        speaker = _Speaker()
+        display = _Display()
         try:
-            with speaker.live:
+            with display.live:
                 progress = run_study(
                     config,
                     output,
-                    paths=paths,
+                    paths=_paths(data, config),
                     workers=workers,
                     device=device,
                     retry_failed=retry_failed,
-                    runner=runner,  # type: ignore[arg-type]
+                    engine=engine,  # type: ignore[arg-type]
                     address=address,
-                    on_progress=speaker.show,
+                    on_progress=display.show,
                 )
         except KeyboardInterrupt:
-            fail(f"stopped; what was done is saved in {output}. The same command goes on from there.")
+            fail(f"stopped; what was done is saved in {output}. The same command continues from there.")
             sys.exit(130)
     for note in progress.notes:
         warn(note)
     for title, reason in progress.failed:
         fail(f"{title}: {reason}")
-    text = f"{progress.done} of {progress.total} runs are done"
+    ends = [f"{progress.done} of {progress.total} runs are done"]
     if progress.failed:
-        text += f", {len(progress.failed)} failed (--retry-failed begins them anew)"
+        ends.append(f"{len(progress.failed)} failed (--retry-failed begins them anew)")
     if progress.elsewhere:
-        text += f", {len(progress.elsewhere)} were taken by another runner"
-    out.print(f"{text}. fer-attention study report {output}", highlight=False, soft_wrap=True)
+        ends.append(f"{len(progress.elsewhere)} were taken by another runner")
+    _say(f"{', '.join(ends)}. fer-attention study report {output}")
     if progress.failed:
         sys.exit(1)
 
@@ -161,33 +159,27 @@ def _paths(data: list[str] | None, study: StudyConfig) -> dict[str, Path]:
 
 
 def _print_conditions(study: StudyConfig, runs: list[RunSpec]) -> None:
-    from fer_attention.study.config import FACTORS
     from fer_attention.study.estimate import counts_of
 
     out.print(f"[bold]{escape(study.title)}[/]", highlight=False)
     out.print(escape(study.question), highlight=False)
-    varied = [factor for factor in FACTORS if len(study.levels(factor)) > 1]
-    table = Table("model", *(name for name in varied if name in ("data", "fraction", "setting")))
+    varied = [factor for factor in ("data", "fraction", "setting") if len(study.levels(factor)) > 1]
+    table = Table("model", *varied)
     for heading in ("parameters", "MACs", "runs"):
         table.add_column(heading, justify="right")
     count = Counter(tuple(run.factors.values()) for run in runs)
-    for run in {tuple(run.factors.values()): run for run in runs}.values():
+    for condition, run in {tuple(run.factors.values()): run for run in runs}.items():
         costs = counts_of(run)
-        own = [str(run.factors[name]) for name in varied if name in ("data", "fraction", "setting")]
-        table.add_row(
-            run.config.model, *own, f"{costs.parameters / 1e6:.2f} M", f"{costs.macs / 1e6:.0f} M",
-            str(count[tuple(run.factors.values())]),
-        )  # fmt: skip
+        levels = (str(run.factors[factor]) for factor in varied)
+        sizes = f"{costs.parameters / 1e6:.2f} M", f"{costs.macs / 1e6:.0f} M"
+        table.add_row(run.config.model, *levels, *sizes, str(count[condition]))
     out.print(table)
     seeds = ", ".join(map(str, study.replications.seeds))
-    out.print(f"recipe {study.recipe}, seeds {seeds}, {runs[0].config.epochs} epochs", highlight=False)
+    _say(f"recipe {study.recipe}, seeds {seeds}, {runs[0].config.epochs} epochs")
 
 
-def _warn_of_budget(study: StudyConfig, seconds: float, disk: float) -> None:
-    if study.budget.hours is not None and seconds > study.budget.hours * 3600:
-        warn(f"That is above the study's budget of {study.budget.hours:g} hours.")
-    if study.budget.disk_gb is not None and disk > study.budget.disk_gb * 1e9:
-        warn(f"That is above the study's budget of {study.budget.disk_gb:g} GB.")
+def _say(text: str) -> None:
+    out.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 def _duration(seconds: float) -> str:
@@ -196,37 +188,24 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-class _Speaker:
-    """Live progress on a terminal, one line for each finished run elsewhere."""
+class _Display:
+    """Live progress of every run on a terminal; elsewhere a line whenever a run ends."""
 
     def __init__(self) -> None:
-        self.live = Live(console=err, transient=True, refresh_per_second=4, auto_refresh=err.is_terminal)
-        self._done = -1
+        self.live = Live(console=err, transient=True, auto_refresh=err.is_terminal)
+        self._line = ""
 
     def show(self, progress: StudyProgress) -> None:
-        ended = progress.done + len(progress.failed) + len(progress.elsewhere)
+        counts = f"{progress.done} of {progress.total} done"
+        if progress.failed:
+            counts += f", {len(progress.failed)} failed"
+        left = "" if progress.seconds_left is None else f", {_duration(progress.seconds_left)} left"
         if err.is_terminal:
-            self.live.update(_panel(progress))
-        elif ended != self._done:
-            err.print(_headline(progress), highlight=False, soft_wrap=True)
-        self._done = ended
-
-
-def _headline(progress: StudyProgress) -> str:
-    parts = [f"{progress.done} of {progress.total} done"]
-    if progress.failed:
-        parts.append(f"{len(progress.failed)} failed")
-    if progress.seconds_left is not None:
-        parts.append(f"{_duration(progress.seconds_left)} left")
-    if progress.best is not None:
-        title, accuracy = progress.best
-        parts.append(f"best on the selection split: {accuracy:.2%} ({title})")
-    return ", ".join(parts)
-
-
-def _panel(progress: StudyProgress) -> RenderableType:
-    table = Table("running", "epoch", "validation", box=None)
-    for one in progress.running:
-        accuracy = "" if one.accuracy is None else f"{one.accuracy:.2%}"
-        table.add_row(one.title, f"{one.epoch}/{one.epochs}", accuracy)
-    return Group(Text(_headline(progress)), table)
+            table = Table("running", "epoch", "validation accuracy", box=None)
+            for run in progress.running:
+                accuracy = "" if run.accuracy is None else f"{run.accuracy:.2%}"
+                table.add_row(escape(run.title), f"{run.epoch}/{run.epochs}", accuracy)
+            self.live.update(Group(Text(counts + left), table))
+        elif counts != self._line:
+            err.print(counts + left, highlight=False, soft_wrap=True)
+        self._line = counts

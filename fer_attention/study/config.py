@@ -1,15 +1,17 @@
 """What a study is told: a YAML file of factors, data, recipe, replications and the questions to test.
 
-A file that cannot be run as it stands is refused as a whole, with one message, before anything is trained.
+A file that cannot be run is refused as a whole, with one message, before anything is trained.
 """
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError, model_validator
 
 from fer_attention.data import PROTOCOLS
 from fer_attention.evaluation import VIEWS
@@ -23,10 +25,14 @@ register_studies(Path(__file__).parent / "studies")
 FACTORS = ("backbone", "attention", "activation", "data", "fraction", "setting")
 """What may vary between the conditions of a study, in the order in which tables show it."""
 
+T = TypeVar("T")
 Factor = Literal["backbone", "attention", "activation", "data", "fraction", "setting"]
 Source = Literal["initialisation", "order", "augmentation", "subset", "folds"]
-Seed = Annotated[int, Field(ge=0)]
 Level = str | float
+
+
+class StudyError(ValueError):
+    """A study that cannot be planned, run or reported."""
 
 
 def level_text(factor: str, level: Level) -> str:
@@ -34,102 +40,84 @@ def level_text(factor: str, level: Level) -> str:
     return f"{float(level) * 100:g} % of train" if factor == "fraction" else str(level)
 
 
-class StudyError(ValueError):
-    """A study that cannot be planned, run or reported."""
+def _as_list(value: Any) -> Any:
+    return [value] if isinstance(value, (str, int, float)) else value
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+def _count_or_seeds(value: Any) -> Any:
+    if not isinstance(value, int) or isinstance(value, bool):
+        return value
+    if not 1 <= value <= 10_000:
+        raise ValueError(f"a count of seeds is from 1 to 10000, got {value}; one seed is written [7]")
+    return tuple(range(value))
 
 
-def _named_once(kind: str, values: Any) -> None:
-    if isinstance(values, (list, tuple)) and any(values.count(value) > 1 for value in values):
-        raise ValueError(f"a {kind} is named twice in {list(values)}")
+def _each_once(values: tuple[T, ...]) -> tuple[T, ...]:
+    if repeated := [value for value in values if values.count(value) > 1]:
+        raise ValueError(f"{repeated[0]} is named twice in {list(values)}")
+    return values
 
 
-class Factors(_Record):
+def _name_in(known: Mapping[str, Any]) -> AfterValidator:
+    def check(name: str) -> str:
+        known[name]
+        return name
+
+    return AfterValidator(check)
+
+
+Several = Annotated[tuple[T, ...], Field(min_length=1), AfterValidator(_each_once)]
+OneOrSeveral = Annotated[Several[T], BeforeValidator(_as_list)]
+
+
+class _Fields(BaseModel, frozen=True, extra="forbid"): ...
+
+
+class Factors(_Fields):
     """The levels of each factor; every combination is a condition."""
 
-    backbone: tuple[str, ...] = Field(min_length=1)
-    attention: tuple[str, ...] = Field(("none",), min_length=1)
-    activation: tuple[str, ...] = Field(("relu",), min_length=1)
-    fraction: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field((1.0,), min_length=1)
+    backbone: OneOrSeveral[str]
+    attention: OneOrSeveral[str] = ("none",)
+    activation: OneOrSeveral[str] = ("relu",)
+    fraction: OneOrSeveral[Annotated[float, Field(gt=0, le=1)]] = (1.0,)
     setting: dict[str, dict[str, Any]] = Field(
         {"default": {}}, min_length=1, description="named changes of the recipe: {r8: {structure: …}}"
     )
 
-    @field_validator("backbone", "attention", "activation", "fraction", mode="before")
-    @classmethod
-    def _alone_or_several(cls, value: Any) -> Any:
-        levels = [value] if isinstance(value, (str, int, float)) else value
-        _named_once("level", levels)
-        return levels
-
     @model_validator(mode="after")
     def _levels_exist(self) -> Factors:
-        for backbone in self.backbone:
-            ModelSpec(backbone)
-        for attention in self.attention:
-            ModelSpec(self.backbone[0], attention=attention)
-        for activation in self.activation:
-            ModelSpec(self.backbone[0], activation=activation)
+        for field in ("backbone", "attention", "activation"):
+            for level in getattr(self, field):
+                ModelSpec(**{"backbone": self.backbone[0], field: level})
         return self
 
 
-class DataConfig(_Record):
+class DataConfig(_Fields):
     """One data set: how it is read and divided, and what the recipe changes on it."""
 
-    path: Path | None = Field(None, description="where it lies, if the command does not say")
+    path: Path | None = Field(None, description="where it is, unless the command says so")
     format: str = Field("auto", description="layout, or `synthetic`: made up, in memory")
     options: dict[str, Any] = Field({}, description="of the reader: size, target, …")
-    protocol: str = "official"
+    protocol: Annotated[str, _name_in(PROTOCOLS)] = "official"
     protocol_options: dict[str, Any] = {}
-    folds: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(
-        None, min_length=1, description="which; by default all"
-    )
+    folds: OneOrSeveral[Annotated[int, Field(ge=0)]] | None = Field(None, description="which; default: all")
     changes: dict[str, Any] = Field({}, description="fields of the recipe: {batch_size: 16}")
 
-    @field_validator("protocol")
-    @classmethod
-    def _protocol_exists(cls, name: str) -> str:
-        PROTOCOLS[name]
-        return name
 
-    @field_validator("folds", mode="before")
-    @classmethod
-    def _each_fold_once(cls, value: Any) -> Any:
-        _named_once("fold", value)
-        return value
-
-
-class Replications(_Record):
+class Replications(_Fields):
     """How often each condition is run, and what differs between the runs.
 
     Sources that vary take the replication's seed, the others seed 0. The more of them vary, the better the
     mean over the replications stands for the method (Bouthillier et al. 2021, arXiv:2103.03098).
     """
 
-    seeds: tuple[Seed, ...] = Field((0, 1, 2), min_length=1, description="a count, or the seeds themselves")
-    vary: tuple[Source, ...] = Field(
+    seeds: Annotated[Several[Annotated[int, Field(ge=0)]], BeforeValidator(_count_or_seeds)] = Field(
+        (0, 1, 2), description="a count, or the seeds themselves"
+    )
+    vary: Annotated[tuple[Source, ...], AfterValidator(_each_once)] = Field(
         ("initialisation", "order", "augmentation"),
         description="subset: which images a fraction takes; folds: how a protocol divides at random",
     )
-
-    @field_validator("seeds", mode="before")
-    @classmethod
-    def _count_or_seeds(cls, value: Any) -> Any:
-        if isinstance(value, int) and not isinstance(value, bool):
-            if not 1 <= value <= 10_000:
-                raise ValueError(f"a count of seeds is from 1 to 10000, got {value}; one seed is written [7]")
-            return tuple(range(value))
-        _named_once("seed", value)
-        return value
-
-    @field_validator("vary", mode="before")
-    @classmethod
-    def _each_source_once(cls, value: Any) -> Any:
-        _named_once("source", value)
-        return value
 
     @model_validator(mode="after")
     def _runs_differ(self) -> Replications:
@@ -142,37 +130,29 @@ class Replications(_Record):
         return seed if source in self.vary else 0
 
 
-class Comparison(_Record):
+class Comparison(_Fields):
     """A family of tests: levels of a factor against its baseline, all other factors equal."""
 
     factor: Factor
     baseline: Level
-    levels: tuple[Level, ...] | None = Field(
-        None, min_length=1, description="those compared; by default all others"
-    )
-
-    @field_validator("levels", mode="before")
-    @classmethod
-    def _each_level_once(cls, value: Any) -> Any:
-        _named_once("level", value)
-        return value
+    levels: OneOrSeveral[Level] | None = Field(None, description="those compared; default: all others")
 
 
-class Interaction(_Record):
+class Interaction(_Fields):
     """Whether two factors' gains add up; each factor's first level is its baseline."""
 
     first: Factor = "attention"
     second: Factor = "activation"
 
 
-class Budget(_Record):
-    """What a study may take; `study plan` says where it would take more."""
+class Budget(_Fields):
+    """Limits of a study; `study plan` warns where an estimate is above one."""
 
     hours: float | None = Field(None, gt=0)
     disk_gb: float | None = Field(None, gt=0)
 
 
-class StudyConfig(_Record):
+class StudyConfig(_Fields):
     """A study. The fields of the file, validated."""
 
     title: str = Field(min_length=1)
@@ -182,8 +162,8 @@ class StudyConfig(_Record):
     recipe: str = "quick"
     changes: dict[str, Any] = Field({}, description="fields of the recipe that all runs change")
     replications: Replications = Replications()
-    tta: str = Field("none", description="test-time augmentation of the reported numbers")
-    comparisons: tuple[Comparison, ...] = Field((), description="by default each factor's first level")
+    tta: Annotated[str, _name_in(VIEWS)] = Field("none", description="test-time augmentation of the scores")
+    comparisons: tuple[Comparison, ...] = Field((), description="default: each factor's first level")
     interactions: tuple[Interaction, ...] = ()
     alpha: float = Field(0.05, gt=0, lt=0.5, description="level of the tests, and of 1 - confidence")
     margin: float = Field(0.005, gt=0, lt=1, description="a difference of accuracy too small to matter")
@@ -191,58 +171,38 @@ class StudyConfig(_Record):
     keep_weights: bool = False
     budget: Budget = Budget()
 
-    @field_validator("tta")
-    @classmethod
-    def _views_exist(cls, name: str) -> str:
-        VIEWS[name]
-        return name
-
     @model_validator(mode="after")
-    def _is_consistent(self) -> StudyConfig:
+    def _questions_have_answers(self) -> StudyConfig:
+        pairs = [(pair.first, pair.second) for pair in self.interactions]
+        for first, second in pairs:
+            if first == second:
+                raise ValueError(f"interactions: {first} cannot interact with itself")
         for comparison in self.comparisons:
-            factor, baseline = comparison.factor, comparison.baseline
-            for level in (baseline, *(comparison.levels or ())):
-                self._has_level(factor, level)
-            if len(self.levels(factor)) < 2:
-                raise ValueError(f"comparisons: {factor} has one level only, {baseline}")
-            if baseline in (comparison.levels or ()):
-                raise ValueError(f"comparisons: {factor} {baseline} cannot be compared with itself")
-        for interaction in self.interactions:
-            if interaction.first == interaction.second:
-                raise ValueError(f"interactions: {interaction.first} cannot interact with itself")
-            for factor in (interaction.first, interaction.second):
-                if len(self.levels(factor)) < 2:
-                    raise ValueError(f"interactions: {factor} has one level only, {self.levels(factor)[0]}")
+            factor, known = comparison.factor, self.levels(comparison.factor)
+            for level in (comparison.baseline, *(comparison.levels or ())):
+                if level not in known:
+                    error = unknown_name(f"level of {factor}", level, map(str, known))
+                    raise ValueError(f"comparisons: {error}")
+            if comparison.baseline in (comparison.levels or ()):
+                raise ValueError(
+                    f"comparisons: {factor} {comparison.baseline} cannot be compared with itself"
+                )
+        for factor in (*(one.factor for one in self.comparisons), *itertools.chain(*pairs)):
+            if len(levels := self.levels(factor)) < 2:
+                raise ValueError(f"{factor} has one level only, {levels[0]}: there is nothing to compare")
         return self
-
-    def _has_level(self, factor: Factor, level: Level) -> None:
-        if level not in self.levels(factor):
-            known = map(str, self.levels(factor))
-            raise ValueError(f"comparisons: {unknown_name(f'level of {factor}', level, known)}")
 
     def levels(self, factor: str) -> tuple[Level, ...]:
         """The levels of a factor, in the file's order."""
-        if factor == "data":
-            return tuple(self.data)
-        return tuple(getattr(self.factors, factor))
+        return tuple(self.data if factor == "data" else getattr(self.factors, factor))
 
     def questions(self) -> tuple[Comparison, ...]:
-        """The comparisons, those of the file or every varied factor's first level against its others."""
+        """The comparisons: those of the file, or every varied factor's first level against its others."""
         return self.comparisons or tuple(
             Comparison(factor=factor, baseline=self.levels(factor)[0])
             for factor in FACTORS
             if len(self.levels(factor)) > 1
         )
-
-
-class _StrictLoader(yaml.SafeLoader):
-    """Plain YAML, but of a field that is there twice neither is silently dropped."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        names = [key.value for key, _ in node.value if key.value != "<<"]
-        if twice := [name for name in names if names.count(name) > 1]:
-            raise yaml.MarkedYAMLError(problem=f"{twice[0]} is named twice", problem_mark=node.start_mark)
-        return super().construct_mapping(node, deep)
 
 
 def study_names() -> list[str]:
@@ -251,29 +211,24 @@ def study_names() -> list[str]:
 
 
 def load_study(name: str | Path) -> StudyConfig:
-    """A study by its name, or a YAML file.
+    """Read a study by its name, or a YAML file.
 
     Raises:
-        UnknownNameError: No study has this name, and it is no file.
-        StudyError: The file is absent, is no YAML, or holds what cannot be; the message names each field.
+        UnknownNameError: No study has this name, and it is not a file.
+        StudyError: The file cannot be read, is not valid YAML or has wrong fields; the message names each.
     """
     path = Path(name)
-    if path.suffix in (".yaml", ".yml"):
-        if not path.is_file():
-            raise StudyError(f"There is no study file {path}. By name there are: {', '.join(STUDIES)}.")
-        try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise StudyError(f"{path} cannot be read: {error}") from error
-    else:
-        text = STUDIES[str(name)].read_text(encoding="utf-8")
+    if path.suffix not in (".yaml", ".yml"):
+        path = STUDIES[str(name)]
     try:
-        fields = yaml.load(text, Loader=_StrictLoader)  # noqa: S506  (a SafeLoader)
-    except yaml.YAMLError as error:
-        raise StudyError(f"{name} is no YAML: {error}") from error
-    if not isinstance(fields, dict):
-        raise StudyError(f"{name} holds no fields, but {type(fields).__name__}.")
-    try:
-        return StudyConfig.model_validate(fields)
+        return StudyConfig.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
     except ValidationError as error:
         raise StudyError(readable(error, StudyConfig, where=str(name))) from error
+    except FileNotFoundError as error:
+        raise StudyError(
+            f"There is no study file {path}. The package's: {', '.join(study_names())}."
+        ) from error
+    except yaml.YAMLError as error:
+        raise StudyError(f"{name} is not valid YAML: {error}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise StudyError(f"{path} cannot be read: {error}") from error

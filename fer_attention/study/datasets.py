@@ -21,22 +21,20 @@ class DataSets:
 
     Args:
         study: The study.
-        paths: Where they lie, by name; those that are missing are at the path that the study's file names.
+        paths: Where they are, by name; the others are at the path that the study's file names.
 
     Raises:
-        StudyError: A path is given for a data set that the study has not, or none for one that it has.
+        StudyError: A path is given for a data set that the study lacks, or none for one that it has.
     """
 
     def __init__(self, study: StudyConfig, paths: Mapping[str, Path] | None = None) -> None:
         paths = dict(paths or {})
         if unknown := sorted(set(paths) - set(study.data)):
             raise StudyError(f"The study has no data set {unknown[0]!r}, but {', '.join(study.data)}.")
-        self._configs = dict(study.data)
-        self._paths = {name: paths.get(name, config.path) for name, config in study.data.items()}
-        for name, config in study.data.items():
-            path = self._paths[name]
+        self._sources = {name: (config, paths.get(name, config.path)) for name, config in study.data.items()}
+        for name, (config, path) in self._sources.items():
             if path is not None and config.format == SYNTHETIC:
-                raise StudyError(f"The data set {name} is made up and lies nowhere, not at {path}.")
+                raise StudyError(f"The data set {name} is made up in memory; it has no path, got {path}.")
             if path is None and config.format != SYNTHETIC:
                 raise StudyError(f"Where is the data set {name}? Say --data {name}=PATH.")
         self._read: dict[str, FaceCrops] = {}
@@ -48,7 +46,10 @@ class DataSets:
             StudyError: It is absent, damaged or of no known layout.
         """
         if name not in self._read:
-            self._read[name] = _read(name, self._configs[name], self._paths[name])
+            try:
+                self._read[name] = _read(*self._sources[name])
+            except (DataError, TypeError, ValueError, OSError) as error:
+                raise StudyError(f"The data set {name} cannot be read: {error}") from error
         return self._read[name]
 
     def fingerprint(self, name: str) -> str:
@@ -57,19 +58,16 @@ class DataSets:
 
     def all(self) -> dict[str, FaceCrops]:
         """Every data set by its name."""
-        return {name: self[name] for name in self._configs}
+        return {name: self[name] for name in self._sources}
 
 
-def _read(name: str, config: DataConfig, path: Path | None) -> FaceCrops:
-    try:
-        if path is None:
-            known = inspect.signature(synthetic_faces).parameters
-            if unknown := sorted(set(config.options) - set(known)):
-                raise unknown_name("option of made-up data", unknown[0], known)
-            return synthetic_faces(**config.options)
+def _read(config: DataConfig, path: Path | None) -> FaceCrops:
+    if path is not None:
         return load_data(path, format=config.format, **config.options)
-    except (DataError, TypeError, ValueError, OSError) as error:
-        raise StudyError(f"The data set {name} cannot be read: {error}") from error
+    known = inspect.signature(synthetic_faces).parameters
+    if unknown := sorted(set(config.options) - set(known)):
+        raise unknown_name("option of synthetic data", unknown[0], known)
+    return synthetic_faces(**config.options)
 
 
 def synthetic_faces(
@@ -90,10 +88,8 @@ def synthetic_faces(
         ValueError: A number is out of its range.
     """
     if images < 35 or size < 14 or noise < 0 or (subjects is not None and subjects < 1):
-        raise ValueError(
-            "synthetic_faces needs images >= 35, size >= 14, noise >= 0 and subjects >= 1; got "
-            f"{images}, {size}, {noise}, {subjects}."
-        )
+        needs = "synthetic_faces needs images >= 35, size >= 14, noise >= 0 and subjects >= 1"
+        raise ValueError(f"{needs}; got {images}, {size}, {noise}, {subjects}.")
     generator = np.random.default_rng(seed)
     classes = len(FER2013)
     labels = np.arange(images) % classes
@@ -102,13 +98,12 @@ def synthetic_faces(
     for image, label in zip(pixels, labels, strict=True):
         image[label * thickness : (label + 1) * thickness] += 90
     fifth = np.arange(images) // classes % 5
+    people = None if subjects is None else np.array([f"P{number % subjects:02d}" for number in range(images)])
     return FaceCrops(
         images=pixels.clip(0, 255).astype(np.uint8),
         labels=labels,
         names=np.array([f"synthetic_{number}" for number in range(images)]),
         splits=np.where(fifth < 3, "train", np.where(fifth < 4, "validation", "test")),
         label_names=FER2013,
-        subjects=None
-        if subjects is None
-        else np.array([f"P{number % subjects:02d}" for number in range(images)]),
+        subjects=people,
     )

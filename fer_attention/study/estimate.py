@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import statistics
-import time
+import timeit
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
+from pathlib import Path
 
 import psutil
 import torch
@@ -23,11 +25,9 @@ from fer_attention.study.config import StudyError
 from fer_attention.study.grid import RunSpec
 from fer_attention.training.setup import resolve_precision
 
-BASE_MEMORY = 1.2e9
-"""Bytes of a process with torch in it."""
-
-CURVES_AND_PREDICTIONS = 1e5
-"""Bytes of a run's record and predictions besides what grows with its images."""
+BASE_MEMORY = 1.2e9  # bytes of a process with torch in it
+RECORD_SIZE = 1e5  # bytes of a run's record and predictions besides what grows with its images
+CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 
 @dataclass(frozen=True)
@@ -35,27 +35,16 @@ class Estimate:
     """What the runs of a study will take on this machine.
 
     Attributes:
-        runs: How many.
-        macs: Multiply-accumulates of all of them.
-        seconds: Of all runs, `workers` at a time, each going on to its last epoch; early stops save some.
+        seconds: Of all runs, `workers` at a time, each to its last epoch; early stops save some.
         workers: Runs at a time.
-        disk: Bytes that stay.
-        peak_disk: Bytes with the checkpoints of the running ones.
+        disk: Bytes, with the checkpoints of the runs that are going on.
         measured: What the seconds were scaled from.
     """
 
-    runs: int
-    macs: float
     seconds: float
     workers: int
     disk: float
-    peak_disk: float
     measured: str
-
-
-@lru_cache(maxsize=256)
-def _counts(spec_json: str) -> Complexity:
-    return complexity(from_spec(ModelSpec.from_json(spec_json), device="meta"))
 
 
 def counts_of(run: RunSpec) -> Complexity:
@@ -70,8 +59,13 @@ def counts_of(run: RunSpec) -> Complexity:
         raise StudyError(f"{run.config.model} cannot be built: {error}") from error
 
 
+@cache
+def _counts(spec: str) -> Complexity:
+    return complexity(from_spec(ModelSpec.from_json(spec), device="meta"))
+
+
 def images_of(run: RunSpec, data: FaceCrops) -> tuple[int, int]:
-    """About how many images train, and how many select, in a run: without dividing the set."""
+    """Number of images that train, rounded, and that select."""
     fold = run.protocol(data).folds[run.fold]
     return round(len(fold.train) * float(run.factors["fraction"])), len(fold.validation)
 
@@ -86,21 +80,24 @@ def memory_of(run: RunSpec, data: FaceCrops) -> float:
     """Bytes that a run's process may take: weights with averages and momentum, activations, images."""
     counts = counts_of(run)
     activations = 4.0 * 3 * counts.activations * run.config.batch_size
-    return BASE_MEMORY + 20.0 * counts.parameters + activations + _bytes_in_memory(data)
+    images = 0.0 if isinstance(data.images, ImageFiles) else 2.0 * data.images.nbytes  # training copies them
+    return BASE_MEMORY + 20.0 * counts.parameters + activations + images
 
 
-def _bytes_in_memory(data: FaceCrops) -> float:
-    """Of the images and of the copy that training makes; files that stay on the disk take none."""
-    return 0.0 if isinstance(data.images, ImageFiles) else 2.0 * data.images.nbytes
+def free_memory() -> int:
+    """Bytes that are free, or that the container may take at all if that is less."""
+    free = int(psutil.virtual_memory().available)
+    with suppress(OSError, ValueError):  # no container, or one without a limit
+        free = min(free, int(CONTAINER_LIMIT.read_text()))
+    return free
 
 
 def workers_for(runs: Sequence[RunSpec], data: Mapping[str, FaceCrops], device: torch.device) -> int:
     """Runs at a time: one per GPU, or on a CPU one per core as far as the free memory goes."""
     if device.type == "cuda":
         return 1 if device.index is not None else torch.cuda.device_count()
-    largest = max((memory_of(run, data[str(run.factors["data"])]) for run in runs), default=BASE_MEMORY)
-    room = int(psutil.virtual_memory().available * 0.8 / largest)
-    return max(1, min(cores(), room, len(runs)))
+    largest = max(memory_of(run, data[run.data_name]) for run in runs)
+    return max(1, min(cores(), int(free_memory() * 0.8 / largest), len(runs)))
 
 
 def cores() -> int:
@@ -115,7 +112,7 @@ def estimate(
     workers: int | None = None,
     device: torch.device | str = "auto",
 ) -> Estimate:
-    """What the runs will take, from a few training steps of the run whose size is in the middle.
+    """Estimate what the runs will take, from a few training steps of the run of median size.
 
     Raises:
         ValueError: There are no runs or no workers.
@@ -124,47 +121,41 @@ def estimate(
         raise ValueError(f"estimate needs a run and a worker or more, got {len(runs)} and {workers}.")
     device = resolve_device(device)
     workers = workers or workers_for(runs, data, device)
-    work = {run.id: work_of(run, data[str(run.factors["data"])]) for run in runs}
-    middle = sorted(runs, key=lambda run: work[run.id])[len(runs) // 2]
-    rate, batch = _macs_per_second(middle, device)
+    work = {run.id: work_of(run, data[run.data_name]) for run in runs}
+    median = sorted(runs, key=lambda run: work[run.id])[len(runs) // 2]
+    rate, batch = _macs_per_second(median, device)
     parameters = [counts_of(run).parameters for run in runs]
-    kept = sum(4.0 * n for n, run in zip(parameters, runs, strict=True) if run.keep_weights)
-    images = sum(32.0 * images_of(run, data[str(run.factors["data"])])[1] for run in runs)
-    disk = kept + images + CURVES_AND_PREDICTIONS * len(runs)
+    kept = 4.0 * sum(parameters) * runs[0].study.keep_weights
+    predictions = sum(32.0 * images_of(run, data[run.data_name])[1] + RECORD_SIZE for run in runs)
     return Estimate(
-        runs=len(runs),
-        macs=sum(work.values()),
         seconds=sum(work.values()) / rate / workers,
         workers=workers,
-        disk=disk,
-        peak_disk=disk + workers * 20.0 * max(parameters, default=0),
-        measured=f"training steps of {middle.config.model}, batch {batch}, on one of {workers} workers",
+        disk=kept + predictions + workers * 20.0 * max(parameters),
+        measured=f"training steps of {median.config.model}, batch {batch}, on one of {workers} workers",
     )
 
 
 def _macs_per_second(run: RunSpec, device: torch.device) -> tuple[float, int]:
-    """Of training, measured on random images with one thread on a CPU."""
-    threads = torch.get_num_threads()
+    """Rate of training and its batch size, on random images, with one thread on a CPU."""
     batch = min(run.config.batch_size, 32)
+    layout = torch.channels_last if run.config.channels_last else torch.contiguous_format
+    bfloat16 = resolve_precision(run.config, device) == "bfloat16"
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        model = from_spec(run.config.spec()).to(device).train()
-        images = torch.rand(batch, *model.spec.input_size, device=device)
+        model = from_spec(run.config.spec()).to(device).train().to(memory_format=layout)
+        images = torch.rand(batch, *model.spec.input_size, device=device).contiguous(memory_format=layout)
         labels = torch.zeros(batch, dtype=torch.long, device=device)
-        kind = torch.bfloat16 if resolve_precision(run.config, device) == "bfloat16" else torch.float32
-        if run.config.channels_last:
-            model = model.to(memory_format=torch.channels_last)
-            images = images.contiguous(memory_format=torch.channels_last)
+
+        def step() -> None:
+            with torch.autocast(device.type, dtype=torch.bfloat16, enabled=bfloat16):
+                loss = F.cross_entropy(model(images).float(), labels)
+            torch.autograd.backward(loss)
+            float(loss.detach())  # waits for a GPU
+
+        threads = torch.get_num_threads()
         try:
             torch.set_num_threads(1)
-            times = []
-            for _ in range(4):
-                start = time.perf_counter()
-                with torch.autocast(device.type, dtype=kind, enabled=kind == torch.bfloat16):
-                    loss = F.cross_entropy(model(images).float(), labels)
-                torch.autograd.backward(loss)
-                float(loss.detach())
-                times.append(time.perf_counter() - start)
+            seconds = statistics.median(timeit.repeat(step, number=1, repeat=4)[1:])
         finally:
             torch.set_num_threads(threads)
-    return 3.0 * counts_of(run).macs * batch / statistics.median(times[1:]), batch
+    return 3.0 * counts_of(run).macs * batch / seconds, batch

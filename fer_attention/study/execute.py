@@ -1,11 +1,11 @@
-"""One run: train, open the test images once, measure, and leave a record as the last thing."""
+"""One run: train, open the test images once, measure, and write a record as the last thing."""
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import statistics
-import time
-from collections.abc import Callable
+import timeit
 from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
@@ -17,18 +17,15 @@ from fer_attention.activations import activation_statistics
 from fer_attention.atomic import write_atomically
 from fer_attention.data import FaceCrops
 from fer_attention.device import resolve_device
-from fer_attention.evaluation import (
-    ClassificationMetrics,
-    classification_metrics,
-    complexity,
-    predict_crops,
-)
+from fer_attention.evaluation import ClassificationMetrics, complexity, evaluate
+from fer_attention.evaluation.evaluate import ALL, NEW
 from fer_attention.models import FERModel, load_weights
 from fer_attention.modes import evaluation_mode
 from fer_attention.study.grid import RunSpec
 from fer_attention.study.records import (
     PREDICTIONS,
     RECORD,
+    TRAINING,
     WEIGHTS,
     Cost,
     DataFacts,
@@ -36,26 +33,15 @@ from fer_attention.study.records import (
     Predictions,
     RunRecord,
     Scores,
-    sha256,
 )
-from fer_attention.training import Epoch, TrainingCallbacks, train
+from fer_attention.training import TrainingCallbacks, train
 from fer_attention.training.setup import environment, resolve_precision
-
-TRAINING = "training"
-"""Folder of a run's checkpoint while it goes on; removed once the record is written."""
-
-LATENCY_ROUNDS = 30
 
 
 def execute(
-    spec: RunSpec,
-    data: FaceCrops,
-    folder: Path,
-    *,
-    device: torch.device | str = "auto",
-    on_epoch: Callable[[Epoch], None] = lambda epoch: None,
+    spec: RunSpec, data: FaceCrops, folder: Path, *, device: torch.device | str = "auto"
 ) -> RunRecord:
-    """Carry out one run in its folder; an interrupted one goes on at its checkpoint.
+    """Carry out one run in its folder; an interrupted one resumes from its checkpoint.
 
     Raises:
         DataError: The data set cannot be divided as the run asks.
@@ -66,26 +52,23 @@ def execute(
     crops = spec.crops(data, protocol)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    # the result holds all warnings
-    callbacks = TrainingCallbacks(on_epoch=on_epoch, on_warning=lambda text: None)
-    config = spec.config
+    quiet = TrainingCallbacks(on_warning=lambda text: None)  # the result holds them all
     result = train(
-        config, crops, folder / TRAINING, select_on="validation", device=device, callbacks=callbacks
+        spec.config, crops, folder / TRAINING, select_on="validation", device=device, callbacks=quiet
     )
     peak = torch.cuda.max_memory_allocated(device) / 2**20 if device.type == "cuda" else None
     model = load_weights(result.weights, device=device)
-    validation, test = crops.split("validation"), crops.split("test")
-    copies = test.seen_in(crops.split("train"))
-    probabilities = predict_crops(model, test, tta=spec.tta)
+    validation = evaluate(model, crops, split="validation", tta=spec.study.tta)
+    test = evaluate(model, crops, split="test", tta=spec.study.tta)
+    images = {part: crops.split(part) for part in ("train", "validation", "test")}
     content = Predictions(
-        names=test.names,
-        groups=test.subjects,
-        labels=test.labels,
-        predicted=probabilities.argmax(1),
-        probabilities=probabilities.astype(np.float32),
-        copies=copies,
+        names=images["test"].names,
+        groups=images["test"].subjects,
+        labels=images["test"].labels,
+        predicted=test.probabilities.argmax(1),
+        probabilities=test.probabilities.astype(np.float32),
+        copies=test.copies,
     ).to_bytes()
-    new = ~copies
     counts = complexity(model)
     record = RunRecord(
         id=spec.id,
@@ -93,47 +76,39 @@ def execute(
         seed=spec.seed,
         fold=spec.fold,
         model=model.spec.name,
-        config=config.model_dump(mode="json"),
+        config=spec.config.model_dump(mode="json"),
         data=DataFacts(
-            name=str(spec.factors["data"]),
+            name=spec.data_name,
             protocol=protocol.name,
             protocol_options=protocol.options,
             fold=protocol.folds[spec.fold].name,
             fingerprint=data.fingerprint,
             labels=crops.label_names,
-            train_images=len(crops.split("train")),
-            validation_images=len(validation),
-            test_images=len(test),
-            copies=int(copies.sum()),
+            **{f"{part}_images": len(crops) for part, crops in images.items()},
+            copies=int(test.copies.sum()),
         ),
-        tta=spec.tta,
+        tta=spec.study.tta,
         selected_epoch=result.best.epoch,
         history=[asdict(epoch) for epoch in result.history],
-        validation=_scores(
-            classification_metrics(
-                predict_crops(model, validation, tta=spec.tta), validation.labels, crops.label_names
-            )
-        ),
-        test=_scores(classification_metrics(probabilities, test.labels, crops.label_names)),
-        test_new=_scores(classification_metrics(probabilities[new], test.labels[new], crops.label_names))
-        if copies.any() and new.any()
-        else None,
+        validation=_scores(validation.results[ALL]),
+        test=_scores(test.results[ALL]),
+        test_new=_scores(test.results[NEW]) if test.copies.any() and NEW in test.results else None,
         cost=Cost(
             parameters=counts.parameters,
             macs=counts.macs,
             train_seconds=sum(epoch.seconds for epoch in result.history),
             images_per_second=statistics.median(epoch.images_per_second for epoch in result.history),
-            latency_ms=_latency(model, device) * 1000,
+            latency_ms=1000 * _latency(model, device),
             peak_memory_mb=peak,
         ),
-        activations=_activations(model, validation, spec.statistics_images, device),
+        activations=_activations(model, images["validation"], spec.study.statistics_images),
         warnings=list(result.warnings),
-        environment=environment(device, 1, precision=resolve_precision(config, device)),
-        predictions_sha256=sha256(content),
+        environment=environment(device, 1, precision=resolve_precision(spec.config, device)),
+        predictions_sha256=hashlib.sha256(content).hexdigest(),
         finished=datetime.now(timezone.utc).isoformat(timespec="seconds"),
     )
     write_atomically(folder / PREDICTIONS, content)
-    if spec.keep_weights:
+    if spec.study.keep_weights:
         write_atomically(folder / WEIGHTS, result.weights.read_bytes())
     write_atomically(folder / RECORD, record.model_dump_json(indent=1).encode())
     shutil.rmtree(folder / TRAINING)
@@ -156,35 +131,23 @@ def _scores(metrics: ClassificationMetrics) -> Scores:
 def _latency(model: FERModel, device: torch.device) -> float:
     """Median seconds for one image, first passes left out."""
     image = torch.zeros(1, *model.spec.input_size, device=device)
-    times = []
+
+    def once() -> None:
+        model(image)
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+
     with evaluation_mode(model), torch.inference_mode():
-        for _ in range(LATENCY_ROUNDS + 5):
-            start = time.perf_counter()
-            model(image)
-            if device.type == "cuda":
-                torch.cuda.synchronize(device)
-            times.append(time.perf_counter() - start)
-    return statistics.median(times[5:])
+        return statistics.median(timeit.repeat(once, number=1, repeat=35)[5:])
 
 
-def _activations(
-    model: FERModel, validation: FaceCrops, count: int, device: torch.device
-) -> list[LayerActivation]:
-    """What the activations give out on the first validation images in a fixed random order."""
+def _activations(model: FERModel, validation: FaceCrops, count: int) -> list[LayerActivation]:
+    """Statistics of the activations on the first validation images in a fixed random order."""
     if not count:
         return []
     order = torch.randperm(len(validation), generator=torch.Generator().manual_seed(0))[:count]
     images = validation.take(order.numpy()).images
     assert model.preprocessing is not None  # noqa: S101  (weights files have it; for the type checker)
-    inputs = model.preprocessing.normalize(model.preprocessing.prepare(images)).to(device)
-    measured = activation_statistics(model, torch.split(inputs, 64))
-    return [
-        LayerActivation(
-            layer=one.layer,
-            kind=one.kind,
-            mean=one.mean,
-            variance=one.variance,
-            fraction_negative=one.fraction_negative,
-        )
-        for one in measured
-    ]
+    inputs = model.preprocessing.normalize(model.preprocessing.prepare(images))
+    layers = activation_statistics(model, torch.split(inputs.to(next(model.parameters()).device), 64))
+    return [LayerActivation.model_validate(layer, from_attributes=True) for layer in layers]

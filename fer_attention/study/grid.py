@@ -7,7 +7,7 @@ import itertools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import ValidationError
 
@@ -15,18 +15,9 @@ from fer_attention.data import DataError, FaceCrops, Protocol, create_protocol, 
 from fer_attention.messages import readable
 from fer_attention.models import ModelSpec
 from fer_attention.registry import unknown_name
-from fer_attention.study.config import (
-    FACTORS,
-    DataConfig,
-    Level,
-    StudyConfig,
-    StudyError,
-    level_text,
-)
+from fer_attention.study.config import FACTORS, DataConfig, Level, Source, StudyConfig, StudyError, level_text
 from fer_attention.training import Chance, TrainConfig, load_recipe
 from fer_attention.training.checkpoint import FREE_FIELDS
-
-CHANCES: tuple[Chance, ...] = ("initialisation", "order", "augmentation")
 
 
 @dataclass(frozen=True)
@@ -34,40 +25,40 @@ class RunSpec:
     """One run: a condition in one replication.
 
     Attributes:
+        study: The study that it is of.
         factors: The level of every factor.
         seed: Of the replication.
         fold: Number of the fold.
         config: What `train` is told.
-        data: How the data set is read and divided.
-        protocol_seed: What the protocol divides by, where it draws.
-        subset_seed: What chooses the images of a training fraction.
-        tta: Test-time augmentation of the reported numbers.
-        statistics_images: Validation images for the bias shift.
-        keep_weights: Whether the weights stay.
     """
 
+    study: StudyConfig
     factors: Mapping[str, Level]
     seed: int
     fold: int
     config: TrainConfig
-    data: DataConfig
-    protocol_seed: int
-    subset_seed: int
-    tta: str
-    statistics_images: int
-    keep_weights: bool
+
+    @property
+    def data_name(self) -> str:
+        """Name of the data set."""
+        return str(self.factors["data"])
+
+    def seed_of(self, source: Source) -> int:
+        """The seed of what varies between replications, or 0."""
+        return self.study.replications.seed_of(source, self.seed)
 
     @property
     def id(self) -> str:
-        """A hash of all that the numbers hang on; where the data lies is not part of it."""
+        """A hash of all that the numbers depend on; where the data is, is not part of it."""
+        data = self.study.data[self.data_name]
         record = {
             "factors": {name: level for name, level in self.factors.items() if name != "setting"},
             "fold": self.fold,
             "config": self.config.model_dump(mode="json", exclude=FREE_FIELDS),
-            "data": self.data.model_dump(mode="json", exclude={"path", "folds", "changes"}),
-            "seeds": [self.seed, self.protocol_seed, self.subset_seed],
-            "tta": self.tta,
-            "statistics_images": self.statistics_images,
+            "data": data.model_dump(mode="json", exclude={"path", "folds", "changes"}),
+            "seeds": [self.seed, self.seed_of("folds"), self.seed_of("subset")],
+            "tta": self.study.tta,
+            "statistics_images": self.study.statistics_images,
         }
         text = json.dumps(record, sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
@@ -75,7 +66,7 @@ class RunSpec:
     @property
     def title(self) -> str:
         """For people: `resnetv2_18_cbam_elu, fer2013, 20 % of train, seed 1, fold 0`."""
-        parts = [self.config.model, str(self.factors["data"])]
+        parts = [self.config.model, self.data_name]
         if self.factors["fraction"] != 1:
             parts.append(level_text("fraction", self.factors["fraction"]))
         if self.factors["setting"] != "default":
@@ -83,19 +74,17 @@ class RunSpec:
         return ", ".join([*parts, f"seed {self.seed}", f"fold {self.fold}"])
 
     def protocol(self, data: FaceCrops) -> Protocol:
-        """The folds of the data set that this run takes one of.
+        """The folds of the data set, of which this run takes one.
 
         Raises:
             DataError: The set lacks what the protocol needs.
         """
-        return create_protocol(
-            self.data.protocol, data, seed=self.protocol_seed, **self.data.protocol_options
-        )
+        return _divided(self.study.data[self.data_name], data, self.seed_of("folds"))
 
     def crops(self, data: FaceCrops, protocol: Protocol) -> FaceCrops:
         """The images of this run with train, validation and test as splits, train cut to its fraction."""
         crops = protocol.folds[self.fold].apply(data)
-        return limit_training(crops, float(self.factors["fraction"]), seed=self.subset_seed)
+        return limit_training(crops, float(self.factors["fraction"]), seed=self.seed_of("subset"))
 
 
 def conditions(study: StudyConfig) -> list[dict[str, Level]]:
@@ -115,65 +104,35 @@ def expand(study: StudyConfig, data: Mapping[str, FaceCrops] | None = None) -> l
         StudyError: A condition cannot be trained, or a data set cannot be divided as the study asks.
     """
     configs = [(factors, _config(study, factors)) for factors in conditions(study)]
-    folds = {
-        (name, seed): _folds(study, name, seed, data)
-        for name in study.data
-        for seed in study.replications.seeds
-    }
-    runs = []
+    runs: dict[str, RunSpec] = {}
     for seed in study.replications.seeds:
-        deepest = max(len(folds[name, seed]) for name in study.data)
-        for turn in range(deepest):
-            for factors, config in configs:
-                numbers = folds[str(factors["data"]), seed]
-                if turn < len(numbers):
-                    runs.append(_run(study, factors, config, seed, numbers[turn]))
-    _check_that_they_differ(runs)
-    return runs
-
-
-def _check_that_they_differ(runs: list[RunSpec]) -> None:
-    seen: dict[str, RunSpec] = {}
-    for run in runs:
-        twin = seen.setdefault(run.id, run)
-        if twin is not run:
-            settings = f"{twin.factors['setting']} and {run.factors['setting']}"
-            raise StudyError(f"The settings {settings} are the same run of {run.config.model}; drop one.")
-
-
-def _run(study: StudyConfig, factors: dict[str, Level], config: TrainConfig, seed: int, fold: int) -> RunSpec:
-    of = study.replications.seed_of
-    seeds = {source: of(source, seed) for source in CHANCES}
-    return RunSpec(
-        factors=factors,
-        seed=seed,
-        fold=fold,
-        config=config.model_copy(update={"seed": seed, "seeds": seeds}),
-        data=study.data[str(factors["data"])],
-        protocol_seed=of("folds", seed),
-        subset_seed=of("subset", seed),
-        tta=study.tta,
-        statistics_images=study.statistics_images,
-        keep_weights=study.keep_weights,
-    )
+        seeds = {source: study.replications.seed_of(source, seed) for source in get_args(Chance)}
+        folds = {name: _folds(study, name, seed, data) for name in study.data}
+        for turn, (factors, config) in itertools.product(range(max(map(len, folds.values()))), configs):
+            numbers = folds[str(factors["data"])]
+            if turn >= len(numbers):
+                continue
+            seeded = config.model_copy(update={"seed": seed, "seeds": seeds})
+            run = RunSpec(study, factors, seed, numbers[turn], seeded)
+            if (twin := runs.setdefault(run.id, run)) is not run:
+                settings = f"{twin.factors['setting']} and {factors['setting']}"
+                raise StudyError(f"The settings {settings} are the same run of {config.model}; drop one.")
+    return list(runs.values())
 
 
 def _config(study: StudyConfig, factors: dict[str, Level]) -> TrainConfig:
     """The recipe with the study's changes; its structure is the study's alone, so equal in all conditions."""
-    model = ModelSpec(
-        str(factors["backbone"]), attention=str(factors["attention"]), activation=str(factors["activation"])
-    ).name
-    changes: dict[str, Any] = {}
-    own = study.factors.setting[str(factors["setting"])]
-    for layer in (study.changes, study.data[str(factors["data"])].changes, own):
-        changes = _merged(changes, layer)
+    data, setting = study.data[str(factors["data"])], study.factors.setting[str(factors["setting"])]
+    changes = _merged(_merged(study.changes, data.changes), setting)
     if taken := {"model", "seed", "seeds"} & set(changes):
         raise StudyError(f"{', '.join(sorted(taken))}: settled by factors and replications, not by changes.")
     condition = ", ".join(f"{name} {level}" for name, level in factors.items())
     try:
         recipe = load_recipe(study.recipe).model_dump(exclude_unset=True, exclude={"structure"})
         _check_structure(changes.get("structure"))
-        return TrainConfig.model_validate({**_merged(recipe, changes), "model": model, "trackers": ()})
+        names: dict[str, Any] = {name: factors[name] for name in ("backbone", "attention", "activation")}
+        given = {"model": ModelSpec(**names).name, "trackers": ()}
+        return TrainConfig.model_validate({**_merged(recipe, changes), **given})
     except ValidationError as error:
         raise StudyError(readable(error, TrainConfig, where=f"The recipe for {condition}")) from error
     except (ValueError, TypeError) as error:
@@ -196,22 +155,19 @@ def _merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, An
     return merged
 
 
-def _folds(study: StudyConfig, name: str, seed: int, data: Mapping[str, FaceCrops] | None) -> list[int]:
+def _divided(config: DataConfig, data: FaceCrops, seed: int) -> Protocol:
+    return create_protocol(config.protocol, data, seed=seed, **config.protocol_options)
+
+
+def _folds(study: StudyConfig, name: str, seed: int, data: Mapping[str, FaceCrops] | None) -> tuple[int, ...]:
     config = study.data[name]
     if data is None:
-        return list(config.folds or (0,))
+        return config.folds or (0,)
     try:
-        protocol = create_protocol(
-            config.protocol,
-            data[name],
-            seed=study.replications.seed_of("folds", seed),
-            **config.protocol_options,
-        )
+        count = len(_divided(config, data[name], study.replications.seed_of("folds", seed)).folds)
     except (DataError, TypeError) as error:
         raise StudyError(f"{name}: {error}") from error
-    numbers = list(range(len(protocol.folds))) if config.folds is None else list(config.folds)
-    if beyond := [number for number in numbers if number >= len(protocol.folds)]:
-        raise StudyError(
-            f"{name}: {protocol.name} has folds 0 to {len(protocol.folds) - 1}, not {beyond[0]}."
-        )
+    numbers = tuple(range(count)) if config.folds is None else config.folds
+    if beyond := [number for number in numbers if number >= count]:
+        raise StudyError(f"{name}: {config.protocol} has folds 0 to {count - 1}, not {beyond[0]}.")
     return numbers

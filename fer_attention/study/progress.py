@@ -1,19 +1,20 @@
-"""How far a study is."""
+"""How far a study is, by what is in its folder."""
 
 from __future__ import annotations
 
+import csv
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from fer_attention.study.grid import RunSpec
-from fer_attention.study.worker import Outcome
-from fer_attention.training import Epoch
+from fer_attention.study.records import TRAINING
+from fer_attention.study.store import Store
 
 
 @dataclass(frozen=True)
 class Running:
-    """A run that is going on, with its last finished epoch."""
+    """A run that is training, its finished epochs of all, and the last one's validation accuracy."""
 
     title: str
     epoch: int
@@ -27,14 +28,12 @@ class StudyProgress:
 
     Attributes:
         total: Runs in all.
-        done: Finished ones, those of earlier calls with them.
+        done: Finished ones, those of earlier calls included.
         failed: (title, reason) of those that failed.
-        elsewhere: Titles of those that another runner carries out or finished meanwhile.
-        running: What goes on.
-        notes: What else is to be known, such as files that were set aside.
-        seconds: Since this call began.
-        seconds_left: Estimated from the runs that finished in this call; None before the first.
-        best: Title and validation accuracy of the best finished run.
+        elsewhere: Titles of those that another runner holds.
+        running: What is training in this call.
+        notes: Warnings, such as files that were set aside.
+        seconds_left: Estimated from the epochs trained in this call; None before the first.
     """
 
     total: int
@@ -43,90 +42,56 @@ class StudyProgress:
     elsewhere: tuple[str, ...]
     running: tuple[Running, ...]
     notes: tuple[str, ...]
-    seconds: float
     seconds_left: float | None
-    best: tuple[str, float] | None
 
 
 class Tracker:
-    """Gathers what happens to runs and tells it on.
+    """Follows runs in the folder of a study; `work` is what each takes, in any unit, by run id.
 
-    Args:
-        runs: All runs of the study.
-        work: What each takes, in whatever unit, by run id.
-        on_progress: Called after every change.
+    Attributes:
+        elsewhere: Runs that another runner held.
+        notes: Warnings.
     """
 
-    def __init__(
-        self, runs: Sequence[RunSpec], work: Mapping[str, float], on_progress: Callable[[StudyProgress], None]
-    ) -> None:
-        self._runs = {run.id: run for run in runs}
-        self._work = work
-        self._tell = on_progress
-        self._left = dict(work)
-        self._done = 0
-        self._failed: list[tuple[str, str]] = []
-        self._elsewhere: list[str] = []
-        self._running: dict[str, Running] = {}
-        self._notes: list[str] = []
-        self._finished_work = 0.0
+    def __init__(self, store: Store, runs: Sequence[RunSpec], work: Mapping[str, float]) -> None:
+        self._store, self._runs, self._work = store, runs, work
+        self.elsewhere: list[RunSpec] = []
+        self.notes: list[str] = []
         self._began = time.monotonic()
-        self._best: tuple[str, float] | None = None
+        self._before, _ = self._done_and_left()
 
-    def done_before(self, run: RunSpec, accuracy: float) -> None:
-        """A run that lay there already."""
-        self._left.pop(run.id, None)
-        self._count(run, accuracy)
-
-    def failed_before(self, run: RunSpec, reason: str) -> None:
-        """A run that failed in an earlier call and is not tried again."""
-        self._left.pop(run.id, None)
-        self._failed.append((run.title, reason))
-
-    def note(self, text: str) -> None:
-        """Something to be known."""
-        self._notes.append(text)
-
-    def started(self, run: RunSpec) -> None:
-        """A run was handed out."""
-        self._running[run.id] = Running(run.title, 0, run.config.epochs, None)
-        self._tell(self.progress())
-
-    def epoch(self, run: RunSpec, epoch: Epoch) -> None:
-        """A run finished an epoch."""
-        self._running[run.id] = Running(run.title, epoch.epoch, run.config.epochs, epoch.validation_accuracy)
-        self._tell(self.progress())
-
-    def ended(self, run: RunSpec, outcome: Outcome) -> None:
-        """A run is done, failed, or another runner's."""
-        self._running.pop(run.id, None)
-        work = self._left.pop(run.id, 0.0)
-        if outcome.state == "taken":
-            self._elsewhere.append(run.title)
-        elif outcome.state == "failed":
-            self._failed.append((run.title, outcome.note or "unknown"))
-        else:
-            self._finished_work += work
-            self._count(run, outcome.accuracy or 0.0)
-        self._tell(self.progress())
-
-    def _count(self, run: RunSpec, accuracy: float) -> None:
-        self._done += 1
-        if self._best is None or accuracy > self._best[1]:
-            self._best = (run.title, accuracy)
-
-    def progress(self) -> StudyProgress:
-        """The state of things."""
-        seconds = time.monotonic() - self._began
-        rate = self._finished_work / seconds if seconds else 0.0
+    def progress(self, running: Collection[RunSpec] = ()) -> StudyProgress:
+        """How far the study is now, while this call carries these runs out."""
+        state = {run.id: self._store.state(run.id) for run in self._runs}
+        done, left = self._done_and_left()
+        rate = (done - self._before) / max(time.monotonic() - self._began, 1e-9)
         return StudyProgress(
             total=len(self._runs),
-            done=self._done,
-            failed=tuple(self._failed),
-            elsewhere=tuple(self._elsewhere),
-            running=tuple(self._running.values()),
-            notes=tuple(self._notes),
-            seconds=seconds,
-            seconds_left=sum(self._left.values()) / rate if rate else None,
-            best=self._best,
+            done=sum(one == "done" for one in state.values()),
+            failed=tuple(
+                (run.title, self._store.reason(run.id)) for run in self._runs if state[run.id] == "failed"
+            ),
+            elsewhere=tuple(run.title for run in self.elsewhere if state[run.id] == "open"),
+            running=tuple(found for run in running if (found := self._running(run)) is not None),
+            notes=tuple(self.notes),
+            seconds_left=left / rate if rate > 0 else None,
         )
+
+    def _done_and_left(self) -> tuple[float, float]:
+        """Work that is done, and work that is left in open runs."""
+        done = left = 0.0
+        for run in self._runs:
+            if (state := self._store.state(run.id)) != "failed":
+                running, work = self._running(run), self._work[run.id]
+                share = 1.0 if state == "done" else running.epoch / running.epochs if running else 0.0
+                done, left = done + work * share, left + work * (1 - share)
+        return done, left
+
+    def _running(self, run: RunSpec) -> Running | None:
+        """The last epoch of a run that has begun training."""
+        folder = self._store.run_folder(run.id) / TRAINING
+        try:
+            *_, last = csv.DictReader((folder / "history.csv").read_text(encoding="utf-8").splitlines())
+        except (OSError, ValueError):  # no epoch is finished
+            return Running(run.title, 0, run.config.epochs, None) if folder.exists() else None
+        return Running(run.title, int(last["epoch"]), run.config.epochs, float(last["validation_accuracy"]))

@@ -4,27 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
-import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 RECORD, PREDICTIONS, FAILURE, WEIGHTS = "record.json", "predictions.npz", "failure.json", "best.safetensors"
-
-DAMAGED_ZIP = (OSError, KeyError, ValueError, RuntimeError, EOFError, zipfile.BadZipFile, zlib.error)
-"""What NumPy and zipfile raise on changed bytes."""
+TRAINING = "training"  # folder of a run's checkpoint; removed once the record is written
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class _Part(BaseModel, frozen=True, extra="forbid"): ...
 
 
 class Scores(_Part):
@@ -106,8 +101,16 @@ class RunRecord(_Part):
         return self.seed, self.fold
 
 
+class Failure(_Part):
+    """Why a run failed."""
+
+    title: str
+    reason: str
+    details: str = Field(description="traceback, where there is one")
+
+
 class Predictions(NamedTuple):
-    """Answers of one run on its test images.
+    """Predictions of one run on its test images.
 
     Attributes:
         names: N names of images.
@@ -132,25 +135,20 @@ class Predictions(NamedTuple):
 
     def to_bytes(self) -> bytes:
         """A compressed NumPy archive; nothing in it is pickled."""
+        types = {"labels": np.uint8, "predicted": np.uint8, "probabilities": np.float16}
+        columns = {name: column for name, column in self._asdict().items() if column is not None}
         buffer = io.BytesIO()
-        columns: dict[str, Any] = {
-            "names": self.names,
-            "labels": self.labels.astype(np.uint8),
-            "predicted": self.predicted.astype(np.uint8),
-            "probabilities": self.probabilities.astype(np.float16),
-            "copies": self.copies,
-        }
-        if self.groups is not None:
-            columns["groups"] = self.groups
-        np.savez_compressed(buffer, **columns)
+        np.savez_compressed(
+            buffer, **{name: c.astype(types.get(name, c.dtype)) for name, c in columns.items()}
+        )
         return buffer.getvalue()
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Predictions:
-        """What `to_bytes` wrote.
+        """Read what `to_bytes` wrote.
 
         Raises:
-            ValueError: It is no such archive.
+            ValueError: It is not such an archive.
         """
         try:
             with np.load(io.BytesIO(content), allow_pickle=False) as archive:
@@ -162,13 +160,8 @@ class Predictions(NamedTuple):
                     probabilities=archive["probabilities"].astype(np.float32),
                     copies=archive["copies"],
                 )
-        except DAMAGED_ZIP as error:
-            raise ValueError(f"no archive of predictions: {error}") from error
-
-
-def sha256(content: bytes) -> str:
-    """The hash that a record names its files by."""
-    return hashlib.sha256(content).hexdigest()
+        except (OSError, KeyError, ValueError, RuntimeError, EOFError, BadZipFile, zlib.error) as error:
+            raise ValueError(f"not an archive of predictions: {error}") from error
 
 
 class SetAside(NamedTuple):
@@ -184,7 +177,7 @@ class Records:
 
     Attributes:
         runs: Records by run id.
-        folders: Where each lies.
+        folders: Folder of each record.
         set_aside: Folders whose record or predictions are damaged; never averaged in.
         failed: Reasons by run id.
     """
@@ -195,14 +188,8 @@ class Records:
     failed: Mapping[str, str] = field(default_factory=dict)
 
     def predictions(self, run_id: str) -> Predictions:
-        """The answers of one run, read anew."""
+        """The predictions of one run, read anew."""
         return Predictions.from_bytes((self.folders[run_id] / PREDICTIONS).read_bytes())
-
-    @cached_property
-    def environments(self) -> list[dict[str, Any]]:
-        """The different environments of the runs."""
-        texts = {json.dumps(run.environment, sort_keys=True) for run in self.runs.values()}
-        return [json.loads(text) for text in sorted(texts)]
 
 
 def read_records(folder: Path) -> Records:
@@ -211,27 +198,24 @@ def read_records(folder: Path) -> Records:
     Raises:
         FileNotFoundError: There is no study in the folder.
     """
-    runs_folder = folder / "runs"
-    if not runs_folder.is_dir():
+    if not (folder / "runs").is_dir():
         raise FileNotFoundError(f"{folder} holds no study: there is no folder runs in it.")
     runs: dict[str, RunRecord] = {}
-    folders: dict[str, Path] = {}
     set_aside: list[SetAside] = []
     failed: dict[str, str] = {}
-    for one in sorted(path for path in runs_folder.iterdir() if path.is_dir()):
+    for one in sorted((folder / "runs").iterdir()):
         if (one / RECORD).exists():
             try:
                 runs[one.name] = read_record(one)
-                folders[one.name] = one
             except ValueError as error:
                 set_aside.append(SetAside(one, str(error)))
         elif (one / FAILURE).exists():
             failed[one.name] = read_failure(one)
-    return Records(runs, folders, tuple(set_aside), failed)
+    return Records(runs, {name: folder / "runs" / name for name in runs}, tuple(set_aside), failed)
 
 
 def read_record(folder: Path) -> RunRecord:
-    """The record of one run folder, with its predictions checked.
+    """Read the record of one run folder and check its predictions.
 
     Raises:
         ValueError: A file is missing, cut off, changed or of another run.
@@ -247,15 +231,14 @@ def read_record(folder: Path) -> RunRecord:
     file = folder / PREDICTIONS
     if not file.is_file():
         raise ValueError(f"{PREDICTIONS} is missing")
-    if sha256(file.read_bytes()) != record.predictions_sha256:
+    if hashlib.sha256(file.read_bytes()).hexdigest() != record.predictions_sha256:
         raise ValueError(f"{PREDICTIONS} is not the file that the record names: cut off or changed")
     return record
 
 
 def read_failure(folder: Path) -> str:
     """Why the run of a folder failed."""
-    path = folder / FAILURE
     try:
-        return str(json.loads(path.read_text(encoding="utf-8"))["reason"])
-    except (ValueError, KeyError, TypeError):
-        return f"unknown: {path.name} is damaged"
+        return Failure.model_validate_json((folder / FAILURE).read_bytes()).reason
+    except ValidationError:
+        return f"unknown: {FAILURE} is damaged"

@@ -3,34 +3,32 @@
 DIR/study.json          the study and its runs
 DIR/runs/<id>/          record.json and predictions.npz, or failure.json, or a checkpoint in training/
 DIR/locks/<id>.lock     held by the process that carries a run out; a killed one's is free
-DIR/set_aside/          run folders whose files turned out damaged
+DIR/set_aside/          run folders whose files were damaged
 """
 
 from __future__ import annotations
 
-import json
+import itertools
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from filelock import FileLock, Timeout
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from fer_attention.atomic import write_atomically
 from fer_attention.study.config import Level, StudyConfig, StudyError
 from fer_attention.study.grid import RunSpec
-from fer_attention.study.records import FAILURE, RECORD, read_failure, read_record
+from fer_attention.study.records import FAILURE, RECORD, TRAINING, Failure, read_failure, read_record
 
 State = Literal["done", "failed", "open"]
 
 
-class PlannedRun(BaseModel):
-    """A run as the study's file lists it."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class PlannedRun(BaseModel, frozen=True, extra="forbid"):
+    """A run as `study.json` lists it."""
 
     id: str
     title: str
@@ -39,10 +37,8 @@ class PlannedRun(BaseModel):
     fold: int
 
 
-class Manifest(BaseModel):
+class Manifest(BaseModel, frozen=True, extra="forbid"):
     """What `study.json` holds."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     study: StudyConfig
     runs: tuple[PlannedRun, ...]
@@ -59,16 +55,13 @@ class Store:
         return self.folder / "runs" / run_id
 
     def begin(self, study: StudyConfig, runs: Sequence[RunSpec]) -> None:
-        """Note the study and its runs; runs that lie there already and are the same count as done.
+        """Note the study and its runs; runs that the folder holds already count as done.
 
         Raises:
             StudyError: The folder cannot be made or written.
         """
-        planned = tuple(
-            PlannedRun(id=run.id, title=run.title, factors=dict(run.factors), seed=run.seed, fold=run.fold)
-            for run in runs
-        )
-        manifest = Manifest(study=study, runs=planned)
+        planned = [PlannedRun.model_validate(run, from_attributes=True) for run in runs]
+        manifest = Manifest(study=study, runs=tuple(planned))
         try:
             for name in ("runs", "locks"):
                 (self.folder / name).mkdir(parents=True, exist_ok=True)
@@ -77,7 +70,7 @@ class Store:
             raise StudyError(f"Cannot write into {self.folder}: {error}.") from error
 
     def manifest(self) -> Manifest:
-        """The study that the folder holds.
+        """Read the study that the folder holds.
 
         Raises:
             StudyError: There is none, or its file is damaged.
@@ -111,48 +104,37 @@ class Store:
         finally:
             lock.release()
 
-    def set_aside_if_damaged(self, run_id: str) -> str | None:
-        """Move a run folder whose record or predictions are damaged out of the way; the reason, or None.
+    def tidy(self, run_id: str) -> str | None:
+        """Clean up after a kill: half-written files, a finished run's checkpoint, a damaged record.
 
-        To be called with the run claimed.
-        """
-        folder = self.run_folder(run_id)
-        if not (folder / RECORD).exists():
-            return None
-        try:
-            read_record(folder)
-        except ValueError as error:
-            number = 1
-            while (place := self.folder / "set_aside" / f"{run_id}.{number}").exists():
-                number += 1
-            place.parent.mkdir(exist_ok=True)
-            folder.rename(place)
-            return f"{error}; its files are in {place}"
-        return None
+        To be called with the run claimed. A folder whose record or predictions are damaged is moved to
+        `set_aside`, so that the run is open again.
 
-    def sweep(self, run_id: str) -> None:
-        """Remove what a kill left: half-written files and, of a finished run, its checkpoint.
-
-        To be called with the run claimed.
+        Returns:
+            What was damaged and where its files are now; None if nothing was.
         """
         folder = self.run_folder(run_id)
         for leftover in folder.glob(".*"):
             leftover.unlink(missing_ok=True)
-        if self.state(run_id) == "done":
-            shutil.rmtree(folder / "training", ignore_errors=True)
+        if self.state(run_id) != "done":
+            return None
+        try:
+            read_record(folder)
+        except ValueError as error:
+            numbered = (self.folder / "set_aside" / f"{run_id}.{number}" for number in itertools.count(1))
+            moved = next(path for path in numbered if not path.exists())
+            moved.parent.mkdir(exist_ok=True)
+            folder.rename(moved)
+            return f"{error}; its files are in {moved}"
+        shutil.rmtree(folder / TRAINING, ignore_errors=True)
+        return None
 
-    def fail(self, run: RunSpec, reason: str, details: str) -> None:
-        """Note why a run failed; what it saved stays, so that it may go on."""
+    def fail(self, run: RunSpec, reason: str, details: str = "") -> None:
+        """Note why a run failed; its checkpoint stays."""
         folder = self.run_folder(run.id)
         folder.mkdir(parents=True, exist_ok=True)
-        record: dict[str, Any] = {
-            "id": run.id,
-            "title": run.title,
-            "factors": dict(run.factors),
-            "reason": reason,
-            "details": details,
-        }
-        write_atomically(folder / FAILURE, json.dumps(record, indent=1).encode())
+        failure = Failure(title=run.title, reason=reason, details=details)
+        write_atomically(folder / FAILURE, failure.model_dump_json(indent=1).encode())
 
     def reason(self, run_id: str) -> str:
         """Why a run failed."""
@@ -162,4 +144,4 @@ class Store:
         """Forget a failure, and the training that failed."""
         folder = self.run_folder(run_id)
         (folder / FAILURE).unlink(missing_ok=True)
-        shutil.rmtree(folder / "training", ignore_errors=True)
+        shutil.rmtree(folder / TRAINING, ignore_errors=True)
