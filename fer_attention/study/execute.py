@@ -38,6 +38,7 @@ from fer_attention.study.records import (
     Scores,
     sha256,
 )
+from fer_attention.study.source import source_commit
 from fer_attention.training import Epoch, Listener, train
 from fer_attention.training.checkpoint import fingerprint
 from fer_attention.training.setup import environment, resolve_precision
@@ -126,7 +127,8 @@ def execute(
         ),
         activations=_activations(model, validation, spec.statistics_images, device),
         signs=list(result.signs),
-        environment=environment(device, 1, precision=resolve_precision(config, device)),
+        environment=environment(device, 1, precision=resolve_precision(config, device))
+        | ({"commit": commit} if (commit := source_commit()) else {}),
         predictions_sha256=sha256(content),
         finished=datetime.now(timezone.utc).isoformat(timespec="seconds"),
     )
