@@ -10,15 +10,15 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from fer_attention.study.report.document import Table
+from fer_attention.study.report.sections import document_of
+from fer_attention.study.report.wording import percent, points, span
 from PIL import Image
 from study_analyses import TWO_BY_TWO, make_analysis, make_study
 
 from fer_attention.study.config import StudyError
 from fer_attention.study.records import SetAside
 from fer_attention.study.report import sentences, write_analysis
-from fer_attention.study.report.document import Table
-from fer_attention.study.report.sections import document_of
-from fer_attention.study.report.wording import percent, points, span
 
 EVIL = "<script>alert('1')</script>|$x_1$ & \\b {é} 5% #"
 VOID = {"meta", "br", "hr", "img", "link", "input", "path", "use", "rect"}

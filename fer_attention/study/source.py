@@ -9,7 +9,7 @@ from pathlib import Path
 
 @cache
 def source_commit() -> str | None:
-    """Commit of the checkout that the package is imported from, `-dirty` if it was changed; None if installed."""
+    """Commit of the checkout that the package lies in, with `-dirty` if changed; None without one."""
     folder = Path(__file__).parent
     git = ["git", "-C", str(folder)]
     try:

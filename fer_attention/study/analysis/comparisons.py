@@ -23,10 +23,10 @@ def comparisons(pairs: Pairs) -> tuple[pd.DataFrame, list[str]]:
     `family` (number of the question), `factor`, `level`, `baseline`, `label`;
     `pooled` (over all other factors) or `within` (the levels of the others, as text);
     `unpaired` (runs left out), `corrected` (whether training sets overlap);
-    `p_holm`, while `p` is as tested; `p_not_worse` and `p_equivalent` are corrected in place. Pooled and single
-    comparisons of a family are corrected apart;
-    `verdict`: `better` or `worse` (p_holm below alpha), else `equivalent`, else `not worse`, else `undecided`;
-    the middle two stand in `equivalent` and `not_worse` by themselves, too.
+    `p_holm`, while `p` is as tested; `p_not_worse` and `p_equivalent` are corrected in place (pooled and
+    single comparisons of a family apart);
+    `verdict`: `better` or `worse` (p_holm below alpha), else `equivalent`, else `not worse`, else
+    `undecided`; the columns `equivalent` and `not_worse` say these by themselves.
     """
     rows, problems = [], []
     for family, question in enumerate(pairs.study.questions(), start=1):

@@ -62,7 +62,8 @@ def _contrasts(pairs: Pairs, question: Interaction, within: Levels) -> Iterator[
         for b in levels_b:
             with_b = pairs.differences(question.first, a, base_a, {**within, question.second: b})
             without = pairs.differences(question.first, a, base_a, {**within, question.second: base_b})
-            table = matched([with_b.values, without.values])
+            across = "data" in (question.first, question.second)
+            table, _ = matched([with_b.values, without.values], across_data=across)
             values = table[0] - table[1]
             if len(values) > 1:
                 overlap = pairs.overlap(values, within)
@@ -155,7 +156,7 @@ def _gains(pairs: Pairs, factor: str, level: Level, baseline: Level, within: Lev
 
 
 def fitted_lines(gains: pd.DataFrame) -> pd.DataFrame:
-    """`intercept` and `slope` of the gain on log2 of `images`, for each replication with two sizes or more."""
+    """`intercept` and `slope` of the gain on log2 of `images`, for each replication with two sizes."""
     lines = {
         replication: np.polyfit(np.log2(group["images"].to_numpy(dtype=float)), group["gain"], 1)
         for replication, group in gains.groupby(["seed", "fold"])

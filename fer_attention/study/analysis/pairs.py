@@ -75,12 +75,16 @@ class Pairs:
             columns += [found.values] if len(found.values) else []
         if not columns:
             return Differences(pd.Series(dtype=float), runs, 0.0)
-        table = matched(columns)
-        # A replication (seed, 0) of averaged folds used all runs of its seed.
-        names = ["seed", "fold"] if same_folds(columns) else ["seed"]
-        kept = table.index.to_frame()[names].apply(tuple, axis=1)
-        used = sum(int(one.index.to_frame()[names].apply(tuple, axis=1).isin(kept).sum()) for one in columns)
-        return Differences(table.mean(axis=1), runs - 2 * used, self.overlap(table, {}))
+        table, averaged = matched(columns, across_data="data" in self.others(factor))
+        names = ["seed"] if averaged else ["seed", "fold"]
+        kept = set(table.index.to_frame()[names].itertuples(index=False, name=None))
+        pairs = [
+            one
+            for column in columns
+            for one in column.index.to_frame()[names].itertuples(index=False, name=None)
+        ]
+        used = 2 * sum(one in kept for one in pairs)
+        return Differences(table.mean(axis=1), runs - used, self.overlap(table, {}))
 
     def overlap(self, values: pd.Series | pd.DataFrame, within: Levels) -> float:
         """Test over training images where replications train on overlapping parts of a set; else 0.
@@ -90,29 +94,28 @@ class Pairs:
         runs = self.runs
         for name, level in within.items():
             runs = runs[runs[name] == level]
-        drawn = runs["protocol"].str.startswith(DRAWN_AT_RANDOM) | runs["protocol"].str.contains(
-            "shuffle=True"
+        at_random = runs["protocol"].map(
+            lambda name: name.startswith(DRAWN_AT_RANDOM) or "shuffle=True" in name
         )
-        by_seed = "folds" in self.study.replications.vary and bool(drawn.any())
-        if not len(values) or not (values.index.get_level_values("fold").nunique() > 1 or by_seed):
+        drawn = "folds" in self.study.replications.vary and bool(at_random.any())
+        if not len(values) or not (values.index.get_level_values("fold").nunique() > 1 or drawn):
             return 0.0
         return float(runs["test_images"].mean() / runs["train_images"].mean())
 
 
-def same_folds(columns: Sequence[pd.Series]) -> bool:
-    """Whether values by (seed, fold) are of the same folds."""
-    return len({frozenset(one.index.get_level_values("fold")) for one in columns}) < 2
-
-
-def matched(columns: Sequence[pd.Series]) -> pd.DataFrame:
+def matched(columns: Sequence[pd.Series], *, across_data: bool) -> tuple[pd.DataFrame, bool]:
     """Values side by side, for the replications that all of them have.
 
-    Where they differ in their folds, as data sets do, each is averaged over its folds first, and the seeds are
-    the replications.
+    Data sets may differ in their folds: each column is averaged over its folds then, and the seeds are the
+    replications.
+
+    Returns:
+        The table, and whether folds were averaged.
     """
-    if not same_folds(columns):
-        columns = [by_seed(one) for one in columns]
-    return pd.concat(columns, axis=1, keys=range(len(columns))).dropna()
+    folds = {frozenset(one.index.get_level_values("fold")) for one in columns}
+    average = across_data and len(folds) > 1
+    kept = [by_seed(one) if average else one for one in columns]
+    return pd.concat(kept, axis=1, keys=range(len(columns))).dropna(), average
 
 
 def by_seed(values: pd.Series) -> pd.Series:

@@ -28,7 +28,7 @@ WIDTH = 5.0
 
 @dataclass(frozen=True)
 class Roles:
-    """How the conditions of a study are told apart: `hue` by colour, `style` by dash and marker, others by panel."""
+    """Which factor a plot shows by colour (`hue`), which by dash and marker (`style`), which by panel."""
 
     study: StudyConfig
     hue: str | None

@@ -1,4 +1,4 @@
-"""Numbers as a report prints them: one way for the same kind of number, everywhere; NaN and None are a dash."""
+"""Numbers as a report prints them: one way for the same kind of number; NaN and None are a dash."""
 
 from __future__ import annotations
 

@@ -25,8 +25,8 @@ from fer_attention.study.report.numbers import (
     whole_percent,
 )
 
-TEXT = ("condition", "comparison", "model", "data", "layer", "verdict", "levels", "gain", "within", "cheapest in",
-        "level / baseline")  # fmt: skip
+TEXT = ("condition", "comparison", "model", "data", "layer", "verdict", "levels", "gain", "within",
+        "cheapest in", "level / baseline")  # fmt: skip
 """Columns on the left; numbers stand on the right."""
 
 COST_NAMES = {
@@ -46,8 +46,10 @@ class ReportTable(NamedTuple):
 
 
 def report_tables(analysis: StudyAnalysis) -> dict[str, ReportTable]:
-    """All tables that have rows, by name: `conditions-1` of the first data set, `comparisons-1` of the first
-    family, `contrasts-1` of the first question, `bias-1` of the first backbone, and single ones.
+    """All tables that have rows, by name.
+
+    `conditions-1` is of the first data set, `comparisons-1` of the first family, `contrasts-1` of the first
+    interaction, `bias-1` of the first backbone.
     """
     level = f"{whole_percent(1 - analysis.study.alpha)} % interval"
     conditions, compared = analysis.conditions, analysis.comparisons
@@ -218,8 +220,9 @@ def _sizes(analysis: StudyAnalysis, level: str) -> pd.DataFrame:
 
 
 def pareto_fronts(conditions: pd.DataFrame) -> pd.DataFrame:
-    """Conditions with the most training images, with a column `front_<cost>`: whether no other on the data set
-    is cheaper and better.
+    """Conditions with the most training images, and for each cost whether they are on its Pareto front.
+
+    The columns are `front_<cost>`: no other condition on the data set is cheaper and better.
     """
     shown = conditions[conditions["fraction"] == conditions["fraction"].max()]
     parts = [
