@@ -25,7 +25,7 @@ from fer_attention.study.report.drawing import (
     panels,
     wrapped,
 )
-from fer_attention.study.report.tables import pareto_fronts
+from fer_attention.study.report.tables import groups, pareto_fronts
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -53,17 +53,18 @@ def report_plots(analysis: StudyAnalysis) -> dict[str, Plot]:
 
 def _plots(analysis: StudyAnalysis) -> Iterator[Plot]:
     runs = analysis.runs.groupby("data", sort=False)
-    for number, (data, group) in enumerate(analysis.conditions.groupby("data", sort=False), start=1):
+    for number, (data, group) in enumerate(groups(analysis.conditions, "data"), start=1):
         figure = _intervals(group, runs.get_group(data))
         yield Plot(f"conditions-{number}", f"Accuracy on {data} by condition", figure)
-        yield Plot(f"costs-{number}", f"Accuracy on {data} against costs", _pareto(analysis, group))
-    for number, family in analysis.comparisons.groupby("family") if len(analysis.comparisons) else ():
+        if len(analysis.conditions) > 1:
+            yield Plot(f"costs-{number}", f"Accuracy on {data} against costs", _pareto(analysis, group))
+    for number, family in groups(analysis.comparisons, "family"):
         title = f"Differences of accuracy, {family['factor'].iloc[0]} against {family['baseline'].iloc[0]}"
         yield Plot(f"comparisons-{number}", title, _forest(family, analysis.study.margin * 100))
-    for number, tests in analysis.interactions.groupby("question") if len(analysis.interactions) else ():
+    for number, tests in groups(analysis.interactions, "question"):
         title = f"Accuracy by {tests['first'].iloc[0]} and {tests['second'].iloc[0]}"
         yield Plot(f"contrasts-{number}", title, _interaction(analysis, number))
-    for factor, gains in analysis.gains.groupby("factor", sort=False) if len(analysis.gains) else ():
+    for factor, gains in groups(analysis.gains, "factor"):
         title = f"Gain of {factor} against the number of training images"
         yield Plot(f"sizes-{factor}", title, _sizes(analysis, factor, gains))
     if len(analysis.epochs):
@@ -134,9 +135,9 @@ def _interaction(analysis: StudyAnalysis, number: int) -> Figure:
         [label_of(row._asdict(), others) for row in analysis.conditions.itertuples()],
         analysis.conditions.index,
     )
-    groups = dict(iter(analysis.conditions.groupby(titles, sort=False)))
-    figure, grid = panels(list(groups))
-    for axes, group in zip(grid, groups.values(), strict=True):
+    by_panel = dict(iter(analysis.conditions.groupby(titles, sort=False)))
+    figure, grid = panels(list(by_panel))
+    for axes, group in zip(grid, by_panel.values(), strict=True):
         for at, level in enumerate(study.levels(first)):
             cells = group[group[first] == level]
             colour = SERIES[at % len(SERIES)]
@@ -151,10 +152,10 @@ def _interaction(analysis: StudyAnalysis, number: int) -> Figure:
 
 def _sizes(analysis: StudyAnalysis, factor: str, gains: pd.DataFrame) -> Figure:
     levels = [level_text(factor, level) for level in analysis.study.levels(factor)]
-    groups = dict(iter(gains.groupby("within", sort=False)))
-    figure, grid = panels(list(groups))
+    by_panel = dict(iter(gains.groupby("within", sort=False)))
+    figure, grid = panels(list(by_panel))
     handles: dict[str, Line2D] = {}
-    for axes, group in zip(grid, groups.values(), strict=True):
+    for axes, group in zip(grid, by_panel.values(), strict=True):
         axes.axhline(0, color=MUTED, linewidth=1)
         for level, own in group.groupby("level", sort=False):
             number = levels.index(level)
@@ -195,9 +196,9 @@ def _pareto(analysis: StudyAnalysis, conditions: pd.DataFrame) -> Figure:
 def _training(analysis: StudyAnalysis) -> Figure:
     """Mean and range over the runs of a condition, as far as all of its runs went."""
     roles = Roles.of(analysis)
-    groups = roles.groups(analysis.epochs)
-    figure, grid = panels(list(groups))
-    for axes, group in zip(grid, groups.values(), strict=True):
+    by_panel = roles.groups(analysis.epochs)
+    figure, grid = panels(list(by_panel))
+    for axes, group in zip(grid, by_panel.values(), strict=True):
         for _, own in group.groupby("condition", sort=False):
             table = own.pivot_table("validation_accuracy", "epoch", ["seed", "fold"]).dropna() * 100
             look = roles.look(next(own.itertuples()))
@@ -211,10 +212,10 @@ def _training(analysis: StudyAnalysis) -> Figure:
 
 
 def _bias(bias: pd.DataFrame) -> Figure:
-    groups = dict(iter(bias.groupby("backbone", sort=False)))
+    by_panel = dict(iter(bias.groupby("backbone", sort=False)))
     names = list(dict.fromkeys(bias["activation"]))
-    figure, grid = panels(list(groups) if len(groups) > 1 else [""])
-    for axes, group in zip(grid, groups.values(), strict=True):
+    figure, grid = panels(list(by_panel) if len(by_panel) > 1 else [""])
+    for axes, group in zip(grid, by_panel.values(), strict=True):
         axes.axhline(0, color=MUTED, linewidth=1)
         means = group.pivot_table("mean", "layer", "activation", sort=False)
         for name in means:

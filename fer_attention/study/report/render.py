@@ -17,7 +17,7 @@ from fer_attention.study.analysis.runs import varied_factors
 from fer_attention.study.paper import paper_protocol, paper_remark
 from fer_attention.study.report.numbers import FILTERS
 from fer_attention.study.report.plots import Plot
-from fer_attention.study.report.tables import TEXT, ReportTable
+from fer_attention.study.report.tables import TEXT, ReportTable, groups
 
 ARXIV = re.compile(r"arXiv:(\d{4}\.\d{4,5})")
 LOADER = PackageLoader("fer_attention.study.report", "templates")
@@ -60,7 +60,7 @@ def _written(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {**FILTERS, **filters, "items": _items, "fence": _fence}
+    environment.filters |= {**FILTERS, **filters, "groups": groups, "items": _items, "fence": _fence}
     environment.globals |= {"left": TEXT, "paper_protocol": paper_protocol, "paper_remark": paper_remark}
     study = analysis.study
     told = study.model_dump(mode="json", exclude={"data": {"__all__": {"path"}}}, exclude_defaults=True)

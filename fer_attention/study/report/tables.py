@@ -56,7 +56,7 @@ def report_tables(analysis: StudyAnalysis) -> dict[str, ReportTable]:
     made = [
         *(
             ReportTable(f"conditions-{number}", f"Conditions on {data}", _conditions(analysis, group, level))
-            for number, (data, group) in enumerate(conditions.groupby("data", sort=False), start=1)
+            for number, (data, group) in enumerate(groups(conditions, "data"), start=1)
         ),
         ReportTable("paper", "Beside the paper's table", _paper(conditions, level)),
         *(
@@ -65,7 +65,7 @@ def report_tables(analysis: StudyAnalysis) -> dict[str, ReportTable]:
                 f"{group['factor'].iloc[0].capitalize()} against {group['baseline'].iloc[0]}",
                 _comparisons(group, level),
             )
-            for number, group in _groups(compared, "family")
+            for number, group in groups(compared, "family")
         ),
         *(
             ReportTable(
@@ -75,7 +75,7 @@ def report_tables(analysis: StudyAnalysis) -> dict[str, ReportTable]:
                 ),
                 _contrasts(group, level),
             )
-            for number, group in _groups(analysis.contrasts, "question")
+            for number, group in groups(analysis.contrasts, "question")
         ),
         ReportTable("sizes", "Gain against the number of training images", _sizes(analysis, level)),
         ReportTable("costs", "Accuracy and costs by condition", _costs(analysis)),
@@ -84,13 +84,14 @@ def report_tables(analysis: StudyAnalysis) -> dict[str, ReportTable]:
         ),
         *(
             ReportTable(f"bias-{number}", f"Mean activation by layer, {backbone}", _bias(group))
-            for number, (backbone, group) in enumerate(_groups(analysis.bias, "backbone"), start=1)
+            for number, (backbone, group) in enumerate(groups(analysis.bias, "backbone"), start=1)
         ),
     ]
     return {table.name: table for table in made if len(table.frame)}
 
 
-def _groups(frame: pd.DataFrame, column: str) -> Iterable[tuple[Any, pd.DataFrame]]:
+def groups(frame: pd.DataFrame, column: str | list[str]) -> Iterable[tuple[Any, pd.DataFrame]]:
+    """The rows by a column, in order; none of a table without rows, which has no columns either."""
     return frame.groupby(column, sort=False) if len(frame) else ()
 
 
