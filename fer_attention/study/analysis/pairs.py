@@ -76,14 +76,8 @@ class Pairs:
         if not columns:
             return Differences(pd.Series(dtype=float), runs, 0.0)
         table, averaged = matched(columns, across_data="data" in self.others(factor))
-        names = ["seed"] if averaged else ["seed", "fold"]
-        kept = set(table.index.to_frame()[names].itertuples(index=False, name=None))
-        pairs = [
-            one
-            for column in columns
-            for one in column.index.to_frame()[names].itertuples(index=False, name=None)
-        ]
-        used = 2 * sum(one in kept for one in pairs)
+        indexes = [one.index.droplevel("fold") if averaged else one.index for one in (table, *columns)]
+        used = 2 * sum(int(index.isin(indexes[0]).sum()) for index in indexes[1:])
         return Differences(table.mean(axis=1), runs - used, self.overlap(table, {}))
 
     def overlap(self, values: pd.Series | pd.DataFrame, within: Levels) -> float:
