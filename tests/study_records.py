@@ -115,7 +115,7 @@ def record_fields(run, accuracy, digest):
             "test_images": TEST_IMAGES,
             "copies": 0,
         },
-        "tta": run.tta,
+        "tta": run.study.tta,
         "selected_epoch": 1,
         "history": [{"epoch": 1.0, "validation_accuracy": accuracy, "loss": 1.0}],
         "validation": scores(accuracy + 0.01, 500),
@@ -158,3 +158,8 @@ def accuracies(store, **levels):
             assert replication not in found, f"{levels} are several conditions"
             found[replication] = record["test"]["accuracy"]
     return found
+
+
+def only(items):
+    (item,) = items
+    return item

@@ -1,28 +1,37 @@
 """The files of a study's report: whole, self-contained, equal for equal studies, true to the analysis."""
 
-import csv
-import io
-import json
 import math
 import re
-from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from PIL import Image
-from study_analyses import TWO_BY_TWO, make_analysis, make_study
 
-from fer_attention.study.config import StudyError
-from fer_attention.study.records import SetAside
-from fer_attention.study.report import sentences, write_analysis
-from fer_attention.study.report.document import Table
-from fer_attention.study.report.sections import document_of
-from fer_attention.study.report.wording import percent, points, span
+pytest.importorskip("statsmodels")
 
-EVIL = "<script>alert('1')</script>|$x_1$ & \\b {é} 5% #"
-VOID = {"meta", "br", "hr", "img", "link", "input", "path", "use", "rect"}
-SIZES = {**TWO_BY_TWO["factors"], "activation": "elu", "fraction": [0.1, 0.3, 1.0]}
+import pandas as pd  # noqa: E402
+from PIL import Image  # noqa: E402
+from study_records import TWO_BY_TWO, make_study, only  # noqa: E402
+
+from fer_attention.study import StudyError  # noqa: E402
+from fer_attention.study.analysis import analyse_folder, answers  # noqa: E402
+from fer_attention.study.records import PREDICTIONS  # noqa: E402
+from fer_attention.study.report import numbers, write_report  # noqa: E402
+from fer_attention.study.report.numbers import MINUS, MISSING  # noqa: E402
+from fer_attention.study.report.render import html_text, markdown_text  # noqa: E402
+from fer_attention.study.report.tables import report_tables  # noqa: E402
+
+EVIL = "<script>alert('1')</script>|$x_1$ & \\b {é} 5% #```"
+VOID = {"meta", "path", "use", "rect"}
+VGG = {"backbone": "vgg16", "attention": ["none", "se"]}
+QUESTIONS = {
+    "comparisons": [
+        {"factor": "attention", "baseline": "none"},
+        {"factor": "activation", "baseline": "relu"},
+    ],
+    "interactions": [{}],
+}
+SIZES = {**VGG, "activation": "elu", "fraction": [0.25, 0.5, 1.0]}
 
 
 class Page(HTMLParser):
@@ -53,80 +62,92 @@ class Page(HTMLParser):
         return " ".join(" ".join(self.texts).split()).replace("\N{NARROW NO-BREAK SPACE}", " ")
 
 
-def gain(factors):
-    return 0.02 * (factors["attention"] == "se") + 0.01 * (factors["activation"] == "elu")
+def effect(factors, seed, fold):
+    """SE brings 2 points, ELU 1; each condition has a little noise of its own."""
+    noise = 0.002 * ((3 * seed + fold + 2 * len(factors["attention"]) + len(factors["activation"])) % 5 - 2)
+    return 0.02 * (factors["attention"] == "se") + 0.01 * (factors["activation"] == "elu") + noise
+
+
+def measured(record, run):
+    """Layers, copies and curves, as a real run has them."""
+    elu = run.factors["activation"] == "elu"
+    layer = {"kind": "ELU" if elu else "ReLU", "variance": 1.0, "fraction_negative": 0.5}
+    record["activations"] = [{"layer": name, "mean": 0.1 if elu else 0.4, **layer} for name in ("a", "b")]
+    record["test_new"] = {**record["test"], "accuracy": record["test"]["accuracy"] - 0.02}
+    record["data"]["copies"] = 20 + run.seed
+    record["config"]["structure"] = {"width": 0.25}
 
 
 @pytest.fixture(scope="module")
-def analysis():
-    return make_analysis(make_study(**TWO_BY_TWO), gain=gain)
+def folder(tmp_path_factory):
+    """A study of attention and activation, with a failed, a damaged and a troubled run."""
+    place = tmp_path_factory.mktemp("study")
+
+    def change(record, run):
+        measured(record, run)
+        record["warnings"] = (
+            ["vanishing gradients"] if run.factors["attention"] == "se" and not run.seed else []
+        )
+
+    store = make_study(place, TWO_BY_TWO, effect=effect, change=change, seeds=6, **QUESTIONS)
+    runs = store.manifest().runs
+    (store.run_folder(runs[-1].id) / PREDICTIONS).write_bytes(b"cut off")
+    return place
 
 
 @pytest.fixture(scope="module")
-def written(analysis, tmp_path_factory):
-    return write_analysis(analysis, tmp_path_factory.mktemp("report") / "deep" / "er")
+def analysis(folder):
+    return analyse_folder(folder)
+
+
+@pytest.fixture(scope="module")
+def written(folder):
+    return write_report(folder)
 
 
 CASES = {
-    "one run": (make_study(factors={"backbone": "vgg11"}), {"seeds": 1}),
-    "one condition": (make_study(factors={"backbone": "vgg11"}), {}),
-    "one run of each condition": (make_study(**TWO_BY_TWO), {"seeds": 1, "epochs": 1}),
-    "sizes": (make_study(factors=SIZES), {"gain": gain}),
-    "three sets of three methods": (
-        make_study(
-            factors={"backbone": "vgg11", "attention": ["none", "se", "cbam"]},
-            data={"fer2013": {}, "ck+": {}, "c k": {}},
-        ),
-        {"seeds": 2},
-    ),
-    "folds, failures, gaps": (
-        make_study(**TWO_BY_TWO),
-        {
-            "seeds": 1,
-            "folds": 3,
-            "changes": {
-                "failed": (("run 7", "it diverged"),),
-                "missing": ("run 8",),
-                "foreign": 2,
-                "problems": ("two environments: threads",),
-                "warnings": (("run 1", "loss rose"),),
-            },
-        },
-    ),
+    "one run": ({"backbone": "vgg11"}, {"seeds": 1}),
+    "one condition": ({"backbone": "vgg11"}, {}),
+    "one run of each condition": (TWO_BY_TWO, {"seeds": 1, **QUESTIONS}),
+    "all runs alike": (TWO_BY_TWO, {"effect": lambda *_: 0.0, **QUESTIONS}),
+    "sizes": (SIZES, {}),
+    "two sets in folds": (VGG, {"seeds": 2, "folds": 3, "data": ("ck+", "c k")}),
     "hostile names": (
-        make_study(
-            title=EVIL,
-            question=EVIL,
-            factors={"backbone": "vgg11", "attention": ["none", "se"], "setting": {EVIL: {}, "b": {}}},
-            data={EVIL: {}},
-            interactions=[{"first": "attention", "second": "setting"}],
-        ),
-        {"changes": {"failed": ((EVIL, EVIL),), "problems": (EVIL,)}, "seeds": 3},
+        {**VGG, "setting": {EVIL: {}, "b": {"epochs": 3}}},
+        {
+            "title": EVIL,
+            "question": EVIL,
+            "data": (EVIL,),
+            "interactions": [{"first": "attention", "second": "setting"}],
+            "change": lambda record, run: record.update(warnings=[EVIL]),
+        },
     ),
 }
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_every_kind_of_study_renders(case, tmp_path):
-    study, options = CASES[case]
-    paths = write_analysis(make_analysis(study, **options), tmp_path)
+    factors, options = CASES[case]
+    make_study(tmp_path, factors, **{"effect": effect, "change": measured, **options})
+    paths = write_report(tmp_path, tmp_path / "deep" / "er")
     text = paths.html.read_text()
     page = Page(text)
     assert page.stack == []
     assert "script" not in {tag for tag, _ in page.tags}
-    for nothing in (" nan", " None ", "{{"):
-        assert nothing not in page.text
+    for nothing in ("nan", "None", "{{", "()"):
+        assert nothing not in page.text.replace("null", "")
     ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
     assert len(ids) == len(set(ids))
     markdown = paths.markdown.read_text()
     tables = re.findall(r"(?:^\|.*\n)+", markdown, flags=re.MULTILINE)
-    assert len(tables) == len(paths.tables)
+    assert len(tables) == sum(path.suffix == ".tex" for path in paths.tables)
     for table in tables:
         bare = [re.sub(r"\\.", "", line) for line in table.splitlines()]
         assert len({line.count("|") for line in bare}) == 1
-    for name in re.findall(r"\]\((plots/[^)]*)\)", markdown):
-        assert (tmp_path / name).is_file()
-    assert len(paths.plots) == 2 * len(set(re.findall(r"\]\(plots/([^)]*)\.svg\)", markdown)))
+    shown = re.findall(r"\]\((plots/[^)]*)\)", markdown)
+    assert sorted(shown) == sorted(f"plots/{path.name}" for path in paths.plots)
+    assert text.count('role="img"') == len(paths.plots) / 2
+    assert "<" not in re.sub(r"^(`{3,}).*?^\1$", "", markdown, flags=re.MULTILINE | re.DOTALL)
 
 
 def test_the_page_needs_nothing_from_elsewhere(written):
@@ -144,132 +165,151 @@ def test_the_page_needs_nothing_from_elsewhere(written):
     assert text.count("://") == text.count("https://arxiv.org/abs/")
 
 
-def test_the_same_study_gives_the_same_bytes(analysis, written, tmp_path):
-    write_analysis(analysis, tmp_path)
+def test_the_same_study_gives_the_same_bytes(folder, written, tmp_path):
+    write_report(folder, tmp_path)
     first = {path.relative_to(written.html.parent): path for path in written.html.parent.rglob("*.*")}
     assert {path.relative_to(tmp_path) for path in tmp_path.rglob("*.*")} == set(first)
     for name, path in first.items():
         assert (tmp_path / name).read_bytes() == path.read_bytes(), name
 
 
-def test_page_and_markdown_say_every_sentence_and_every_cell(analysis, written):
-    page = Page(written.html.read_text()).text
-    markdown = written.markdown.read_text()
-    summary = sentences(analysis)
-    for sentence in summary:
-        assert sentence.text in page
-        assert sentence.text.replace("<", "&lt;") in markdown
-    for table in document_of(analysis, summary).tables:
-        assert (written.html.parent / f"tables/{table.name}.tex") in written.tables
-        for cell in {cell for row in table.rows for cell in row}:
+def test_page_and_markdown_have_every_cell_of_every_table(analysis, written):
+    page, markdown = Page(written.html.read_text()).text, written.markdown.read_text()
+    for table in report_tables(analysis).values():
+        latex = (written.html.parent / "tables" / f"{table.name}.tex").read_text()
+        assert latex.count(r"\\") == len(table.frame) + 1
+        assert r"\begin{table}" in latex
+        assert MINUS not in latex
+        for cell in {*table.frame.columns, *table.frame.to_numpy().ravel()}:
             assert cell in page
             assert cell.replace("|", r"\|").replace("<", "&lt;") in markdown
 
 
-def table_of(analysis, name) -> Table:
-    return next(one for one in document_of(analysis, sentences(analysis)).tables if one.name == name)
+def test_printed_tables_are_the_analysis(analysis):
+    tables = report_tables(analysis)
+    conditions = tables["conditions-1"].frame
+    for row, one in zip(conditions.to_dict("records"), analysis.conditions.itertuples(), strict=True):
+        runs = analysis.runs[analysis.runs["condition"] == one.condition]["test_accuracy"]
+        assert (row["condition"], row["runs"]) == (one.condition, f"{len(runs)}")
+        assert (row["accuracy %"], row["sd"]) == (f"{runs.mean() * 100:.2f}", f"{runs.std() * 100:.2f}")
+        assert row["95 % interval"] == f"{one.low * 100:.2f} to {one.high * 100:.2f}"
+        assert row["without copies %"] == f"{(runs.mean() - 0.02) * 100:.2f}"
+    compared = tables["comparisons-1"].frame
+    rows = analysis.comparisons[analysis.comparisons["family"] == 1]
+    assert compared["difference, points"].tolist() == [numbers.points(value) for value in rows["mean"]]
+    assert compared["p not worse"].tolist() == [numbers.p_value(value) for value in rows["p_not_worse"]]
+    assert compared["verdict"].tolist() == rows["verdict"].tolist()
 
 
-def test_the_table_of_conditions_is_the_analysis(analysis):
-    table = table_of(analysis, "conditions")
-    for row, condition in zip(table.rows, analysis.conditions, strict=True):
-        accuracies = [run.test.accuracy for run in condition.runs]
-        cells = dict(zip([column.heading for column in table.columns], row, strict=True))
-        assert cells["condition"] == condition.label
-        assert cells["runs"] == "4 of 4"
-        assert cells["accuracy %"] == f"{np.mean(accuracies) * 100:.2f}"
-        assert cells["sd"] == f"{np.std(accuracies, ddof=1) * 100:.2f}"
-        assert cells["95 % interval"] == span(condition.accuracy.low, condition.accuracy.high)
-        assert cells["without copies %"] == f"{(np.mean(accuracies) - 0.02) * 100:.2f}"
-        assert cells["balanced %"] == f"{(np.mean(accuracies) - 0.031) * 100:.2f}"
-        assert cells["macro-F1 %"] == f"{(np.mean(accuracies) - 0.027) * 100:.2f}"
-        assert cells["ECE %"] == "4.30"
-        assert cells["validation %"] == f"{(np.mean(accuracies) + 0.01) * 100:.2f}"
-    assert table.column("paper %") == ("–", "60.66", "–", "63.05")
-    for said in ("500", "official", "300 validation", "4 seeds (0, 1, 2, 3)", "no test-time", "2410.17740"):
-        assert said in table.note
+def test_csv_tables_hold_all_numbers_and_the_records_alone_give_the_answers(analysis, written):
+    records = pd.read_csv(written.csv)
+    assert records["id"].tolist() == analysis.runs["id"].tolist()
+    found = answers(analysis.study, records)
+    for name in ("conditions", "comparisons", "interactions", "contrasts", "costs"):
+        kept = pd.read_csv(written.html.parent / "tables" / f"{name}.csv", keep_default_na=True)
+        for column in getattr(found, name).select_dtypes("number"):
+            again, first = getattr(found, name)[column].tolist(), getattr(analysis, name)[column].tolist()
+            assert again == pytest.approx(first, nan_ok=True, rel=1e-12)
+            assert kept[column].tolist() == pytest.approx(first, nan_ok=True, rel=1e-12)
 
 
-def test_the_table_of_comparisons_is_the_analysis(analysis):
-    table = table_of(analysis, "comparisons-attention")
-    (family, _) = analysis.families
-    rows = [family.pooled[0], *family.single]
-    assert table.column("comparison") == tuple(one.label for one in rows)
-    assert table.column("difference, points") == tuple(points(one.paired.difference) for one in rows)
-    assert table.column("95 % interval") == tuple(span(*one.paired.interval, points) for one in rows)
-    assert table.column("decided") == tuple("yes" if one.decided else "no" for one in rows)
-    further = table_of(analysis, "comparisons-attention-further")
-    counts = [sum(one.test.p < 0.05 for one in row.images) for row in family.single]
-    wanted = ("–", *(f"{count} of 4" for count in counts))  # pooled, there are several models
-    assert further.column("McNemar p < 0.05") == wanted
+def test_the_answer_says_what_was_decided_with_intervals_and_n(analysis, written):
+    said = written.markdown.read_text().replace("&lt;", "<")
+    se = analysis.comparisons.iloc[0]
+    assert "- Attention: se is better than none." in said
+    assert (
+        f"- se against none: {numbers.points(se['mean'])} points (95 % interval {numbers.points(se.low)} to "
+        f"{numbers.points(se.high)}, n = 5 pairs, p {numbers.equals(se.p_holm)} after Holm). se is better."
+    ) in said
+    overall = analysis.interactions.iloc[0]
+    assert f"F(1, {overall.df_residual}) = {overall.f:.2f}, p {numbers.equals(overall.p)}" in said
+    contrast = analysis.contrasts.iloc[0]
+    assert f"- se with elu: {numbers.points(contrast['mean'])} points beyond the sum of both gains" in said
+    assert "1.000 times the parameters" in said
+    assert "over 2 layers, 0.400 away from zero with relu (12 runs) and 0.100 away from zero with elu" in said
+    assert "- Highest on fer2013: se, elu with" in said
 
 
-def test_the_table_of_interactions_is_the_analysis(analysis):
-    contrast = analysis.interactions[0].analysis.interactions[0]
-    table = table_of(analysis, "interaction-1")
-    assert table.column("mean, points") == (points(contrast.mean),)
-    assert table.column("verdict") == (contrast.verdict,)
-    anova = table_of(analysis, "anova-1")
-    effects = analysis.interactions[0].analysis.anova
-    assert anova.column("effect") == tuple(one.effect for one in effects)
-    assert anova.column("F") == tuple(f"{one.f:.2f}" for one in effects)
+def test_the_answer_names_gaps_troubles_and_limits(written):
+    said = written.markdown.read_text()
+    for words in (
+        "- 23 of 24 planned runs are finished: 4 conditions, 6 seeds.",
+        "- 1 planned run is not finished.",
+        "- 1 run with damaged files is left out.",
+        "- Training problems were detected in 2 of 23 runs; see below.",
+        "All of it is on one data set, fer2013",
+        "The models have 0.25 of the usual number of channels",
+        "seed 0, fold 0: vanishing gradients",
+        "is not the file that the record names",
+        "20 to 25 of the test images are, pixel for pixel, also training images.",
+        "fingerprint ",
+        "device cpu: x86_64",
+        "- 0, 1, 2, 3, 4, 5, of initialisation, order, augmentation;",
+        "```sh\nfer-attention study run study.yaml --output DIR --data fer2013=PATH",
+    ):
+        assert words in said, words
 
 
-def test_the_paper_stands_beside_runs_with_the_most_images_only():
-    analysis = make_analysis(make_study(factors=SIZES))
-    table = table_of(analysis, "paper")
-    assert table.column("condition") == ("none, 100 % of train", "se, 100 % of train")
-    assert table.column("paper %") == ("60.66", "63.05")
-    ours = [one.accuracy.mean for one in analysis.conditions if one.factors["fraction"] == 1]
-    wanted = tuple(points(a - b) for a, b in zip(ours, (0.6066, 0.6305), strict=True))
-    assert table.column("ours - paper, points") == wanted
+@pytest.mark.parametrize(
+    ("lead", "noise", "words"),
+    [
+        (0.004, 0.004, "Not shown to be better, but not worse by 0.50 points or more (non-inferior, p "),
+        (0.0, 0.001, "Equivalent: the difference is within ±0.50 points (p "),
+        (0.003, 0.0005, "se is better, by less than the margin of 0.50 points."),
+        (-0.02, 0.001, "se is worse."),
+        (
+            0.0,
+            0.01,
+            "neither a difference is shown, nor that se is less than 0.50 points worse; about 34 pairs",
+        ),
+    ],
+)
+def test_every_verdict_has_its_sentence(tmp_path, lead, noise, words):
+    def effect(factors, seed, fold):
+        return (lead + noise * (1, -1, 1, -1, 0)[seed]) * (factors["attention"] == "se")
+
+    make_study(tmp_path, {"backbone": "vgg11", "attention": ["none", "se"]}, effect=effect, seeds=5)
+    assert words in write_report(tmp_path).markdown.read_text()
 
 
-def test_ranks_of_three_sets_give_no_verdict_and_say_why():
-    study = make_study(
-        factors={"backbone": "vgg11", "attention": ["none", "se", "cbam", "eca"]},
-        data={"a": {}, "b": {}, "c": {}},
+def test_gains_by_size_are_said_and_the_paper_stands_beside_runs_with_the_most_images_only(tmp_path):
+    def growing(factors, seed, fold):
+        return (0.02 * math.log2(factors["fraction"]) + 0.001 * seed) * (factors["attention"] == "se")
+
+    make_study(tmp_path, SIZES, effect=growing, change=lambda record, run: record["cost"].update(
+        latency_ms=1 + run.seed
+    ))  # fmt: skip
+    said = write_report(tmp_path).markdown.read_text()
+    assert "From 2,000 to 8,000 training images the gain of se over none changes by +2.00 points" in said
+    tables = report_tables(analyse_folder(tmp_path))
+    assert tables["sizes"].frame["8,000 images"].tolist() == ["+0.15"]
+    paper = tables["paper"].frame
+    assert paper["condition"].tolist() == ["none, 100 % of train", "se, 100 % of train"]
+    assert paper["paper %"].tolist() == ["60.66", "63.05"]
+
+
+def test_an_entry_of_the_paper_at_chance_is_called_that(tmp_path):
+    factors = {"backbone": ["resnet152", "resnet50"], "activation": "elu"}
+    make_study(tmp_path, factors, effect=effect, data=("jaffe",), seeds=2)
+    said = write_report(tmp_path).markdown.read_text()
+    assert "resnet152_elu on jaffe: 15.66 % is about one class out of seven" in said
+    assert "resnet50_elu on jaffe: " not in said
+
+
+def test_a_report_says_nothing_of_the_machine_s_folders(tmp_path):
+    data = {"fer2013": {"path": "/home/someone/faces"}}
+    make_study(tmp_path, VGG, effect=effect, seeds=2).manifest()
+    text = (
+        (tmp_path / "study.json").read_text().replace('"path": null', f'"path": "{data["fer2013"]["path"]}"')
     )
-    analysis = make_analysis(study, seeds=2)
-    table = table_of(analysis, "ranks-attention")
-    assert f"No verdict: {analysis.ranks[0].friedman.why}" in table.note
-    assert sorted(table.column("mean rank")) == list(table.column("mean rank"))
-
-
-def test_the_csv_has_a_line_for_each_run(analysis, written):
-    lines = list(csv.DictReader(io.StringIO(written.csv.read_text())))
-    runs = [run for condition in analysis.conditions for run in condition.runs]
-    assert [line["id"] for line in lines] == [run.id for run in runs]
-    for line, run in zip(lines, runs, strict=True):
-        assert float(line["test_accuracy"]) == run.test.accuracy
-        assert float(line["test_new_macro_f1"]) == run.test_new.macro_f1
-        assert float(line["train_seconds"]) == run.cost.train_seconds
-        assert (line["attention"], line["seed"]) == (run.factors["attention"], str(run.seed))
-        assert int(line["selected_epoch"]) == run.selected_epoch
-        assert line["peak_memory_mb"] == ""
-
-
-def test_the_json_holds_all_numbers_in_full_and_nothing_of_the_machine(tmp_path):
-    study = make_study(**{**TWO_BY_TWO, "data": {"fer2013": {"path": "/home/someone/faces"}}})
-    analysis = make_analysis(study, changes={"set_aside": (SetAside(tmp_path / "abc", "cut off"),)})
-    paths = write_analysis(analysis, tmp_path)
-    text = paths.json.read_text()
-    assert not {"NaN", "Infinity"} & set(re.findall(r"\w+", text))
-    assert str(tmp_path) not in text
-    for path in (paths.json, paths.html, paths.markdown):
+    (tmp_path / "study.json").write_text(text)
+    paths = write_report(tmp_path)
+    for path in (paths.html, paths.markdown, paths.csv):
         assert "someone" not in path.read_text()
-    record = json.loads(text)
-    for made, condition in zip(record["conditions"], analysis.conditions, strict=True):
-        assert made["accuracy"]["mean"] == condition.accuracy.mean
-        assert [run["test"]["accuracy"] for run in made["runs"]] == [
-            run.test.accuracy for run in condition.runs
-        ]
-    made = record["families"][0]["pooled"][0]
-    assert math.isclose(made["paired"]["p_t"], analysis.families[0].pooled[0].paired.p_t, rel_tol=0)
-    assert [one["text"] for one in record["sentences"]] == [one.text for one in sentences(analysis)]
+        assert str(tmp_path) not in path.read_text()
 
 
-def test_plots_are_drawn_on_white_and_name_what_they_show(written):
+def test_plots_are_drawn_on_white_and_follow_the_page_s_colours(written):
     for path in written.plots:
         if path.suffix == ".png":
             picture = np.asarray(Image.open(path).convert("RGB"))
@@ -277,28 +317,49 @@ def test_plots_are_drawn_on_white_and_name_what_they_show(written):
             assert picture.std() > 5  # it is not empty
         else:
             assert 'fill="white"' in path.read_text()
-    page = written.html.read_text()
-    assert page.count('role="img"') == len(written.plots) / 2
-    assert "#1d2430" not in page.split("</style>")[1]  # ink is a variable, for the dark
+    assert "#1d2430" not in written.html.read_text().split("</style>")[1]  # ink is a variable, for the dark
 
 
-def test_a_study_without_a_finished_run_is_refused(analysis, tmp_path):
-    empty = replace(analysis, conditions=(), failed=(("a", "b"),))
-    with pytest.raises(StudyError, match=r"No run of the study is finished.*1 failed"):
-        write_analysis(empty, tmp_path / "report")
+def test_a_study_without_a_finished_run_is_refused(tmp_path):
+    store = make_study(tmp_path, VGG, without=lambda run: True)
+    with pytest.raises(StudyError, match=r"No run of the study is finished"):
+        write_report(store.folder)
     assert not (tmp_path / "report").exists()
 
 
-def test_percent_in_captions_is_the_studys_confidence():
-    study = make_study(**TWO_BY_TWO, alpha=0.1)
-    table = table_of(make_analysis(study), "conditions")
-    assert f"{percent(0.9, 0)} % interval" in [column.heading for column in table.columns]
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        (numbers.percent(0.63204), "63.20"),
+        (numbers.percent(None), MISSING),
+        (numbers.points(0.006), "+0.60"),
+        (numbers.points(-0.0123), f"{MINUS}1.23"),
+        (numbers.points(-0.00001), "0.00"),
+        (numbers.points(math.nan), MISSING),
+        (numbers.p_value(0.0004), "< 0.001"),
+        (numbers.p_value(1.0), "1.000"),
+        (numbers.equals(0.11), "= 0.110"),
+        (numbers.span(-0.002, 0.014, numbers.points), f"{MINUS}0.20 to +1.40"),
+        (numbers.span(math.nan, 0.5), MISSING),
+        (numbers.count(3589), "3,589"),
+        (numbers.millions(23_654_321), "23.65"),
+        (numbers.millions(713_900), "0.714"),
+        (numbers.short(99.96), "100"),
+        (numbers.short(23.76), "23.8"),
+        (numbers.ranged([7, 9, 8]), "7 to 9"),
+        (numbers.plural(1, "seed"), "1 seed"),
+        (numbers.plural(1200, "seed"), "1,200 seeds"),
+        (numbers.listed(["a", "b", "c"]), "a, b and c"),
+    ],
+)
+def test_numbers_are_printed_in_one_way(text, wanted):
+    assert text == wanted
 
 
-def test_an_entry_of_the_paper_at_chance_is_called_that():
-    study = make_study(
-        factors={"backbone": ["resnet152", "resnet50"], "activation": "elu"}, data={"jaffe": {}}
-    )
-    note = table_of(make_analysis(study, seeds=2), "paper").note
-    assert "resnet152_elu on jaffe: 15.66 % is about one class out of seven" in note
-    assert "resnet50_elu on jaffe: " not in note
+def test_text_is_shown_as_it_is_and_only_arxiv_is_linked():
+    assert markdown_text("resnetv2_18_cbam") == "resnetv2_18_cbam"
+    assert markdown_text("_a_ *b* `c` <d> |e| [f](g)") == r"\_a\_ \*b\* \`c\` &lt;d&gt; \|e\| \[f\](g)"
+    assert markdown_text("arXiv:2410.17740.") == "[arXiv:2410.17740](https://arxiv.org/abs/2410.17740)."
+    made = str(html_text('<a href="https://x.org">x</a> arXiv:2410.17740, 5 %'))
+    assert only(re.findall(r'href="([^"]*)"', made)) == "https://arxiv.org/abs/2410.17740"
+    assert "5\N{NARROW NO-BREAK SPACE}%" in made

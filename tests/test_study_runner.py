@@ -23,7 +23,7 @@ from fer_attention.study.datasets import DataSets
 from fer_attention.study.progress import Running, Tracker
 from fer_attention.study.records import FAILURE, PREDICTIONS, RECORD
 from fer_attention.study.store import Store
-from fer_attention.training import Listener
+from fer_attention.training import TrainingCallbacks
 from fer_attention.training.history import Epoch, to_csv
 
 
@@ -150,7 +150,7 @@ def test_a_stopped_study_goes_on_at_its_checkpoint_to_the_same_numbers(tmp_path,
     real_train, epochs = execute.train, []
 
     def train(*arguments, **options):
-        return real_train(*arguments, **{**options, "listener": Listener(on_epoch=on_epoch)})
+        return real_train(*arguments, **{**options, "callbacks": TrainingCallbacks(on_epoch=on_epoch)})
 
     def on_epoch(epoch):
         epochs.append(epoch.epoch)

@@ -34,6 +34,7 @@ from fer_attention.study.records import (
     RunRecord,
     Scores,
 )
+from fer_attention.study.source import source_commit
 from fer_attention.training import TrainingCallbacks, train
 from fer_attention.training.setup import environment, resolve_precision
 
@@ -103,7 +104,8 @@ def execute(
         ),
         activations=_activations(model, images["validation"], spec.study.statistics_images),
         warnings=list(result.warnings),
-        environment=environment(device, 1, precision=resolve_precision(spec.config, device)),
+        environment=environment(device, 1, precision=resolve_precision(spec.config, device))
+        | ({"commit": commit} if (commit := source_commit()) else {}),
         predictions_sha256=hashlib.sha256(content).hexdigest(),
         finished=datetime.now(timezone.utc).isoformat(timespec="seconds"),
     )

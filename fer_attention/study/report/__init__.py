@@ -1,20 +1,119 @@
-"""The report of a study: one page, Markdown, LaTeX tables, plots, and the numbers for programs.
+"""The report of a study: one page, Markdown, LaTeX and CSV tables, plots.
 
-An `Analysis` becomes sentences, tables and plots (a `Document`), and those become files. Every table is one
-record that is rendered three ways; every sentence carries the numbers that it prints.
+The words are a template (`templates/report.jinja`), fed by the tables of a `StudyAnalysis`.
 """
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
 
 from fer_attention.optional import needs_extra
 
-with needs_extra("study", "The report of a study runs on jinja2, matplotlib, pandas and scipy"):
+with needs_extra("study", "The report of a study needs jinja2, matplotlib and pandas"):
     import jinja2 as _jinja2  # noqa: F401  (that they are there is looked at once, here)
     import matplotlib as _matplotlib  # noqa: F401
-    import pandas as _pandas  # noqa: F401
-    import scipy as _scipy  # noqa: F401
+    import pandas as pd
 
-from fer_attention.study.report.document import Column, Table
-from fer_attention.study.report.sentence import Sentence
-from fer_attention.study.report.sentences import sentences
-from fer_attention.study.report.write import ReportPaths, write_analysis, write_report
+from fer_attention.atomic import write_atomically
+from fer_attention.evaluation.figures import png_file, svg_file
+from fer_attention.study.analysis import StudyAnalysis, analyse_folder
+from fer_attention.study.config import StudyError
+from fer_attention.study.report.numbers import MINUS
+from fer_attention.study.report.plots import report_plots
+from fer_attention.study.report.render import html, markdown
+from fer_attention.study.report.tables import TEXT, ReportTable, report_tables
 
-__all__ = ["Column", "ReportPaths", "Sentence", "Table", "sentences", "write_analysis", "write_report"]
+__all__ = ["ReportPaths", "write_analysis", "write_report"]
+
+NUMBERS = ("conditions", "comparisons", "interactions", "contrasts", "slopes", "costs", "bias")
+"""Tables of the analysis that are written as CSV, in full precision."""
+
+
+@dataclass(frozen=True)
+class ReportPaths:
+    """Where the files of a report are.
+
+    Attributes:
+        html: One page with everything in it.
+        markdown: The same for GitHub.
+        csv: One line for each finished run.
+        tables: LaTeX tables as printed, and CSV tables of all numbers in full precision.
+        plots: SVG and PNG, two files for each plot.
+    """
+
+    html: Path
+    markdown: Path
+    csv: Path
+    tables: tuple[Path, ...]
+    plots: tuple[Path, ...]
+
+
+def write_report(folder: Path, output: Path | None = None) -> ReportPaths:
+    """Analyse a study and write its report; the same folder gives the same bytes.
+
+    Args:
+        folder: Of the study.
+        output: Folder of the report, made if it is not there; by default `report` in the study's folder.
+
+    Raises:
+        StudyError: The folder holds no study, or none of its runs is finished.
+        OSError: A file cannot be written.
+    """
+    return write_analysis(analyse_folder(folder), folder / "report" if output is None else output)
+
+
+def write_analysis(analysis: StudyAnalysis, output: Path) -> ReportPaths:
+    """Write the report of an analysis into a folder, which is made if it is not there.
+
+    Raises:
+        StudyError: No run is finished.
+        OSError: A file cannot be written.
+    """
+    if not len(analysis.runs):
+        failed = f" {len(analysis.failed)} failed." if analysis.failed else ""
+        raise StudyError(
+            f"No run of the study is finished, so there is nothing to report.{failed} "
+            "Carry it out first: fer-attention study run."
+        )
+    tables, plots = report_tables(analysis), report_plots(analysis)
+    numbers = {name: getattr(analysis, name) for name in NUMBERS if len(getattr(analysis, name))}
+    files = {
+        "records.csv": _csv(analysis.runs),
+        **{f"tables/{name}.csv": _csv(frame) for name, frame in numbers.items()},
+        **{f"tables/{name}.tex": latex(table).encode() for name, table in tables.items()},
+        **{f"plots/{name}.svg": svg_file(plot.figure, name).encode() for name, plot in plots.items()},
+        **{f"plots/{name}.png": png_file(plot.figure) for name, plot in plots.items()},
+        "report.md": markdown(analysis, tables, plots).encode(),
+        "report.html": html(analysis, tables, plots).encode(),  # the last: where it is new, all else is
+    }
+    for part in (output, output / "tables", output / "plots"):
+        part.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        write_atomically(output / name, content)
+    return ReportPaths(
+        html=output / "report.html",
+        markdown=output / "report.md",
+        csv=output / "records.csv",
+        tables=tuple(output / name for name in files if name.startswith("tables/")),
+        plots=tuple(output / name for name in files if name.startswith("plots/")),
+    )
+
+
+def _csv(frame: pd.DataFrame) -> bytes:
+    return frame.to_csv(index=False, lineterminator="\n").encode()
+
+
+def latex(table: ReportTable) -> str:
+    r"""A table to \\input; it needs the packages booktabs and fontenc with T1."""
+    text = table.frame.to_latex(
+        index=False,
+        escape=True,
+        column_format="".join("l" if name in TEXT else "r" for name in table.frame),
+        caption=table.title,
+        label=f"tab:{table.name}",
+        position="tbp",
+    )
+    head = "\\begin{table}[tbp]\n"
+    wanted = f"% needs \\usepackage{{booktabs}} and \\usepackage[T1]{{fontenc}}\n{head}\\centering\\small\n"
+    return text.replace(head, wanted, 1).replace(MINUS, "$-$")

@@ -1,162 +1,227 @@
-"""Plots of results: conditions with their runs, and differences with their intervals."""
+"""The plots of a report: results with their intervals, and how they change with everything that varies."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import partial
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+import pandas as pd
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
-from fer_attention.evaluation.figures import ACCENT, CARD, INK, MUTED, WARM, new_figure
-from fer_attention.study.report.document import Plot
-from fer_attention.study.report.layout import WIDTH, finish, wrapped
-from fer_attention.study.report.reading import conditions_on, confidence, data_sets, published, quoted, slug
-from fer_attention.study.report.wording import percent, points, span
-from fer_attention.study.results import Analysis, ComparisonResult, ConditionResult, Family
+from fer_attention.evaluation.figures import ACCENT, CARD, MUTED, SERIES, WARM
+from fer_attention.study.analysis import StudyAnalysis
+from fer_attention.study.analysis.interactions import fitted_lines
+from fer_attention.study.analysis.runs import label_of, varied_factors
+from fer_attention.study.analysis.statistics import mean_interval
+from fer_attention.study.config import level_text
+from fer_attention.study.report.drawing import (
+    MARKERS,
+    Roles,
+    finish,
+    labelled_rows,
+    levels_legend,
+    panels,
+    wrapped,
+)
+from fer_attention.study.report.tables import groups, pareto_fronts
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-
-def interval_plots(analysis: Analysis) -> list[Plot]:
-    """Accuracy by condition, one plot for each data set."""
-    level = percent(confidence(analysis), 0)
-    made = []
-    for number, data in enumerate(data_sets(analysis), start=1):
-        conditions = conditions_on(analysis, data)
-        paper = {one.label: value for one in conditions if (value := published(analysis, one)) is not None}
-        made.append(
-            Plot(
-                name=f"intervals-{slug(data, number)}",
-                caption=f"Accuracy on {data} by condition. Small dots: single runs. Large dot and line: "
-                f"their mean and its {level} % interval."
-                + (
-                    " Diamonds: the paper's value, by its own protocol; triangles: it lies further out."
-                    if paper
-                    else ""
-                ),
-                alternative="; ".join(
-                    f"{one.label}: {percent(one.accuracy.mean)} %"
-                    + ("" if one.accuracy.low is None else f" ({span(one.accuracy.low, one.accuracy.high)})")
-                    for one in conditions
-                ),
-                draw=partial(_draw_intervals, conditions, paper),
-            )
-        )
-    return made
+AXES = {
+    "parameters": ("parameters, M", 1e6),
+    "macs": ("multiply-accumulates, M", 1e6),
+    "train_seconds": ("training of a run, min", 60),
+    "latency_ms": ("one image, ms", 1),
+}
 
 
-def _draw_intervals(conditions: Sequence[ConditionResult], paper: Mapping[str, float]) -> Figure:
-    labels = [wrapped(condition.label or condition.model) for condition in conditions]
-    figure, axes = _rows(labels)
-    runs = [run.test.accuracy * 100 for condition in conditions for run in condition.runs]
-    for row, condition in enumerate(conditions):
-        own = [run.test.accuracy * 100 for run in condition.runs]
-        axes.plot(own, [row + 0.2] * len(own), "o", color=MUTED, markersize=3, alpha=0.8, clip_on=False)
-        summary = condition.accuracy
-        if summary.low is not None and summary.high is not None:
-            axes.hlines(row, summary.low * 100, summary.high * 100, color=ACCENT, linewidth=2)
-        axes.plot([summary.mean * 100], [row], "o", color=ACCENT, markersize=6)
+class Plot(NamedTuple):
+    """A figure and, for those who do not see it, what it is."""
+
+    name: str
+    title: str
+    figure: Figure
+
+
+def report_plots(analysis: StudyAnalysis) -> dict[str, Plot]:
+    """All plots that have something to show, by name; numbered as the tables are."""
+    return {plot.name: plot for plot in _plots(analysis)}
+
+
+def _plots(analysis: StudyAnalysis) -> Iterator[Plot]:
+    runs = analysis.runs.groupby("data", sort=False)
+    for number, (data, group) in enumerate(groups(analysis.conditions, "data"), start=1):
+        figure = _intervals(group, runs.get_group(data))
+        yield Plot(f"conditions-{number}", f"Accuracy on {data} by condition", figure)
+        if len(analysis.conditions) > 1:
+            yield Plot(f"costs-{number}", f"Accuracy on {data} against costs", _pareto(analysis, group))
+    for number, family in groups(analysis.comparisons, "family"):
+        title = f"Differences of accuracy, {family['factor'].iloc[0]} against {family['baseline'].iloc[0]}"
+        yield Plot(f"comparisons-{number}", title, _forest(family, analysis.study.margin * 100))
+    for number, tests in groups(analysis.interactions, "question"):
+        title = f"Accuracy by {tests['first'].iloc[0]} and {tests['second'].iloc[0]}"
+        yield Plot(f"contrasts-{number}", title, _interaction(analysis, number))
+    for factor, gains in groups(analysis.gains, "factor"):
+        title = f"Gain of {factor} against the number of training images"
+        yield Plot(f"sizes-{factor}", title, _sizes(analysis, factor, gains))
+    if len(analysis.epochs):
+        yield Plot("training", "Validation accuracy by epoch", _training(analysis))
+    if len(analysis.bias):
+        yield Plot("bias", "Mean activation by depth", _bias(analysis.bias))
+
+
+def _intervals(conditions: pd.DataFrame, runs: pd.DataFrame) -> Figure:
+    figure, axes = labelled_rows(list(conditions["condition"]))
+    for at, row in enumerate(conditions.itertuples()):
+        own = runs.loc[runs["condition"] == row.condition, "test_accuracy"] * 100
+        axes.plot(own, [at + 0.2] * len(own), "o", color=MUTED, markersize=3, alpha=0.8, clip_on=False)
+        axes.hlines(at, row.low * 100, row.high * 100, color=ACCENT, linewidth=2)
+        axes.plot([row.accuracy * 100], [at], "o", color=ACCENT, markersize=6)
     # The interval of two runs, or another's value, may be so far out that it would press all else together.
-    middle, reach = (min(runs) + max(runs)) / 2, max(max(runs) - min(runs), 0.5)
+    lowest, highest = runs["test_accuracy"].min() * 100, runs["test_accuracy"].max() * 100
+    middle, reach = (lowest + highest) / 2, max(highest - lowest, 0.5)
     low, high = axes.get_xlim()
     low, high = max(low, middle - 3 * reach, -2), min(high, middle + 3 * reach, 102)
     axes.set_xlim(low, high)
-    for row, condition in enumerate(conditions):
-        if condition.label in paper:
-            value = paper[condition.label] * 100
+    for at, value in enumerate(conditions["published"] * 100):
+        if not np.isnan(value):
             marker = "<" if value < low else ">" if value > high else "D"
-            look = {"markersize": 5, "mfc": "none", "color": WARM, "clip_on": False}
-            axes.plot([min(max(value, low), high)], [row], marker, **look)  # type: ignore[arg-type]
+            place = float(np.clip(value, low, high))
+            axes.plot([place], [at], marker, color=WARM, markersize=5, mfc="none", clip_on=False)
     axes.set_xlabel("accuracy on the test images, %")
     return finish(figure)
 
 
-def forest_plots(analysis: Analysis) -> list[Plot]:
-    """Paired differences, one plot for each family."""
-    made = []
-    for number, family in enumerate(analysis.families, start=1):
-        rows = forest_rows(family)
-        if not rows:
-            continue
-        made.append(
-            Plot(
-                name=f"differences-{slug(family.factor, number)}",
-                caption=f"Differences of accuracy over the same replications, {family.factor} against "
-                f"{family.baseline}, with {percent(confidence(analysis), 0)} % intervals, each for itself. "
-                "Orange and filled: decided after Holm's correction. Shaded: differences too small to matter "
-                f"(±{percent(analysis.study.margin)} points). Arrows: the interval goes on.",
-                alternative="; ".join(
-                    f"{row.label}: {points(quoted(row).difference)} points "
-                    f"({span(quoted(row).low, quoted(row).high, points)}), "
-                    f"{'decided' if row.decided else 'not decided'}"
-                    for row in rows
-                ),
-                draw=partial(_draw_forest, analysis, family),
-            )
-        )
-    return made
-
-
-def forest_rows(family: Family) -> list[ComparisonResult]:
-    """Each level's pooled comparison, then its single ones where they say more."""
-    rows = []
-    for pooled in family.pooled:
-        rows.append(pooled)
-        single = [one for one in family.single if one.level == pooled.level]
-        rows += single if len(single) > 1 else []
-    alone = {one.level for one in family.pooled}
-    return rows + [one for one in family.single if one.level not in alone]
-
-
-def _draw_forest(analysis: Analysis, family: Family) -> Figure:
-    rows = forest_rows(family)
-    pooled = {id(row) for row in family.pooled}
-    figure, axes = _rows([wrapped(row.label) for row in rows])
-    values = [quoted(row) for row in rows]
-    margin = analysis.study.margin * 100
-    ends = [abs(end) * 100 for value in values for end in value[:3] if end is not None]
-    reach = max(abs(value.difference) * 100 for value in values)
-    bound = 1.08 * min(max([*ends, 1.5 * margin]), max(4 * reach, 4 * margin))
+def _forest(family: pd.DataFrame, margin: float) -> Figure:
+    figure, axes = labelled_rows(list(family["label"]))
+    ends = (family[["low", "high"]].abs() * 100).to_numpy().ravel()
+    reach = (family["mean"].abs() * 100).max()
+    widest = max([1.5 * margin, reach, *ends[~np.isnan(ends)]])
+    bound = 1.08 * min(widest, max(4 * reach, 4 * margin))
     axes.axvspan(-margin, margin, color=MUTED, alpha=0.15, linewidth=0)
     axes.axvline(0, color=MUTED, linewidth=1)
-    for at, (row, value) in enumerate(zip(rows, values, strict=True)):
-        colour = WARM if row.decided else ACCENT
-        if value.low is not None and value.high is not None:
-            low, high = value.low * 100, value.high * 100
-            axes.hlines(at, max(low, -bound), min(high, bound), color=colour, linewidth=2)
-            for end, beyond, marker in ((-bound, low < -bound, "<"), (bound, high > bound, ">")):
-                if beyond:
-                    axes.plot([end], [at], marker, color=colour, markersize=6, clip_on=False)
-        axes.plot(
-            [value.difference * 100],
-            [at],
-            "D" if id(row) in pooled else "o",
-            color=colour,
-            markersize=7 if id(row) in pooled else 5,
-            mfc=colour if row.decided else CARD,
-        )
+    for at, row in enumerate(family.itertuples()):
+        decided, low, high = row.verdict != "undecided", row.low * 100, row.high * 100
+        colour = WARM if decided else ACCENT
+        axes.hlines(at, max(low, -bound), min(high, bound), color=colour, linewidth=2)
+        for end, beyond, marker in ((-bound, low < -bound, "<"), (bound, high > bound, ">")):
+            if beyond:
+                axes.plot([end], [at], marker, color=colour, markersize=6, clip_on=False)
+        look = ("D", 7) if row.pooled else ("o", 5)
+        mean = [row.mean * 100]
+        axes.plot(mean, [at], look[0], color=colour, markersize=look[1], mfc=colour if decided else CARD)
     axes.set_xlim(-bound, bound)
     axes.set_xlabel("difference of accuracy, points")
-    return finish(
-        figure,
-        [
-            Line2D([], [], color=WARM, marker="D", label="pooled, decided"),
-            Line2D([], [], color=ACCENT, marker="D", mfc=CARD, label="pooled, not decided"),
-            Line2D([], [], color=ACCENT, marker="o", mfc=CARD, markersize=5, label="one combination"),
-        ],
+    legend = [
+        Line2D([], [], color=WARM, marker="D", label="decided"),
+        Line2D([], [], color=ACCENT, marker="D", mfc=CARD, label="undecided"),
+    ]
+    if not family["pooled"].all():
+        legend.append(
+            Line2D([], [], color=MUTED, marker="o", mfc=CARD, markersize=5, label="one combination")
+        )
+    return finish(figure, legend)
+
+
+def _interaction(analysis: StudyAnalysis, number: int) -> Figure:
+    study, question = analysis.study, analysis.study.interactions[number - 1]
+    first, second = question.first, question.second
+    others = [name for name in varied_factors(study) if name not in (first, second)]
+    places = {level: at for at, level in enumerate(study.levels(second))}
+    titles = pd.Series(
+        [label_of(row._asdict(), others) for row in analysis.conditions.itertuples()],
+        analysis.conditions.index,
     )
+    by_panel = dict(iter(analysis.conditions.groupby(titles, sort=False)))
+    figure, grid = panels(list(by_panel))
+    for axes, group in zip(grid, by_panel.values(), strict=True):
+        for at, level in enumerate(study.levels(first)):
+            cells = group[group[first] == level]
+            colour = SERIES[at % len(SERIES)]
+            x = cells[second].map(places) + (at - (len(study.levels(first)) - 1) / 2) * 0.06
+            axes.plot(x, cells["accuracy"] * 100, "o-", color=colour, markersize=4)
+            axes.vlines(x, cells["low"] * 100, cells["high"] * 100, color=colour, linewidth=1, alpha=0.7)
+        axes.set_xticks(range(len(places)), [wrapped(level_text(second, level), 18) for level in places])
+        axes.set_xlim(-0.4, len(places) - 0.6)
+        axes.set_ylabel("accuracy, %")
+    return finish(figure, levels_legend(first, study.levels(first)))
 
 
-def _rows(labels: Sequence[str]) -> tuple[Figure, Axes]:
-    """A plot with a labelled row for each thing, the first on top."""
-    lines = sum(max(1.0, 0.75 * (label.count("\n") + 1)) for label in labels)
-    figure = new_figure(WIDTH, 1.3 + 0.3 * lines)
-    axes = figure.subplots()
-    axes.set_yticks(range(len(labels)), labels)
-    axes.set_ylim(len(labels) - 0.5, -0.5)
-    axes.tick_params(axis="y", length=0)
-    axes.grid(axis="y", color=INK, alpha=0.06, linewidth=0.8)
-    return figure, axes
+def _sizes(analysis: StudyAnalysis, factor: str, gains: pd.DataFrame) -> Figure:
+    levels = [level_text(factor, level) for level in analysis.study.levels(factor)]
+    by_panel = dict(iter(gains.groupby("within", sort=False)))
+    figure, grid = panels(list(by_panel))
+    handles: dict[str, Line2D] = {}
+    for axes, group in zip(grid, by_panel.values(), strict=True):
+        axes.axhline(0, color=MUTED, linewidth=1)
+        for level, own in group.groupby("level", sort=False):
+            number = levels.index(level)
+            look: dict[str, Any] = {"color": SERIES[number % len(SERIES)], "marker": MARKERS[number % 4]}
+            x = np.linspace(np.log2(own["images"].min()), np.log2(own["images"].max()), 40)
+            lines = fitted_lines(own)
+            fits = lines["intercept"].to_numpy()[:, None] + lines["slope"].to_numpy()[:, None] * x
+            axes.plot(x, fits.mean(axis=0) * 100, color=look["color"])
+            low, high = np.array([mean_interval(one, alpha=analysis.study.alpha) for one in fits.T]).T * 100
+            axes.fill_between(x, low, high, color=look["color"], alpha=0.15, linewidth=0)
+            axes.plot(np.log2(own["images"]), own["gain"] * 100, linestyle="", markersize=3, **look)
+            handles[level] = Line2D([], [], label=level, **look)
+        sizes = sorted(group["images"].unique())
+        axes.set_xticks(np.log2(sizes), [f"{size:,}" for size in sizes])
+        axes.set_xlabel("training images")
+        axes.set_ylabel("gain, points")
+    return finish(figure, list(handles.values()))
+
+
+def _pareto(analysis: StudyAnalysis, conditions: pd.DataFrame) -> Figure:
+    roles, shown = Roles.of(analysis), pareto_fronts(conditions)
+    figure, grid = panels([""] * len(AXES), height=2.1)
+    for axes, (cost, (heading, unit)) in zip(grid, AXES.items(), strict=True):
+        front = shown[shown[f"front_{cost}"]].sort_values(cost)
+        axes.plot(front[cost] / unit, front["accuracy"] * 100, color=MUTED, linewidth=1, zorder=1)
+        ring: dict[str, Any] = {"markersize": 11, "mfc": "none", "color": MUTED, "markeredgewidth": 1}
+        axes.plot(front[cost] / unit, front["accuracy"] * 100, "o", **ring)
+        for row in shown.itertuples():
+            look = roles.look(row, markers=True)
+            axes.plot([getattr(row, cost) / unit], [row.accuracy * 100], markersize=5, **look)
+        axes.margins(0.12)
+        axes.xaxis.set_major_locator(MaxNLocator(4))
+        axes.set_xlabel(heading)
+        axes.set_ylabel("accuracy, %")
+    return finish(figure, roles.handles(markers=True))
+
+
+def _training(analysis: StudyAnalysis) -> Figure:
+    """Mean and range over the runs of a condition, as far as all of its runs went."""
+    roles = Roles.of(analysis)
+    by_panel = roles.groups(analysis.epochs)
+    figure, grid = panels(list(by_panel))
+    for axes, group in zip(grid, by_panel.values(), strict=True):
+        for _, own in group.groupby("condition", sort=False):
+            table = own.pivot_table("validation_accuracy", "epoch", ["seed", "fold"]).dropna() * 100
+            look = roles.look(next(own.itertuples()))
+            axes.plot(table.index, table.mean(axis=1), marker="o" if len(table) == 1 else "", **look)
+            low, high = table.min(axis=1), table.max(axis=1)
+            axes.fill_between(table.index, low, high, color=look["color"], alpha=0.1, linewidth=0)
+        axes.set_xlabel("epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+        axes.set_ylabel("validation accuracy, %")
+    return finish(figure, roles.handles())
+
+
+def _bias(bias: pd.DataFrame) -> Figure:
+    by_panel = dict(iter(bias.groupby("backbone", sort=False)))
+    names = list(dict.fromkeys(bias["activation"]))
+    figure, grid = panels(list(by_panel) if len(by_panel) > 1 else [""])
+    for axes, group in zip(grid, by_panel.values(), strict=True):
+        axes.axhline(0, color=MUTED, linewidth=1)
+        means = group.pivot_table("mean", "layer", "activation", sort=False)
+        for name in means:
+            colour = SERIES[names.index(name) % len(SERIES)]
+            axes.plot(range(1, len(means) + 1), means[name], "o-", color=colour, markersize=3)
+        axes.set_xlabel("layer")
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+        axes.set_ylabel("mean activation")
+    return finish(figure, levels_legend("activation", names))

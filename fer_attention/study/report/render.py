@@ -1,60 +1,109 @@
-"""A document as one HTML page, as Markdown, and its plots as files."""
+"""An analysis as one HTML page and as Markdown: the same words (`report.jinja`), two writers."""
 
 from __future__ import annotations
 
-from importlib import resources
-from typing import NamedTuple
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
 
-from jinja2 import Environment, StrictUndefined
+import yaml
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
 
-from fer_attention.evaluation.figures import inline_svg, png_file, svg_file
+from fer_attention.evaluation.figures import inline_svg
 from fer_attention.evaluation.page import render_page
-from fer_attention.study.report.document import Document, Plot
-from fer_attention.study.report.markup import linked, markdown_table, markdown_text
+from fer_attention.study.analysis import StudyAnalysis
+from fer_attention.study.analysis.runs import varied_factors
+from fer_attention.study.paper import paper_protocol, paper_remark
+from fer_attention.study.report.numbers import FILTERS
+from fer_attention.study.report.plots import Plot
+from fer_attention.study.report.tables import TEXT, ReportTable, groups
+
+ARXIV = re.compile(r"arXiv:(\d{4}\.\d{4,5})")
+LOADER = PackageLoader("fer_attention.study.report", "templates")
+
+Tables = Mapping[str, ReportTable]
+Plots = Mapping[str, Plot]
 
 
-class Drawn(NamedTuple):
-    """A plot in all its forms.
-
-    Attributes:
-        inline: For the page, in its colours.
-        svg: A file, on white.
-        png: A file, on white.
-    """
-
-    inline: str
-    svg: str
-    png: bytes
-
-
-def draw(plot: Plot) -> Drawn:
-    """Draw a plot once, and save it in every form."""
-    figure = plot.draw()
-    return Drawn(inline_svg(figure, plot.name), svg_file(figure, plot.name), png_file(figure))
-
-
-def html(document: Document, drawn: dict[str, Drawn]) -> str:
+def html(analysis: StudyAnalysis, tables: Tables, plots: Plots) -> str:
     """One page that needs nothing from elsewhere: no script, font or image, styles and plots inside."""
-    return render_page(_template("report.html.jinja"), document=document, drawn=drawn, linked=linked)
+    filters = {"text": html_text, "inline": lambda plot: Markup(inline_svg(plot.figure, plot.name))}  # noqa: S704
+    body = _written("html.jinja", analysis, tables, plots, filters, autoescape=True)
+    return render_page(
+        LOADER.get_source(Environment(autoescape=True), "page.jinja")[0],
+        title=analysis.study.title,
+        sections=[tuple(map(Markup, found)) for found in re.findall(r'<h2 id="(.*?)">(.*?)</h2>', body)],
+        body=Markup(body),  # noqa: S704  (escaped by its template)
+    )
 
 
-def markdown(document: Document) -> str:
+def markdown(analysis: StudyAnalysis, tables: Tables, plots: Plots) -> str:
     """The same for GitHub; plots lie in `plots/` beside it."""
-    # No autoescape, since it is no HTML: the template escapes every name for Markdown.
-    environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)  # noqa: S701
-    template = environment.from_string(_template("report.md.jinja"))
-    text = template.render(document=document, text=markdown_text, markdown_table=markdown_table, fence=_fence)
-    return text.strip() + "\n"
+    text = _written("markdown.jinja", analysis, tables, plots, {"text": markdown_text}, autoescape=False)
+    return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
 
-def _template(name: str) -> str:
-    folder = resources.files("fer_attention.study.report") / "templates"
-    return (folder / name).read_text(encoding="utf-8")
+def _written(
+    writer: str,
+    analysis: StudyAnalysis,
+    tables: Tables,
+    plots: Plots,
+    filters: dict[str, Callable[..., Any]],
+    *,
+    autoescape: bool,
+) -> str:
+    environment = Environment(
+        loader=LOADER,
+        autoescape=autoescape,  # noqa: S701  (Markdown is no HTML: its writer escapes every text)
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {**FILTERS, **filters, "groups": groups, "items": _items, "fence": _fence}
+    environment.globals |= {"left": TEXT, "paper_protocol": paper_protocol, "paper_remark": paper_remark}
+    study = analysis.study
+    told = study.model_dump(mode="json", exclude={"data": {"__all__": {"path"}}}, exclude_defaults=True)
+    asked = " ".join(f"--data {name}=PATH" for name, one in study.data.items() if one.format != "synthetic")
+    structure = {} if "setting" in varied_factors(study) else analysis.recipe.get("structure") or {}
+    return environment.get_template("report.jinja").render(
+        writer=writer,
+        analysis=analysis,
+        tables=tables,
+        plots=plots,
+        warned=len({title for title, _ in analysis.warnings}),
+        width=structure.get("width", 1.0),
+        devices=sorted({str(one.get("device", "an unknown device")) for one in analysis.environments}),
+        commands=f"fer-attention study run study.yaml --output DIR {asked}".strip()
+        + "\nfer-attention study report DIR",
+        study_yaml=_yaml(told),
+        recipe_yaml=_yaml(analysis.recipe),
+    )
+
+
+def _items(text: str) -> list[str]:
+    """The items of a list, each after a star at the beginning of a line; of the text's own type."""
+    return [type(text)(" ".join(item.split())) for item in re.split(r"(?m)^\s*\* ", text) if item.strip()]
+
+
+def html_text(text: str) -> Markup:
+    """HTML of a text, with arXiv numbers as links and no line break before a % sign."""
+    escaped = str(escape(text)).replace(" %", "\N{NARROW NO-BREAK SPACE}%")
+    return Markup(ARXIV.sub(r'<a href="https://arxiv.org/abs/\1">arXiv:\1</a>', escaped))  # noqa: S704
+
+
+def markdown_text(text: str) -> str:
+    """Text that GitHub's Markdown shows as it is, with arXiv numbers as links."""
+    text = re.sub(r"([\\`*\[\]|~$#!])", r"\\\1", text)
+    text = re.sub(r"(?<![^\W_])_|_(?![^\W_])", r"\\_", text)  # within a word it is no mark
+    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return ARXIV.sub(r"[arXiv:\1](https://arxiv.org/abs/\1)", " ".join(text.split()))
 
 
 def _fence(code: str) -> str:
     """Backticks, more than the code itself has in a row."""
-    longest = 2
-    while "`" * (longest + 1) in code:
-        longest += 1
-    return "`" * (longest + 1)
+    return "`" * max(3, 1 + max(map(len, re.findall("`+", code)), default=0))
+
+
+def _yaml(fields: object) -> str:
+    return yaml.safe_dump(fields, sort_keys=False, allow_unicode=True, width=100).strip()

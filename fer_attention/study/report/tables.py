@@ -1,250 +1,292 @@
-"""Tables of conditions: what each came to, what it cost, and what the paper says."""
+"""The tables of a report: frames of printed cells, the same in HTML, Markdown and LaTeX."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
 
-from fer_attention.study.config import level_text
-from fer_attention.study.paper import paper_protocol, paper_remark
-from fer_attention.study.report.costs import CostRatio
-from fer_attention.study.report.document import Column, Table
-from fer_attention.study.report.reading import (
-    conditions_on,
-    confidence,
-    data_sets,
-    protocol_text,
-    published,
-    runs_of,
-    slug,
-    tta_text,
-)
-from fer_attention.study.report.wording import (
+import pandas as pd
+
+from fer_attention.study.analysis import StudyAnalysis
+from fer_attention.study.analysis.conditions import COSTS, counted_by_the_paper
+from fer_attention.study.analysis.statistics import pareto_front
+from fer_attention.study.report.numbers import (
+    MINUS,
     MISSING,
     count,
     decimal,
     millions,
+    p_value,
     percent,
     points,
     short,
     span,
+    three,
+    whole_percent,
 )
-from fer_attention.study.results import Analysis, ConditionResult, Summary
+
+TEXT = ("condition", "comparison", "model", "data", "layer", "verdict", "levels", "gain", "within",
+        "cheapest in", "level / baseline")  # fmt: skip
+"""Columns on the left; numbers stand on the right."""
+
+COST_NAMES = {
+    "parameters": "parameters",
+    "macs": "MACs",
+    "train_seconds": "training",
+    "latency_ms": "latency",
+}
 
 
-def condition_tables(analysis: Analysis) -> list[Table]:
-    """One for each data set."""
-    names = data_sets(analysis)
-    return [
-        _conditions(
-            analysis,
-            data,
-            name="conditions" if len(names) == 1 else f"conditions-{slug(data, number)}",
-        )
-        for number, data in enumerate(names, start=1)
-    ]
+class ReportTable(NamedTuple):
+    """A table of printed cells; the first column names the row, `name` is that of its file."""
+
+    name: str
+    title: str
+    frame: pd.DataFrame
 
 
-def _conditions(analysis: Analysis, data: str, *, name: str) -> Table:
-    conditions = conditions_on(analysis, data)
-    level = percent(confidence(analysis), 0)
-    new = any(one.accuracy_new is not None for one in conditions)
-    paper = any(published(analysis, one) is not None for one in conditions)
-    columns = [
-        Column("condition", text=True),
-        Column("runs"),
-        Column("accuracy %"),
-        Column(f"{level} % interval"),
-        Column("sd"),
-        *([Column("without copies %")] if new else []),
-        Column("balanced %"),
-        Column("macro-F1 %"),
-        Column("ECE %"),
-        Column("validation %"),
-        *([Column("paper %")] if paper else []),
-    ]
-    return Table(
-        name=name,
-        title=f"Conditions on {data}",
-        columns=tuple(columns),
-        rows=tuple(_condition(analysis, one, new=new, paper=paper) for one in conditions),
-        note=" ".join([setting_of(analysis, data), *([paper_note(data)] if paper else [])]),
-    )
+def report_tables(analysis: StudyAnalysis) -> dict[str, ReportTable]:
+    """All tables that have rows, by name.
 
-
-def _condition(analysis: Analysis, one: ConditionResult, *, new: bool, paper: bool) -> tuple[str, ...]:
-    return (
-        one.label or one.model,
-        f"{len(one.runs)} of {one.planned}",
-        percent(one.accuracy.mean),
-        _interval(one.accuracy),
-        percent(one.accuracy.sd),
-        *([percent(one.accuracy_new.mean if one.accuracy_new else None)] if new else []),
-        percent(one.balanced_accuracy.mean),
-        percent(one.macro_f1.mean),
-        percent(one.calibration_error.mean),
-        percent(one.validation_accuracy.mean),
-        *([percent(published(analysis, one))] if paper else []),
-    )
-
-
-def _interval(summary: Summary) -> str:
-    return span(summary.low, summary.high)
-
-
-def setting_of(analysis: Analysis, data: str) -> str:
-    """What stands beside every accuracy on a data set: images, seeds, protocol, selection, views."""
-    runs = runs_of(conditions_on(analysis, data))
-    seeds = sorted({run.seed for run in runs})
-    views = sorted({run.tta for run in runs})
-    copies = sorted({run.data.copies for run in runs})
-    parts = [
-        f"Test images: {between([run.data.test_images for run in runs])}",
-        f"protocol: {protocol_text(runs)}",
-        f"epochs selected on {between([run.data.validation_images for run in runs])} validation images",
-        f"{len(seeds)} seed{'s' if len(seeds) > 1 else ''} ({', '.join(map(str, seeds))})",
-        " and ".join(map(tta_text, views)),
-    ]
-    text = "; ".join(parts) + "."
-    if copies[-1]:
-        text += f" {between(copies)} of the test images are, pixel for pixel, also training images."
-    return f"{text} Means over runs; the interval is of that mean (t), sd over the runs, in points."
-
-
-def between(numbers: Sequence[int]) -> str:
-    """One number, or from the least to the largest."""
-    low, high = min(numbers), max(numbers)
-    return count(low) if low == high else f"{count(low)} to {count(high)}"
-
-
-def paper_note(data: str) -> str:
-    """By which protocol the paper's numbers were made: they stand beside ours, and are not comparable."""
-    return f"Paper: Miskow and Altahhan 2022, arXiv:2410.17740, all with ELU; {data}: {paper_protocol(data)}."
-
-
-def paper_table(analysis: Analysis) -> Table | None:
-    """Ours beside the paper's; None where the paper has none of the conditions."""
-    shown = [one for one in analysis.conditions if published(analysis, one) is not None]
-    if not shown:
-        return None
-    level = percent(confidence(analysis), 0)
-    sets = dict.fromkeys(one.data.name for one in shown)
-    return Table(
-        name="paper",
-        title="Beside the paper's table",
-        columns=(
-            Column("condition", text=True),
-            Column("model", text=True),
-            Column("data", text=True),
-            Column("runs"),
-            Column("ours %"),
-            Column(f"{level} % interval"),
-            Column("paper %"),
-            Column("ours - paper, points"),
-            Column("parameters M"),
-            Column("by the paper's convention M"),
+    `conditions-1` is of the first data set, `comparisons-1` of the first family, `contrasts-1` of the first
+    interaction, `bias-1` of the first backbone.
+    """
+    level = f"{whole_percent(1 - analysis.study.alpha)} % interval"
+    conditions, compared = analysis.conditions, analysis.comparisons
+    made = [
+        *(
+            ReportTable(f"conditions-{number}", f"Conditions on {data}", _conditions(analysis, group, level))
+            for number, (data, group) in enumerate(groups(conditions, "data"), start=1)
         ),
-        rows=tuple(_beside(one) for one in shown),
-        note=" ".join(
-            [
-                *(setting_of(analysis, name) for name in sets),
-                *(paper_note(name) for name in sets),
-                *(
-                    f"The paper's value of {one.model} on {one.data.name}: {remark}."
-                    for one in shown
-                    if (remark := paper_remark(one.model, one.data.name))
+        ReportTable("paper", "Beside the paper's table", _paper(conditions, level)),
+        *(
+            ReportTable(
+                f"comparisons-{number}",
+                f"{group['factor'].iloc[0].capitalize()} against {group['baseline'].iloc[0]}",
+                _comparisons(group, level),
+            )
+            for number, group in groups(compared, "family")
+        ),
+        *(
+            ReportTable(
+                f"contrasts-{number}",
+                "Differences of differences, {0.first} × {0.second}".format(
+                    analysis.study.interactions[number - 1]
                 ),
-                "The differences hold protocol, recipe and model width as well, and are no test of the "
-                "paper.",
-            ]
-        ),
-    )
-
-
-def _beside(one: ConditionResult) -> tuple[str, ...]:
-    theirs = one.published or 0.0  # shown are only those that have it
-    return (
-        one.label or one.model,
-        one.model,
-        one.data.name,
-        f"{len(one.runs)}",
-        percent(one.accuracy.mean),
-        _interval(one.accuracy),
-        percent(one.published),
-        points(one.accuracy.mean - theirs),
-        millions(one.parameters),
-        millions(one.paper_parameters),
-    )
-
-
-def cost_table(analysis: Analysis) -> Table:
-    """What each condition takes."""
-    memory = any(one.peak_memory_mb is not None for one in analysis.conditions)
-    paper = any(one.paper_parameters is not None for one in analysis.conditions)
-    machines = {str(run.environment.get("device", "unknown")) for run in runs_of(analysis.conditions)}
-    return Table(
-        name="costs",
-        title="Costs by condition",
-        columns=(
-            Column("condition", text=True),
-            Column("parameters M"),
-            *([Column("by the paper's convention M")] if paper else []),
-            Column("MACs M"),
-            Column("training of a run, min"),
-            Column("training images / s"),
-            Column("one image, ms"),
-            *([Column("peak memory, MB")] if memory else []),
-        ),
-        rows=tuple(
-            (
-                one.label or one.model,
-                millions(one.parameters),
-                *([millions(one.paper_parameters)] if paper else []),
-                short(one.macs / 1e6),
-                short(one.train_seconds / 60),
-                short(one.images_per_second),
-                short(one.latency_ms),
-                *([short(one.peak_memory_mb)] if memory else []),
+                _contrasts(group, level),
             )
-            for one in analysis.conditions
+            for number, group in groups(analysis.contrasts, "question")
         ),
-        note="Times are medians over the runs, on "
-        + ", ".join(sorted(machines))
-        + "; they hang on what else the "
-        "machine did. Training time holds validation and what early stops save. MACs: multiply-accumulates "
-        "for one image." + (" The paper's convention counts no batch norm." if paper else ""),
+        ReportTable("sizes", "Gain against the number of training images", _sizes(analysis, level)),
+        ReportTable("costs", "Accuracy and costs by condition", _costs(analysis)),
+        ReportTable(
+            "cost-ratios", "Gain in accuracy and costs over those of the baseline", _ratios(analysis, level)
+        ),
+        *(
+            ReportTable(f"bias-{number}", f"Mean activation by layer, {backbone}", _bias(group))
+            for number, (backbone, group) in enumerate(groups(analysis.bias, "backbone"), start=1)
+        ),
+    ]
+    return {table.name: table for table in made if len(table.frame)}
+
+
+def groups(frame: pd.DataFrame, column: str | list[str]) -> Iterable[tuple[Any, pd.DataFrame]]:
+    """The rows by a column, in order; none of a table without rows, which has no columns either."""
+    return frame.groupby(column, sort=False) if len(frame) else ()
+
+
+def _printed(frame: pd.DataFrame, columns: Mapping[str, tuple[str, Callable[[Any], str]]]) -> pd.DataFrame:
+    """Columns under their headings, each cell printed; columns without any number are left out."""
+    return pd.DataFrame(
+        {
+            heading: frame[name].map(form)
+            for heading, (name, form) in columns.items()
+            if name in frame and frame[name].notna().any()
+        }
     )
 
 
-def ratio_table(ratios: Sequence[CostRatio]) -> Table | None:
-    """Costs of each level over its baseline's; None without any."""
-    if not ratios:
-        return None
-    memory = any(one.peak_memory_mb is not None for one in ratios)
-    return Table(
-        name="cost-ratios",
-        title="Costs over those of the baseline",
-        columns=(
-            Column("level / baseline", text=True),
-            Column("pairs"),
-            Column("parameters"),
-            Column("MACs"),
-            Column("training of a run"),
-            Column("a training image"),
-            Column("one image"),
-            *([Column("memory")] if memory else []),
-        ),
-        rows=tuple(
-            (
-                f"{level_text(one.factor, one.level)} / {level_text(one.factor, one.baseline)}",
-                f"{one.pairs}",
-                decimal(one.parameters, 3),
-                decimal(one.macs, 3),
-                decimal(one.train_seconds),
-                decimal(one.seconds_per_image),
-                decimal(one.latency_ms),
-                *([decimal(one.peak_memory_mb) if one.peak_memory_mb else MISSING] if memory else []),
-            )
-            for one in ratios
-        ),
-        note="Medians over pairs of conditions that differ in nothing else. Below 1 is cheaper.",
+def _spans(frame: pd.DataFrame, form: Callable[[Any], str]) -> pd.Series:
+    return pd.Series(
+        [span(*ends, form) for ends in zip(frame["low"], frame["high"], strict=True)], frame.index
     )
+
+
+def _conditions(analysis: StudyAnalysis, group: pd.DataFrame, level: str) -> pd.DataFrame:
+    frame = group.assign(interval=_spans(group, percent))
+    return _printed(
+        frame,
+        {
+            "condition": ("condition", str),
+            "runs": ("n", count),
+            "accuracy %": ("accuracy", percent),
+            level: ("interval", str),
+            "sd": ("sd", percent),
+            "without copies %": ("accuracy_new", percent),
+            "balanced %": ("balanced_accuracy", percent),
+            "macro-F1 %": ("macro_f1", percent),
+            "ECE %": ("calibration_error", percent),
+            "validation %": ("validation_accuracy", percent),
+            "paper %": ("published", percent),
+        },
+    )
+
+
+def _paper(conditions: pd.DataFrame, level: str) -> pd.DataFrame:
+    shown = conditions[conditions["published"].notna()]
+    frame = shown.assign(
+        interval=_spans(shown, percent),
+        difference=shown["accuracy"] - shown["published"],
+        counted=[counted_by_the_paper(*row) for row in shown[["model", "attention"]].itertuples(index=False)],
+    )
+    return _printed(
+        frame,
+        {
+            "condition": ("condition", str),
+            "model": ("model", str),
+            "data": ("data", str),
+            "runs": ("n", count),
+            "ours %": ("accuracy", percent),
+            level: ("interval", str),
+            "paper %": ("published", percent),
+            f"ours {MINUS} paper, points": ("difference", points),
+            "parameters M": ("parameters", millions),
+            "paper's way of counting M": ("counted", millions),
+        },
+    )
+
+
+def _comparisons(group: pd.DataFrame, level: str) -> pd.DataFrame:
+    return _printed(
+        group.assign(interval=_spans(group, points)),
+        {
+            "comparison": ("label", lambda label: label.replace(" - ", f" {MINUS} ")),
+            "pairs": ("n", count),
+            "difference, points": ("mean", points),
+            level: ("interval", str),
+            "p": ("p", p_value),
+            "p (Holm)": ("p_holm", p_value),
+            "p not worse": ("p_not_worse", p_value),
+            "p equivalent": ("p_equivalent", p_value),
+            "verdict": ("verdict", str),
+            "pairs needed": ("needed", count),
+            "detectable, points": ("detectable", percent),
+        },
+    )
+
+
+def _contrasts(group: pd.DataFrame, level: str) -> pd.DataFrame:
+    levels = [
+        f"{row.first} with {row.second}{f', {row.within}' if row.within else ''}"
+        for row in group.itertuples()
+    ]
+    return _printed(
+        group.assign(interval=_spans(group, points), levels=levels),
+        {
+            "levels": ("levels", str),
+            "replications": ("n", count),
+            "beyond the sum, points": ("mean", points),
+            level: ("interval", str),
+            "p": ("p", p_value),
+            "p (Holm)": ("p_holm", p_value),
+            "p additive": ("p_equivalent", p_value),
+            "verdict": ("verdict", str),
+            "replications needed": ("needed", count),
+        },
+    )
+
+
+def _sizes(analysis: StudyAnalysis, level: str) -> pd.DataFrame:
+    if not len(analysis.slopes):
+        return pd.DataFrame()
+    keys = ["family", "level", "within"]
+    means = analysis.gains.pivot_table("gain", keys, "images").add_prefix("at ").reset_index()
+    frame = analysis.slopes.assign(
+        interval=_spans(analysis.slopes, points),
+        gain=analysis.slopes["level"] + f" {MINUS} " + analysis.slopes["baseline"],
+    ).merge(means, on=keys)
+    sizes = sorted(analysis.gains["images"].unique())
+    return _printed(
+        frame,
+        {
+            "gain": ("gain", str),
+            "within": ("within", lambda text: text or MISSING),
+            **{f"{count(size)} images": (f"at {size}", points) for size in sizes},
+            "slope per doubling, points": ("mean", points),
+            level: ("interval", str),
+            "p": ("p", p_value),
+            "p (Holm)": ("p_holm", p_value),
+        },
+    )
+
+
+def pareto_fronts(conditions: pd.DataFrame) -> pd.DataFrame:
+    """Conditions with the most training images, and for each cost whether they are on its Pareto front.
+
+    The columns are `front_<cost>`: no other condition on the data set is cheaper and better.
+    """
+    shown = conditions[conditions["fraction"] == conditions["fraction"].max()]
+    parts = [
+        group.assign(**{f"front_{cost}": pareto_front(group[cost], group["accuracy"]) for cost in COSTS})
+        for _, group in shown.groupby("data", sort=False)
+    ]
+    return pd.concat(parts)
+
+
+def _costs(analysis: StudyAnalysis) -> pd.DataFrame:
+    fronts = pareto_fronts(analysis.conditions)
+    named = [
+        ", ".join(name for cost, name in COST_NAMES.items() if getattr(row, f"front_{cost}"))
+        for row in fronts.itertuples()
+    ]
+    frame = analysis.conditions.assign(
+        cheapest=pd.Series(named, fronts.index) if len(fronts) > 1 else None,
+        minutes=analysis.conditions["train_seconds"] / 60,
+        millions=analysis.conditions["macs"] / 1e6,
+    )
+    return _printed(
+        frame,
+        {
+            "condition": ("condition", str),
+            "accuracy %": ("accuracy", percent),
+            "parameters M": ("parameters", millions),
+            "MACs M": ("millions", short),
+            "training of a run, min": ("minutes", short),
+            "training images / s": ("images_per_second", short),
+            "latency, ms": ("latency_ms", short),
+            "peak memory, MB": ("peak_memory_mb", short),
+            "cheapest in": ("cheapest", lambda names: names if isinstance(names, str) and names else MISSING),
+        },
+    )
+
+
+def _ratios(analysis: StudyAnalysis, level: str) -> pd.DataFrame:
+    costs = analysis.costs
+    if not len(costs):
+        return costs
+    frame = costs.assign(
+        names=costs["level"] + " / " + costs["baseline"],
+        interval=_spans(costs, points) if "low" in costs else None,
+    )
+    return _printed(
+        frame,
+        {
+            "level / baseline": ("names", str),
+            "difference, points": ("mean", points),
+            level: ("interval", str),
+            "parameters": ("parameters", three),
+            "MACs": ("macs", three),
+            "training of a run": ("train_seconds", decimal),
+            "a training image": ("seconds_per_image", decimal),
+            "latency": ("latency_ms", decimal),
+            "memory": ("peak_memory_mb", decimal),
+            "pairs of conditions": ("pairs", count),
+        },
+    )
+
+
+def _bias(group: pd.DataFrame) -> pd.DataFrame:
+    means = group.pivot_table("mean", "layer", "activation", sort=False)
+    sizes = group.pivot_table("size", "activation", aggfunc="mean", sort=False)["size"]
+    cells = pd.concat([means, sizes.to_frame("mean size |mean|").T]).map(three)
+    return cells.rename_axis("layer").reset_index()

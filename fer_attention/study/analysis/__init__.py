@@ -1,0 +1,207 @@
+"""From the folder of a study to the tables of its answers.
+
+| question | table of `StudyAnalysis` |
+| --- | --- |
+| What did each condition give and cost? | `conditions`, `runs` |
+| Is a level better than its baseline, worse, or demonstrably not worse? | `comparisons` |
+| Does a gain depend on another factor? | `interactions`, `contrasts` |
+| Does a gain depend on the number of training images? | `slopes`, `gains` |
+| What does a gain cost? | `costs` |
+| Is the mean activation nearer to zero? | `bias` |
+
+A table without rows has no columns either. Reading has no side effects: what is missing is in `problems`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fer_attention.optional import needs_extra
+
+with needs_extra("study", "The analysis of a study needs pandas, scipy and statsmodels"):
+    import pandas as pd
+    import scipy as _scipy  # noqa: F401  (that they are there is looked at once, here)
+    import statsmodels as _statsmodels  # noqa: F401
+
+from fer_attention.study.analysis.comparisons import best_conditions, comparisons, cost_ratios
+from fer_attention.study.analysis.conditions import bias_table, condition_table
+from fer_attention.study.analysis.interactions import interactions, size_effects
+from fer_attention.study.analysis.pairs import Pairs
+from fer_attention.study.analysis.runs import (
+    epoch_table,
+    label_of,
+    layer_table,
+    ordered_runs,
+    run_table,
+    varied_factors,
+)
+from fer_attention.study.config import StudyConfig
+from fer_attention.study.records import Records, RunRecord, read_records
+from fer_attention.study.store import Manifest, Store
+
+__all__ = ["Answers", "StudyAnalysis", "analyse", "analyse_folder", "answers"]
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What follows from a table of runs alone.
+
+    Attributes:
+        conditions: See `condition_table`.
+        comparisons: See `comparisons`.
+        interactions: F tests, see `interactions`.
+        contrasts: Differences of differences.
+        slopes: Gain by number of training images, see `size_effects`.
+        gains: The pairs behind the slopes.
+        costs: Ratios, see `cost_ratios`.
+        best: See `best_conditions`.
+        problems: What could not be answered, and why.
+    """
+
+    conditions: pd.DataFrame
+    comparisons: pd.DataFrame
+    interactions: pd.DataFrame
+    contrasts: pd.DataFrame
+    slopes: pd.DataFrame
+    gains: pd.DataFrame
+    costs: pd.DataFrame
+    best: pd.DataFrame
+    problems: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class StudyAnalysis(Answers):
+    """All that a report says.
+
+    Attributes:
+        study: The study.
+        runs: One row for each finished run, see `run_table`; conditions in the study's order.
+        epochs: Training curves, see `epoch_table`.
+        bias: Mean activations, see `bias_table`.
+        planned: Number of planned runs.
+        missing: Titles of planned runs that are not done.
+        failed: (title, reason).
+        set_aside: (folder, reason) of runs with damaged files.
+        foreign: Finished runs in the folder that the study as it is now does not plan.
+        warnings: (title of the run, training problem that was detected).
+        environments: The different environments of the runs.
+        recipe: Config of the first run.
+    """
+
+    study: StudyConfig
+    runs: pd.DataFrame
+    epochs: pd.DataFrame
+    bias: pd.DataFrame
+    planned: int
+    missing: tuple[str, ...]
+    failed: tuple[tuple[str, str], ...]
+    set_aside: tuple[tuple[str, str], ...]
+    foreign: int
+    warnings: tuple[tuple[str, str], ...]
+    environments: tuple[dict[str, Any], ...]
+    recipe: dict[str, Any]
+
+
+def analyse_folder(folder: Path) -> StudyAnalysis:
+    """Analyse the study in a folder.
+
+    Raises:
+        StudyError: There is no study, or its file is damaged.
+        FileNotFoundError: Its folder of runs is gone.
+    """
+    return analyse(Store(folder).manifest(), read_records(folder))
+
+
+def analyse(manifest: Manifest, records: Records) -> StudyAnalysis:
+    """All answers of a study, as far as its finished runs go."""
+    study = manifest.study
+    titles = {run.id: run.title for run in manifest.runs}
+    done = ordered_runs(study, (run for one, run in records.runs.items() if one in titles))
+    runs = run_table(study, done)
+    found = answers(study, runs)
+    finished = {run.id for run in done}
+    return StudyAnalysis(
+        **{
+            **vars(found),
+            "problems": (*_not_comparable(done), *_incomplete(manifest, finished), *found.problems),
+        },
+        study=study,
+        runs=runs,
+        epochs=epoch_table(study, done),
+        bias=bias_table(layer_table(study, done)),
+        planned=len(manifest.runs),
+        missing=tuple(
+            title for one, title in titles.items() if one not in finished and one not in records.failed
+        ),
+        failed=tuple((titles[one], why) for one, why in records.failed.items() if one in titles),
+        set_aside=tuple((aside.folder.name, aside.reason) for aside in records.set_aside),
+        foreign=len(records.runs) - len(finished),
+        warnings=tuple((titles[run.id], warning) for run in done for warning in run.warnings),
+        environments=_environments(done),
+        recipe=done[0].config if done else {},
+    )
+
+
+def answers(study: StudyConfig, runs: pd.DataFrame) -> Answers:
+    """The answers of a study to its questions, from the rows of a `records.csv`."""
+    if not len(runs):
+        nothing = pd.DataFrame()
+        return Answers(nothing, nothing, nothing, nothing, nothing, nothing, nothing, nothing, ())
+    pairs = Pairs(study, runs)
+    conditions = condition_table(study, runs)
+    compared, too_few = comparisons(pairs)
+    tests, contrasts, no_interaction = interactions(pairs)
+    slopes, gains, no_slope = size_effects(pairs)
+    return Answers(
+        conditions=conditions,
+        comparisons=compared,
+        interactions=tests,
+        contrasts=contrasts,
+        slopes=slopes,
+        gains=gains,
+        costs=cost_ratios(pairs, conditions, compared),
+        best=best_conditions(pairs, conditions),
+        problems=(*too_few, *no_interaction, *no_slope),
+    )
+
+
+def _not_comparable(runs: Iterable[RunRecord]) -> list[str]:
+    """What makes runs of one study not comparable: other images, labels, views or environments."""
+    facts: dict[str, set[str]] = {}
+    for run in runs:
+        name = run.data.name
+        for what, value in (
+            (f"{name}: the runs did not have the same images; their fingerprints were", run.data.fingerprint),
+            (f"{name}: the runs did not have the same labels, but", " ".join(run.data.labels)),
+            ("The runs differ in test-time augmentation:", run.tta),
+        ):
+            facts.setdefault(what, set()).add(value)
+    keys = dict.fromkeys(key for run in runs for key in run.environment)
+    for key in sorted(keys):
+        facts[f"The runs had different environments: {key} was"] = {
+            json.dumps(run.environment.get(key)) for run in runs
+        }
+    return [f"{what} {', '.join(sorted(values))}." for what, values in facts.items() if len(values) > 1]
+
+
+def _incomplete(manifest: Manifest, finished: set[str]) -> list[str]:
+    """Conditions with fewer runs than planned, those with none at all as well."""
+    varied = varied_factors(manifest.study)
+    labels = {run.id: label_of(run.factors, varied) or "The only condition" for run in manifest.runs}
+    done = Counter(labels[one] for one in finished)
+    return [
+        f"{label}: {done[label]} of {planned} runs are finished."
+        for label, planned in Counter(labels.values()).items()
+        if done[label] < planned
+    ]
+
+
+def _environments(runs: Iterable[RunRecord]) -> tuple[dict[str, Any], ...]:
+    """The different environments of the runs."""
+    texts = {json.dumps(run.environment, sort_keys=True) for run in runs}
+    return tuple(json.loads(text) for text in sorted(texts))

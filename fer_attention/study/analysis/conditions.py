@@ -1,0 +1,83 @@
+"""From runs to conditions: what the runs of one combination of levels give together."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import pandas as pd
+
+from fer_attention.attention import ATTENTIONS
+from fer_attention.evaluation import paper_parameters
+from fer_attention.study.analysis.statistics import mean_interval
+from fer_attention.study.config import FACTORS, StudyConfig
+from fer_attention.study.paper import published
+
+COUNTED_BY_THE_PAPER = ("none", "se", "eca", "cbam")
+COSTS = ("parameters", "macs", "train_seconds", "latency_ms")
+"""Costs that accuracy is held against."""
+
+
+def condition_table(study: StudyConfig, runs: pd.DataFrame) -> pd.DataFrame:
+    """One row for each condition with a finished run: means of scores, medians of times, the paper's value.
+
+    Columns: the factors, `condition`, `model`, `n` (runs), `accuracy` with `sd`, `low` and `high`,
+    `accuracy_new` (without copies of training images), `balanced_accuracy`, `macro_f1`, `calibration_error`,
+    `validation_accuracy`, the costs of `Cost` (`peak_memory_mb` is the largest), and `published`, which is
+    filled for the most training images only, as the paper used all.
+    """
+    rows = []
+    for _, group in runs.groupby(list(FACTORS), sort=False):
+        first = group.iloc[0]
+        low, high = mean_interval(group["test_accuracy"], alpha=study.alpha)
+        rows.append(
+            {
+                **first[["condition", "model", *FACTORS]],
+                "n": len(group),
+                "accuracy": group["test_accuracy"].mean(),
+                "sd": group["test_accuracy"].std(),
+                "low": max(low, 0.0),  # few runs near a bound would reach over it
+                "high": min(high, 1.0),
+                "accuracy_new": group["test_new_accuracy"].astype(float).mean(),
+                "balanced_accuracy": group["test_balanced_accuracy"].mean(),
+                "macro_f1": group["test_macro_f1"].mean(),
+                "calibration_error": group["test_calibration_error"].mean(),
+                "validation_accuracy": group["validation_accuracy"].mean(),
+                "parameters": first["parameters"],
+                "macs": first["macs"],
+                "train_seconds": group["train_seconds"].median(),
+                "images_per_second": group["images_per_second"].median(),
+                "latency_ms": group["latency_ms"].median(),
+                "peak_memory_mb": group["peak_memory_mb"].astype(float).max(),
+                "published": published(first["model"], str(first["data"]))
+                if first["fraction"] == max(study.levels("fraction"))
+                else None,
+            }
+        )
+    return pd.DataFrame(rows).astype({"published": float}) if rows else pd.DataFrame()
+
+
+@cache  # it builds a model, and a model stands in many conditions
+def counted_by_the_paper(model: str, attention: str) -> int | None:
+    """Parameters by the paper's convention, without batch norm; None for a block that it has not."""
+    known = attention not in ATTENTIONS or attention in COUNTED_BY_THE_PAPER
+    return paper_parameters(model) if known else None
+
+
+def bias_table(layers: pd.DataFrame) -> pd.DataFrame:
+    """Mean activation of each layer by backbone and activation, over runs: the bias shift.
+
+    Only layers whose activation the factor changes (gates keep their own), of backbones that were measured
+    with two activations or more. Columns: `backbone`, `layer`, `activation`, `mean`, `size` (mean of |mean|)
+    and `runs`; layers in their order in the network.
+    """
+    if not len(layers) or layers["activation"].nunique() < 2:
+        return pd.DataFrame()
+    kinds = layers.groupby(["backbone", "layer"])[["kind", "activation"]].transform("nunique")
+    measured = layers.groupby("backbone")["activation"].transform("nunique")
+    kept = layers[(kinds["kind"] > 1) & (kinds["activation"] == measured)]
+    return (
+        kept.assign(size=kept["mean"].abs())
+        .groupby(["backbone", "layer", "activation"], sort=False)
+        .agg(mean=("mean", "mean"), size=("size", "mean"), runs=("mean", "size"))
+        .reset_index()
+    )

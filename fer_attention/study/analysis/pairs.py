@@ -1,0 +1,119 @@
+"""Accuracies of a study by levels and replication, paired where runs share a seed and a fold."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import pandas as pd
+
+from fer_attention.study.analysis.runs import varied_factors
+from fer_attention.study.config import Level, StudyConfig
+
+Levels = Mapping[str, Level]
+
+DRAWN_AT_RANDOM = ("holdout", "stratified_kfold", "paper")
+"""Protocols whose seed says who is tested; `subject_kfold` draws with `shuffle` only."""
+
+
+class Differences(NamedTuple):
+    """Differences of accuracy between two levels.
+
+    Attributes:
+        values: By (seed, fold), or by (seed, 0) where folds were averaged.
+        unpaired: Runs without a partner, which are left out.
+        overlap: Test over training images where replications share training images, else 0.
+    """
+
+    values: pd.Series
+    unpaired: int
+    overlap: float
+
+
+class Pairs:
+    """The finished runs of a study, looked up by the levels of its varied factors."""
+
+    def __init__(self, study: StudyConfig, runs: pd.DataFrame) -> None:
+        self.study, self.varied, self.runs = study, varied_factors(study), runs
+        groups = runs.groupby(self.varied, sort=False) if self.varied and len(runs) else ()
+        self._accuracies = {
+            levels: group.set_index(["seed", "fold"])["test_accuracy"].sort_index()
+            for levels, group in groups
+        }
+
+    def others(self, *factors: str) -> list[str]:
+        """The varied factors besides these."""
+        return [name for name in self.varied if name not in factors]
+
+    def combinations(self, names: Sequence[str]) -> Iterator[dict[str, Level]]:
+        """Every combination of levels of some factors."""
+        for levels in itertools.product(*(self.study.levels(name) for name in names)):
+            yield dict(zip(names, levels, strict=True))
+
+    def accuracies(self, levels: Levels) -> pd.Series:
+        """Of one condition, by (seed, fold)."""
+        empty = pd.Series(index=pd.MultiIndex.from_arrays([[], []], names=["seed", "fold"]), dtype=float)
+        return self._accuracies.get(tuple(levels[name] for name in self.varied), empty)
+
+    def differences(self, factor: str, level: Level, baseline: Level, within: Levels) -> Differences:
+        """A level minus its baseline, with these levels of all other factors."""
+        ours, theirs = (self.accuracies({**within, factor: one}) for one in (level, baseline))
+        values = (ours - theirs).dropna()
+        return Differences(values, len(ours) + len(theirs) - 2 * len(values), self.overlap(values, within))
+
+    def pooled(self, factor: str, level: Level, baseline: Level) -> Differences:
+        """A level minus its baseline, averaged over all combinations of the other factors.
+
+        A replication that lacks a combination which others have is left out, since its mean would be of other
+        conditions.
+        """
+        columns, runs = [], 0
+        for within in self.combinations(self.others(factor)):
+            found = self.differences(factor, level, baseline, within)
+            runs += found.unpaired + 2 * len(found.values)
+            columns += [found.values] if len(found.values) else []
+        if not columns:
+            return Differences(pd.Series(dtype=float), runs, 0.0)
+        table, averaged = matched(columns, across_data="data" in self.others(factor))
+        indexes = [one.index.droplevel("fold") if averaged else one.index for one in (table, *columns)]
+        used = 2 * sum(int(index.isin(indexes[0]).sum()) for index in indexes[1:])
+        return Differences(table.mean(axis=1), runs - used, self.overlap(table, {}))
+
+    def overlap(self, values: pd.Series | pd.DataFrame, within: Levels) -> float:
+        """Test over training images where replications train on overlapping parts of a set; else 0.
+
+        They do where they are folds of one set, or where the seed draws who is tested.
+        """
+        runs = self.runs
+        for name, level in within.items():
+            runs = runs[runs[name] == level]
+        at_random = runs["protocol"].map(
+            lambda name: name.startswith(DRAWN_AT_RANDOM) or "shuffle=True" in name
+        )
+        drawn = "folds" in self.study.replications.vary and bool(at_random.any())
+        if not len(values) or not (values.index.get_level_values("fold").nunique() > 1 or drawn):
+            return 0.0
+        return float(runs["test_images"].mean() / runs["train_images"].mean())
+
+
+def matched(columns: Sequence[pd.Series], *, across_data: bool) -> tuple[pd.DataFrame, bool]:
+    """Values side by side, for the replications that all of them have.
+
+    Data sets may differ in their folds: each column is averaged over its folds then, and the seeds are the
+    replications.
+
+    Returns:
+        The table, and whether folds were averaged.
+    """
+    folds = {frozenset(one.index.get_level_values("fold")) for one in columns}
+    average = across_data and len(folds) > 1
+    kept = [by_seed(one) if average else one for one in columns]
+    return pd.concat(kept, axis=1, keys=range(len(columns))).dropna(), average
+
+
+def by_seed(values: pd.Series) -> pd.Series:
+    """Means over the folds of each seed that has them all, as (seed, 0)."""
+    groups = values.groupby("seed")
+    means = groups.mean()[groups.count() == values.index.get_level_values("fold").nunique()]
+    return means.set_axis(pd.MultiIndex.from_product([means.index, [0]], names=["seed", "fold"]))

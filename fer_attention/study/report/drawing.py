@@ -1,0 +1,129 @@
+"""How plots look: which factor is a colour, which a line style, which divides a plot into panels."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+from matplotlib.lines import Line2D
+from matplotlib.text import Text
+
+from fer_attention.evaluation.figures import INK, MUTED, SERIES, new_figure, plain
+from fer_attention.study.analysis import StudyAnalysis
+from fer_attention.study.analysis.runs import label_of, varied_factors
+from fer_attention.study.config import Level, StudyConfig, level_text
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+DASHES = ("-", (0, (4, 2)), (0, (1, 1.5)), (0, (5, 1.5, 1, 1.5)))
+MARKERS = ("o", "s", "^", "D")
+WIDTH = 5.0
+"""Inches; text of a wider figure would be too small on a phone."""
+
+
+@dataclass(frozen=True)
+class Roles:
+    """Which factor a plot shows by colour (`hue`), which by dash and marker (`style`), which by panel."""
+
+    study: StudyConfig
+    hue: str | None
+    style: str | None
+    panels: tuple[str, ...]
+
+    @classmethod
+    def of(cls, analysis: StudyAnalysis) -> Roles:
+        """The first two that vary, of attention, activation, setting, backbone and fraction."""
+        study, varied = analysis.study, varied_factors(analysis.study)
+        order = ("attention", "activation", "setting", "backbone", "fraction")
+        able = [factor for factor in order if factor in varied]
+        hue = next((one for one in able if len(study.levels(one)) <= len(SERIES)), None)
+        style = next((one for one in able if one != hue and len(study.levels(one)) <= len(DASHES)), None)
+        return cls(study, hue, style, tuple(one for one in varied if one not in (hue, style)))
+
+    def _number(self, factor: str | None, row: Any) -> int:
+        return self.study.levels(factor).index(getattr(row, factor)) if factor else 0
+
+    def look(self, row: Any, *, markers: bool = False) -> dict[str, Any]:
+        """Keywords for `plot` of one row of a table with factors."""
+        number = self._number(self.style, row)
+        own = {"marker": MARKERS[number], "linestyle": ""} if markers else {"linestyle": DASHES[number]}
+        return {"color": SERIES[self._number(self.hue, row)], **own}
+
+    def groups(self, frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
+        """Rows by the title of their panel."""
+        titles = [label_of(row._asdict(), self.panels) for row in frame.itertuples()]
+        return dict(iter(frame.groupby(pd.Series(titles, frame.index), sort=False)))
+
+    def handles(self, *, markers: bool = False) -> list[Line2D]:
+        """What a legend shows: the colours' levels, then the styles'."""
+        lines = levels_legend(self.hue, self.study.levels(self.hue)) if self.hue else []
+        for n, level in enumerate(self.study.levels(self.style) if self.style else ()):
+            look: dict[str, Any] = (
+                {"marker": MARKERS[n], "linestyle": ""} if markers else {"linestyle": DASHES[n]}
+            )
+            lines.append(Line2D([], [], color=MUTED, label=level_text(str(self.style), level), **look))
+        return lines
+
+
+def levels_legend(factor: str, levels: Sequence[Level]) -> list[Line2D]:
+    """A coloured line for each level."""
+    return [
+        Line2D([], [], color=SERIES[n % len(SERIES)], linewidth=2.5, label=level_text(factor, level))
+        for n, level in enumerate(levels)
+    ]
+
+
+def panels(titles: Sequence[str], *, height: float = 2.4) -> tuple[Figure, list[Axes]]:
+    """A figure with a panel for each title, two in a row; one alone takes the whole width."""
+    columns = min(2, len(titles))
+    rows = -(-len(titles) // columns)
+    figure = new_figure(WIDTH, max(3.2 if columns == 1 else 0.0, 0.8 + height * rows))
+    grid = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes, title in zip(grid, titles, strict=False):
+        axes.set_title(wrapped(title, 42))
+    for axes in grid[len(titles) :]:
+        axes.remove()
+    return figure, list(grid[: len(titles)])
+
+
+def labelled_rows(labels: Sequence[str]) -> tuple[Figure, Axes]:
+    """A plot with a labelled row for each thing, the first on top."""
+    texts = [wrapped(label) for label in labels]
+    lines = sum(max(1.0, 0.75 * (text.count("\n") + 1)) for text in texts)
+    figure = new_figure(WIDTH, 1.3 + 0.3 * lines)
+    axes = figure.subplots()
+    axes.set_yticks(range(len(texts)), texts)
+    axes.set_ylim(len(texts) - 0.5, -0.5)
+    axes.tick_params(axis="y", length=0)
+    axes.grid(axis="y", color=INK, alpha=0.06, linewidth=0.8)
+    return figure, axes
+
+
+def finish(figure: Figure, handles: Sequence[Line2D] = ()) -> Figure:
+    """Thin axes, a legend below that covers nothing, and names as they are, not as formulas."""
+    for axes in figure.axes:
+        plain(axes)
+    if handles:
+        longest = max(len(str(handle.get_label())) for handle in handles)
+        rows = -(-len(handles) // max(1, min(5, 56 // (longest + 6))))
+        figure.legend(
+            handles=list(handles),
+            loc="outside lower center",
+            ncols=-(-len(handles) // rows),
+            frameon=False,
+            fontsize=9,
+            labelcolor=INK,
+        )
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)
+    return figure
+
+
+def wrapped(label: str, width: int = 30) -> str:
+    """A label in lines of at most so many characters, cut after the third."""
+    return "\n".join(textwrap.wrap(label, width, max_lines=3, placeholder=" …"))

@@ -1,0 +1,43 @@
+"""The commit that a record names."""
+
+import subprocess
+
+import pytest
+
+from fer_attention.study import source
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """A repository with a file in place of the package's, and how to call git in it."""
+    file = tmp_path / "source.py"
+    file.write_text("1")
+    monkeypatch.setattr(source, "__file__", str(file))
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+
+    def git(*arguments):
+        settings = ("-c", "user.name=a", "-c", "user.email=a@b")
+        result = subprocess.run(
+            ["git", "-C", tmp_path, *settings, *arguments], check=True, capture_output=True, text=True
+        )
+        return result.stdout.strip()
+
+    return file, git
+
+
+def test_it_is_that_of_the_checkout_and_says_whether_it_was_changed(package):
+    file, git = package
+    git("init")
+    git("add", "source.py")
+    git("commit", "-m", "one")
+    assert source.source_commit.__wrapped__() == git("rev-parse", "HEAD")
+    file.write_text("2")
+    assert source.source_commit.__wrapped__() == git("rev-parse", "HEAD") + "-dirty"
+
+
+def test_without_a_checkout_or_in_somebody_else_s_there_is_none(package):
+    _, git = package
+    assert source.source_commit.__wrapped__() is None
+    git("init")
+    git("commit", "--allow-empty", "-m", "another project")
+    assert source.source_commit.__wrapped__() is None
