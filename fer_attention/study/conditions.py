@@ -9,6 +9,7 @@ from functools import cache
 
 from fer_attention.attention import ATTENTIONS
 from fer_attention.evaluation import paper_parameters
+from fer_attention.models import ModelSpec
 from fer_attention.study.config import FACTORS, Level, StudyConfig, level_text
 from fer_attention.study.grid import conditions
 from fer_attention.study.paper import published
@@ -110,7 +111,9 @@ def _condition(
 @cache  # it builds models, and a model stands in many conditions
 def _paper_parameters(model: str, attention: str) -> int | None:
     known = attention not in ATTENTIONS or attention in COUNTED_BY_THE_PAPER
-    return paper_parameters(model) if known else None
+    if not known or ModelSpec.parse(model).traits.paper_biases is None:
+        return None
+    return paper_parameters(model)
 
 
 def _bias_shift(runs: Sequence[RunRecord]) -> float | None:
