@@ -45,11 +45,12 @@ def cost(*arguments, **variables):
         (["-c", CLI, "--help"], {}, "Recognise the expressions"),
         (["-c", CLI, "--version"], {}, fer_attention.__version__),
         (["-c", CLI, "predcit"], {}, "Did you mean 'predict'?"),
+        (["-c", CLI, "models", "--help"], {}, "Shell wildcard"),
         (["-c", CLI, "--show-completion", "bash"], {}, "complete_bash"),
         (["-c", CLI], COMPLETE, "explain\nexport"),
         (["-c", "import fer_attention; print(dir(fer_attention))"], {}, "SEBlock"),
     ],
-    ids=["help", "version", "mistyped", "show completion", "complete", "import"],
+    ids=["help", "version", "mistyped", "help of models", "show completion", "complete", "import"],
 )
 def test_light_commands_and_the_import_take_little_time_and_memory(arguments, variables, shown):
     runs = [cost(*arguments, **variables) for _ in range(3)]

@@ -11,10 +11,6 @@ from rich.progress import track
 from rich.table import Table
 
 from fer_attention.cli.common import err, errors_as_lines, out
-from fer_attention.evaluation import complexity
-from fer_attention.models import ModelSpec, list_models, list_pretrained
-from fer_attention.models.bundled import DEFAULT
-from fer_attention.models.factory import from_spec
 from fer_attention.registry import unknown_name
 
 
@@ -27,6 +23,10 @@ def models(
     ] = False,
 ) -> None:
     """List model names with their parameters and multiply-accumulates."""
+    from fer_attention.evaluation import complexity  # here, so that the help needs no torch
+    from fer_attention.models import ModelSpec, list_models
+    from fer_attention.models.factory import from_spec
+
     if pretrained:
         with errors_as_lines():
             _print_pretrained(pattern)
@@ -46,6 +46,9 @@ def models(
 
 
 def _print_pretrained(pattern: str) -> None:
+    from fer_attention.models import list_pretrained
+    from fer_attention.models.bundled import DEFAULT
+
     found = [model for model in list_pretrained() if fnmatch(model.name, pattern)]
     if not found:
         raise unknown_name("pretrained model", pattern, [model.name for model in list_pretrained()])
