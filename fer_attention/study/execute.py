@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import statistics
 import timeit
@@ -33,6 +32,7 @@ from fer_attention.study.records import (
     Predictions,
     RunRecord,
     Scores,
+    sha256,
 )
 from fer_attention.training import Listener, train
 from fer_attention.training.checkpoint import fingerprint
@@ -105,7 +105,7 @@ def execute(
         activations=_activations(model, images["validation"], spec.study.statistics_images),
         signs=list(result.signs),
         environment=environment(device, 1, precision=resolve_precision(spec.config, device)),
-        predictions_sha256=hashlib.sha256(content).hexdigest(),
+        predictions_sha256=sha256(content),
         finished=datetime.now(timezone.utc).isoformat(timespec="seconds"),
     )
     write_atomically(folder / PREDICTIONS, content)

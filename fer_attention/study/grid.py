@@ -60,8 +60,7 @@ class RunSpec:
             "tta": self.study.tta,
             "statistics_images": self.study.statistics_images,
         }
-        text = json.dumps(record, sort_keys=True)
-        return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+        return hashlib.blake2b(json.dumps(record, sort_keys=True).encode(), digest_size=8).hexdigest()
 
     @property
     def title(self) -> str:
