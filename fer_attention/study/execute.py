@@ -59,8 +59,8 @@ def execute(
     )
     peak = torch.cuda.max_memory_allocated(device) / 2**20 if device.type == "cuda" else None
     model = load_weights(result.weights, device=device)
-    validation = evaluate(model, crops, split="validation", tta=spec.study.tta)
-    test = evaluate(model, crops, split="test", tta=spec.study.tta)
+    validation = evaluate(model, crops, split="validation", tta=spec.tta)
+    test = evaluate(model, crops, split="test", tta=spec.tta)
     images = {part: crops.split(part) for part in ("train", "validation", "test")}
     content = Predictions(
         names=images["test"].names,
@@ -88,7 +88,7 @@ def execute(
             **{f"{part}_images": len(crops) for part, crops in images.items()},
             copies=int(test.copies.sum()),
         ),
-        tta=spec.study.tta,
+        tta=spec.tta,
         selected_epoch=result.best.epoch,
         history=[asdict(epoch) for epoch in result.history],
         validation=_scores(validation.results[ALL]),
