@@ -29,14 +29,7 @@ GRACE = 120.0  # seconds that running runs have to save their checkpoints when a
 
 @dataclass(frozen=True)
 class Workplace:
-    """What a process needs to carry out runs of a study; can be sent to another process.
-
-    Attributes:
-        folder: Of the study.
-        paths: Where its data sets are.
-        device: Where to compute.
-        threads: Of torch, on the CPU.
-    """
+    """What a process needs to carry out runs: the study's folder, its data's paths, a device, CPU threads."""
 
     folder: Path
     paths: dict[str, Path]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import statistics
 import timeit
@@ -33,6 +32,7 @@ from fer_attention.study.records import (
     Predictions,
     RunRecord,
     Scores,
+    sha256,
 )
 from fer_attention.study.source import source_commit
 from fer_attention.training import TrainingCallbacks, train
@@ -59,8 +59,8 @@ def execute(
     )
     peak = torch.cuda.max_memory_allocated(device) / 2**20 if device.type == "cuda" else None
     model = load_weights(result.weights, device=device)
-    validation = evaluate(model, crops, split="validation", tta=spec.study.tta)
-    test = evaluate(model, crops, split="test", tta=spec.study.tta)
+    validation = evaluate(model, crops, split="validation", tta=spec.tta)
+    test = evaluate(model, crops, split="test", tta=spec.tta)
     images = {part: crops.split(part) for part in ("train", "validation", "test")}
     content = Predictions(
         names=images["test"].names,
@@ -88,7 +88,7 @@ def execute(
             **{f"{part}_images": len(crops) for part, crops in images.items()},
             copies=int(test.copies.sum()),
         ),
-        tta=spec.study.tta,
+        tta=spec.tta,
         selected_epoch=result.best.epoch,
         history=[asdict(epoch) for epoch in result.history],
         validation=_scores(validation.results[ALL]),
@@ -106,7 +106,7 @@ def execute(
         warnings=list(result.warnings),
         environment=environment(device, 1, precision=resolve_precision(spec.config, device))
         | ({"commit": commit} if (commit := source_commit()) else {}),
-        predictions_sha256=hashlib.sha256(content).hexdigest(),
+        predictions_sha256=sha256(content),
         finished=datetime.now(timezone.utc).isoformat(timespec="seconds"),
     )
     write_atomically(folder / PREDICTIONS, content)

@@ -164,6 +164,11 @@ class Predictions(NamedTuple):
             raise ValueError(f"not an archive of predictions: {error}") from error
 
 
+def sha256(content: bytes) -> str:
+    """The hash that a record names its predictions by."""
+    return hashlib.sha256(content).hexdigest()
+
+
 class SetAside(NamedTuple):
     """A run folder that is not used, and why."""
 
@@ -231,7 +236,7 @@ def read_record(folder: Path) -> RunRecord:
     file = folder / PREDICTIONS
     if not file.is_file():
         raise ValueError(f"{PREDICTIONS} is missing")
-    if hashlib.sha256(file.read_bytes()).hexdigest() != record.predictions_sha256:
+    if sha256(file.read_bytes()) != record.predictions_sha256:
         raise ValueError(f"{PREDICTIONS} is not the file that the record names: cut off or changed")
     return record
 

@@ -74,8 +74,7 @@ def run_study(
     todo = [run for run in runs if _is_open(run, store, data, tracker.notes, retry_failed=retry_failed)]
     if not todo:
         return tracker.progress()
-    cluster = engine == "ray" and address is not None
-    room = len(todo) if cluster else workers_for(todo, data.all(), resolved)
+    room = len(todo) if engine == "ray" and address else workers_for(todo, data.all(), resolved)
     count = min(workers or room, len(todo))
     every_gpu = resolved.type == "cuda" and resolved.index is None
     places = [

@@ -8,6 +8,7 @@ import pandas as pd
 
 from fer_attention.attention import ATTENTIONS
 from fer_attention.evaluation import paper_parameters
+from fer_attention.models import ModelSpec
 from fer_attention.study.analysis.statistics import mean_interval
 from fer_attention.study.config import FACTORS, StudyConfig
 from fer_attention.study.paper import published
@@ -58,9 +59,10 @@ def condition_table(study: StudyConfig, runs: pd.DataFrame) -> pd.DataFrame:
 
 @cache  # it builds a model, and a model stands in many conditions
 def counted_by_the_paper(model: str, attention: str) -> int | None:
-    """Parameters by the paper's convention, without batch norm; None for a block that it has not."""
+    """Parameters by the paper's convention, without batch norm; None for a block or family that it lacks."""
     known = attention not in ATTENTIONS or attention in COUNTED_BY_THE_PAPER
-    return paper_parameters(model) if known else None
+    counted = known and ModelSpec.parse(model).traits.paper_biases is not None
+    return paper_parameters(model) if counted else None
 
 
 def bias_table(layers: pd.DataFrame) -> pd.DataFrame:
