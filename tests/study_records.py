@@ -14,12 +14,20 @@ from fer_attention.study.store import Store
 TEST_IMAGES, TRAIN_IMAGES = 1000, 8000
 BASE = 0.5
 TWO_BY_TWO = {"backbone": "resnetv2_18", "attention": ["none", "se"], "activation": ["relu", "elu"]}
+VGG = {"backbone": "vgg16", "attention": ["none", "se"]}
+SIZES = {**VGG, "activation": "elu", "fraction": [0.25, 0.5, 1.0]}
 TIMES = {"train_seconds": 100.0, "images_per_second": 900.0, "latency_ms": 3.0}
 
 
 def luck(seed, fold):
     """What all runs of a replication share; the same in every condition, so pairs are free of it."""
     return (0.0, 0.021, -0.013, 0.034, -0.027)[(seed + 2 * fold) % 5]
+
+
+def effect(factors, seed, fold):
+    """SE brings 2 points, ELU 1; each condition has a little noise of its own."""
+    noise = 0.002 * ((3 * seed + fold + 2 * len(factors["attention"]) + len(factors["activation"])) % 5 - 2)
+    return 0.02 * (factors["attention"] == "se") + 0.01 * (factors["activation"] == "elu") + noise
 
 
 def make_study(
