@@ -20,7 +20,7 @@ COMMANDS = {
     ),
     "explain": "Show what the network looked at: attention by stage, class activation map, probabilities.",
     "export": (
-        "Write a model in a format that other programs run, compared with the model before it gets its name."
+        "Write a model in a format that other programs run, verified against the model before it is written."
     ),
     "demo": "A web page on this machine: give it a photo, see faces and expressions.",
     "data": "Look data sets through, and divide them.",
