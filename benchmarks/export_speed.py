@@ -34,7 +34,7 @@ from timing import Effort, interleaved, ratio, spread
 
 from fer_attention.atomic import write_atomically
 from fer_attention.classifiers import OnnxClassifier
-from fer_attention.data import FaceCrops, load_data
+from fer_attention.data import FaceDataset, load_data
 from fer_attention.evaluation import predict_logits
 from fer_attention.export import export_onnx, quantize_onnx
 from fer_attention.models import FERModel, bundled_path, load_weights
@@ -100,7 +100,7 @@ def main() -> None:
 
 
 def exported(
-    model: FERModel, train: FaceCrops, folder: Path
+    model: FERModel, train: FaceDataset, folder: Path
 ) -> tuple[dict[str, Answer], dict[str, int], dict[str, Any]]:
     """The model's ways to probabilities, the size of their files, and how the files were checked."""
     whole = export_onnx(model, folder / "model.onnx")

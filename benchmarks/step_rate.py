@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from fer_attention import create_model
 from fer_attention.atomic import write_atomically
-from fer_attention.data import FaceCrops
+from fer_attention.data import FaceDataset
 from fer_attention.device import resolve_device
 from fer_attention.emotions import FER2013
 from fer_attention.preprocessing import Preprocessing
@@ -133,10 +133,10 @@ def timed(function: Callable[[], None], device: torch.device) -> float:
     return time.perf_counter() - began
 
 
-def random_faces(count: int) -> FaceCrops:
+def random_faces(count: int) -> FaceDataset:
     """Noise with labels."""
     generator = np.random.default_rng(0)
-    return FaceCrops(
+    return FaceDataset(
         images=generator.integers(0, 256, (count, 48, 48)).astype(np.uint8),
         labels=generator.integers(0, 7, count),
         names=np.arange(count).astype(str),

@@ -21,7 +21,7 @@ from typing import Any
 import yaml
 
 from fer_attention.atomic import write_atomically
-from fer_attention.data import FaceCrops, load_fer2013
+from fer_attention.data import FaceDataset, load_fer2013
 from fer_attention.data.seen import without_digests
 from fer_attention.device import resolve_device
 from fer_attention.evaluation import ALL, NEW, evaluate
@@ -103,7 +103,7 @@ def summary(folder: Path) -> str:
     return "\n".join(lines)
 
 
-def _record(result: TrainingResult, data: FaceCrops, device: str) -> dict[str, object]:
+def _record(result: TrainingResult, data: FaceDataset, device: str) -> dict[str, object]:
     model = load_weights(result.weights, device=resolve_device(device))
     found = evaluate(model, data, split="private").results
     return {

@@ -6,7 +6,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from fer_attention.cli import app
-from fer_attention.data import FaceCrops, ImageFiles, audit, load_fer2013
+from fer_attention.data import FaceDataset, ImageFiles, audit, load_fer2013
 from fer_attention.data.duplicates import near_pairs
 
 
@@ -18,7 +18,7 @@ def faces(count, size=48, seed=0):
 
 def crops(images, labels=None, splits=None, **columns):
     count = len(images)
-    return FaceCrops(
+    return FaceDataset(
         images=images,
         labels=np.zeros(count, np.int64) if labels is None else np.array(labels),
         names=np.array([f"{i}.png" for i in range(count)]),

@@ -74,7 +74,10 @@ def set_in(*path, value):
             "fer2013=PATH.",
         ),
         (set_in("data", "faces", "path", value="nowhere.zip"), "data set faces: nowhere.zip does not exist"),
-        (set_in("data", "faces", "format", value="fer2031"), "data set faces: Unknown data format 'fer2031'"),
+        (
+            set_in("data", "faces", "data_format", value="fer2031"),
+            "data set faces: Unknown data format 'fer2031'",
+        ),
         (
             set_in("data", "faces", "options", value={"on_eror": "skip"}),
             "data set faces: Unknown option of the data format 'fer2013': 'on_eror'",

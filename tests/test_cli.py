@@ -37,11 +37,16 @@ def test_predict_writes_table_json_and_picture(photo, tmp_path):
         assert np.asarray(annotated.convert("RGB")).tolist() != np.asarray(Image.open(photo)).tolist()
 
 
-def test_predict_reports_bad_files_goes_on_and_ends_with_1(photo, tmp_path):
+def test_predict_ends_at_a_bad_file_or_reports_it_and_ends_with_1(photo, tmp_path):
     broken = tmp_path / "photos" / "broken.png"
     broken.write_bytes(photo.read_bytes()[:20_000])
     missing = tmp_path / "missing.jpg"
-    result = run("predict", broken, missing, photo, "--json", tmp_path / "r.json")
+    result = run("predict", photo, broken, missing, "--json", tmp_path / "first.json")
+    assert result.exit_code == 2
+    assert "broken.png" in result.stderr
+    assert "--on-error skip" in result.stderr
+    assert [record["image"] for record in json.loads((tmp_path / "first.json").read_text())] == [str(photo)]
+    result = run("predict", broken, missing, photo, "--json", tmp_path / "r.json", "--on-error", "skip")
     assert result.exit_code == 1
     for path in (broken, missing):
         assert path.name in result.stderr

@@ -159,7 +159,10 @@ def test_votes_are_trained_on_as_the_options_say(tmp_path, beside):
         (["--emotions", "ferpluss"], "Did you mean 'ferplus'"),
         (["--label-share", "1.5"], "label_share lies between 0 and 1, got 1.5"),
         (["--votes", "nowhere.csv"], "nowhere.csv does not exist"),
-        (["--target", "majority", "--format", "jaffe"], "--target are for votes on FER2013; --format jaffe"),
+        (
+            ["--target", "majority", "--data-format", "jaffe"],
+            "--target are for votes on FER2013; --data-format jaffe",
+        ),
     ],
 )
 def test_wrong_options_of_votes_are_said_before_anything_is_written(tmp_path, options, message):
@@ -185,7 +188,7 @@ def test_the_help_names_every_recipe():
         (["--protocol", "losso"], "Did you mean 'loso'"),
         (["--protocol", "loso"], "needs subjects"),
         (["--fraction", "0"], "above 0 and at most 1"),
-        (["--format", "jaff"], "Did you mean 'jaffe'"),
+        (["--data-format", "jaff"], "Did you mean 'jaffe'"),
     ],
 )
 def test_a_wrong_argument_fails_before_anything_is_written(tmp_path, arguments, message):

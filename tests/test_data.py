@@ -6,7 +6,7 @@ import torch
 from datasets import write_kaggle, zipped
 from PIL import Image
 
-from fer_attention.data import DataError, FaceCrops, load_fer2013
+from fer_attention.data import DataError, FaceDataset, load_fer2013
 from fer_attention.emotions import FER2013
 from fer_attention.faces import CropRule, Face, cut_input
 from fer_attention.preprocessing import Preprocessing
@@ -112,7 +112,7 @@ def test_crops_refuse_fields_that_do_not_fit_together():
         "splits": np.array(["train", "train"]),
         "label_names": ("sad", "happy"),
     }
-    assert len(FaceCrops(**fields)) == 2
+    assert len(FaceDataset(**fields)) == 2
     for change in (
         {"labels": np.array([0])},
         {"labels": np.array([0, 2])},
@@ -120,7 +120,7 @@ def test_crops_refuse_fields_that_do_not_fit_together():
         {"images": np.zeros((2, 4, 4))},
     ):
         with pytest.raises(DataError):
-            FaceCrops(**{**fields, **change})
+            FaceDataset(**{**fields, **change})
 
 
 @pytest.mark.data

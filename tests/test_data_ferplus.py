@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from fer_attention.data import (
     DataError,
-    FaceCrops,
+    FaceDataset,
     label_by_votes,
     load_data,
     load_fer2013,
@@ -261,7 +261,7 @@ def test_seven_emotions_leave_out_the_votes_for_contempt(voted):
 )
 def test_label_share_mixes_the_own_label_with_the_votes(counts, share, target, names):
     rows = range(len(counts))
-    crops = FaceCrops(
+    crops = FaceDataset(
         images=np.zeros((len(counts), 4, 4), np.uint8),
         labels=np.array([row % 7 for row in rows]),
         names=np.array([f"row{row:07}" for row in rows]),

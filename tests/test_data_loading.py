@@ -63,7 +63,7 @@ def test_layouts_are_recognised_and_read(tmp_path, layout, wrap):
     write, name = WRITERS[layout]
     path = wrap(write(tmp_path / "set"))
     assert recognised_format(path) == name
-    by_layout, by_name = load_data(path), load_data(path, format=name)
+    by_layout, by_name = load_data(path), load_data(path, data_format=name)
     assert len(by_layout) == len(by_name) > 0
     assert by_layout.names.tolist() == by_name.names.tolist()
     assert len(set(by_layout.names)) == len(by_layout)
@@ -90,9 +90,9 @@ def test_what_no_reader_knows_lists_what_was_looked_for(tmp_path):
 def test_what_two_readers_know_asks_for_the_format(tmp_path):
     write_kaggle(tmp_path)
     write_jaffe(tmp_path)
-    with pytest.raises(DataError, match="looks like fer2013 and jaffe. Say which: format='fer2013'"):
+    with pytest.raises(DataError, match="looks like fer2013 and jaffe. Say which: data_format='fer2013'"):
         load_data(tmp_path)
-    assert len(load_data(tmp_path, format="jaffe", on_error="skip")) == 14
+    assert len(load_data(tmp_path, data_format="jaffe", on_error="skip")) == 14
 
 
 def test_a_missing_path_names_the_one_that_was_meant(tmp_path):
@@ -106,7 +106,7 @@ def test_a_missing_path_names_the_one_that_was_meant(tmp_path):
 def test_unknown_formats_and_options_name_the_nearest(tmp_path):
     write_jaffe(tmp_path)
     with pytest.raises(ValueError, match="Unknown data format 'jafe'. Did you mean 'jaffe'"):
-        load_data(tmp_path, format="jafe")
+        load_data(tmp_path, data_format="jafe")
     with pytest.raises(TypeError, match="option of the data format 'jaffe': 'sise'. Did you mean 'size'"):
         load_data(tmp_path, sise=(80, 80))
     assert load_data(tmp_path, size=(80, 70)).images.shape == (14, 80, 70)

@@ -10,7 +10,14 @@ from datasets import noise, save
 from PIL import Image
 from scipy import ndimage
 
-from fer_attention.data import DEGRADATIONS, FaceCrops, ImageFiles, degrade, degrade_crops, load_image_folder
+from fer_attention.data import (
+    DEGRADATIONS,
+    FaceDataset,
+    ImageFiles,
+    degrade,
+    degrade_crops,
+    load_image_folder,
+)
 from fer_attention.data.degradations import EYE_LINE, FILTERS
 from fer_attention.emotions import FER2013
 
@@ -252,7 +259,7 @@ def test_bars_hide_the_rows_they_cover_by_one_grey(name, height, strength, first
 def crops_of(images):
     """A record with all its columns."""
     count = len(images)
-    return FaceCrops(
+    return FaceDataset(
         images=images,
         labels=np.arange(count) % 7,
         names=np.array([f"face{i}" for i in range(count)]),
@@ -280,7 +287,7 @@ def test_degraded_crops_keep_all_but_their_pixels(name, form):
     assert worse.images.shape == form
     assert (worse.images != before).any()
     np.testing.assert_array_equal(crops.images, before)
-    for column in {field.name for field in fields(FaceCrops)} - {"images"}:
+    for column in {field.name for field in fields(FaceDataset)} - {"images"}:
         assert getattr(worse, column) is getattr(crops, column)
     torch.manual_seed(8)
     np.testing.assert_array_equal(degrade_crops(crops, name, strength, seed=1).images, worse.images)

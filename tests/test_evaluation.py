@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from fer_attention.data import DataError, FaceCrops, ImageFiles
+from fer_attention.data import DataError, FaceDataset, ImageFiles
 from fer_attention.emotions import FER2013
 from fer_attention.evaluation import (
     accuracy,
@@ -140,8 +140,8 @@ def test_crops_on_the_disk_are_predicted_block_by_block_as_those_in_memory(chann
     model = create_model("resnet18", width=0.25, stem="half", in_chans=channels)
     model.preprocessing = Preprocessing((48, 48), channels, (0.5,) * channels, (0.5,) * channels)
     columns = np.arange(7), np.arange(7).astype(str), np.repeat("all", 7), FER2013
-    on_disk = FaceCrops(ImageFiles(files, channels=channels), *columns)
-    in_memory = FaceCrops(on_disk.images[:], *columns)
+    on_disk = FaceDataset(ImageFiles(files, channels=channels), *columns)
+    in_memory = FaceDataset(on_disk.images[:], *columns)
     whole = predict_crops(model, in_memory)
     monkeypatch.setattr("fer_attention.evaluation.crops.BLOCK", 3)
     np.testing.assert_allclose(predict_crops(model, on_disk), whole, atol=1e-6)
@@ -151,7 +151,7 @@ def test_crops_on_the_disk_are_predicted_block_by_block_as_those_in_memory(chann
 
 def test_a_model_without_preprocessing_and_no_crops_are_refused():
     model = create_model("resnet18", width=0.25)
-    crops = FaceCrops(
+    crops = FaceDataset(
         np.zeros((1, 48, 48), np.uint8), np.zeros(1, int), np.array(["a"]), np.array(["all"]), FER2013
     )
     model.preprocessing = None
@@ -165,11 +165,11 @@ def test_a_model_without_preprocessing_and_no_crops_are_refused():
 def test_labels_are_matched_by_name_and_unknown_ones_only_matter_if_they_occur():
     images = np.zeros((3, 48, 48), np.uint8)
     names = np.array(list("abc")), np.repeat("all", 3)
-    crops = FaceCrops(images, np.array([1, 0, 1]), *names, ("joy", "Sadness", "contempt"))
+    crops = FaceDataset(images, np.array([1, 0, 1]), *names, ("joy", "Sadness", "contempt"))
     matched, dropped = match_labels(crops, FER2013)
     assert [FER2013[label] for label in matched.labels] == ["sad", "happy", "sad"]
     assert (matched.label_names, dropped) == (FER2013, {})
-    with_contempt = FaceCrops(images, np.array([2, 0, 1]), *names, crops.label_names)
+    with_contempt = FaceDataset(images, np.array([2, 0, 1]), *names, crops.label_names)
     with pytest.raises(DataError, match=r"contempt \(images: 1\)"):
         match_labels(with_contempt, FER2013)
     matched, dropped = match_labels(with_contempt, FER2013, drop_unknown=True)

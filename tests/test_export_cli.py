@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from fer_attention.classifiers import OnnxClassifier
 from fer_attention.cli import app
 from fer_attention.cli.export import _divided
-from fer_attention.data import FaceCrops
+from fer_attention.data import FaceDataset
 from fer_attention.models import save_weights
 
 
@@ -100,7 +100,7 @@ def crops(*splits):
     count = len(splits)
     images = np.arange(count, dtype=np.uint8)[:, None, None] + np.zeros((count, 2, 2), np.uint8)
     names = np.array([str(number) for number in range(count)])
-    return FaceCrops(images, np.zeros(count, np.int64), names, np.array(splits), ("happy",))
+    return FaceDataset(images, np.zeros(count, np.int64), names, np.array(splits), ("happy",))
 
 
 @pytest.mark.parametrize(

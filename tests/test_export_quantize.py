@@ -7,7 +7,7 @@ from exported_models import lively_model
 from numpy.testing import assert_allclose
 
 from fer_attention.classifiers import OnnxClassifier
-from fer_attention.data import DataError, FaceCrops
+from fer_attention.data import DataError, FaceDataset
 from fer_attention.evaluation import accuracy
 from fer_attention.export import ExportError, export_onnx, quantize_onnx
 from fer_attention.models import WeightsError
@@ -28,7 +28,9 @@ def faces(file):
     model = OnnxClassifier(file, threads=1)
     labels = model.logits(images[:, None]).argmax(1)
     labels[:10] = (labels[:10] + 1) % 7
-    return FaceCrops(images, labels, np.array([f"{i}" for i in range(80)]), np.full(80, "all"), model.labels)
+    return FaceDataset(
+        images, labels, np.array([f"{i}" for i in range(80)]), np.full(80, "all"), model.labels
+    )
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +112,7 @@ def test_what_cannot_be_is_refused_and_leaves_no_file(file, faces, tmp_path):
         quantize_onnx(tmp_path / "absent.onnx", output, calibration=faces)
     with pytest.raises(ValueError, match="uint8"):
         quantize_onnx(file, output, calibration=np.zeros((3, 32, 32)))
-    foreign = FaceCrops(
+    foreign = FaceDataset(
         faces.images[:1], faces.labels[:1] * 0, faces.names[:1], faces.splits[:1], ("contempt",)
     )
     with pytest.raises(DataError, match="contempt"):

@@ -4,6 +4,7 @@ import ast
 import inspect
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -74,6 +75,26 @@ def test_light_commands_import_no_library_that_computes():
 def test_a_command_s_line_in_the_help_is_the_first_of_its_own(name):
     command = LazyGroup.load(name)
     assert inspect.cleandoc(command.help).split("\n\n")[0].replace("\n", " ") == COMMANDS[name]
+
+
+def leaves():
+    """Every command that does something, with the words that call it."""
+    for name in COMMANDS:
+        command = LazyGroup.load(name)
+        if hasattr(command, "commands"):
+            yield from ((f"{name} {part}", leaf) for part, leaf in command.commands.items())
+        else:
+            yield name, command
+
+
+@pytest.mark.parametrize(("words", "command"), list(leaves()), ids=[words for words, _ in leaves()])
+def test_the_help_of_a_command_ends_with_examples_that_it_understands(words, command):
+    first, *lines = command.epilog.split("\n\n")
+    assert first == "Examples:"
+    for line in lines:
+        assert line.startswith(f"fer-attention {words}")
+        arguments = shlex.split(line)[1 + len(words.split()) :]
+        command.make_context(words, arguments)  # raises on an unknown option or a value of another type
 
 
 def test_every_file_of_a_command_is_in_the_table():

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fer_attention.data import DataError, FaceCrops
+from fer_attention.data import DataError, FaceDataset
 from fer_attention.data.folds import PARTS, Fold, Protocol
 from fer_attention.data.protocols import (
     PROTOCOLS,
@@ -20,7 +20,7 @@ from fer_attention.registry import UnknownNameError
 
 def faces(labels, *, splits=None, subjects=None, sequences=None):
     labels = np.asarray(labels, dtype=np.int64)
-    return FaceCrops(
+    return FaceDataset(
         images=np.zeros((len(labels), 2, 2), np.uint8),
         labels=labels,
         names=np.array([f"image{row:03d}.png" for row in range(len(labels))]),

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from fer_attention.cli import app, datasets
 from fer_attention.cli import evaluate as command
-from fer_attention.data import FaceCrops, load_fer2013
+from fer_attention.data import FaceDataset, load_fer2013
 from fer_attention.emotions import FER2013, FERPLUS
 from fer_attention.evaluation import ALL, NEW, EvaluationReport, classification_metrics, predict_logits
 from fer_attention.models import create_model, load_weights, save_weights
@@ -176,7 +176,7 @@ def faces(*, names=FER2013, splits=("train", "public", "private"), each=14):
     images = generator.integers(0, 256, (n, 48, 48), dtype=np.uint8)
     images[-each : -each + 2] = images[:2]
     labels = np.arange(n) % len(names)
-    return FaceCrops(images, labels, np.arange(n).astype(str), np.repeat(splits, each), tuple(names))
+    return FaceDataset(images, labels, np.arange(n).astype(str), np.repeat(splits, each), tuple(names))
 
 
 @pytest.fixture
@@ -209,7 +209,7 @@ def test_evaluate_matches_labels_by_name_whatever_their_order_and_spelling(run):
     crops = faces()
     names = ("Happiness", "sad", "anger", "neutral", "FEAR", "surprise", "disgust")
     order = np.array([2, 6, 4, 0, 1, 5, 3])  # where each of FER2013's labels went
-    renamed = FaceCrops(crops.images, order[crops.labels], crops.names, crops.splits, names)
+    renamed = FaceDataset(crops.images, order[crops.labels], crops.names, crops.splits, names)
     assert run(renamed)[1]["results"] == run(crops)[1]["results"]
 
 

@@ -9,7 +9,7 @@ from PIL import Image
 from tiny_runs import stripes, tiny, untrained
 
 from fer_attention.classifiers import OnnxClassifier
-from fer_attention.data import DataError, FaceCrops, ImageFiles, SeenImages, records
+from fer_attention.data import DataError, FaceDataset, ImageFiles, SeenImages, records
 from fer_attention.data.seen import SEEN, without_digests
 from fer_attention.emotions import FER2013
 from fer_attention.evaluation import ALL, NEW, EvaluationReport, evaluate
@@ -33,7 +33,7 @@ def mixture():
     """A set without training images: 4 that trained the model, 3 that selected its epoch, 5 that are new."""
     before, new = stripes(), stripes(seed=1).images[:5]
     images = np.concatenate([before.split("train").images[:4], before.split("public").images[:3], new])
-    return FaceCrops(
+    return FaceDataset(
         images, np.arange(12) % 7, np.arange(12).astype(str), np.repeat("test", 12), before.label_names
     )
 
@@ -66,7 +66,7 @@ def test_evaluations_on_data_without_a_training_split_leave_out_what_the_weights
 
 def test_images_of_the_datas_own_training_split_are_copies_too(trained):
     tested, again = mixture(), as_split(mixture().take([10, 11]), "train")
-    both = FaceCrops(
+    both = FaceDataset(
         np.concatenate([tested.images, again.images]),
         np.concatenate([tested.labels, again.labels]),
         np.arange(14).astype(str),

@@ -6,7 +6,7 @@ import pytest
 import torch
 from tiny_studies import runs_of, tiny_study
 
-from fer_attention.data import FaceCrops
+from fer_attention.data import FaceDataset
 from fer_attention.emotions import FER2013
 from fer_attention.models.factory import from_spec
 from fer_attention.study import estimate
@@ -115,7 +115,7 @@ def test_a_run_needs_memory_for_its_model_and_its_images():
         tiny_study(factors__attention="none", replications__seeds=1, changes__structure__width=1.0)
     )
     data = synthetic_faces(images=70)
-    many = FaceCrops(
+    many = FaceDataset(
         images=np.zeros((20_000, 100, 100), np.uint8),
         labels=np.zeros(20_000, np.int64),
         names=np.array([str(number) for number in range(20_000)]),

@@ -138,7 +138,7 @@ def test_what_is_added_to_a_study_leaves_its_done_runs_done(fields):
 
 def test_a_second_data_set_and_the_place_of_the_first_leave_done_runs_done(tmp_path):
     one = merged(TINY, {"data.bars": {"path": "here", "protocol": "official"}})
-    two = merged(one, {"data.bars.path": "there", "data.more": {"format": "synthetic"}})
+    two = merged(one, {"data.bars.path": "there", "data.more": {"data_format": "synthetic"}})
     first = {run.id for run in expand(StudyConfig.model_validate(one))}
     assert first < {run.id for run in expand(StudyConfig.model_validate(two))}
 

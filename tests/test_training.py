@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from tiny_runs import assert_same, state_of, stripes, tiny
 
 from fer_attention import create_model
-from fer_attention.data import DataError, FaceCrops, ImageFiles
+from fer_attention.data import DataError, FaceDataset, ImageFiles
 from fer_attention.emotions import FER2013
 from fer_attention.models import load_weights, read_metadata
 from fer_attention.training import TrainingCallbacks, TrainingError, TrainingWarning, train
@@ -95,7 +95,7 @@ def test_a_teacher_pulls_towards_what_it_says(tmp_path):
     wrong = stripes(400)
     shuffled = np.random.default_rng(0).permutation(wrong.labels)
     labels = np.where(wrong.splits == "train", shuffled, wrong.labels)
-    noisy = FaceCrops(wrong.images, labels, wrong.names, wrong.splits, wrong.label_names)
+    noisy = FaceDataset(wrong.images, labels, wrong.names, wrong.splits, wrong.label_names)
     quiet = {"callbacks": TrainingCallbacks(on_warning=lambda text: None)}
     alone = train(tiny(epochs=4), noisy, tmp_path / "alone", **quiet).best
     config = tiny(epochs=4, teachers=(str(teacher),), teacher_weight=0.9)
@@ -106,7 +106,7 @@ def test_a_teacher_pulls_towards_what_it_says(tmp_path):
 def test_votes_are_trained_on_as_distributions(tmp_path):
     data = stripes(400)
     even = np.full((400, 7), 1 / 7, dtype=np.float32)
-    votes = FaceCrops(data.images, data.labels, data.names, data.splits, FER2013, targets=even)
+    votes = FaceDataset(data.images, data.labels, data.names, data.splits, FER2013, targets=even)
     result = train(tiny(epochs=4, label_smoothing=0.0), votes, tmp_path)
     assert result.history[-1].loss == pytest.approx(np.log(7), abs=0.05)
 
@@ -138,7 +138,7 @@ def test_a_loss_out_of_bounds_stops_the_run_and_says_where(tmp_path, fields):
 def test_overfitting_is_named_once(tmp_path):
     data = stripes()
     labels = np.where(data.splits == "train", np.random.default_rng(1).integers(0, 7, 96), data.labels)
-    noisy = FaceCrops(data.images, labels, data.names, data.splits, FER2013)
+    noisy = FaceDataset(data.images, labels, data.names, data.splits, FER2013)
     texts = []
     config = tiny(epochs=40, label_smoothing=0.0, augment={"flip": 0}, schedule="constant", warmup=0)
     result = train(config, noisy, tmp_path, callbacks=TrainingCallbacks(on_warning=texts.append))
@@ -172,7 +172,7 @@ def test_a_missing_tracker_and_an_unknown_submodule_are_named(tmp_path):
 
 def test_data_without_a_split_to_select_on_is_refused(tmp_path):
     data = stripes()
-    whole = FaceCrops(data.images, data.labels, data.names, np.array(["train"] * 96), FER2013)
+    whole = FaceDataset(data.images, data.labels, data.names, np.array(["train"] * 96), FER2013)
     with pytest.raises(DataError, match="No split to select"):
         train(tiny(), whole, tmp_path)
 
@@ -187,7 +187,7 @@ def test_the_callers_random_state_is_left_as_it_was(tmp_path):
 
 def test_only_the_training_and_the_selection_split_are_looked_at(tmp_path):
     data = stripes(128)
-    with_report = FaceCrops(
+    with_report = FaceDataset(
         images=np.concatenate([data.images, data.images]),
         labels=np.concatenate([data.labels, data.labels]),
         names=np.concatenate([data.names, np.char.add(data.names, "p")]),
@@ -217,7 +217,7 @@ def test_files_that_stay_on_the_disk_train_as_crops_in_memory(tmp_path, monkeypa
     for name, image in zip(data.names, data.images, strict=True):
         paths.append(tmp_path / f"{name}.png")
         Image.fromarray(image).save(paths[-1])
-    streamed = FaceCrops(
+    streamed = FaceDataset(
         ImageFiles(tuple(paths), size=(16, 16)), data.labels, data.names, data.splits, FER2013
     )
     config = tiny(epochs=2, workers=workers)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from fer_attention.data import FaceCrops
+from fer_attention.data import FaceDataset
 from fer_attention.emotions import FER2013
 from fer_attention.models import load_weights, save_weights
 from fer_attention.training import TrainConfig
@@ -34,7 +34,7 @@ def stripes(count=96, seed=0):
     images = generator.integers(0, 100, (count, 16, 16))
     for image, label in zip(images, labels, strict=True):
         image[2 * label + 1 : 2 * label + 3] += 150
-    return FaceCrops(
+    return FaceDataset(
         images=images.astype(np.uint8),
         labels=labels,
         names=np.array([f"{i}" for i in range(count)]),

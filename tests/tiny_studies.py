@@ -23,7 +23,9 @@ TINY = {
     "title": "A tiny study",
     "question": "Does it run?",
     "factors": {"backbone": "resnetv2_18", "attention": ["none", "eca"], "activation": "elu"},
-    "data": {"bars": {"format": "synthetic", "options": {"images": 70, "size": 16}, "protocol": "official"}},
+    "data": {
+        "bars": {"data_format": "synthetic", "options": {"images": 70, "size": 16}, "protocol": "official"}
+    },
     "recipe": "quick",
     "changes": {
         "structure": {"width": 0.125, "stem": "half", "img_size": 16},

@@ -49,7 +49,7 @@ class OnnxClassifier:
         path: str | os.PathLike[str],
         *,
         threads: int | None = None,
-        device: str | torch.device = "cpu",
+        device: str | torch.device = "auto",
     ) -> None:
         if threads is not None and threads < 1:
             raise ValueError(f"threads is at least 1, or None for ONNX Runtime's choice; got {threads}.")

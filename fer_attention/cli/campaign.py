@@ -9,11 +9,15 @@ from typing import Annotated
 import torch
 import typer
 
-from fer_attention.cli.common import Device, errors_as_lines, out
+from fer_attention.cli.common import Device, errors_as_lines, examples, out
 from fer_attention.cli.train import interruptions, training_bar, training_callbacks
-from fer_attention.data import FaceCrops
+from fer_attention.data import FaceDataset
 from fer_attention.device import fastest_precision, resolve_device
 from fer_attention.training.campaign import CampaignRun, State, load_campaign, run_campaign
+
+EXAMPLES = examples(
+    "fer-attention campaign bundled.yaml --output runs --path fer2013=fer2013.zip --minutes 120",
+)
 
 
 def campaign(
@@ -73,7 +77,7 @@ def _say(text: str) -> None:
     out.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
-def _on_data(name: str, crops: FaceCrops) -> None:
+def _on_data(name: str, crops: FaceDataset) -> None:
     text = f"data set {name}: {len(crops):,} images"
     if crops.skipped:
         image, reason = crops.skipped[0]

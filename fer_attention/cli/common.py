@@ -18,7 +18,16 @@ _silent = int(os.environ.get("RANK", "0")) > 0  # of several processes, torchrun
 out = Console(quiet=_silent)
 err = Console(stderr=True)
 
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+FACES, DATA, MACHINE = "Finding faces", "Data", "Machine"
+"""Groups of options in a command's help, beside the command's own."""
+
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.", rich_help_panel=MACHINE)]
+Workers = Annotated[int, typer.Option(help="Processes that work at once.", min=1, rich_help_panel=MACHINE)]
+
+
+def examples(*commands: str) -> str:
+    """Format the end of a command's help: lines to be typed."""
+    return "\n\n".join(("Examples:", *commands))
 
 
 def fail(message: str) -> None:

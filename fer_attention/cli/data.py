@@ -12,8 +12,8 @@ from rich.progress import Progress
 from rich.table import Table
 
 from fer_attention.atomic import write_atomically
-from fer_attention.cli.common import err, errors_as_lines, make_parents, out, warnings_as_lines
-from fer_attention.cli.datasets import DATA_HELP, Format, OnError, read
+from fer_attention.cli.common import err, errors_as_lines, examples, make_parents, out, warnings_as_lines
+from fer_attention.cli.datasets import DATA_HELP, DataFormat, OnError, read
 from fer_attention.data.audit import DataAudit
 from fer_attention.data.audit import audit as look_through
 from fer_attention.data.protocols import ProtocolWarning, create_protocol
@@ -23,10 +23,10 @@ data_app = typer.Typer(help="Look data sets through, and divide them.", no_args_
 DataPath = Annotated[Path, typer.Argument(help=DATA_HELP)]
 
 
-@data_app.command("audit")
+@data_app.command("audit", epilog=examples("fer-attention data audit fer2013.zip --json audit.json"))
 def audit(
     path: DataPath,
-    data_format: Format = "auto",
+    data_format: DataFormat = "auto",
     json_file: Annotated[Path | None, typer.Option("--json", help="File for all findings.")] = None,
     near: Annotated[bool, typer.Option(help="Look for one photograph in other pixels, too.")] = True,
     threshold: Annotated[float, typer.Option(help="Least correlation of such a pair.")] = 0.95,
@@ -52,14 +52,17 @@ def audit(
     out.print(_findings(found))
 
 
-@data_app.command("split")
+@data_app.command(
+    "split",
+    epilog=examples("fer-attention data split jaffe/ --protocol subject_kfold --output folds.json"),
+)
 def split(
     path: DataPath,
     protocol: Annotated[str, typer.Option(help="subject_kfold, loso, stratified_kfold, official or paper.")],
     output: Annotated[Path, typer.Option(help="JSON file for the folds, for train --protocol FILE.")],
     seed: Annotated[int, typer.Option(help="For what is drawn at random.", min=0)] = 0,
     folds: Annotated[int | None, typer.Option(help="Number of folds, where the protocol has some.")] = None,
-    data_format: Format = "auto",
+    data_format: DataFormat = "auto",
     on_error: OnError = "raise",
 ) -> None:
     """Divide a set into folds that train, validate and test, and save them by image name."""

@@ -7,27 +7,52 @@ from typing import Annotated, Any
 
 import typer
 
-from fer_attention.cli.common import err, out, warnings_as_lines
-from fer_attention.data import FaceCrops, ProtocolWarning, open_protocol
-from fer_attention.data.loading import load_data
+from fer_attention.cli.common import DATA, err, out, warnings_as_lines
+from fer_attention.data import FORMATS, PROTOCOLS, FaceDataset, ProtocolWarning, load_data, open_protocol
+from fer_attention.registry import unknown_name
 
 DATA_HELP = "FER2013, FER+, CK+, JAFFE or a folder of images by class: a folder, zip or CSV file."
 
-Format = Annotated[str, typer.Option("--format", help="Layout of the data: auto, or a reader's name.")]
-OnError = Annotated[str, typer.Option(help="Damaged images: raise, or skip and list them.")]
-ProtocolName = Annotated[
-    str | None, typer.Option("--protocol", help="A protocol's name, or a file of data split.")
+DataFormat = Annotated[
+    str,
+    typer.Option(help=f"Layout of the data: auto, or {', '.join(FORMATS)}.", rich_help_panel=DATA),
 ]
+OnError = Annotated[
+    str,
+    typer.Option(help="Images that cannot be read: raise, or skip and list them.", rich_help_panel=DATA),
+]
+ProtocolName = Annotated[
+    str | None,
+    typer.Option(
+        "--protocol",
+        help=f"Folds of the data: {', '.join(PROTOCOLS)}, or a file of data split.",
+        rich_help_panel=DATA,
+    ),
+]
+FoldNumber = Annotated[int, typer.Option(help="Fold of the protocol, from 0.", min=0, rich_help_panel=DATA)]
 Votes = Annotated[
     Path | None,
-    typer.Option("--votes", help="Votes on FER2013: fer2013new.csv, or a table that names files."),
+    typer.Option(
+        "--votes",
+        help="Votes on FER2013: fer2013new.csv, or a table that names files.",
+        rich_help_panel=DATA,
+    ),
 ]
-FoldNumber = Annotated[int, typer.Option(help="Fold of the protocol, from 0.", min=0)]
 
 
-def read(path: Path, data_format: str, on_error: str, **options: Any) -> FaceCrops:
+def check_on_error(on_error: str) -> None:
+    """Refuse other words than the two.
+
+    Raises:
+        UnknownNameError: It is neither raise nor skip.
+    """
+    if on_error not in ("raise", "skip"):
+        raise unknown_name("way to go on after an error", on_error, ("raise", "skip"))
+
+
+def read(path: Path, data_format: str, on_error: str, **options: Any) -> FaceDataset:
     """Read the data set and report skipped images."""
-    crops = load_data(path, format=data_format, on_error=on_error, **options)  # type: ignore[arg-type]
+    crops = load_data(path, data_format=data_format, on_error=on_error, **options)  # type: ignore[arg-type]
     if crops.skipped:
         name, reason = crops.skipped[0]
         err.print(
@@ -39,7 +64,7 @@ def read(path: Path, data_format: str, on_error: str, **options: Any) -> FaceCro
     return crops
 
 
-def divided(crops: FaceCrops, protocol: str, number: int, *, seed: int = 0) -> FaceCrops:
+def divided(crops: FaceDataset, protocol: str, number: int, *, seed: int = 0) -> FaceDataset:
     """Apply one fold of a protocol, by its name or its file: train, validation and test become the splits."""
     with warnings_as_lines(ProtocolWarning):
         made = open_protocol(protocol, crops, seed=seed)

@@ -8,11 +8,16 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from fer_attention.cli.common import Device, err, errors_as_lines, out, warn
+from fer_attention.cli.common import Device, err, errors_as_lines, examples, out, warn
 from fer_attention.cli.detectors import DetectorName, DetectorWeights
 from fer_attention.demo import Choices, Limits, serve, usable_detectors
 from fer_attention.demo.page import build_page
 from fer_attention.demo.server import address, is_loopback, open_socket, private_files
+
+EXAMPLES = examples(
+    "fer-attention demo --open",
+    "fer-attention demo --weights my_run/best.safetensors --port 8000",
+)
 
 
 def demo(

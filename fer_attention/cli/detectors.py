@@ -7,14 +7,24 @@ from typing import Annotated, Any
 
 import typer
 
+from fer_attention.cli.common import FACES
 from fer_attention.faces import DETECTORS
 
-DetectorName = Annotated[str, typer.Option("--detector", help=f"Face detector: {', '.join(DETECTORS)}.")]
+DetectorName = Annotated[
+    str,
+    typer.Option("--detector", help=f"Face detector: {', '.join(DETECTORS)}.", rich_help_panel=FACES),
+]
 DetectorWeights = Annotated[
-    Path | None, typer.Option(help="Weights of the detector, where it has none of its own: an ONNX file.")
+    Path | None,
+    typer.Option(
+        help="Weights of the detector, where it has none of its own: an ONNX file.", rich_help_panel=FACES
+    ),
 ]
 MinScore = Annotated[
-    float | None, typer.Option(help="Least confidence of a face, 0 to 1; the detector's own where not given.")
+    float | None,
+    typer.Option(
+        help="Least confidence of a face, 0 to 1; the detector's own where not given.", rich_help_panel=FACES
+    ),
 ]
 
 

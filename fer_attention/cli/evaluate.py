@@ -9,11 +9,11 @@ import typer
 from rich.markup import escape
 
 from fer_attention.classifiers import load_classifier
-from fer_attention.cli.common import Device, errors_as_lines, make_parents, out
+from fer_attention.cli.common import Device, errors_as_lines, examples, make_parents, out
 from fer_attention.cli.datasets import (
     DATA_HELP,
+    DataFormat,
     FoldNumber,
-    Format,
     OnError,
     ProtocolName,
     Votes,
@@ -30,11 +30,17 @@ from fer_attention.evaluation.report import check_libraries
 from fer_attention.evaluation.tables import accuracy_table, class_table, crowd_table
 from fer_attention.models.bundled import weights_path
 
+EXAMPLES = examples(
+    "fer-attention evaluate resnetv2_18_eca_elu.fer2013 --data fer2013.zip",
+    "fer-attention evaluate my_run/best.safetensors --data fer2013.zip --votes fer2013new.csv",
+    "fer-attention evaluate model.onnx --data faces/ --degrade blur:2 --sample 1200 --html report.html",
+)
+
 
 def evaluate(
     weights: Annotated[str, typer.Argument(help="Bundled weights by name, a weights file or an .onnx file.")],
     data: Annotated[Path, typer.Option(help=DATA_HELP)],
-    data_format: Format = "auto",
+    data_format: DataFormat = "auto",
     votes: Votes = None,
     protocol: ProtocolName = None,
     fold: FoldNumber = 0,

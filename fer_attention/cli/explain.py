@@ -9,7 +9,7 @@ import typer
 from rich.markup import escape
 
 from fer_attention.atomic import write_atomically
-from fer_attention.cli.common import Device, errors_as_lines, fail, make_parents, out
+from fer_attention.cli.common import Device, errors_as_lines, examples, fail, make_parents, out
 from fer_attention.cli.detectors import DetectorName, DetectorWeights, MinScore, detector_options
 from fer_attention.evaluation.figures import png_file
 from fer_attention.explain import Explanation, explain_faces, explanation_panel
@@ -20,6 +20,11 @@ from fer_attention.models.bundled import DEFAULT
 from fer_attention.recognizer import EmotionRecognizer
 
 MOST = 8
+
+
+EXAMPLES = examples(
+    "fer-attention explain photo.jpg --output panels",
+)
 
 
 def explain(

@@ -11,9 +11,9 @@ import numpy as np
 import typer
 from rich.markup import escape
 
-from fer_attention.cli.common import errors_as_lines, out
-from fer_attention.cli.datasets import DATA_HELP, OnError, read
-from fer_attention.data import FaceCrops
+from fer_attention.cli.common import errors_as_lines, examples, out
+from fer_attention.cli.datasets import DATA_HELP, DataFormat, OnError, read
+from fer_attention.data import FaceDataset
 from fer_attention.export import export_compiled, export_onnx, export_program, quantize_onnx
 from fer_attention.models import FERModel, load_weights
 from fer_attention.models.bundled import weights_path
@@ -31,6 +31,12 @@ class Kind(str, Enum):
     compiled = "compiled"
 
 
+EXAMPLES = examples(
+    "fer-attention export resnetv2_18_eca_elu.ferplus --output model.onnx",
+    "fer-attention export my_run/best.safetensors --int8 --calibration fer2013.zip",
+)
+
+
 def export(
     weights: Annotated[str, typer.Argument(help="Bundled weights by name, or a weights file.")],
     kind: Annotated[
@@ -39,7 +45,7 @@ def export(
     output: Annotated[Path | None, typer.Option(help="The file; by default named as the weights.")] = None,
     int8: Annotated[bool, typer.Option("--int8", help="ONNX only: quantise; prints the cost.")] = False,
     calibration: Annotated[Path | None, typer.Option(help=f"For --int8. {DATA_HELP}")] = None,
-    data_format: Annotated[str, typer.Option("--data-format", help="Layout of the data.")] = "auto",
+    data_format: DataFormat = "auto",
     split: Annotated[
         str | None, typer.Option(help="Split to measure int8 on; by default private, else test.")
     ] = None,
@@ -86,7 +92,7 @@ def _plain(model: FERModel, target: Path, kind: Kind, opset: int | None) -> str:
     return f"{form}, {size}; logits differ from torch's by at most {apart:.1g} on {crops} crops"
 
 
-def _int8(model: FERModel, target: Path, faces: FaceCrops, test: FaceCrops, *, opset: int | None) -> str:
+def _int8(model: FERModel, target: Path, faces: FaceDataset, test: FaceDataset, *, opset: int | None) -> str:
     with tempfile.TemporaryDirectory() as folder:
         whole = Path(folder) / "float32.onnx"
         export_onnx(model, whole, opset=opset)
@@ -94,7 +100,7 @@ def _int8(model: FERModel, target: Path, faces: FaceCrops, test: FaceCrops, *, o
     return f"int8 from float32, calibrated on {made.calibrated_on} faces\n{made}"
 
 
-def _divided(crops: FaceCrops, split: str | None) -> tuple[FaceCrops, FaceCrops]:
+def _divided(crops: FaceDataset, split: str | None) -> tuple[FaceDataset, FaceDataset]:
     """Faces to calibrate on, and others to measure on."""
     names = set(crops.splits.tolist())
     if split is None and CALIBRATION in names:

@@ -10,7 +10,7 @@ import typer
 from rich.progress import Progress
 from rich.table import Table
 
-from fer_attention.cli.common import Device, err, errors_as_lines, fail, out
+from fer_attention.cli.common import Device, Workers, err, errors_as_lines, examples, fail, out
 from fer_attention.cli.datasets import OnError
 from fer_attention.cli.detectors import DetectorName, DetectorWeights, MinScore, detector_options
 from fer_attention.faces import CropRule, QualityFilter
@@ -22,8 +22,16 @@ _NAMED = 5  # of each kind; the manifest has all
 
 def _bound(what: str) -> typer.models.OptionInfo:
     """A bound of the quality filter."""
-    option: typer.models.OptionInfo = typer.Option(help=f"{what}; other faces are listed, not cut.")
+    option: typer.models.OptionInfo = typer.Option(
+        help=f"{what}; other faces are listed, not cut.", rich_help_panel="Quality"
+    )
     return option
+
+
+EXAMPLES = examples(
+    "fer-attention faces photos/ --output crops",
+    "fer-attention faces photos/ --output crops --align --grey --size 48 --faces all --workers 4",
+)
 
 
 def faces(
@@ -59,7 +67,7 @@ def faces(
     manifest_format: Annotated[
         str, typer.Option("--format", help="Format of the manifest: csv or parquet.")
     ] = "csv",
-    workers: Annotated[int, typer.Option(help="Processes that work at once.")] = 1,
+    workers: Workers = 1,
     restart: Annotated[bool, typer.Option("--restart", help="Remove an earlier run's crops first.")] = False,
     device: Device = "auto",
 ) -> None:

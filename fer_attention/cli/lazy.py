@@ -27,7 +27,10 @@ COMMANDS = {
     "study": "Controlled experiments over models, data and seeds.",
     "weights": "Weights of face detectors, fetched on demand.",
 }
-"""Names and the first line of their help. `fer_attention/cli/NAME.py` has a function NAME or a `NAME_app`."""
+"""Names and the first line of their help.
+
+`fer_attention/cli/NAME.py` has a function NAME and `EXAMPLES` of it, or a `NAME_app`.
+"""
 
 
 class LazyGroup(TyperGroup):
@@ -56,5 +59,5 @@ class LazyGroup(TyperGroup):
         if hasattr(module, f"{name}_app"):
             return typer.main.get_group(getattr(module, f"{name}_app"))
         alone = typer.Typer(add_completion=False)
-        alone.command(name)(getattr(module, name))
+        alone.command(name, epilog=module.EXAMPLES)(getattr(module, name))
         return typer.main.get_command(alone)

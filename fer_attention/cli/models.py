@@ -10,8 +10,14 @@ from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
 
-from fer_attention.cli.common import err, errors_as_lines, out
+from fer_attention.cli.common import err, errors_as_lines, examples, out
 from fer_attention.registry import unknown_name
+
+EXAMPLES = examples(
+    "fer-attention models '*_cbam_elu'",
+    "fer-attention models resnet50_se_gelu --img-size 80",
+    "fer-attention models --pretrained",
+)
 
 
 def models(

@@ -12,12 +12,19 @@ from rich.progress import track
 from rich.table import Table
 
 from fer_attention.atomic import write_atomically
-from fer_attention.cli.common import Device, err, errors_as_lines, fail, make_parents, out
+from fer_attention.cli.common import Device, err, errors_as_lines, examples, fail, make_parents, out
+from fer_attention.cli.datasets import OnError, check_on_error
 from fer_attention.cli.detectors import DetectorName, DetectorWeights, MinScore, detector_options
 from fer_attention.faces import ImageError, annotate, create_detector, load_image
 from fer_attention.faces.photo_files import photo_files, picture_files
 from fer_attention.models.bundled import DEFAULT
 from fer_attention.recognizer import EmotionRecognizer, FacePrediction
+
+EXAMPLES = examples(
+    "fer-attention predict photo.jpg",
+    "fer-attention predict photos/ --output annotated --json faces.json",
+    "fer-attention predict photo.jpg --detector yunet --weights resnetv2_18_eca_elu.fer2013",
+)
 
 
 def predict(
@@ -28,13 +35,16 @@ def predict(
     detector: DetectorName = "mtcnn",
     detector_weights: DetectorWeights = None,
     min_score: MinScore = None,
+    on_error: OnError = "raise",
     device: Device = "auto",
 ) -> None:
     """Recognise the expressions of all faces in photos.
 
-    A photo that cannot be read is reported and skipped; the exit code is then 1.
+    A photo that cannot be read ends the command. With --on-error skip it is reported, the others are done and
+    the exit code is 1. The file of --json holds what was done in any case.
     """
     with errors_as_lines():
+        check_on_error(on_error)
         if output is not None:
             output.mkdir(parents=True, exist_ok=True)
         make_parents(json_file)
@@ -53,6 +63,8 @@ def predict(
                 try:
                     image = load_image(file)
                 except ImageError as error:
+                    if on_error == "raise":
+                        raise ValueError(f"{error} To do the others: --on-error skip.") from error
                     fail(f"{error} Skipped.")
                     failed += 1
                     continue

@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from fer_attention.cli.common import Device, err, errors_as_lines, fail, out, warn
+from fer_attention.cli.common import Device, err, errors_as_lines, examples, fail, out, warn
 
 if TYPE_CHECKING:
     from fer_attention.study import RunSpec, StudyConfig, StudyProgress
@@ -31,7 +31,7 @@ Workers = Annotated[
 ]
 
 
-@study_app.command("list")
+@study_app.command("list", epilog=examples("fer-attention study list"))
 def list_studies() -> None:
     """The studies that come with the package."""
     with errors_as_lines():
@@ -44,7 +44,7 @@ def list_studies() -> None:
         out.print(table)
 
 
-@study_app.command()
+@study_app.command(epilog=examples("fer-attention study plan smoke --data fer2013.zip"))
 def plan(
     study: StudyName,
     data: DataPaths = None,
@@ -80,7 +80,12 @@ def plan(
                 warn(f"That is above the study's budget of {disk_gb:g} GB.")
 
 
-@study_app.command()
+@study_app.command(
+    epilog=examples(
+        "fer-attention study run smoke --data fer2013.zip --output my_smoke",
+        "fer-attention study run my_study.yaml --data faces=faces/ --output my_study --workers 4",
+    )
+)
 def run(
     study: StudyName,
     output: Annotated[Path, typer.Option(help="Folder of the study; finished runs there are kept.")],
@@ -127,7 +132,7 @@ def run(
         sys.exit(1)
 
 
-@study_app.command()
+@study_app.command(epilog=examples("fer-attention study report my_smoke"))
 def report(
     folder: Annotated[Path, typer.Argument(help="Folder of a study.")],
     output: Annotated[

@@ -12,22 +12,27 @@ import typer
 import yaml
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from fer_attention.cli.common import Device, err, errors_as_lines, fail, out, warn
+from fer_attention.cli.common import Device, err, errors_as_lines, examples, fail, out, warn
 from fer_attention.cli.datasets import (
     DATA_HELP,
+    DataFormat,
     FoldNumber,
-    Format,
     OnError,
     ProtocolName,
     Votes,
     divided,
     read,
 )
-from fer_attention.data import FaceCrops, default_protocol, limit_training
+from fer_attention.data import FaceDataset, default_protocol, limit_training
 from fer_attention.device import resolve_device
 from fer_attention.training import Epoch, TrainingCallbacks, TrainingProgress, load_recipe, recipe_names
 from fer_attention.training import train as run
 from fer_attention.training.setup import resolve_precision
+
+EXAMPLES = examples(
+    "fer-attention train fer2013 --data fer2013.zip --output my_run",
+    "fer-attention train robust --data fer2013.zip --votes fer2013new.csv --output my_run --set epochs=60",
+)
 
 
 def train(
@@ -38,7 +43,7 @@ def train(
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="Change a field: epochs=10, augment.flip=0.")
     ] = None,
-    data_format: Format = "auto",
+    data_format: DataFormat = "auto",
     votes: Votes = None,
     target: Annotated[
         str | None,
@@ -118,10 +123,12 @@ def training_bar() -> Progress:
     )
 
 
-def _voted(data: Path, data_format: str, on_error: str, by_votes: dict[str, Any]) -> FaceCrops:
+def _voted(data: Path, data_format: str, on_error: str, by_votes: dict[str, Any]) -> FaceDataset:
     if data_format not in ("auto", "fer2013", "ferplus"):
         given = ", ".join(f"--{name.replace('_', '-')}" for name in by_votes)
-        raise ValueError(f"{given} are for votes on FER2013; --format {data_format} is another data set.")
+        raise ValueError(
+            f"{given} are for votes on FER2013; --data-format {data_format} is another data set."
+        )
     return read(data, "ferplus", on_error, **by_votes)
 
 

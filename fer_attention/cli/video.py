@@ -21,6 +21,7 @@ from fer_attention.cli.common import (
     Device,
     err,
     errors_as_lines,
+    examples,
     fail,
     make_parents,
     out,
@@ -58,6 +59,12 @@ class _Track:
         self.frames += 1
         for name, probability in face.prediction.probabilities.items():
             self.sums[name] += probability
+
+
+EXAMPLES = examples(
+    "fer-attention video clip.mp4 --output marked.mp4 --json clip.json",
+    "fer-attention video camera:0 --json clip.json --every 3",
+)
 
 
 def video(

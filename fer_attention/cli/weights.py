@@ -8,7 +8,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from fer_attention.cli.common import err, errors_as_lines, out
+from fer_attention.cli.common import err, errors_as_lines, examples, out
 from fer_attention.faces.detectors.weights import (
     DOWNLOADABLE,
     DownloadableWeights,
@@ -19,7 +19,7 @@ from fer_attention.faces.detectors.weights import (
 weights_app = typer.Typer(help="Weights of face detectors, fetched on demand.", no_args_is_help=True)
 
 
-@weights_app.command("download")
+@weights_app.command("download", epilog=examples("fer-attention weights download yunet"))
 def download(name: Annotated[str, typer.Argument(help="A name that `weights list` shows.")]) -> None:
     """Fetch the weights of a face detector and check them. What is there already is not fetched again."""
     with errors_as_lines():
@@ -35,7 +35,7 @@ def download(name: Annotated[str, typer.Argument(help="A name that `weights list
         out.print(f"{label:8}{escape(value)}", soft_wrap=True, highlight=False)
 
 
-@weights_app.command("list")
+@weights_app.command("list", epilog=examples("fer-attention weights list"))
 def show_all() -> None:
     """List the weights that can be downloaded, their licences, and whether they are here."""
     table = Table(caption=f"kept in {escape(str(weights_folder()))}")

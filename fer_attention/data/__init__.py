@@ -17,7 +17,7 @@ from fer_attention.data.protocols import (
     default_protocol,
     open_protocol,
 )
-from fer_attention.data.records import DataError, FaceCrops
+from fer_attention.data.records import DataError, FaceDataset
 from fer_attention.data.seen import SeenImages
 from fer_attention.data.splits import default_test_split, limit_training, selection_split, training_fraction
 from fer_attention.data.votes import with_votes
@@ -28,7 +28,7 @@ __all__ = [
     "PROTOCOLS",
     "DataAudit",
     "DataError",
-    "FaceCrops",
+    "FaceDataset",
     "Fold",
     "ImageFiles",
     "Protocol",

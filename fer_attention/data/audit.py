@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from fer_attention.data.duplicates import FLAT, NearPair, exact_groups, near_pairs, spreads
-from fer_attention.data.records import FaceCrops
+from fer_attention.data.records import FaceDataset
 from fer_attention.data.splits import split_names
 
 
@@ -29,7 +29,7 @@ class DataAudit:
         shared: For subjects and sequences, where the set names them, those that occur in more than one split.
     """
 
-    data: FaceCrops
+    data: FaceDataset
     exact: tuple[tuple[int, ...], ...]
     near: tuple[NearPair, ...] | None
     threshold: float
@@ -127,7 +127,7 @@ class DataAudit:
 
 
 def audit(
-    data: FaceCrops,
+    data: FaceDataset,
     *,
     near: bool = True,
     threshold: float = 0.95,
@@ -155,7 +155,7 @@ def audit(
     )
 
 
-def _on_both_sides(column: Iterable[Any], data: FaceCrops) -> tuple[str, ...]:
+def _on_both_sides(column: Iterable[Any], data: FaceDataset) -> tuple[str, ...]:
     values = np.asarray(column)
     inside = {split: set(values[data.splits == split].tolist()) for split in set(data.splits.tolist())}
     both = set().union(*(inside[a] & inside[b] for a, b in combinations(inside, 2)))

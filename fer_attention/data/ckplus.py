@@ -32,7 +32,7 @@ from fer_attention.data.fer2013_csv import (
 )
 from fer_attention.data.files import check_form
 from fer_attention.data.loading import reader
-from fer_attention.data.records import DataError, FaceCrops
+from fer_attention.data.records import DataError, FaceDataset
 from fer_attention.data.sources import Crop, OnError, PathLike, Pixels, Rows, Source, face_of, open_source
 from fer_attention.emotions import CKPLUS, canonical
 
@@ -64,7 +64,7 @@ def load_ckplus(
     crop: Crop | None = None,
     neutral: bool = True,
     on_error: OnError = "raise",
-) -> FaceCrops:
+) -> FaceDataset:
     """The labelled frames, with subject and sequence where the layout names them.
 
     Of the original release the last three frames of a sequence have its label. Sequences without a label file

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from fer_attention.data.records import FaceCrops
+from fer_attention.data.records import FaceDataset
 from fer_attention.plugins import open_registry
 from fer_attention.registry import Registry
 
@@ -140,7 +140,7 @@ def parse_degradation(text: str) -> tuple[str, float]:
     return name, strength
 
 
-def degrade_crops(crops: FaceCrops, name: str, strength: float, *, seed: int = 0) -> FaceCrops:
+def degrade_crops(crops: FaceDataset, name: str, strength: float, *, seed: int = 0) -> FaceDataset:
     """Degrade all images of a data set, which end as whole pixel values again, in memory.
 
     Args:

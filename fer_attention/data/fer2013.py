@@ -23,7 +23,7 @@ from fer_attention.data.fer2013_csv import (
     row_usage,
 )
 from fer_attention.data.loading import reader
-from fer_attention.data.records import DataError, FaceCrops
+from fer_attention.data.records import DataError, FaceDataset
 from fer_attention.data.sources import OnError, PathLike, Rows, Source, exact_grey, open_source
 from fer_attention.emotions import FER2013, canonical
 
@@ -43,7 +43,7 @@ def recognises(source: Source) -> bool:
     recognises=recognises,
     layout="train/<emotion>/Training_*.jpg, or one of " + ", ".join(FER2013_CSV),
 )
-def load_fer2013(path: PathLike, *, on_error: OnError = "raise") -> FaceCrops:
+def load_fer2013(path: PathLike, *, on_error: OnError = "raise") -> FaceDataset:
     """The whole set, or what is there of it: 35,887 grey faces of 48×48 in three splits.
 
     Rows of a CSV file are named by their number among the data rows, from 1: `row0000017`. They are not named

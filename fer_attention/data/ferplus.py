@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from fer_attention.data.fer2013 import load_fer2013
 from fer_attention.data.fer2013_csv import FER2013_CSV, VOTES_CSV
 from fer_attention.data.loading import reader
-from fer_attention.data.records import DataError, FaceCrops
+from fer_attention.data.records import DataError, FaceDataset
 from fer_attention.data.sources import OnError, PathLike, Source
 from fer_attention.data.votes import read_votes
 from fer_attention.emotions import FERPLUS, LABEL_SETS, label_map
@@ -42,7 +42,7 @@ def load_ferplus(
     emotions: Emotions = "ferplus",
     label_share: float = 0.0,
     on_error: OnError = "raise",
-) -> FaceCrops:
+) -> FaceDataset:
     """FER2013's images under what ten people saw; rows are named as `load_fer2013` names them.
 
     Images that FER+'s rules leave out are no errors: they are listed in `skipped` whatever `on_error` is,
@@ -80,12 +80,12 @@ def load_ferplus(
 
 
 def label_by_votes(
-    crops: FaceCrops,
+    crops: FaceDataset,
     *,
     target: Target = "distribution",
     emotions: Emotions = "ferplus",
     label_share: float = 0.0,
-) -> FaceCrops:
+) -> FaceDataset:
     """Labels, and with `"distribution"` or a `label_share` targets, from the votes by FER+'s rules.
 
     Args:
@@ -137,7 +137,7 @@ def _check(target: str, emotions: str, label_share: float) -> None:
         raise ValueError(f"label_share lies between 0 and 1, got {label_share}.")
 
 
-def _one_hot(crops: FaceCrops, names: tuple[str, ...]) -> NDArray[np.float64]:
+def _one_hot(crops: FaceDataset, names: tuple[str, ...]) -> NDArray[np.float64]:
     """(N, names), one where the image's present label is."""
     place = label_map(crops.label_names, names)
     own = np.zeros((len(crops), len(names)))

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_attention.atomic import write_atomically
-from fer_attention.data.records import DataError, FaceCrops
+from fer_attention.data.records import DataError, FaceDataset
 from fer_attention.data.splits import PARTS
 
 RowIndices = NDArray[np.int64]
@@ -36,7 +36,7 @@ class Fold:
     test: RowIndices
     shared: tuple[str, ...] = ()
 
-    def apply(self, data: FaceCrops) -> FaceCrops:
+    def apply(self, data: FaceDataset) -> FaceDataset:
         """The fold's images, with `train`, `validation` and `test` as their splits, checked."""
         self.check(data)
         rows = np.concatenate([getattr(self, part) for part in PARTS])
@@ -44,7 +44,7 @@ class Fold:
         taken = data.take(rows)
         return replace(taken, splits=splits)
 
-    def check(self, data: FaceCrops) -> None:
+    def check(self, data: FaceDataset) -> None:
         """Raises DataError where two parts share an image, a subject or a sequence, or a part is empty."""
         columns: dict[str, NDArray[Any] | None] = {
             "images": np.arange(len(data)),
@@ -95,7 +95,7 @@ class Protocol:
             raise DataError(f"{self.name} has folds 0 to {len(self.folds) - 1}, got fold {number}.")
         return self.folds[number]
 
-    def to_json(self, data: FaceCrops) -> str:
+    def to_json(self, data: FaceDataset) -> str:
         """The folds by the names of their images, which survive another order of the files."""
         folds = [
             {
@@ -109,7 +109,7 @@ class Protocol:
         return json.dumps({**record, "label_names": data.label_names, "folds": folds}, indent=1)
 
     @classmethod
-    def from_json(cls, text: str, data: FaceCrops) -> Protocol:
+    def from_json(cls, text: str, data: FaceDataset) -> Protocol:
         """The protocol of `to_json` over the same images, in whatever order.
 
         Raises:
@@ -143,13 +143,13 @@ class Protocol:
             fold.check(data)
         return protocol
 
-    def save(self, path: str | os.PathLike[str], data: FaceCrops) -> Path:
+    def save(self, path: str | os.PathLike[str], data: FaceDataset) -> Path:
         """Write `to_json` to a file, whole or not at all."""
         write_atomically(Path(path), self.to_json(data).encode())
         return Path(path)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], data: FaceCrops) -> Protocol:
+    def load(cls, path: str | os.PathLike[str], data: FaceDataset) -> Protocol:
         """Read a file of `save`."""
         if not Path(path).is_file():
             raise DataError(f"There is no protocol file {path}.")

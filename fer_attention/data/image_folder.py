@@ -9,7 +9,7 @@ from PIL import Image
 
 from fer_attention.data.files import ImageFiles, check_form
 from fer_attention.data.loading import FALLBACK, reader
-from fer_attention.data.records import DataError, FaceCrops
+from fer_attention.data.records import DataError, FaceDataset
 from fer_attention.data.sources import OnError, PathLike, Rows, Source, face_of, open_source
 from fer_attention.emotions import LABEL_SETS, canonical
 
@@ -43,7 +43,7 @@ def load_image_folder(
     label_names: Sequence[str] | None = None,
     stream: bool = False,
     on_error: OnError = "raise",
-) -> FaceCrops:
+) -> FaceDataset:
     """The images of a folder, upright, resized, labelled by the names of their folders.
 
     Args:

@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 
 from fer_attention.data.files import check_form
 from fer_attention.data.loading import reader
-from fer_attention.data.records import DataError, FaceCrops
+from fer_attention.data.records import DataError, FaceDataset
 from fer_attention.data.sources import Crop, OnError, PathLike, Rows, Source, face_of, open_source
 from fer_attention.emotions import JAFFE, canonical
 
@@ -29,7 +29,7 @@ def load_jaffe(
     size: tuple[int, int] = (48, 48),
     crop: Crop | None = None,
     on_error: OnError = "raise",
-) -> FaceCrops:
+) -> FaceDataset:
     """All photos with their subjects; the set has neither splits nor sequences.
 
     Args:

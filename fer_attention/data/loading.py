@@ -7,12 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from fer_attention.data.records import DataError, FaceCrops
+from fer_attention.data.records import DataError, FaceDataset
 from fer_attention.data.sources import OnError, PathLike, Source, open_source
 from fer_attention.plugins import open_registry
 from fer_attention.registry import Registry, unknown_name
 
-Load = TypeVar("Load", bound=Callable[..., FaceCrops])
+Load = TypeVar("Load", bound=Callable[..., FaceDataset])
 
 FALLBACK = "folder"  # folders of emotions fit many sets: asked only when no other reader knows the layout
 
@@ -27,7 +27,7 @@ class Reader:
         layout: What it looks for, in words, for the error if nothing fits.
     """
 
-    load: Callable[..., FaceCrops]
+    load: Callable[..., FaceDataset]
     recognises: Callable[[Source], bool]
     layout: str
 
@@ -46,14 +46,14 @@ def reader(name: str, *, recognises: Callable[[Source], bool], layout: str) -> C
 
 
 def load_data(
-    path: PathLike, *, format: str = "auto", on_error: OnError = "raise", **options: Any
-) -> FaceCrops:
+    path: PathLike, *, data_format: str = "auto", on_error: OnError = "raise", **options: Any
+) -> FaceDataset:
     """Read a data set of any known layout.
 
     Args:
         path: A folder, a zip file or a CSV file.
-        format: A name in `FORMATS`, or `"auto"`: the reader that knows the names of the files or the header
-            of the CSV file, `folder` if no other does.
+        data_format: A name in `FORMATS`, or `"auto"`: the reader that knows the names of the files or the
+            header of the CSV file, `folder` if no other does.
         on_error: `"raise"` on what cannot be used, or `"skip"` it and list it in `skipped`.
         **options: The reader's own, as its function documents them: `size`, `crop`, `target` and others.
 
@@ -62,7 +62,7 @@ def load_data(
         UnknownNameError: No reader has that name.
         TypeError: The reader has no such option.
     """
-    name = recognised_format(path) if format == "auto" else format
+    name = recognised_format(path) if data_format == "auto" else data_format
     load = FORMATS[name].load
     known = inspect.signature(load).parameters.keys() - {"path", "on_error"}
     for option in options:
@@ -87,9 +87,9 @@ def recognised_format(path: PathLike) -> str:
     if len(fitting) == 1:
         return fitting[0]
     if fitting:
-        raise DataError(f"{path} looks like {' and '.join(fitting)}. Say which: format={fitting[0]!r}.")
+        raise DataError(f"{path} looks like {' and '.join(fitting)}. Say which: data_format={fitting[0]!r}.")
     looked_for = "; ".join(f"{name}: {FORMATS[name].layout}" for name in FORMATS)
     raise DataError(
         f"{path} has no known layout. Files there: {count} ({shown}{', …' if count > 3 else ''}). "
-        f"Looked for {looked_for}. Pass format= if it is one of these."
+        f"Looked for {looked_for}. Pass data_format= if it is one of these."
     )

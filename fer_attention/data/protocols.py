@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_attention.data.folds import Fold, Protocol, RowIndices
-from fer_attention.data.records import DataError, FaceCrops
+from fer_attention.data.records import DataError, FaceDataset
 from fer_attention.data.splits import OFFICIAL, training_fraction
 from fer_attention.optional import needs_extra
 from fer_attention.plugins import open_registry
@@ -28,7 +28,7 @@ class ProtocolWarning(UserWarning):
 PROTOCOLS: Registry[Callable[..., list[Fold]]] = open_registry("protocol")
 
 
-def create_protocol(name: str, data: FaceCrops, *, seed: int = 0, **options: Any) -> Protocol:
+def create_protocol(name: str, data: FaceDataset, *, seed: int = 0, **options: Any) -> Protocol:
     """The folds of a protocol over a set, checked.
 
     Args:
@@ -58,7 +58,7 @@ def create_protocol(name: str, data: FaceCrops, *, seed: int = 0, **options: Any
     return Protocol(name, tuple(folds), seed, options)
 
 
-def open_protocol(name: str, data: FaceCrops, *, seed: int = 0) -> Protocol:
+def open_protocol(name: str, data: FaceDataset, *, seed: int = 0) -> Protocol:
     """A protocol by its name, or by the `.json` file that `Protocol.save` wrote.
 
     Args:
@@ -73,7 +73,7 @@ def open_protocol(name: str, data: FaceCrops, *, seed: int = 0) -> Protocol:
     return Protocol.load(name, data) if name.endswith(".json") else create_protocol(name, data, seed=seed)
 
 
-def default_protocol(data: FaceCrops) -> str:
+def default_protocol(data: FaceDataset) -> str:
     """The sound protocol for a set: its own splits, else by subject, else by class."""
     if any(np.isin(names, data.splits).all() for names in OFFICIAL):
         return "official"
@@ -83,7 +83,7 @@ def default_protocol(data: FaceCrops) -> str:
 
 
 @PROTOCOLS.register("official")
-def _official(data: FaceCrops, *, seed: int) -> list[Fold]:
+def _official(data: FaceDataset, *, seed: int) -> list[Fold]:
     """The set's own splits: FER2013's Training, PublicTest, PrivateTest; or train, validation, test."""
     for names in OFFICIAL:
         masks = [data.splits == name for name in names]
@@ -96,7 +96,7 @@ def _official(data: FaceCrops, *, seed: int) -> list[Fold]:
 
 
 @PROTOCOLS.register("holdout")
-def _holdout(data: FaceCrops, *, seed: int, share: float = 0.1) -> list[Fold]:
+def _holdout(data: FaceDataset, *, seed: int, share: float = 0.1) -> list[Fold]:
     """The set's own train and test, with a share of train to validate, by subject where they are known."""
     training, test = ((data.splits == name).nonzero()[0] for name in ("train", "test"))
     if not len(training) or not len(test):
@@ -114,7 +114,7 @@ def _holdout(data: FaceCrops, *, seed: int, share: float = 0.1) -> list[Fold]:
 
 
 @PROTOCOLS.register("subject_kfold")
-def _subject_kfold(data: FaceCrops, *, seed: int, folds: int = 10, shuffle: bool = False) -> list[Fold]:
+def _subject_kfold(data: FaceDataset, *, seed: int, folds: int = 10, shuffle: bool = False) -> list[Fold]:
     """Subjects, sorted, every `folds`-th into one fold, as is usual for CK+; the next fold validates."""
     subjects = _subjects(data, "subject_kfold", at_least=max(3, folds))
     if folds < 3:
@@ -126,7 +126,7 @@ def _subject_kfold(data: FaceCrops, *, seed: int, folds: int = 10, shuffle: bool
 
 
 @PROTOCOLS.register("loso")
-def _loso(data: FaceCrops, *, seed: int, validation_subjects: int = 1) -> list[Fold]:
+def _loso(data: FaceDataset, *, seed: int, validation_subjects: int = 1) -> list[Fold]:
     """Leave one subject out, as is usual for JAFFE; the next ones in sorted order validate."""
     if validation_subjects < 1:
         raise DataError(f"loso validates on 1 subject or more, got {validation_subjects}.")
@@ -136,7 +136,7 @@ def _loso(data: FaceCrops, *, seed: int, validation_subjects: int = 1) -> list[F
 
 
 @PROTOCOLS.register("stratified_kfold")
-def _stratified_kfold(data: FaceCrops, *, seed: int, folds: int = 5) -> list[Fold]:
+def _stratified_kfold(data: FaceDataset, *, seed: int, folds: int = 5) -> list[Fold]:
     """Folds of like class shares, for sets without subjects; the next fold validates."""
     if data.subjects is not None:
         raise DataError("This set names its subjects: take subject_kfold, which keeps a person on one side.")
@@ -156,7 +156,7 @@ def _stratified_kfold(data: FaceCrops, *, seed: int, folds: int = 5) -> list[Fol
 
 
 @PROTOCOLS.register("paper")
-def _paper(data: FaceCrops, *, seed: int) -> list[Fold]:
+def _paper(data: FaceDataset, *, seed: int) -> list[Fold]:
     """A random fifth to report, then 30 % of the rest to validate (Miskow and Altahhan 2022)."""
     warnings.warn(
         "The protocol 'paper' divides images at random: frames of one sequence and pictures of one person "
@@ -172,7 +172,7 @@ def _paper(data: FaceCrops, *, seed: int) -> list[Fold]:
     return [_fold("random", len(data), test, validation, shared=("subjects", "sequences"))]
 
 
-def _subjects(data: FaceCrops, name: str, *, at_least: int) -> NDArray[np.str_]:
+def _subjects(data: FaceDataset, name: str, *, at_least: int) -> NDArray[np.str_]:
     if data.subjects is None:
         raise DataError(f"{name} needs subjects, which this set does not name; take stratified_kfold.")
     subjects = np.unique(data.subjects)
@@ -182,7 +182,7 @@ def _subjects(data: FaceCrops, name: str, *, at_least: int) -> NDArray[np.str_]:
 
 
 def _leave_out(
-    data: FaceCrops, groups: Sequence[NDArray[np.str_]], names: Sequence[str], validating: int = 1
+    data: FaceDataset, groups: Sequence[NDArray[np.str_]], names: Sequence[str], validating: int = 1
 ) -> list[Fold]:
     """One fold per group of subjects: the group is tested, the following ones validate, the rest train."""
     assert data.subjects is not None  # noqa: S101  (_subjects has looked; for the type checker)

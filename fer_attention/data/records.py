@@ -19,7 +19,7 @@ class DataError(ValueError):
 
 
 @dataclass(frozen=True, eq=False)
-class FaceCrops:
+class FaceDataset:
     """Face crops of one size with their labels, N of them.
 
     Digests of the images are computed once and kept, so do not write into `images`.
@@ -73,7 +73,7 @@ class FaceCrops:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def take(self, rows: NDArray[np.bool_] | NDArray[np.int64] | Sequence[int]) -> FaceCrops:
+    def take(self, rows: NDArray[np.bool_] | NDArray[np.int64] | Sequence[int]) -> FaceDataset:
         """The chosen rows, by mask or by index."""
         chosen = np.asarray(rows)
         if not chosen.size:  # an empty list is of floats to NumPy
@@ -89,18 +89,18 @@ class FaceCrops:
         label_names: Sequence[str],
         *,
         targets: NDArray[np.float32] | None = None,
-    ) -> FaceCrops:
+    ) -> FaceDataset:
         """The same images under other labels."""
         made = replace(self, labels=labels, label_names=tuple(label_names), targets=targets)
         return made._with_digests_of(self)
 
-    def _with_digests_of(self, other: FaceCrops, rows: Any = ...) -> FaceCrops:
+    def _with_digests_of(self, other: FaceDataset, rows: Any = ...) -> FaceDataset:
         """Itself, with the digests of the same images if they have been computed."""
         if "digests" in other.__dict__:
             self.__dict__["digests"] = other.digests[rows]
         return self
 
-    def split(self, name: str) -> FaceCrops:
+    def split(self, name: str) -> FaceDataset:
         """The rows of one split.
 
         Raises:
@@ -133,6 +133,6 @@ class FaceCrops:
         content.update("\n".join([*self.splits.tolist(), *self.label_names]).encode())
         return content.hexdigest()
 
-    def seen_in(self, other: FaceCrops) -> NDArray[np.bool_]:
+    def seen_in(self, other: FaceDataset) -> NDArray[np.bool_]:
         """(N,), true where an image is, pixel for pixel, also among the `other` images."""
         return np.isin(self.digests, other.digests)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_attention.data.records import DataError, FaceCrops
+from fer_attention.data.records import DataError, FaceDataset
 
 SEEN = "seen_images"
 """Entry of a weights' record."""
@@ -30,7 +30,7 @@ class SeenImages:
     They stand for pixels as the reader of the data set gives them: the same photo at another size is another
     image.
 
-    >>> faces = FaceCrops(np.arange(8, dtype=np.uint8).reshape(2, 2, 2), np.zeros(2, int),
+    >>> faces = FaceDataset(np.arange(8, dtype=np.uint8).reshape(2, 2, 2), np.zeros(2, int),
     ...                   np.array(["a", "b"]), np.array(["train", "public"]), ("happy",))
     >>> seen = SeenImages.of(faces.split("train"), faces.split("public"))
     >>> seen.trained_on(faces).tolist(), seen.selected_on(faces).tolist()
@@ -45,7 +45,7 @@ class SeenImages:
     selection: NDArray[np.uint64]
 
     @classmethod
-    def of(cls, training: FaceCrops, selection: FaceCrops) -> SeenImages:
+    def of(cls, training: FaceDataset, selection: FaceDataset) -> SeenImages:
         """The images of a run."""
         return cls(np.unique(_short(training)), np.unique(_short(selection)))
 
@@ -55,11 +55,11 @@ class SeenImages:
             np.union1d(self.training, other.training), np.union1d(self.selection, other.selection)
         )
 
-    def trained_on(self, crops: FaceCrops) -> NDArray[np.bool_]:
+    def trained_on(self, crops: FaceDataset) -> NDArray[np.bool_]:
         """(N,), true where an image is, pixel for pixel, one of the training images."""
         return np.isin(_short(crops), self.training)
 
-    def selected_on(self, crops: FaceCrops) -> NDArray[np.bool_]:
+    def selected_on(self, crops: FaceDataset) -> NDArray[np.bool_]:
         """(N,), true where an image is, pixel for pixel, one of those that selected an epoch."""
         return np.isin(_short(crops), self.selection)
 
@@ -90,7 +90,7 @@ def without_digests(record: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in record.items() if name != SEEN}
 
 
-def _short(crops: FaceCrops) -> NDArray[np.uint64]:
+def _short(crops: FaceDataset) -> NDArray[np.uint64]:
     return crops.digests & np.uint64(2 ** (8 * BYTES) - 1)
 
 

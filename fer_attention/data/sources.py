@@ -1,4 +1,4 @@
-"""Shared parts of the readers: files of a folder or zip, their pictures, and rows that become FaceCrops."""
+"""Shared parts of the readers: files of a folder or zip, their pictures, and rows that become FaceDataset."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from fer_attention.data.files import ImageFiles, fit
-from fer_attention.data.records import DataError, FaceCrops
+from fer_attention.data.records import DataError, FaceDataset
 from fer_attention.faces.images import ImageError, load_image
 from fer_attention.faces.photo_files import is_image_name
 
@@ -210,7 +210,7 @@ class Rows:
         *,
         missing: str,
         pack: Callable[[list[Any]], Pixels | ImageFiles] = np.stack,
-    ) -> FaceCrops:
+    ) -> FaceDataset:
         """The rows as a record, in the order they came in.
 
         Args:
@@ -226,7 +226,7 @@ class Rows:
             found = f"; {count} {self.unit} were skipped, the first: {self.skipped[0]}" if count else ""
             raise DataError(f"{missing}{found}.")
         names, images, labels, splits, subjects, sequences, targets = zip(*self._rows, strict=True)
-        return FaceCrops(
+        return FaceDataset(
             images=pack(list(images)),
             labels=np.array(labels, dtype=np.int64),
             names=np.array(names),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_attention.data.records import DataError, FaceCrops
+from fer_attention.data.records import DataError, FaceDataset
 
 PARTS = ("train", "validation", "test")
 """Parts of a fold, and the split names of a set that a protocol has divided."""
@@ -23,14 +23,14 @@ TEST = ("private", "test")
 """Splits that may be reported, the first one that is there."""
 
 
-def split_names(data: FaceCrops) -> list[str]:
+def split_names(data: FaceDataset) -> list[str]:
     """The splits of a set, those that train, select and report in this order, then others by name."""
     there = set(data.splits.tolist())
     usual = (TRAIN, *SELECTION, *TEST)
     return [*(name for name in usual if name in there), *sorted(there.difference(usual))]
 
 
-def selection_split(data: FaceCrops) -> str:
+def selection_split(data: FaceDataset) -> str:
     """Choose the split that selects the epoch: `validation` or, of FER2013, `public`.
 
     Raises:
@@ -46,7 +46,7 @@ def selection_split(data: FaceCrops) -> str:
     )
 
 
-def default_test_split(data: FaceCrops) -> str:
+def default_test_split(data: FaceDataset) -> str:
     """Choose the split that is reported: FER2013's `private`, else `test`, else `all` if it is the only one.
 
     Raises:
@@ -63,7 +63,7 @@ def default_test_split(data: FaceCrops) -> str:
     )
 
 
-def training_fraction(data: FaceCrops, fraction: float, *, seed: int = 0) -> NDArray[np.int64]:
+def training_fraction(data: FaceDataset, fraction: float, *, seed: int = 0) -> NDArray[np.int64]:
     """Rows of a share of a training set, for studies of its size: sorted int64.
 
     Every class keeps its share, rounded, and at least one image. For one seed, a smaller fraction's rows are
@@ -82,7 +82,7 @@ def training_fraction(data: FaceCrops, fraction: float, *, seed: int = 0) -> NDA
     return np.sort(np.concatenate(chosen)).astype(np.int64)
 
 
-def limit_training(data: FaceCrops, fraction: float, *, seed: int = 0) -> FaceCrops:
+def limit_training(data: FaceDataset, fraction: float, *, seed: int = 0) -> FaceDataset:
     """Cut the split `train` to a share of it, by class; other splits stay whole.
 
     Args:

@@ -16,7 +16,7 @@ from typing import TypeAlias
 import numpy as np
 
 from fer_attention.data.fer2013_csv import FER2013_CSV, SPLITS, VOTES_CSV, CsvRow, csv_rows, find_csv
-from fer_attention.data.records import DataError, FaceCrops
+from fer_attention.data.records import DataError, FaceDataset
 from fer_attention.data.sources import OnError, PathLike, Source, open_source
 from fer_attention.emotions import canonical
 
@@ -71,7 +71,7 @@ class VoteTable:
     ballots: Mapping[Key, Ballot]
     skipped: tuple[tuple[str, str], ...]
 
-    def join(self, crops: FaceCrops) -> FaceCrops:
+    def join(self, crops: FaceDataset) -> FaceDataset:
         """The images with `votes`; see `with_votes`."""
         key_of = self._key_of(crops)
         found = [self.ballots.get(key_of(name)) for name in crops.names.tolist()]
@@ -95,7 +95,7 @@ class VoteTable:
         joined = replace(crops, votes=counts.reshape(-1, len(VOTE_COLUMNS)))
         return replace(joined.take(usable), skipped=(*crops.skipped, *damaged, *self.skipped))
 
-    def _key_of(self, crops: FaceCrops) -> Callable[[str], Key]:
+    def _key_of(self, crops: FaceDataset) -> Callable[[str], Key]:
         """From an image's name to its row, as far as images and table name them alike."""
         if all(re.fullmatch(r"row\d+", name) for name in crops.names.tolist()):
             if not any(isinstance(key, int) for key in self.ballots):
@@ -117,7 +117,7 @@ class VoteTable:
         return of_file
 
 
-def with_votes(crops: FaceCrops, votes: PathLike, *, on_error: OnError = "raise") -> FaceCrops:
+def with_votes(crops: FaceDataset, votes: PathLike, *, on_error: OnError = "raise") -> FaceDataset:
     """Add the votes of ten people to FER2013's images, as the column `votes`.
 
     Images without votes stay, with zeros.

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_attention.classifiers import Classifier
-from fer_attention.data import FaceCrops, SeenImages
+from fer_attention.data import FaceDataset, SeenImages
 from fer_attention.data.splits import TRAIN
 
 
@@ -37,7 +37,7 @@ def seen_by(classifier: Classifier) -> SeenImages | None:
     return None if metadata is None else SeenImages.from_record(metadata.record)
 
 
-def training_copies(images: FaceCrops, data: FaceCrops, split: str, seen: SeenImages | None) -> Copies:
+def training_copies(images: FaceDataset, data: FaceDataset, split: str, seen: SeenImages | None) -> Copies:
     """Compare images with the data's split `train`, and with those that the weights have seen.
 
     Args:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_attention.classifiers import Classifier, as_classifier
-from fer_attention.data import DataError, FaceCrops
+from fer_attention.data import DataError, FaceDataset
 from fer_attention.emotions import label_map
 from fer_attention.evaluation.tta import tta_probabilities
 from fer_attention.models import FERModel
@@ -16,8 +16,8 @@ BLOCK = 4096
 
 
 def match_labels(
-    crops: FaceCrops, labels: tuple[str, ...], *, drop_unknown: bool = False
-) -> tuple[FaceCrops, dict[str, int]]:
+    crops: FaceDataset, labels: tuple[str, ...], *, drop_unknown: bool = False
+) -> tuple[FaceDataset, dict[str, int]]:
     """Crops whose labels are indices into `labels`, matched by name, and how many were left out.
 
     Names are compared in the library's spelling: `anger` is `angry`.
@@ -55,7 +55,7 @@ def match_labels(
 
 
 def predict_crops(
-    model: FERModel | Classifier, crops: FaceCrops, *, tta: str = "none", batch_size: int = 256
+    model: FERModel | Classifier, crops: FaceDataset, *, tta: str = "none", batch_size: int = 256
 ) -> NDArray[np.float64]:
     """Probabilities (N, classes) of all crops, prepared as the model's own preprocessing says.
 

@@ -80,7 +80,7 @@ def crowd_agreement(
 
     Args:
         probabilities: (N, C), rows that sum to 1.
-        votes: (N, 10) counts: FER+'s eight emotions, unknown, not a face (`FaceCrops.votes`).
+        votes: (N, 10) counts: FER+'s eight emotions, unknown, not a face (`FaceDataset.votes`).
         label_names: C names of classes, in the library's spelling or a synonym.
         labels: (N,) the data's own labels, to be compared with the votes as well.
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_attention.classifiers import Classifier, as_classifier
-from fer_attention.data import FaceCrops, default_test_split, degrade_crops
+from fer_attention.data import FaceDataset, default_test_split, degrade_crops
 from fer_attention.data.splits import TRAIN
 from fer_attention.emotions import LABEL_SETS, label_map
 from fer_attention.evaluation.copies import seen_by, training_copies
@@ -49,7 +49,7 @@ class Evaluation:
     split: str
     results: dict[str, ClassificationMetrics]
     crowd: dict[str, CrowdAgreement]
-    crops: FaceCrops
+    crops: FaceDataset
     probabilities: NDArray[np.float64]
     copies: NDArray[np.bool_]
     tta: str
@@ -60,7 +60,7 @@ class Evaluation:
 
 def evaluate(
     model: FERModel | Classifier,
-    data: FaceCrops,
+    data: FaceDataset,
     *,
     split: str | None = None,
     tta: str = "none",
@@ -81,7 +81,7 @@ def evaluate(
     >>> from fer_attention.models import bundled_path, load_weights
     >>> images = np.random.default_rng(0).integers(0, 256, (6, 48, 48), dtype=np.uint8)
     >>> images[5] = images[0]  # a test image that is also a training image
-    >>> faces = FaceCrops(images, labels=np.arange(6), names=np.array(list("abcdef")),
+    >>> faces = FaceDataset(images, labels=np.arange(6), names=np.array(list("abcdef")),
     ...                   splits=np.repeat(["train", "test"], 3), label_names=FER2013)
     >>> found = evaluate(load_weights(bundled_path("resnetv2_18_eca_elu.fer2013")), faces)
     >>> found.split, found.results[ALL].n, found.results[NEW].n, found.copies.tolist()
@@ -181,7 +181,7 @@ def _answers(labels: tuple[str, ...], emotions: str) -> tuple[str, ...]:
     return kept
 
 
-def _sampled(part: FaceCrops, count: int, seed: int) -> FaceCrops:
+def _sampled(part: FaceDataset, count: int, seed: int) -> FaceDataset:
     if count < 1:
         raise ValueError(f"sample is 1 image or more, got {count}.")
     if count >= len(part):

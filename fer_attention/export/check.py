@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fer_attention.classifiers.base import Pixels
-from fer_attention.data import FaceCrops, ImageFiles
+from fer_attention.data import FaceDataset, ImageFiles
 from fer_attention.preprocessing import Preprocessing
 
 Logits: TypeAlias = NDArray[np.float32]
-Faces: TypeAlias = FaceCrops | ImageFiles | Pixels
+Faces: TypeAlias = FaceDataset | ImageFiles | Pixels
 """Whole crops of any size: labelled ones, files, or uint8 (N, h, w) grey or (N, h, w, 3) RGB."""
 
 BATCHES = (1, 3)
@@ -32,7 +32,7 @@ def images_of(faces: Faces) -> Pixels | ImageFiles:
     Raises:
         ValueError: An array is not uint8, or neither grey (N, h, w) nor RGB (N, h, w, 3).
     """
-    images = faces.images if isinstance(faces, FaceCrops) else faces
+    images = faces.images if isinstance(faces, FaceDataset) else faces
     rgb = images.ndim == 4 and images.shape[-1] == 3
     if images.dtype != np.uint8 or not (images.ndim == 3 or rgb):
         raise ValueError(

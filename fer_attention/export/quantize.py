@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from fer_attention.atomic import replacing
 from fer_attention.classifiers.base import Pixels
 from fer_attention.classifiers.onnx_classifier import INPUT, OnnxClassifier
-from fer_attention.data import FaceCrops
+from fer_attention.data import FaceDataset
 from fer_attention.evaluation import Accuracy, accuracy, match_labels, predict_crops
 from fer_attention.export.check import ExportError, Faces, images_of
 from fer_attention.export.onnx_file import check_suffix
@@ -70,7 +70,7 @@ def quantize_onnx(
     output: str | os.PathLike[str],
     *,
     calibration: Faces,
-    test: FaceCrops | None = None,
+    test: FaceDataset | None = None,
     samples: int = 512,
     reduce_range: bool = True,
     seed: int = 0,
@@ -178,7 +178,7 @@ def _times(before: OnnxClassifier, after: OnnxClassifier, face: Pixels) -> tuple
 
 
 def _accuracies(
-    before: OnnxClassifier, after: OnnxClassifier, test: FaceCrops
+    before: OnnxClassifier, after: OnnxClassifier, test: FaceDataset
 ) -> tuple[Accuracy, Accuracy, int]:
     chosen, _ = match_labels(test, before.labels)
     first, second = (predict_crops(model, chosen).argmax(axis=1) for model in (before, after))

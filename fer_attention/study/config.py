@@ -96,7 +96,7 @@ class DataConfig(_Fields):
     """One data set: how it is read and divided, and what the recipe changes on it."""
 
     path: Path | None = Field(None, description="where it is, unless the command says so")
-    format: str = Field("auto", description="layout, or `synthetic`: made up, in memory")
+    data_format: str = Field("auto", description="layout, or `synthetic`: made up, in memory")
     options: dict[str, Any] = Field({}, description="of the reader: size, target, …")
     protocol: Annotated[str, _name_in(PROTOCOLS)] = "official"
     protocol_options: dict[str, Any] = {}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fer_attention.data import DataError, FaceCrops, load_data
+from fer_attention.data import DataError, FaceDataset, load_data
 from fer_attention.emotions import FER2013
 from fer_attention.registry import unknown_name
 from fer_attention.study.config import DataConfig, StudyConfig, StudyError
@@ -33,13 +33,13 @@ class DataSets:
             raise StudyError(f"The study has no data set {unknown[0]!r}, but {', '.join(study.data)}.")
         self._sources = {name: (config, paths.get(name, config.path)) for name, config in study.data.items()}
         for name, (config, path) in self._sources.items():
-            if path is not None and config.format == SYNTHETIC:
+            if path is not None and config.data_format == SYNTHETIC:
                 raise StudyError(f"The data set {name} is made up in memory; it has no path, got {path}.")
-            if path is None and config.format != SYNTHETIC:
+            if path is None and config.data_format != SYNTHETIC:
                 raise StudyError(f"Where is the data set {name}? Say --data {name}=PATH.")
-        self._read: dict[str, FaceCrops] = {}
+        self._read: dict[str, FaceDataset] = {}
 
-    def __getitem__(self, name: str) -> FaceCrops:
+    def __getitem__(self, name: str) -> FaceDataset:
         """The data set.
 
         Raises:
@@ -56,14 +56,14 @@ class DataSets:
         """A hash of the data set's content."""
         return self[name].fingerprint
 
-    def all(self) -> dict[str, FaceCrops]:
+    def all(self) -> dict[str, FaceDataset]:
         """Every data set by its name."""
         return {name: self[name] for name in self._sources}
 
 
-def _read(config: DataConfig, path: Path | None) -> FaceCrops:
+def _read(config: DataConfig, path: Path | None) -> FaceDataset:
     if path is not None:
-        return load_data(path, format=config.format, **config.options)
+        return load_data(path, data_format=config.data_format, **config.options)
     known = inspect.signature(synthetic_faces).parameters
     if unknown := sorted(set(config.options) - set(known)):
         raise unknown_name("option of synthetic data", unknown[0], known)
@@ -72,7 +72,7 @@ def _read(config: DataConfig, path: Path | None) -> FaceCrops:
 
 def synthetic_faces(
     *, images: int = 280, size: int = 16, noise: float = 60.0, subjects: int | None = None, seed: int = 0
-) -> FaceCrops:
+) -> FaceDataset:
     """Made-up crops to try a study with: the label is where a bright bar lies under noise.
 
     Splits train, validation and test hold 60, 20 and 20 % of the images.
@@ -99,7 +99,7 @@ def synthetic_faces(
         image[label * thickness : (label + 1) * thickness] += 90
     fifth = np.arange(images) // classes % 5
     people = None if subjects is None else np.array([f"P{number % subjects:02d}" for number in range(images)])
-    return FaceCrops(
+    return FaceDataset(
         images=pixels.clip(0, 255).astype(np.uint8),
         labels=labels,
         names=np.array([f"synthetic_{number}" for number in range(images)]),

@@ -15,7 +15,7 @@ import psutil
 import torch
 from torch.nn import functional as F
 
-from fer_attention.data import FaceCrops
+from fer_attention.data import FaceDataset
 from fer_attention.data.files import ImageFiles
 from fer_attention.device import resolve_device
 from fer_attention.evaluation import Complexity, complexity
@@ -64,19 +64,19 @@ def _counts(spec: str) -> Complexity:
     return complexity(from_spec(ModelSpec.from_json(spec), device="meta"))
 
 
-def images_of(run: RunSpec, data: FaceCrops) -> tuple[int, int]:
+def images_of(run: RunSpec, data: FaceDataset) -> tuple[int, int]:
     """Number of images that train, rounded, and that select."""
     fold = run.protocol(data).folds[run.fold]
     return round(len(fold.train) * float(run.factors["fraction"])), len(fold.validation)
 
 
-def work_of(run: RunSpec, data: FaceCrops) -> float:
+def work_of(run: RunSpec, data: FaceDataset) -> float:
     """Multiply-accumulates of a run: a training step takes three forward passes' worth."""
     train, validation = images_of(run, data)
     return counts_of(run).macs * run.config.epochs * (3.0 * train + validation)
 
 
-def memory_of(run: RunSpec, data: FaceCrops) -> float:
+def memory_of(run: RunSpec, data: FaceDataset) -> float:
     """Bytes that a run's process may take: weights with averages and momentum, activations, images."""
     counts = counts_of(run)
     activations = 4.0 * 3 * counts.activations * run.config.batch_size
@@ -92,7 +92,7 @@ def free_memory() -> int:
     return free
 
 
-def workers_for(runs: Sequence[RunSpec], data: Mapping[str, FaceCrops], device: torch.device) -> int:
+def workers_for(runs: Sequence[RunSpec], data: Mapping[str, FaceDataset], device: torch.device) -> int:
     """Runs at a time: one per GPU, or on a CPU one per core as far as the free memory goes."""
     if device.type == "cuda":
         return 1 if device.index is not None else torch.cuda.device_count()
@@ -107,7 +107,7 @@ def cores() -> int:
 
 def estimate(
     runs: Sequence[RunSpec],
-    data: Mapping[str, FaceCrops],
+    data: Mapping[str, FaceDataset],
     *,
     workers: int | None = None,
     device: torch.device | str = "auto",

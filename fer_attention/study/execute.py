@@ -14,7 +14,7 @@ import torch
 
 from fer_attention.activations import activation_statistics
 from fer_attention.atomic import write_atomically
-from fer_attention.data import FaceCrops
+from fer_attention.data import FaceDataset
 from fer_attention.device import resolve_device
 from fer_attention.evaluation import ClassificationMetrics, complexity, evaluate
 from fer_attention.evaluation.evaluate import ALL, NEW
@@ -40,7 +40,7 @@ from fer_attention.training.setup import environment, resolve_precision
 
 
 def execute(
-    spec: RunSpec, data: FaceCrops, folder: Path, *, device: torch.device | str = "auto"
+    spec: RunSpec, data: FaceDataset, folder: Path, *, device: torch.device | str = "auto"
 ) -> RunRecord:
     """Carry out one run in its folder; an interrupted one resumes from its checkpoint.
 
@@ -143,7 +143,7 @@ def _latency(model: FERModel, device: torch.device) -> float:
         return statistics.median(timeit.repeat(once, number=1, repeat=35)[5:])
 
 
-def _activations(model: FERModel, validation: FaceCrops, count: int) -> list[LayerActivation]:
+def _activations(model: FERModel, validation: FaceDataset, count: int) -> list[LayerActivation]:
     """Statistics of the activations on the first validation images in a fixed random order."""
     if not count:
         return []

@@ -11,7 +11,7 @@ from typing import Any, get_args
 
 from pydantic import ValidationError
 
-from fer_attention.data import DataError, FaceCrops, Protocol, create_protocol, limit_training
+from fer_attention.data import DataError, FaceDataset, Protocol, create_protocol, limit_training
 from fer_attention.messages import readable
 from fer_attention.models import ModelSpec
 from fer_attention.registry import unknown_name
@@ -77,7 +77,7 @@ class RunSpec:
             parts.append(str(self.factors["setting"]))
         return ", ".join([*parts, f"seed {self.seed}", f"fold {self.fold}"])
 
-    def protocol(self, data: FaceCrops) -> Protocol:
+    def protocol(self, data: FaceDataset) -> Protocol:
         """The folds of the data set, of which this run takes one.
 
         Raises:
@@ -85,7 +85,7 @@ class RunSpec:
         """
         return _divided(self.study.data[self.data_name], data, self.seed_of("folds"))
 
-    def crops(self, data: FaceCrops, protocol: Protocol) -> FaceCrops:
+    def crops(self, data: FaceDataset, protocol: Protocol) -> FaceDataset:
         """The images of this run with train, validation and test as splits, train cut to its fraction."""
         crops = protocol.folds[self.fold].apply(data)
         return limit_training(crops, float(self.factors["fraction"]), seed=self.seed_of("subset"))
@@ -97,7 +97,7 @@ def conditions(study: StudyConfig) -> list[dict[str, Level]]:
     return [dict(zip(FACTORS, combination, strict=True)) for combination in itertools.product(*levels)]
 
 
-def expand(study: StudyConfig, data: Mapping[str, FaceCrops] | None = None) -> list[RunSpec]:
+def expand(study: StudyConfig, data: Mapping[str, FaceDataset] | None = None) -> list[RunSpec]:
     """All runs, one replication after the other, so that a study that is stopped is balanced.
 
     Args:
@@ -159,11 +159,13 @@ def _merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, An
     return merged
 
 
-def _divided(config: DataConfig, data: FaceCrops, seed: int) -> Protocol:
+def _divided(config: DataConfig, data: FaceDataset, seed: int) -> Protocol:
     return create_protocol(config.protocol, data, seed=seed, **config.protocol_options)
 
 
-def _folds(study: StudyConfig, name: str, seed: int, data: Mapping[str, FaceCrops] | None) -> tuple[int, ...]:
+def _folds(
+    study: StudyConfig, name: str, seed: int, data: Mapping[str, FaceDataset] | None
+) -> tuple[int, ...]:
     config = study.data[name]
     if data is None:
         return config.folds or (0,)

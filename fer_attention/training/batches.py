@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
-from fer_attention.data import FaceCrops
+from fer_attention.data import FaceDataset
 from fer_attention.data.files import ImageFiles
 from fer_attention.preprocessing import Preprocessing
 from fer_attention.training.config import TrainConfig
@@ -45,7 +45,7 @@ class Batches:
 
     def __init__(
         self,
-        data: FaceCrops,
+        data: FaceDataset,
         config: TrainConfig,
         *,
         preprocessing: Preprocessing,
@@ -124,7 +124,7 @@ class _Files(Dataset[torch.Tensor]):
         return torch.from_numpy(self._preprocessing.prepare(self._files[[row]])[0])
 
 
-def measured(preprocessing: Preprocessing, data: FaceCrops) -> Preprocessing:
+def measured(preprocessing: Preprocessing, data: FaceDataset) -> Preprocessing:
     """The preprocessing with the mean and the deviation of these crops' pixels, per channel."""
     images = data.images
     if isinstance(images, ImageFiles) and len(images) > MEASURED_FILES:

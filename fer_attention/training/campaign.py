@@ -20,7 +20,7 @@ import torch
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from fer_attention.data import FaceCrops, selection_split
+from fer_attention.data import FaceDataset, selection_split
 from fer_attention.data.loading import load_data
 from fer_attention.data.splits import TRAIN
 from fer_attention.messages import readable
@@ -48,7 +48,7 @@ class CampaignData(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     path: str
-    format: str = "auto"
+    data_format: str = "auto"
     options: dict[str, Any] = Field({}, description="of the reader: votes, target, …")
 
 
@@ -113,7 +113,7 @@ def run_campaign(
     paths: Mapping[str, str | Path] | None = None,
     minutes: float | None = None,
     device: torch.device | str = "auto",
-    on_data: Callable[[str, FaceCrops], None] = lambda name, crops: None,
+    on_data: Callable[[str, FaceDataset], None] = lambda name, crops: None,
     on_run: Callable[[CampaignRun, State], None] = lambda run, state: None,
     callbacks: TrainingCallbacks | None = None,
 ) -> dict[str, State]:
@@ -202,9 +202,9 @@ def _checked(campaign: Campaign, paths: Mapping[str, str | Path]) -> dict[str, C
     return described
 
 
-def _load(name: str, data: CampaignData, on_data: Callable[[str, FaceCrops], None]) -> FaceCrops:
+def _load(name: str, data: CampaignData, on_data: Callable[[str, FaceDataset], None]) -> FaceDataset:
     with _says(f"data set {name}"):
-        crops = load_data(data.path, format=data.format, **data.options)
+        crops = load_data(data.path, data_format=data.data_format, **data.options)
         selection_split(crops)
         crops.split(TRAIN)
     on_data(name, crops)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from fer_attention.atomic import write_atomically
-from fer_attention.data import FaceCrops
+from fer_attention.data import FaceDataset
 from fer_attention.models.bundled import weights_path
 from fer_attention.training.config import TrainConfig
 
@@ -24,7 +24,7 @@ class TrainingError(RuntimeError):
     """A run that cannot go on: a loss that is no number, or a folder that holds another run."""
 
 
-def identity(config: TrainConfig, data: FaceCrops, *, processes: int, select_on: str) -> dict[str, Any]:
+def identity(config: TrainConfig, data: FaceDataset, *, processes: int, select_on: str) -> dict[str, Any]:
     """Collect what must be equal for a run to resume."""
     return {
         "config": config.model_dump(exclude=FREE_FIELDS),

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from fer_attention.data import FaceCrops, selection_split
+from fer_attention.data import FaceDataset, selection_split
 from fer_attention.data.splits import TRAIN
 from fer_attention.models import save_weights
 from fer_attention.training.checkpoint import (
@@ -80,7 +80,7 @@ class TrainingResult:
 
 def train(
     config: TrainConfig,
-    data: FaceCrops,
+    data: FaceDataset,
     output: Path,
     *,
     select_on: str | None = None,

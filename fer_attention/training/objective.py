@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
-from fer_attention.data import DataError, FaceCrops
+from fer_attention.data import DataError, FaceDataset
 from fer_attention.emotions import label_map
 from fer_attention.evaluation import predict_crops
 from fer_attention.models import load_weights
@@ -24,7 +24,7 @@ BLOCK = 2048
 
 
 def target_distributions(
-    data: FaceCrops,
+    data: FaceDataset,
     config: TrainConfig,
     *,
     device: torch.device,
@@ -56,7 +56,7 @@ def target_distributions(
 
 def teacher_probabilities(
     source: str,
-    data: FaceCrops,
+    data: FaceDataset,
     *,
     views: str = "flip",
     device: torch.device,

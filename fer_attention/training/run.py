@@ -16,7 +16,7 @@ from timm.utils import ModelEmaV3
 from torch import nn
 from torch.nn import functional as F
 
-from fer_attention.data import FaceCrops
+from fer_attention.data import FaceDataset
 from fer_attention.evaluation import accuracy, predict_logits
 from fer_attention.models import FERModel
 from fer_attention.training.augment import augmentation, mixing
@@ -54,8 +54,8 @@ class Run:
     def __init__(
         self,
         config: TrainConfig,
-        training: FaceCrops,
-        validation: FaceCrops,
+        training: FaceDataset,
+        validation: FaceDataset,
         accelerator: Accelerator,
         *,
         targets: torch.Tensor,

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 import fer_attention
-from fer_attention.data import FaceCrops, SeenImages
+from fer_attention.data import FaceDataset, SeenImages
 from fer_attention.device import fastest_precision, resolve_device
 from fer_attention.emotions import label_map
 from fer_attention.models import FERModel, load_weights, read_metadata
@@ -102,7 +102,7 @@ def of_main(value: T, state: Accelerator | PartialState) -> T:
     return values[0]
 
 
-def create_start(config: TrainConfig, training: FaceCrops) -> FERModel:
+def create_start(config: TrainConfig, training: FaceDataset) -> FERModel:
     """The model that a run starts from, with the labels and the preprocessing of its data.
 
     Raises:
@@ -126,7 +126,7 @@ def create_start(config: TrainConfig, training: FaceCrops) -> FERModel:
     return model
 
 
-def _from_weights(config: TrainConfig, training: FaceCrops) -> FERModel:
+def _from_weights(config: TrainConfig, training: FaceDataset) -> FERModel:
     model = load_weights(weights_path(str(config.weights)))
     if model.spec.name != config.spec().name:
         raise TrainingError(
@@ -153,7 +153,7 @@ def _relabel(model: FERModel, labels: tuple[str, ...], *, seed: int) -> None:
     model.labels = labels
 
 
-def seen_images(config: TrainConfig, training: FaceCrops, validation: FaceCrops) -> SeenImages:
+def seen_images(config: TrainConfig, training: FaceDataset, validation: FaceDataset) -> SeenImages:
     """Images that a run trains and selects on, with those that its start weights and teachers have seen.
 
     Weights whose record does not say what they have seen add nothing.

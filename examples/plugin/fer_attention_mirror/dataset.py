@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import PurePosixPath
 
-from fer_attention.data import FaceCrops
+from fer_attention.data import FaceDataset
 from fer_attention.data.loading import reader
 from fer_attention.data.sources import OnError, PathLike, Rows, Source, face_of, open_source
 from fer_attention.emotions import FER2013
@@ -18,7 +18,7 @@ def recognises(source: Source) -> bool:
 @reader("at_names", recognises=recognises, layout="photos named as happy@ann.png")
 def load_at_names(
     path: PathLike, *, size: tuple[int, int] = (48, 48), on_error: OnError = "raise"
-) -> FaceCrops:
+) -> FaceDataset:
     """All photos with their subjects."""
     rows = Rows(path, on_error)
     with open_source(path) as source:

@@ -64,7 +64,9 @@ def _written(
     environment.globals |= {"left": TEXT, "paper_protocol": paper_protocol, "paper_remark": paper_remark}
     study = analysis.study
     told = study.model_dump(mode="json", exclude={"data": {"__all__": {"path"}}}, exclude_defaults=True)
-    asked = " ".join(f"--data {name}=PATH" for name, one in study.data.items() if one.format != "synthetic")
+    asked = " ".join(
+        f"--data {name}=PATH" for name, one in study.data.items() if one.data_format != "synthetic"
+    )
     structure = {} if "setting" in varied_factors(study) else analysis.recipe.get("structure") or {}
     return environment.get_template("report.jinja").render(
         writer=writer,
