@@ -25,9 +25,10 @@ from rich.progress import track
 
 from fer_attention.atomic import write_atomically
 from fer_attention.data import load_data
-from fer_attention.evaluation import match_labels, predict_logits, wilson_interval
+from fer_attention.evaluation import match_labels, wilson_interval
 from fer_attention.faces import CropRule, FaceDetector, create_detector, cut_face
 from fer_attention.faces.crop import Interpolation
+from fer_attention.inference import predict_logits
 from fer_attention.models import load_weights
 from fer_attention.models.bundled import DEFAULT, weights_path
 from fer_attention.training.setup import environment

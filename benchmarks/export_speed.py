@@ -35,8 +35,8 @@ from timing import Effort, interleaved, ratio, spread
 from fer_attention.atomic import write_atomically
 from fer_attention.classifiers import OnnxClassifier
 from fer_attention.data import FaceDataset, load_data
-from fer_attention.evaluation import predict_logits
 from fer_attention.export import export_onnx, quantize_onnx
+from fer_attention.inference import predict_logits
 from fer_attention.models import FERModel, bundled_path, load_weights
 
 Answer = Callable[[NDArray[np.uint8]], NDArray[Any]]

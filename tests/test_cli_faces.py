@@ -149,7 +149,7 @@ def test_expressions_can_be_recognised_with_every_detector(tmp_path, astronaut, 
 @pytest.mark.data
 def test_cropped_faces_are_recognised_whole_as_evaluation_does(tmp_path, shared_dir):
     from fer_attention.data import load_data
-    from fer_attention.evaluation import predict_logits
+    from fer_attention.inference import predict_logits
     from fer_attention.models import bundled_path, load_weights
     from fer_attention.models.bundled import DEFAULT
 

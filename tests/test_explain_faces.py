@@ -8,11 +8,11 @@ from matplotlib import colormaps
 from PIL import Image
 
 from fer_attention import EmotionRecognizer, build_model
-from fer_attention.evaluation.figures import png_file
 from fer_attention.explain import explain_faces, explanation_panel, grad_cam, overlay
 from fer_attention.explain.drawing import last_of_stages
 from fer_attention.export import export_onnx
 from fer_attention.faces import cut_input
+from fer_attention.rendering.figures import png_file
 
 
 @pytest.fixture(scope="module")

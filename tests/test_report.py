@@ -14,7 +14,8 @@ from fer_attention.cli import app, datasets
 from fer_attention.cli import evaluate as command
 from fer_attention.data import FaceDataset, load_fer2013
 from fer_attention.emotions import FER2013, FERPLUS
-from fer_attention.evaluation import ALL, NEW, EvaluationReport, classification_metrics, predict_logits
+from fer_attention.evaluation import ALL, NEW, EvaluationReport, classification_metrics
+from fer_attention.inference import predict_logits
 from fer_attention.models import create_model, load_weights, save_weights
 from fer_attention.models.bundled import weights_path
 from fer_attention.preprocessing import Preprocessing

@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from fer_attention.activations.tree import activation_classes, references
-from fer_attention.modes import evaluation_mode
+from fer_attention.inference import evaluation_mode
 from fer_attention.registry import unknown_name
 
 Loss: TypeAlias = Callable[[Any, Any], torch.Tensor]

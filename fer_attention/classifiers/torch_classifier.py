@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from fer_attention.classifiers.base import Classifier, Pixels, check_pixels, softmax
 from fer_attention.device import resolve_device
+from fer_attention.inference import predict_logits
 from fer_attention.models import FERModel
 from fer_attention.models.metadata import ModelMetadata
-from fer_attention.modes import predict_logits
 from fer_attention.preprocessing import Preprocessing
 
 

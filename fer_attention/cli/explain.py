@@ -11,13 +11,13 @@ from rich.markup import escape
 from fer_attention.atomic import write_atomically
 from fer_attention.cli.common import Device, errors_as_lines, examples, fail, make_parents, out
 from fer_attention.cli.detectors import DetectorName, DetectorWeights, MinScore, detector_options
-from fer_attention.evaluation.figures import png_file
 from fer_attention.explain import Explanation, explain_faces, explanation_panel
 from fer_attention.explain.faces import explainable
 from fer_attention.explain.grad_cam import CLASSES, check_method
 from fer_attention.faces import create_detector, load_image
 from fer_attention.models.bundled import DEFAULT
 from fer_attention.recognizer import EmotionRecognizer
+from fer_attention.rendering.figures import png_file
 
 MOST = 8
 

@@ -17,7 +17,6 @@ from fer_attention.evaluation.metrics import (
 )
 from fer_attention.evaluation.report import EvaluationReport, library_versions
 from fer_attention.evaluation.tta import VIEWS, tta_probabilities
-from fer_attention.modes import predict_logits
 
 __all__ = [
     "ALL",
@@ -41,7 +40,6 @@ __all__ = [
     "match_labels",
     "paper_parameters",
     "predict_crops",
-    "predict_logits",
     "reliability",
     "tta_probabilities",
     "wilson_interval",

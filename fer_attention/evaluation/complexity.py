@@ -16,9 +16,9 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from fer_attention.attention import AttentionGate
+from fer_attention.inference import evaluation_mode
 from fer_attention.models import FERModel, ModelSpec
 from fer_attention.models.factory import from_spec
-from fer_attention.modes import evaluation_mode
 
 
 @dataclass(frozen=True)

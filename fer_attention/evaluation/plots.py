@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from fer_attention.evaluation.calibration import Reliability
-from fer_attention.evaluation.figures import ACCENT, INK, MUTED, WARM, inline_svg, new_figure, plain
 from fer_attention.evaluation.metrics import ClassificationMetrics
+from fer_attention.rendering.figures import ACCENT, INK, MUTED, WARM, inline_svg, new_figure, plain
 
 
 def reliability_svg(reliability: Reliability, *, prefix: str = "reliability") -> str:

@@ -21,11 +21,11 @@ from fer_attention.data.seen import without_digests
 from fer_attention.evaluation.crowd import CrowdAgreement
 from fer_attention.evaluation.evaluate import Evaluation
 from fer_attention.evaluation.metrics import ClassificationMetrics
-from fer_attention.evaluation.page import render_page
 from fer_attention.evaluation.plots import recall_svg, reliability_svg
 from fer_attention.evaluation.tta import VIEWS
 from fer_attention.models import FERModel
 from fer_attention.models.factory import from_spec
+from fer_attention.rendering.page import render_page
 
 
 def library_versions() -> dict[str, str]:

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from fer_attention.attention import ATTENTIONS, AttentionBlock, watch_inputs
-from fer_attention.modes import evaluation_mode
+from fer_attention.inference import evaluation_mode
 
 
 @dataclass(frozen=True)

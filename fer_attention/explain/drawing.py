@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from fer_attention.evaluation.figures import ACCENT, INK, MUTED, new_figure, plain
 from fer_attention.explain.attention_maps import AttentionMap
 from fer_attention.explain.faces import Explanation
 from fer_attention.explain.grad_cam import CLASSES
 from fer_attention.faces import ImageSource, annotate, load_image
 from fer_attention.optional import needs_extra
+from fer_attention.rendering.figures import ACCENT, INK, MUTED, new_figure, plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn import functional as F
 from torchvision.transforms.v2.functional import gaussian_blur
 
-from fer_attention.modes import predict_logits
+from fer_attention.inference import predict_logits
 from fer_attention.optional import needs_extra
 
 Floats = NDArray[np.float64]

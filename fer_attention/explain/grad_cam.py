@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from fer_attention.explain.attention_maps import check_images
-from fer_attention.modes import evaluation_mode
+from fer_attention.inference import evaluation_mode
 from fer_attention.optional import needs_extra
 from fer_attention.registry import unknown_name
 

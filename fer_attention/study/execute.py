@@ -18,8 +18,8 @@ from fer_attention.data import FaceDataset
 from fer_attention.device import resolve_device
 from fer_attention.evaluation import ClassificationMetrics, complexity, evaluate
 from fer_attention.evaluation.evaluate import ALL, NEW
+from fer_attention.inference import evaluation_mode
 from fer_attention.models import FERModel, load_weights
-from fer_attention.modes import evaluation_mode
 from fer_attention.study.grid import RunSpec
 from fer_attention.study.records import (
     PREDICTIONS,

@@ -17,7 +17,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from fer_attention.data import FaceDataset
-from fer_attention.evaluation import accuracy, predict_logits
+from fer_attention.evaluation import accuracy
+from fer_attention.inference import predict_logits
 from fer_attention.models import FERModel
 from fer_attention.training.augment import augmentation, mixing
 from fer_attention.training.batches import Batches

@@ -16,7 +16,7 @@ with needs_extra("study", "The report of a study needs jinja2, matplotlib and pa
     import pandas as pd
 
 from fer_attention.atomic import write_atomically
-from fer_attention.evaluation.figures import png_file, svg_file
+from fer_attention.rendering.figures import png_file, svg_file
 from fer_attention.study.analysis import StudyAnalysis, analyse_folder
 from fer_attention.study.config import StudyError
 from fer_attention.study.report.numbers import MINUS

@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
 
-from fer_attention.evaluation.figures import INK, MUTED, SERIES, new_figure, plain
+from fer_attention.rendering.figures import INK, MUTED, SERIES, new_figure, plain
 from fer_attention.study.analysis import StudyAnalysis
 from fer_attention.study.analysis.runs import label_of, varied_factors
 from fer_attention.study.config import Level, StudyConfig, level_text

@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from fer_attention.evaluation.figures import ACCENT, CARD, MUTED, SERIES, WARM
+from fer_attention.rendering.figures import ACCENT, CARD, MUTED, SERIES, WARM
 from fer_attention.study.analysis import StudyAnalysis
 from fer_attention.study.analysis.interactions import fitted_lines
 from fer_attention.study.analysis.runs import label_of, varied_factors

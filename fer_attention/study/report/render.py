@@ -10,8 +10,8 @@ import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from fer_attention.evaluation.figures import inline_svg
-from fer_attention.evaluation.page import render_page
+from fer_attention.rendering.figures import inline_svg
+from fer_attention.rendering.page import render_page
 from fer_attention.study.analysis import StudyAnalysis
 from fer_attention.study.analysis.runs import varied_factors
 from fer_attention.study.paper import paper_protocol, paper_remark

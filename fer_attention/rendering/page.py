@@ -16,7 +16,7 @@ def render_page(template: str, **values: Any) -> str:
         template: Its text. `style` in it is the common style sheet.
         values: What else it names.
     """
-    style = (resources.files("fer_attention.evaluation") / "templates" / "page.css").read_text("utf-8")
+    style = (resources.files("fer_attention.rendering") / "page.css").read_text("utf-8")
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )

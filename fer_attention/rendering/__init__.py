@@ -1,0 +1,1 @@
+"""One look for everything that is shown: matplotlib figures and self-contained HTML pages."""
