@@ -46,10 +46,10 @@ from fer_attention.evaluation import (
     Evaluation,
     complexity,
     evaluate,
-    predict_logits,
 )
 from fer_attention.evaluation.crowd import CLEAR
 from fer_attention.export import export_onnx
+from fer_attention.inference import predict_logits
 from fer_attention.models import FERModel, load_weights, read_metadata, save_weights
 from fer_attention.models.bundled import (
     bundled_names,

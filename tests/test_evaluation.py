@@ -14,9 +14,9 @@ from fer_attention.evaluation import (
     match_labels,
     paper_parameters,
     predict_crops,
-    predict_logits,
     wilson_interval,
 )
+from fer_attention.inference import predict_logits
 from fer_attention.models import build_model, create_model, list_models
 from fer_attention.preprocessing import Preprocessing
 
