@@ -1,4 +1,4 @@
-"""Write docs/models.md, all blocks and what they cost in every backbone, from the registries."""
+"""Write docs/models.md, and README's table of blocks, from the registries."""
 
 import inspect
 import re
@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 
 from fer_attention import create_attention, list_models
+from fer_attention.activations import ACTIVATIONS
 from fer_attention.attention import ATTENTIONS, AttentionGate, attention_options
 from fer_attention.evaluation import Complexity, complexity
 from fer_attention.models import BACKBONES, ModelSpec
@@ -40,6 +41,13 @@ Of convolutions, linear layers and matrix products, for one grey 48×48 input an
 maxima and products of scales and maps are in no count: {uncounted} consist of nothing else.
 
 {macs}"""
+
+README_PART = """<!-- names: written by docs/generate_models.py -->
+There are {backbones} backbones, {blocks} attention blocks or none, and {activations} activations;
+`fer-attention models "*_cbam_elu"` lists names with parameters and MACs.
+[All blocks with their papers, and what they cost in every backbone](docs/models.md).
+
+{table}<!-- end of names -->"""
 
 WIDTHS = (64, 256, 2048)
 
@@ -120,6 +128,15 @@ def uncounted() -> str:
     return ", ".join(f"`{name}`" for name in ATTENTIONS if costs("resnet18", name).macs == plain)
 
 
+def readme(text: str) -> str:
+    """README with its counts and its table of blocks as the registries have them."""
+    table = rows(["block", "what it does"], [[f"`{n}`", block.summary] for n, block in ATTENTIONS.items()], 2)
+    part = README_PART.format(
+        backbones=len(BACKBONES), blocks=len(ATTENTIONS), activations=len(ACTIVATIONS), table=table
+    )
+    return re.sub(r"<!-- names: .*<!-- end of names -->", lambda found: part, text, flags=re.S)
+
+
 def page() -> str:
     """The whole page."""
     return PAGE.format(
@@ -133,4 +150,7 @@ def page() -> str:
 
 
 if __name__ == "__main__":
-    (Path(__file__).parent / "models.md").write_text(page(), encoding="utf-8")
+    folder = Path(__file__).parent
+    (folder / "models.md").write_text(page(), encoding="utf-8")
+    file = folder.parent / "README.md"
+    file.write_text(readme(file.read_text(encoding="utf-8")), encoding="utf-8")

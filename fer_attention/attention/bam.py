@@ -28,6 +28,7 @@ class BAM(AttentionGate):
     Shape: (N, C, H, W) -> (N, C, H, W). One scale in (1, 2) per value.
     """
 
+    summary = "scales channels and positions side by side, positions by dilated convolutions"
     bounds = (1.0, 2.0)
 
     def __init__(

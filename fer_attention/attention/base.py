@@ -53,8 +53,13 @@ def watch_inputs(watcher: Watcher) -> Iterator[None]:
 
 
 class AttentionBlock(nn.Module):
-    """Base of all blocks: keeps the shape and holds the input to its channel count."""
+    """Base of all blocks: keeps the shape and holds the input to its channel count.
 
+    Attributes:
+        summary: The block in a few words, for tables.
+    """
+
+    summary: ClassVar[str] = ""
     is_attention_gate = True  # what `swap_activation(scope="backbone")` leaves alone
 
     def __init_subclass__(cls, **kwargs: Any) -> None:

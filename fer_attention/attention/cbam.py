@@ -127,6 +127,8 @@ class CBAM(SequentialGate):
     Shape: (N, C, H, W) -> (N, C, H, W). One scale in (0, 1) per value, the product of both gates' scales.
     """
 
+    summary = "scales channels by means and maxima, then positions"
+
     def __init__(
         self,
         channels: int,

@@ -24,6 +24,8 @@ class CoordAttention(AttentionGate):
     per column of each channel.
     """
 
+    summary = "scales the rows and the columns of each channel"
+
     def __init__(
         self,
         channels: int,

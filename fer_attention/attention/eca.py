@@ -38,6 +38,8 @@ class ECABlock(FusibleGate):
     Shape: (N, C, H, W) -> (N, C, H, W). One scale in (0, 1) per sample and channel.
     """
 
+    summary = "scales channels by the means of their neighbours: a few numbers a block"
+
     def __init__(
         self,
         channels: int,

@@ -34,6 +34,8 @@ class ECBAM(SequentialGate):
         dtype: Type of the parameters.
     """
 
+    summary = "CBAM with ECA in the place of its perceptron"
+
     def __init__(
         self,
         channels: int,

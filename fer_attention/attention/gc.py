@@ -23,6 +23,8 @@ class GCBlock(AttentionBlock):
     Shape: (N, C, H, W) -> (N, C, H, W). One summand per sample and channel.
     """
 
+    summary = "adds one vector to all positions, drawn from all of them"
+
     def __init__(
         self,
         channels: int,

@@ -27,6 +27,7 @@ class GCTBlock(AttentionGate):
     Shape: (N, C, H, W) -> (N, C, H, W). One scale in (0, 2) per sample and channel.
     """
 
+    summary = "scales channels by their norms, in competition or together"
     bounds = (0.0, 2.0)
 
     def __init__(

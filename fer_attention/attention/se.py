@@ -22,6 +22,8 @@ class SEBlock(FusibleGate):
     Parameters are named as in timm's SE-ResNets (`fc1`, `fc2`, 1×1 convolutions).
     """
 
+    summary = "scales channels by a perceptron of all channels' means"
+
     def __init__(
         self,
         channels: int,

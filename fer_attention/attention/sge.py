@@ -35,6 +35,8 @@ class SGEBlock(AttentionGate):
         dtype: Type of the parameters.
     """
 
+    summary = "scales positions in each group of channels by their likeness to the group's mean"
+
     def __init__(
         self,
         channels: int,

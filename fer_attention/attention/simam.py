@@ -28,6 +28,7 @@ class SimAM(AttentionGate):
         dtype: Likewise.
     """
 
+    summary = "scales each value by how far it stands out of its channel; no parameters"
     bounds = (0.62, 1.0)
 
     def __init__(

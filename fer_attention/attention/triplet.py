@@ -23,6 +23,8 @@ class TripletAttention(AttentionGate):
     Shape: (N, C, H, W) -> (N, C, H, W). One scale in (0, 1) per value, the mean of three.
     """
 
+    summary = "scales the planes C×W, C×H and H×W"
+
     def __init__(
         self,
         channels: int,
