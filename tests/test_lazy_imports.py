@@ -19,7 +19,7 @@ ROOT = Path(__file__).parent.parent
 HEAVY = {"torch", "timm", "torchvision", "numpy", "PIL"}
 CLI = "from fer_attention.cli import app; app(prog_name='fer-attention')"
 COMPLETE = {"_FER_ATTENTION_COMPLETE": "complete_bash", "COMP_WORDS": "fer-attention ex", "COMP_CWORD": "1"}
-
+NAMED_SHELL = {"_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}
 
 MEASURE = """
 import json, resource, subprocess, sys
@@ -47,7 +47,7 @@ def cost(*arguments, **variables):
         (["-c", CLI, "--version"], {}, fer_attention.__version__),
         (["-c", CLI, "predcit"], {}, "Did you mean 'predict'?"),
         (["-c", CLI, "models", "--help"], {}, "Shell wildcard"),
-        (["-c", CLI, "--show-completion", "bash"], {}, "complete_bash"),
+        (["-c", CLI, "--show-completion", "bash"], NAMED_SHELL, "complete_bash"),
         (["-c", CLI], COMPLETE, "explain\nexport"),
         (["-c", "import fer_attention; print(dir(fer_attention))"], {}, "SEBlock"),
     ],

@@ -50,7 +50,7 @@ def test_a_list_gives_a_list_of_lists_in_its_order(recognizer, astronaut):
     blank = np.zeros((40, 60, 3), np.uint8)
     got = recognizer.predict([blank, astronaut, blank])
     assert [len(faces) for faces in got] == [0, 1, 0]
-    assert got[1][0].label == "happy"
+    assert got[1][0].emotion == "happy"
     assert recognizer.predict([]) == []
     assert recognizer.predict(blank) == []
 
@@ -87,7 +87,7 @@ def test_weights_come_by_name_or_file_and_nothing_else(tmp_path):
     path = save_weights(model, tmp_path / "mine.safetensors")
     detector = create_detector("mtcnn", device="cpu", min_face_size=40)
     own = EmotionRecognizer.from_pretrained(path, detector=detector, device="cpu")
-    assert own.model.spec == model.spec
+    assert own.classifier.model.spec == model.spec
     assert own.detector is detector
     with pytest.raises(ValueError, match="resnetv2_18_eca_elu.fer2013"):
         EmotionRecognizer.from_pretrained("resnet18_cbam", device="cpu")
