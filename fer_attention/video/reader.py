@@ -70,10 +70,13 @@ class VideoReader:
     def __init__(self, source: VideoSource) -> None:
         with needs_extra("faces", "videos are read by PyAV"):
             import av
-        self.live = live = isinstance(source, int)
-        self.name = f"camera {source}" if live else repr(os.fspath(source))
+        self.live = isinstance(source, int)
+        self.name = f"camera {source}" if isinstance(source, int) else repr(os.fspath(source))
         try:
-            self._container = media.open_camera(source) if live else media.open_file(Path(source))
+            if isinstance(source, int):
+                self._container = media.open_camera(source)
+            else:
+                self._container = media.open_file(Path(source))
         except (OSError, ValueError, av.FFmpegError) as error:
             raise VideoError(f"Cannot read {self.name}: {reason_of(error)}") from error
         try:
