@@ -183,7 +183,7 @@ def test_without_pyav_the_extra_is_named(clip, monkeypatch):
 
 
 def test_a_camera_gives_frames_one_by_one(clip, monkeypatch):
-    monkeypatch.setattr("fer_attention.video.reader.open_camera", lambda number: av.open(str(clip)))
+    monkeypatch.setattr("fer_attention.video.source.open_camera", lambda number: av.open(str(clip)))
     detector = SquareDetector()
     assert len(list(detect_video(0, detector))) == 20
     assert detector.batches == [1] * 20

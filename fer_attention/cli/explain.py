@@ -21,10 +21,7 @@ from fer_attention.rendering.figures import png_file
 
 MOST = 8
 
-
-EXAMPLES = examples(
-    "fer-attention explain photo.jpg --output panels",
-)
+EXAMPLES = examples("fer-attention explain photo.jpg --output panel.png")
 
 
 def explain(

@@ -110,9 +110,9 @@ def faces(
     _print(result)
     if not result.photos:
         fail("there was no image to read. Expressions in videos: fer-attention video.")
-        raise typer.Exit(1)
     if result.unreadable:
         fail(f"{len(result.unreadable)} images could not be read; {result.manifest} says why.")
+    if result.unreadable or not result.photos:
         raise typer.Exit(1)
 
 

@@ -96,13 +96,9 @@ def video(
         tracks: dict[int, _Track] = {}
         done = 0
         with VideoReader(place) as reader, ExitStack() as files:
-            recognizer = EmotionRecognizer.from_pretrained(
-                weights,
-                detector=create_detector(
-                    detector, device=device, **detector_options(detector_weights, min_score)
-                ),
-                device=device,
-            )
+            options = detector_options(detector_weights, min_score)
+            found_by = create_detector(detector, device=device, **options)
+            recognizer = EmotionRecognizer.from_pretrained(weights, detector=found_by, device=device)
             results = recognize_video(
                 recognizer, reader, every=every, smoothing=smoothing, batch_size=batch_size
             )
@@ -116,13 +112,9 @@ def video(
                 head = {"source": source, "width": reader.size[0], "height": reader.size[1]}
                 head |= {"fps": round(reader.fps, 3), "labels": list(recognizer.labels)}
                 add_record = files.enter_context(_json_frames(json_file, head))
+            hidden = not err.is_terminal
             shown = progress(
-                results,
-                "recognising",
-                reader.frames,
-                console=err,
-                disable=not err.is_terminal,
-                transient=True,
+                results, "recognising", reader.frames, console=err, disable=hidden, transient=True
             )
             try:
                 for result in shown:

@@ -25,13 +25,8 @@ def download(name: Annotated[str, typer.Argument(help="A name that `weights list
     with errors_as_lines():
         path = download_weights(name, progress=err.is_terminal)
     weights = DOWNLOADABLE[name]
-    rows = (
-        ("file", str(path)),
-        ("size", _size(weights)),
-        ("licence", weights.licence),
-        ("source", weights.source),
-    )
-    for label, value in rows:
+    facts = {"file": str(path), "size": _size(weights), "licence": weights.licence, "source": weights.source}
+    for label, value in facts.items():
         out.print(f"{label:8}{escape(value)}", soft_wrap=True, highlight=False)
 
 

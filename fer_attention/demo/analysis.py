@@ -11,8 +11,7 @@ from PIL import Image
 from fer_attention.classifiers import TorchClassifier
 from fer_attention.demo.photo import Limits
 from fer_attention.explain import explain_predictions, overlay
-from fer_attention.faces import Face, annotate, cut_face
-from fer_attention.preprocessing import Preprocessing
+from fer_attention.faces import annotate, cut_face
 from fer_attention.recognizer import EmotionRecognizer, FacePrediction
 
 PICTURE_SIDE = 1280
@@ -26,11 +25,9 @@ NO_MAPS = (
 
 @dataclass(frozen=True)
 class FaceView:
-    """One face to be shown.
+    """One face to be shown, by its number in the photo, from 1, the largest first.
 
     Attributes:
-        number: From 1, the largest face first; the photo's boxes carry the same.
-        prediction: Its box and probabilities.
         crop: What of the photo the network is given, in colour and larger than it sees it.
         seen: The crop under the map of the regions that spoke for the answer (LayerCAM), if asked for.
     """
@@ -72,16 +69,13 @@ class PhotoAnalysis:
 def analyse(
     recognizer: EmotionRecognizer, photo: Image.Image, *, limits: Limits | None = None, maps: bool = False
 ) -> PhotoAnalysis:
-    """Finds the faces of a photo and names their expressions.
+    """Finds the faces of a photo (of `read_photo`) and names their expressions.
 
     Args:
         recognizer: Detector and model.
-        photo: What `read_photo` gives.
+        photo: An RGB photo, upright.
         limits: How many faces are shown.
-        maps: Whether to compute what the network looked at.
-
-    Raises:
-        ImportError: A library that maps need is missing.
+        maps: Whether to compute what the network looked at; ImportError if a library for it is missing.
     """
     shown = (limits or Limits()).faces
     start = time.perf_counter()
@@ -89,8 +83,11 @@ def analyse(
     found = time.perf_counter()
     predictions = recognizer.classify(photo, faces)
     seconds = Seconds(found - start, time.perf_counter() - found)
+    rule, (height, width) = recognizer.preprocessing.crop_rule, recognizer.preprocessing.size
+    larger = CROP_SIDE / max(height, width)
+    size = (round(height * larger), round(width * larger))
     views = [
-        FaceView(number, prediction, _crop(photo, prediction.face, recognizer.preprocessing))
+        FaceView(number, prediction, cut_face(photo, prediction.face, rule, size=size)[0])
         for number, prediction in enumerate(predictions[:shown], start=1)
     ]
     note = ""
@@ -99,26 +96,15 @@ def analyse(
     elif maps and views:
         start = time.perf_counter()
         explanations = explain_predictions(recognizer, photo, predictions[:shown])
-        views = [
-            replace(view, seen=overlay(view.crop, explanation.cam))
-            for view, explanation in zip(views, explanations, strict=True)
-        ]
+        seen = [overlay(view.crop, one.cam) for view, one in zip(views, explanations, strict=True)]
+        views = [replace(view, seen=picture) for view, picture in zip(views, seen, strict=True)]
         seconds = replace(seconds, maps=time.perf_counter() - start)
     return PhotoAnalysis(_marked(photo, predictions, shown), tuple(views), len(predictions), seconds, note)
 
 
-def _crop(photo: Image.Image, face: Face, preprocessing: Preprocessing) -> Image.Image:
-    larger = CROP_SIDE / max(preprocessing.size)
-    size = (round(preprocessing.size[0] * larger), round(preprocessing.size[1] * larger))
-    cut, _ = cut_face(photo, face, preprocessing.crop_rule, size=size)
-    return cut
-
-
 def _marked(photo: Image.Image, predictions: Sequence[FacePrediction], shown: int) -> Image.Image:
-    captions = [
-        f"{number} {prediction.emotion}" if number <= shown else ""
-        for number, prediction in enumerate(predictions, start=1)
-    ]
+    captions = [f"{number} {face.emotion}" for number, face in enumerate(predictions[:shown], start=1)]
+    captions += [""] * (len(predictions) - len(captions))
     picture = annotate(photo, [prediction.face for prediction in predictions], captions)
     picture.thumbnail((PICTURE_SIDE, PICTURE_SIDE), Image.Resampling.LANCZOS)
     return picture

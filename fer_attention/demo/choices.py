@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -23,25 +24,17 @@ def usable_detectors(
     """Every detector that works here.
 
     Args:
-        first: The one to start with; that it cannot be made is an error.
+        first: The one to start with; that it cannot be made is an error of `create_detector`.
         weights: Its weights file, where it has none of its own.
         device: Where detectors run; those that cannot run there run where they can.
 
     Returns:
         The detectors by name, `first` first; and of the others, why they are not among them.
-
-    Raises:
-        UnknownNameError: No detector is called `first`.
-        ValueError: `first` cannot be made, or takes no weights.
-        OSError: Its weights are not there.
-        ImportError: The library that it runs on is missing.
     """
     options: dict[str, Any] = {} if weights is None else {"weights": str(weights)}
     detectors = {first: create_detector(first, device=device, **options)}
     missing: dict[str, str] = {}
-    for name in DETECTORS:
-        if name in detectors:
-            continue
+    for name in [name for name in DETECTORS if name != first]:
         try:
             detectors[name] = create_detector(name, device=device if str(device) == "cpu" else "auto")
         except (ValueError, OSError, ImportError) as error:
@@ -54,10 +47,6 @@ class Choices:
 
     Models are loaded at once: a file that cannot be used ends the program at its start, not a visitor's
     request.
-
-    Attributes:
-        models: Labels, the first one being the one to start with.
-        detectors: Names, likewise.
 
     Args:
         weights: Names or files, as `EmotionRecognizer.from_pretrained` takes them; the bundled weights come
@@ -88,24 +77,19 @@ class Choices:
 
     @property
     def models(self) -> list[str]:
-        """Labels of the models."""
+        """Labels of the models, the one to start with first."""
         return list(self._models)
 
     @property
     def detectors(self) -> list[str]:
-        """Names of the detectors."""
+        """Names of the detectors, the one to start with first."""
         return list(self._detectors)
 
     def recognizer(self, model: str, detector: str) -> EmotionRecognizer:
-        """The recogniser of a model and a detector, made once.
-
-        Raises:
-            UnknownNameError: It is none of the choices.
-        """
-        if model not in self.models:
-            raise unknown_name("model", model, self._models)
-        if detector not in self.detectors:
-            raise unknown_name("detector", detector, self._detectors)
+        """The recogniser of a model and a detector, made once; UnknownNameError if they are no choices."""
+        for kind, name, known in (("model", model, self.models), ("detector", detector, self.detectors)):
+            if name not in known:
+                raise unknown_name(kind, name, known)
         if (model, detector) not in self._made:
             made = EmotionRecognizer(self._models[model].classifier, self._detectors[detector])
             made.predict(_BLANK)
@@ -114,12 +98,6 @@ class Choices:
 
     def _label(self, source: str) -> str:
         """A short name, with a number where it is taken."""
-        path = Path(source)
-        name = path.name.removesuffix(".safetensors") if path.suffix == ".safetensors" else path.name
-        if source.startswith("hf-hub:"):
-            name = source
-        label, number = name, 1
-        while label in self._models:
-            number += 1
-            label = f"{name} ({number})"
-        return label
+        name = source if source.startswith("hf-hub:") else Path(source).name.removesuffix(".safetensors")
+        labels = chain([name], (f"{name} ({number})" for number in count(2)))
+        return next(label for label in labels if label not in self._models)

@@ -18,6 +18,7 @@ from fer_attention.demo.render import render
 from fer_attention.registry import UnknownNameError
 
 SESSIONS = 16
+_FAILED = "The terminal that the page was started from says why. Try another photo or detector."
 
 _log = logging.getLogger(__name__)
 
@@ -45,34 +46,21 @@ class Desk:
         self._lock = threading.Lock()  # handlers run in threads, and a detector serves one at a time
 
     def uploaded(self, path: str) -> Path:
-        """The path, if it is one of an uploaded file.
-
-        Raises:
-            PermissionError: It leads elsewhere.
-        """
+        """The path, if it is one of an uploaded file, else PermissionError."""
         resolved = Path(path).resolve()
         if self._uploads not in resolved.parents:
             raise PermissionError(f"{path!r} is no uploaded file.")
         return resolved
 
     def photo(self, upload: Mapping[str, Any], model: str, detector: str, maps: bool, session: str) -> str:
-        """The answer to a new photo.
-
-        Args:
-            upload: Gradio's record of the file, with its `path`.
-            model: A label of the choices.
-            detector: A name of the choices.
-            maps: Whether to show what the network looked at.
-            session: Whose photo it is.
-
-        Raises:
-            PermissionError: The path is not one of an uploaded file.
-        """
+        """The answer to a new photo, of the `path` in Gradio's record; PermissionError if not uploaded."""
         path = self.uploaded(str(upload["path"]))
 
         def answer() -> str:
             self._photos.pop(session, None)
-            content = _content(path, self.limits)
+            if (size := path.stat().st_size) > self.limits.upload_bytes:
+                raise too_large(size, self.limits)
+            content = path.read_bytes()
             html = self._answer(content, model, detector, maps)
             self._photos[session] = content  # only what could be read is worth another question
             while len(self._photos) > SESSIONS:
@@ -82,7 +70,9 @@ class Desk:
         try:
             return self._in_words(answer)
         finally:
-            _delete(path)
+            path.unlink(missing_ok=True)
+            with suppress(OSError):  # Gradio makes a folder for each upload
+                path.parent.rmdir()
 
     def again(self, model: str, detector: str, maps: bool, session: str) -> str:
         """The answer to the same photo with other choices; the arguments as for `photo`."""
@@ -107,36 +97,18 @@ class Desk:
             try:
                 return work()
             except PhotoError as error:
-                return render("message", title=error.title, advice=error.advice)
+                title, advice = error.title, error.advice
             except UnknownNameError as error:
-                return render("message", title="There is no such choice", advice=str(error))
+                title, advice = "There is no such choice", str(error)
             except ImportError as error:
-                return render("message", title="A library is missing", advice=str(error))
+                title, advice = "A library is missing", str(error)
             except Exception:
                 _log.exception("A request to the demo failed.")
-                return render(
-                    "message",
-                    title="This did not work",
-                    advice="The terminal that the page was started from says why. Try another photo or "
-                    "detector.",
-                )
+                title, advice = "This did not work", _FAILED
+            return render("message", title=title, advice=advice)
 
     def _answer(self, content: bytes, model: str, detector: str, maps: bool) -> str:
         recognizer = self.choices.recognizer(model, detector)
         photo = read_photo(content, self.limits)
         analysis = analyse(recognizer, photo, limits=self.limits, maps=maps)
         return render("result", analysis=analysis, model=model, detector=detector)
-
-
-def _content(path: Path, limits: Limits) -> bytes:
-    """A file's bytes, if they are not too many."""
-    if (size := path.stat().st_size) > limits.upload_bytes:
-        raise too_large(size, limits)
-    return path.read_bytes()
-
-
-def _delete(path: Path) -> None:
-    """The file, and its folder if nothing else is in it: Gradio makes one for each upload."""
-    path.unlink(missing_ok=True)
-    with suppress(OSError):
-        path.parent.rmdir()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 import random
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -62,11 +62,7 @@ def build_demo(
 
 
 def build_page(choices: Choices, limits: Limits | None = None) -> gradio.Blocks:
-    """The page for given choices; sends nothing to Gradio's makers.
-
-    Raises:
-        ImportError: Gradio is missing.
-    """
+    """The page for given choices; sends nothing to Gradio's makers."""
     with needs_extra("demo", "The web page is made of Gradio's parts"):
         import gradio as gr
         from gradio.utils import get_upload_folder
@@ -108,6 +104,10 @@ def build_page(choices: Choices, limits: Limits | None = None) -> gradio.Blocks:
                 answer = gr.HTML(render("empty"), apply_default_css=False, elem_id="fer-answer")
         gr.HTML(render("responsible_use"), apply_default_css=False)
 
+        async def only_uploads(path: str) -> str:
+            # Gradio's own takes any path of this machine when a page is mounted, and fetches addresses.
+            return str(desk.uploaded(path))
+
         def on_photo(
             upload: dict[str, Any] | None, model: str, detector: str, maps: bool, request: gr.Request
         ) -> tuple[Any, None]:
@@ -127,16 +127,12 @@ def build_page(choices: Choices, limits: Limits | None = None) -> gradio.Blocks:
 
         inputs: list[Any] = [photo, model, detector, maps]
         for part in inputs:  # any of them may be sent what looks like a file
-            part.async_move_resource_to_block_cache = _only_uploads(desk)
+            part.async_move_resource_to_block_cache = only_uploads
         for handler in (on_photo, on_choice, on_leave):
             handler.__annotations__["request"] = gr.Request  # Gradio cannot resolve a name of this function
-        common: dict[str, Any] = {
-            "concurrency_limit": 1,
-            "concurrency_id": "fer-attention",
-            "api_visibility": "private",
-            # Raw: Gradio would open the picture itself, and its error for a damaged one says nothing.
-            "preprocess": False,
-        }
+        common: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "fer-attention"}
+        # Raw: Gradio would open the picture itself, and its error for a damaged one says nothing.
+        common |= {"api_visibility": "private", "preprocess": False}
         answered = photo.input(on_photo, inputs, [answer, photo], **common)
         answered.then(None, js=_SCROLL)
         for choice in (model, detector, maps):
@@ -153,13 +149,10 @@ def mount_demo(
     """Puts the page into an app, with fonts of the visitor's system and without Gradio's footer.
 
     Args:
-        app: The app.
+        app: The app, which is given back.
         page: From `build_demo`.
         path: Where in the app it appears.
         limits: Those of `build_demo`. Of files above four times the upload limit the rest is not received.
-
-    Returns:
-        The same app.
     """
     import gradio as gr
 
@@ -177,24 +170,11 @@ def mount_demo(
         "show_error": False,
         "app_kwargs": {"docs_url": None, "redoc_url": None, "openapi_url": None},
     }
-    known = inspect.signature(gr.mount_gradio_app).parameters  # older ones keep no history
-    mounted: FastAPI = gr.mount_gradio_app(
-        app, page, path, **{name: value for name, value in options.items() if name in known}
-    )
+    for name in options.keys() - inspect.signature(gr.mount_gradio_app).parameters.keys():
+        del options[name]  # older ones keep no history
+    mounted: FastAPI = gr.mount_gradio_app(app, page, path, **options)
     page.has_launched = True  # Gradio, too, checks the paths of files only then
     return mounted
-
-
-def _only_uploads(desk: Desk) -> Callable[[str], Awaitable[str]]:
-    """In place of Gradio's own handling of a request's file.
-
-    That takes any path of this machine when a page is mounted, not launched, and fetches addresses.
-    """
-
-    async def checked(path: str) -> str:
-        return str(desk.uploaded(path))
-
-    return checked
 
 
 @contextmanager
@@ -205,7 +185,6 @@ def _as_it_was() -> Iterator[None]:
         yield
     finally:
         random.setstate(state)
-        if telemetry is None:
-            os.environ.pop("HF_HUB_DISABLE_TELEMETRY", None)
-        else:
+        os.environ.pop("HF_HUB_DISABLE_TELEMETRY", None)
+        if telemetry is not None:
             os.environ["HF_HUB_DISABLE_TELEMETRY"] = telemetry

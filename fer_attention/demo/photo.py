@@ -16,17 +16,11 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
 
 
 class PhotoError(ValueError):
-    """A file that is no usable photo.
-
-    Attributes:
-        title: What is wrong, in a few words.
-        advice: With which numbers, and what helps.
-    """
+    """A file that is no usable photo: what is wrong in a few words, then the numbers and what helps."""
 
     def __init__(self, title: str, advice: str) -> None:
         super().__init__(f"{title}. {advice}")
-        self.title = title
-        self.advice = advice
+        self.title, self.advice = title, advice
 
 
 @dataclass(frozen=True)
@@ -47,9 +41,9 @@ class Limits:
     faces: int = 12
 
     def __post_init__(self) -> None:
-        for name in ("upload_mb", "megapixels", "faces"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} is a number above 0; got {getattr(self, name)}.")
+        for name, value in vars(self).items():
+            if not value > 0:
+                raise ValueError(f"{name} is a number above 0; got {value}.")
 
     @property
     def upload_bytes(self) -> int:

@@ -13,7 +13,7 @@ import webbrowser
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fer_attention.demo.page import mount_demo
 from fer_attention.demo.photo import Limits
@@ -40,12 +40,8 @@ def is_loopback(host: str) -> bool:
 def open_socket(host: str, port: int | None = None) -> socket.socket:
     """A listening socket, taken before anything slow is done.
 
-    Args:
-        host: The address to bind to.
-        port: None takes 7860 or the next free one.
-
-    Raises:
-        OSError: The port is taken, or this machine has no such address.
+    Without a port it takes 7860 or the next free one. A port that is taken, or an address that this machine
+    does not have, is an OSError.
     """
     ports = [port] if port is not None else range(PORT, PORT + 1 + _TRIES)
     for candidate in ports:
@@ -147,11 +143,8 @@ def serve(
 def demo_app(page: gradio.Blocks, *, host: str = "127.0.0.1", limits: Limits | None = None) -> FastAPI:
     """The page as an app of its own.
 
-    Args:
-        page: From `build_demo`.
-        host: The address that it is served on. One of this machine alone is answered under its own names
-            only, so that no foreign page can reach it under a name of its making (DNS rebinding).
-        limits: Those of the page.
+    On an address of this machine alone it is answered under the machine's own names only, so that no foreign
+    page can reach it under a name of its making (DNS rebinding).
     """
     from fastapi import FastAPI
     from starlette.middleware.trustedhost import TrustedHostMiddleware
@@ -159,9 +152,8 @@ def demo_app(page: gradio.Blocks, *, host: str = "127.0.0.1", limits: Limits | N
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     app.add_middleware(_Headers)
     if is_loopback(host):
-        app.add_middleware(
-            TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost", "::1", "[::1]", host]
-        )
+        own_names = ["127.0.0.1", "localhost", "::1", "[::1]", host]
+        app.add_middleware(TrustedHostMiddleware, allowed_hosts=own_names)
     return mount_demo(app, page, path="/", limits=limits)
 
 
@@ -172,35 +164,23 @@ class _Headers:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
+        from starlette.datastructures import MutableHeaders
 
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers: list[Any] = list(message.get("headers", []))
-                headers.append((b"content-security-policy", _POLICY.encode()))
+                headers = MutableHeaders(scope=message)
+                headers["content-security-policy"] = _POLICY
                 if scope["path"].startswith("/gradio_api/"):
-                    headers = [pair for pair in headers if pair[0].lower() != b"cache-control"]
-                    headers.append((b"cache-control", b"no-store"))
-                message = {**message, "headers": headers}
+                    headers["cache-control"] = "no-store"
             await send(message)
 
-        await self._app(scope, receive, with_headers)
+        await self._app(scope, receive, with_headers if scope["type"] == "http" else send)
 
 
 def _bound(host: str, port: int) -> socket.socket:
     family, _, _, _, target = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        if os.name == "posix":  # elsewhere it would let two programs share a port
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(target)
-        listener.listen(128)
-    except BaseException:
-        listener.close()
-        raise
-    return listener
+    both = family == socket.AF_INET6 and socket.has_dualstack_ipv6()
+    return socket.create_server(target, family=family, backlog=128, dualstack_ipv6=both)
 
 
 def _free_port(host: str) -> int:

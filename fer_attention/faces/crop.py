@@ -119,27 +119,13 @@ def crop_transform(
     image_size: tuple[int, int],
     size: int | tuple[int, int] | None = None,
 ) -> CropTransform:
-    """Where the pixels lie that `crop_face` gives for the same box, rule and size.
-
-    Args:
-        box: (x1, y1, x2, y2) in pixels of the photo.
-        rule: Which part of the photo belongs to the box.
-        image_size: (width, height) of the photo.
-        size: Of the crop: its side, (height, width), or None for the photo's resolution.
-
-    Raises:
-        ValueError: The box is empty or wholly outside the photo, or the size is below 1.
-    """
+    """Where the pixels lie that `crop_face` gives for the same arguments and a photo of (width, height)."""
     region = crop_region(box, rule, image_size=image_size)
     return CropTransform.of_region(region, _size(size, region))
 
 
 def check_picture(image: Image.Image, interpolation: str) -> None:
-    """Refuses modes and filters that crops do not know.
-
-    Raises:
-        ValueError: The mode is not RGB or L, or the interpolation is unknown.
-    """
+    """Refuses modes other than RGB and L, and unknown filters (ValueError)."""
     if image.mode not in ("RGB", "L"):
         raise ValueError(f"Crops are cut from modes RGB and L; got {image.mode}. Use load_image first.")
     if interpolation not in get_args(Interpolation):
@@ -161,11 +147,8 @@ def _visible(start: float, stop: float, length: int, count: int) -> tuple[float,
     """What of an interval of the photo can be resampled, and how it fills the result, along one axis.
 
     Result pixels that lie wholly inside the photo are resampled; the others repeat the nearest of them. So
-    padding needs no padded copy of the photo, however large the box.
-
-    Returns:
-        The part's start and stop in the photo, and for each of `count` result pixels the index of the
-        resampled pixel that it shows.
+    padding needs no padded copy of the photo, however large the box. Given back are the part's start and stop
+    in the photo, and for each of `count` result pixels the index of the resampled pixel that it shows.
     """
     step = (stop - start) / count
     tolerance = 1e-9

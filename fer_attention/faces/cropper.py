@@ -105,23 +105,9 @@ def cut_face(
 
 
 def cut_input(photo: Image.Image, face: Face, preprocessing: Preprocessing) -> NDArray[np.uint8]:
-    """Cut a face as a model wants it: uint8 (channels, H, W), before normalisation.
-
-    Args:
-        photo: The RGB or grey photo, upright: what `load_image` gives.
-        face: A face in it.
-        preprocessing: Of the model.
-
-    Raises:
-        ValueError: As in `cut_face`.
-    """
-    crop, _ = cut_face(
-        photo,
-        face,
-        preprocessing.crop_rule,
-        size=preprocessing.size,
-        interpolation=preprocessing.interpolation,
-    )
+    """Cut a face out of a photo, as in `cut_face`, for a model: uint8 (channels, H, W), not normalised."""
+    rule, interpolation = preprocessing.crop_rule, preprocessing.interpolation
+    crop, _ = cut_face(photo, face, rule, size=preprocessing.size, interpolation=interpolation)
     return preprocessing.prepare(np.asarray(crop)[None])[0]
 
 
@@ -157,22 +143,10 @@ class FaceCropper:
     ) -> None:
         select_faces([], faces, image_size=(1, 1))
         self.detector = create_detector(detector, device=device) if isinstance(detector, str) else detector
-        self.rule = rule
-        self.size = size
-        self.faces = faces
+        self.rule, self.size, self.faces = rule, size, faces
 
     def crop(self, images: Sequence[ImageSource]) -> list[list[CroppedFace]]:
-        """The chosen faces of each photo.
-
-        Args:
-            images: Photos, each anything that `load_image` takes.
-
-        Returns:
-            One list for each photo, in order, the largest face first; empty where there is no face.
-
-        Raises:
-            ImageError: A photo cannot be read.
-        """
+        """The chosen faces of each photo, as `FaceDetector.detect` takes and lists them."""
         photos = [borrow_image(source) for source in images]
         found = self.detector.detect(photos)
         return [self._cut(photo, faces) for photo, faces in zip(photos, found, strict=True)]
@@ -186,14 +160,7 @@ class FaceCropper:
         return [self.cut(photo, face) for face in select_faces(faces, self.faces, image_size=photo.size)]
 
     def __call__(self, image: Image.Image) -> Image.Image:
-        """The crop of the one chosen face, or of the largest, in the photo's mode.
-
-        Args:
-            image: An upright RGB or grey photo, as `load_image` gives it.
-
-        Raises:
-            ImageError: The detector finds no face.
-        """
+        """The crop of the one chosen face, or of the largest, in the photo's mode; ImageError without any."""
         [faces] = self.detector.detect([image])
         cut = self._cut(image, faces)
         if not cut:

@@ -14,11 +14,7 @@ Point: TypeAlias = tuple[float, float]
 
 
 def checked_box(box: Sequence[float]) -> Box:
-    """The box as four Python floats.
-
-    Raises:
-        ValueError: It is not four finite numbers (x1, y1, x2, y2) with x1 < x2 and y1 < y2.
-    """
+    """The box as Python floats; ValueError unless they are four and finite, with x1 < x2 and y1 < y2."""
     values = tuple(float(value) for value in box)
     if len(values) != 4 or not all(map(math.isfinite, values)):
         raise ValueError(f"A box is four finite numbers (x1, y1, x2, y2); got {values}.")
@@ -103,10 +99,7 @@ def largest_first(faces: Sequence[Face]) -> list[Face]:
 
 @runtime_checkable
 class FaceDetector(Protocol):
-    """Anything that finds faces in photos.
-
-    `name` is the detector's name in the registry.
-    """
+    """Anything that finds faces in photos; `name` is its name in the registry."""
 
     name: str
 
@@ -114,7 +107,8 @@ class FaceDetector(Protocol):
         """Finds the faces of each photo.
 
         Args:
-            images: Photos, of any sizes, each anything that `load_image` takes.
+            images: Photos, of any sizes, each anything that `load_image` takes. They are read as they are
+                needed: a long list of paths does not fill the memory.
 
         Returns:
             One list for each photo, in order: its faces, the largest first; empty where there are none.

@@ -37,13 +37,9 @@ class CropTransform:
 
     def __post_init__(self) -> None:
         rows = np.asarray(self.matrix, dtype=float)
-        if rows.shape != (2, 3) or not np.isfinite(rows).all() or self._determinant(rows) == 0:
+        if rows.shape != (2, 3) or not np.isfinite(rows).all() or np.linalg.det(rows[:, :2]) == 0:
             raise ValueError(f"A transform is 2x3 finite numbers and can be inverted; got {self.matrix}.")
         object.__setattr__(self, "matrix", tuple(tuple(row) for row in rows.tolist()))
-
-    @staticmethod
-    def _determinant(rows: npt.NDArray[Any]) -> float:
-        return float(rows[0, 0] * rows[1, 1] - rows[0, 1] * rows[1, 0])
 
     @classmethod
     def of_region(cls, region: Sequence[float], size: tuple[int, int]) -> CropTransform:
@@ -59,9 +55,7 @@ class CropTransform:
         Least squares in closed form (Umeyama 1991, IEEE PAMI 13(4)), written with complex numbers: for
         centred points z and w the best w = s·z has s = <z, w> / <z, z>.
 
-        Args:
-            crop: (N, 2) points of the crop, N at least 2.
-            photo: (N, 2) points of the photo to which they belong.
+        The points are (N, 2) each, in the same order, N at least 2.
 
         Raises:
             ValueError: The points are too few, or those of one side are all the same.
@@ -79,7 +73,7 @@ class CropTransform:
     @property
     def scale(self) -> float:
         """Pixels of the photo along a pixel of the crop, the geometric mean over both directions."""
-        return float(np.sqrt(abs(self._determinant(np.asarray(self.matrix)))))
+        return float(np.sqrt(abs(np.linalg.det(np.asarray(self.matrix)[:, :2]))))
 
     @property
     def angle(self) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, TypeAlias, TypeGuard
 
 import numpy as np
@@ -20,6 +21,10 @@ _ACCEPTED = (
     "a path, a PIL image, a uint8 RGB array of shape (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), "
     "or a uint8 RGB tensor of shape (H, W), (1, H, W), (3, H, W) or (4, H, W)"
 )
+_ORDERS = {
+    0: ("tensor", "first in a tensor: pass tensor.permute(2, 0, 1)"),
+    2: ("array", "last here: pass array.transpose(1, 2, 0)"),
+}
 
 
 class ImageError(ValueError):
@@ -51,9 +56,10 @@ def load_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> Image.Im
     if isinstance(source, Image.Image):
         return _decoded(source, f"the PIL image {getattr(source, 'filename', '') or source!r}")
     if isinstance(source, np.ndarray):
-        return _to_rgb(_from_array(source), f"the array of shape {source.shape}")
+        return _to_rgb(_from_pixels(source, channels=2), f"the array of shape {source.shape}")
     if isinstance(source, torch.Tensor):
-        return _to_rgb(_from_tensor(source), f"the tensor of shape {tuple(source.shape)}")
+        pixels = source.detach().cpu().numpy()
+        return _to_rgb(_from_pixels(pixels, channels=0), f"the tensor of shape {pixels.shape}")
     if not isinstance(source, str | os.PathLike):
         raise TypeError(f"An image is {_ACCEPTED}; got {type(source).__name__}.")
     label = repr(os.fspath(source))
@@ -74,16 +80,7 @@ def load_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> Image.Im
 
 
 def borrow_image(source: ImageSource) -> Image.Image:
-    """As `load_image`, but without a copy where there is nothing to convert: only to be looked at.
-
-    Args:
-        source: Anything that `load_image` takes. An RGB picture in memory is returned itself, and a uint8
-            array (H, W, 3) is shared.
-
-    Raises:
-        ImageError: As in `load_image`.
-        TypeError: As in `load_image`.
-    """
+    """As `load_image`, but only to be looked at: RGB pictures and uint8 arrays (H, W, 3) are not copied."""
     if type(source) is Image.Image and source.mode == "RGB" and not source.info:
         return source
     if is_rgb(source):
@@ -102,11 +99,7 @@ def is_rgb(source: object) -> TypeGuard[npt.NDArray[np.uint8]]:
 
 
 def require_several(images: Sequence[ImageSource]) -> None:
-    """Refuses a lone picture where a sequence of pictures is wanted.
-
-    Raises:
-        TypeError: `images` is itself one picture: a path, a PIL image, an array or a tensor.
-    """
+    """Refuses a lone path, PIL image, array or tensor where a sequence is wanted (TypeError)."""
     if isinstance(images, str | os.PathLike | Image.Image | np.ndarray | torch.Tensor):
         raise TypeError(
             f"detect() takes a sequence of images and gives one list of faces for each; got a lone "
@@ -117,17 +110,11 @@ def require_several(images: Sequence[ImageSource]) -> None:
 def _decoded(image: Image.Image, label: str) -> Image.Image:
     try:
         image.load()
-        upright = _upright(image)
+        with suppress(SyntaxError):  # unreadable EXIF tells no orientation; the pixels are sound
+            image = ImageOps.exif_transpose(image)
     except Exception as error:  # as in load_image: decoders have no common error class
         raise ImageError(f"Cannot read {label}: {_reason(error)}") from error
-    return _to_rgb(upright, label)
-
-
-def _upright(image: Image.Image) -> Image.Image:
-    try:
-        return ImageOps.exif_transpose(image)
-    except SyntaxError:  # unreadable EXIF tells no orientation; the pixels are sound
-        return image.copy()
+    return _to_rgb(image, label)
 
 
 def _to_rgb(image: Image.Image, label: str) -> Image.Image:
@@ -149,31 +136,21 @@ def _to_rgb(image: Image.Image, label: str) -> Image.Image:
         raise ImageError(f"Cannot use {label}: {error}. Convert it to RGB first.") from error
 
 
-def _from_array(array: npt.NDArray[Any]) -> Image.Image:
-    channels_last = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (1, 3, 4))
-    if not channels_last:
+def _from_pixels(pixels: npt.NDArray[Any], *, channels: int) -> Image.Image:
+    """From an array, whose `channels` are axis 2, or what was a tensor, whose channels are axis 0."""
+    shape = pixels.shape
+    what, order = _ORDERS[channels]
+    if len(shape) != 2 and (len(shape) != 3 or shape[channels] not in (1, 3, 4)):
         hint = ""
-        if array.ndim == 3 and array.shape[0] in (1, 3, 4):
-            hint = " Channels come last here: pass array.transpose(1, 2, 0)."
-        elif array.ndim == 4:
-            hint = " A batch is passed as a list: list(array)."
-        raise ImageError(f"An image is {_ACCEPTED}; got an array of shape {array.shape}.{hint}")
-    array = _eight_bit(array)
-    if array.size == 0:
-        raise ImageError(f"Cannot use an array of shape {array.shape}: it has no pixels.")
-    return Image.fromarray(array[:, :, 0] if array.ndim == 3 and array.shape[2] == 1 else array)
-
-
-def _from_tensor(tensor: torch.Tensor) -> Image.Image:
-    if tensor.ndim != 2 and (tensor.ndim != 3 or tensor.shape[0] not in (1, 3, 4)):
-        hint = ""
-        if tensor.ndim == 3 and tensor.shape[2] in (1, 3, 4):
-            hint = " Channels come first in a tensor: pass tensor.permute(2, 0, 1)."
-        elif tensor.ndim == 4:
-            hint = " A batch is passed as a list: list(tensor)."
-        raise ImageError(f"An image is {_ACCEPTED}; got a tensor of shape {tuple(tensor.shape)}.{hint}")
-    pixels = tensor.detach().cpu()
-    return _from_array((pixels if pixels.ndim == 2 else pixels.permute(1, 2, 0)).numpy())
+        if len(shape) == 3 and shape[2 - channels] in (1, 3, 4):
+            hint = f" Channels come {order}."
+        elif len(shape) == 4:
+            hint = f" A batch is passed as a list: list({what})."
+        raise ImageError(f"An image is {_ACCEPTED}; got the {what} of shape {shape}.{hint}")
+    if pixels.size == 0:
+        raise ImageError(f"Cannot use the {what} of shape {shape}: it has no pixels.")
+    last = pixels if len(shape) == 2 else np.moveaxis(pixels, channels, 2)
+    return Image.fromarray(_eight_bit(last[:, :, 0] if last.shape[2:] == (1,) else last))
 
 
 def _eight_bit(array: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:

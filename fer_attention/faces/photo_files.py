@@ -19,10 +19,7 @@ def is_image_name(name: str) -> bool:
 
 
 def photo_files(paths: Iterable[Path]) -> list[Path]:
-    """List photos, with folders replaced by the image files below them, sorted; each file once.
-
-    Args:
-        paths: Photos, of whatever name, and folders.
+    """List photos, of whatever name, with folders replaced by the image files below; each file once.
 
     Raises:
         ValueError: A folder holds no image file.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
@@ -43,11 +43,7 @@ class FaceQuality:
 
 
 def face_quality(image: Image.Image, face: Face) -> FaceQuality:
-    """Measures a face.
-
-    Args:
-        image: The RGB or grey ("L") photo, upright: what `load_image` gives.
-        face: A face in it.
+    """Measures a face of an RGB or grey ("L") photo, upright: what `load_image` gives.
 
     Raises:
         ValueError: The face lies wholly outside the photo, or the photo is of another mode.
@@ -122,19 +118,17 @@ class QualityFilter:
     max_roll: float | None = None
 
     def __post_init__(self) -> None:
-        for bound in fields(self):
-            value = getattr(self, bound.name)
+        for name, value in vars(self).items():
             if value is not None and not value >= 0:
-                raise ValueError(f"{bound.name} is at least 0, or None; got {value}.")
+                raise ValueError(f"{name} is at least 0, or None; got {value}.")
 
     def reason(self, quality: FaceQuality) -> str | None:
         """Why a face does not pass, or None if it does."""
-        for bound in fields(self):
-            limit = getattr(self, bound.name)
+        for bound, limit in vars(self).items():
+            kind, name = bound.split("_")
+            value = getattr(quality, name)
             if limit is None:
                 continue
-            kind, name = bound.name.split("_")
-            value = getattr(quality, name)
             if value is None:
                 return f"{name} is unknown without landmarks"
             if kind == "min" and value < limit:

@@ -22,6 +22,7 @@ def in_batches(frames: Iterable[Frame], size: int, *, every: int = 1) -> Iterato
     """
     batch: list[Frame] = []
     waiting = 0
+    damage = None
     try:
         for frame in frames:
             batch.append(frame)
@@ -29,12 +30,12 @@ def in_batches(frames: Iterable[Frame], size: int, *, every: int = 1) -> Iterato
             if waiting in (0, size) or len(batch) == _HELD * size:
                 yield batch
                 batch, waiting = [], 0
-    except VideoError:
-        if batch:
-            yield batch
-        raise
+    except VideoError as error:
+        damage = error
     if batch:
         yield batch
+    if damage:
+        raise damage
 
 
 @contextmanager
@@ -48,11 +49,7 @@ def opened(source: VideoSource | VideoReader) -> Iterator[VideoReader]:
 
 
 def checked_steps(every: int, batch_size: int) -> None:
-    """Refuses steps that go nowhere.
-
-    Raises:
-        ValueError: `every` or `batch_size` is below 1.
-    """
+    """Refuses steps below 1 (ValueError)."""
     if every < 1:
         raise ValueError(f"every is 1 for each frame, 2 for each second one, …; got {every}.")
     if batch_size < 1:
@@ -84,21 +81,14 @@ def detect_video(
         VideoError: While iterating: the video cannot be read, or not to its end.
     """
     checked_steps(every, batch_size)
-    return _detected(source, detector, every, batch_size, tracker or FaceTracker())
+    tracker = tracker or FaceTracker()
 
+    def detected() -> Iterator[tuple[Frame, list[TrackedFace]]]:
+        with opened(source) as reader:
+            wanted = (frame for frame in reader if frame.index % every == 0)
+            for batch in in_batches(wanted, 1 if reader.live else batch_size, every=every):
+                for faces in detector.detect([frame.image for frame in batch]):
+                    tracked = list(map(TrackedFace, faces, tracker.update(faces)))
+                    yield batch.pop(0), tracked  # popped, so that no frame is held while the next are read
 
-def _detected(
-    source: VideoSource | VideoReader,
-    detector: FaceDetector,
-    every: int,
-    batch_size: int,
-    tracker: FaceTracker,
-) -> Iterator[tuple[Frame, list[TrackedFace]]]:
-    with opened(source) as reader:
-        wanted = (frame for frame in reader if frame.index % every == 0)
-        for batch in in_batches(wanted, 1 if reader.live else batch_size, every=every):
-            found = detector.detect([frame.image for frame in batch])
-            for faces in found:
-                numbers = tracker.update(faces)
-                tracked = [TrackedFace(*pair) for pair in zip(faces, numbers, strict=True)]
-                yield batch.pop(0), tracked  # popped, so that no frame is held while the next are read
+    return detected()

@@ -9,22 +9,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from fer_attention.optional import needs_extra
-from fer_attention.video.source import (
-    VideoError,
-    VideoWarning,
-    duration_of,
-    open_camera,
-    open_file,
-    reason_of,
-    upright,
-)
+from fer_attention.video import source as media
+from fer_attention.video.source import VideoError, VideoWarning, reason_of
 
 if TYPE_CHECKING:
     import av
@@ -81,7 +73,10 @@ class VideoReader:
         self.live = isinstance(source, int)
         self.name = f"camera {source}" if isinstance(source, int) else repr(os.fspath(source))
         try:
-            self._container = open_camera(source) if isinstance(source, int) else open_file(Path(source))
+            if isinstance(source, int):
+                self._container = media.open_camera(source)
+            else:
+                self._container = media.open_file(Path(source))
         except (OSError, ValueError, av.FFmpegError) as error:
             raise VideoError(f"Cannot read {self.name}: {reason_of(error)}") from error
         try:
@@ -104,7 +99,7 @@ class VideoReader:
             raise VideoError(f"{self.name} has no pictures: it holds {kinds or 'nothing'}.")
         self._stream = stream = streams[0]
         self.fps = float(stream.average_rate or stream.guessed_rate or 25)
-        self.duration = None if self.live else duration_of(container, stream)
+        self.duration = None if self.live else media.duration_of(container, stream)
         self.frames = stream.frames or (round(self.duration * self.fps) if self.duration else None)
         frames = self._read()
         first = next(frames, None)  # the size is known once a frame is upright
@@ -116,9 +111,7 @@ class VideoReader:
     def __enter__(self) -> VideoReader:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -149,7 +142,7 @@ class VideoReader:
                     matrix: Any = picture.side_data.get("DISPLAYMATRIX")
                     display = bytes(matrix or b"")
                 pixels = converter.reformat(picture, width, height, "rgb24").to_ndarray()
-                yield Frame(index, time, upright(pixels, display))
+                yield Frame(index, time, media.upright(pixels, display))
                 index += 1
         except av.FFmpegError as error:
             raise VideoError(

@@ -15,12 +15,7 @@ from fer_attention.video.tracking import FaceTracker
 
 @dataclass(frozen=True)
 class VideoPrediction:
-    """One face of a frame.
-
-    Attributes:
-        track: The number that this face keeps from frame to frame, counted from 0.
-        prediction: The face and its expression, the probabilities smoothed over time.
-    """
+    """One face of a frame: its track's number, from 0, and its expression, smoothed over time."""
 
     track: int
     prediction: FacePrediction
@@ -76,13 +71,7 @@ class ExpressionSmoother:
         self._tracks: dict[int, tuple[float, dict[str, float]]] = {}
 
     def update(self, track: int, time: float, probabilities: Mapping[str, float]) -> dict[str, float]:
-        """The smoothed probabilities of a track; they sum to what the given ones sum to.
-
-        Args:
-            track: The track's number.
-            time: Seconds, not before the track's last update.
-            probabilities: One for each emotion, as the model gives them.
-        """
+        """The smoothed probabilities of a track; `time` in seconds never falls. Their sum is kept."""
         last, smoothed = self._tracks.get(track, (time, dict(probabilities)))
         weight = 1.0 if self.seconds == 0 else -math.expm1(-max(time - last, 0.0) / self.seconds)
         smoothed = {name: p + weight * (probabilities[name] - p) for name, p in smoothed.items()}
@@ -124,38 +113,28 @@ def recognize_video(
             damage have been given then.
     """
     checked_steps(every, batch_size)
-    return _recognized(recognizer, source, every, ExpressionSmoother(smoothing), batch_size)
+    tracker, smoother = FaceTracker(), ExpressionSmoother(smoothing)
 
+    def followed(found: list[FacePrediction], time: float) -> list[VideoPrediction]:
+        numbers = tracker.update([prediction.face for prediction in found])
+        smoother.keep(tracker.alive)
+        result = []
+        for number, one in zip(numbers, found, strict=True):
+            smoothed = smoother.update(number, time, one.probabilities)
+            result.append(VideoPrediction(number, FacePrediction(one.face, smoothed)))
+        return result
 
-def _recognized(
-    recognizer: EmotionRecognizer,
-    source: VideoSource | VideoReader,
-    every: int,
-    smoother: ExpressionSmoother,
-    batch_size: int,
-) -> Iterator[FrameResult]:
-    tracker = FaceTracker()
-    faces: list[VideoPrediction] = []
-    with opened(source) as reader:
-        for batch in in_batches(reader, 1 if reader.live else batch_size, every=every):
-            images = [frame.image for frame in batch if frame.index % every == 0]
-            found = iter(recognizer.predict(images) if images else ())
-            del images
-            while batch:
-                frame = batch.pop(0)  # popped, so that no frame is held while the next are read
-                analysed = frame.index % every == 0
-                if analysed:
-                    faces = _followed(next(found), frame.time, tracker, smoother)
-                yield FrameResult(frame, list(faces), analysed)
+    def recognized() -> Iterator[FrameResult]:
+        faces: list[VideoPrediction] = []
+        with opened(source) as reader:
+            for batch in in_batches(reader, 1 if reader.live else batch_size, every=every):
+                images = [frame.image for frame in batch if frame.index % every == 0]
+                found = iter(recognizer.predict(images) if images else ())
+                del images
+                while batch:
+                    frame = batch.pop(0)  # popped, so that no frame is held while the next are read
+                    if analysed := frame.index % every == 0:
+                        faces = followed(next(found), frame.time)
+                    yield FrameResult(frame, list(faces), analysed)
 
-
-def _followed(
-    found: list[FacePrediction], time: float, tracker: FaceTracker, smoother: ExpressionSmoother
-) -> list[VideoPrediction]:
-    """The faces of the next analysed frame with their tracks and smoothed probabilities."""
-    numbers = tracker.update([prediction.face for prediction in found])
-    smoother.keep(tracker.alive)
-    return [
-        VideoPrediction(number, FacePrediction(one.face, smoother.update(number, time, one.probabilities)))
-        for number, one in zip(numbers, found, strict=True)
-    ]
+    return recognized()

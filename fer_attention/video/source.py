@@ -22,12 +22,7 @@ class VideoWarning(UserWarning):
 
 
 def open_file(path: Path) -> av.container.InputContainer:
-    """Opens a video or sound file with PyAV.
-
-    Raises:
-        OSError: It is missing or a folder.
-        av.FFmpegError: It is of no format that FFmpeg knows.
-    """
+    """Opens a video or sound file with PyAV; OSError or av.FFmpegError if it is none."""
     import av
 
     if path.is_dir():
@@ -41,12 +36,7 @@ def open_file(path: Path) -> av.container.InputContainer:
 
 
 def open_camera(number: int) -> av.container.InputContainer:
-    """Opens a camera with PyAV; untested for want of one.
-
-    Raises:
-        ValueError: The number is negative, or there is no such camera.
-        av.FFmpegError: The camera cannot be opened.
-    """
+    """Opens a camera with PyAV, untested for want of one; ValueError or av.FFmpegError if there is none."""
     import av
 
     if number < 0:

@@ -4,27 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import count
 
 from fer_attention.faces.face import Face
 
 
 @dataclass(frozen=True)
 class TrackedFace:
-    """A face and the number of the track that it belongs to.
-
-    Attributes:
-        face: Box, score and landmarks, in pixels of the upright frame.
-        track: Counted from 0 in the order of appearance.
-    """
+    """A face, in pixels of the upright frame, and its track, counted from 0 in the order of appearance."""
 
     face: Face
     track: int
-
-
-@dataclass
-class _LiveTrack:
-    face: Face
-    missed: int = 0
 
 
 class FaceTracker:
@@ -57,8 +47,8 @@ class FaceTracker:
             raise ValueError(f"max_missed is 0 or more updates; got {max_missed}.")
         self.min_iou = min_iou
         self.max_missed = max_missed
-        self._tracks: dict[int, _LiveTrack] = {}
-        self._next = 0
+        self._tracks: dict[int, tuple[Face, int]] = {}  # the last known face, and updates since
+        self._numbers = count()
 
     @property
     def alive(self) -> frozenset[int]:
@@ -71,25 +61,19 @@ class FaceTracker:
         No two faces of a frame share a track, and the number of a dead track never comes back.
         """
         tracks: dict[int, int] = {}
-        joined: set[int] = set()
         # Equal overlaps go to the older track and the earlier face, so the same faces give the same numbers.
         pairs = sorted(
             (-overlap, number, index)
-            for number, track in self._tracks.items()
+            for number, (known, _) in self._tracks.items()
             for index, face in enumerate(faces)
-            if (overlap := track.face.iou(face)) >= self.min_iou
+            if (overlap := known.iou(face)) >= self.min_iou
         )
         for _, number, index in pairs:
-            if index not in tracks and number not in joined:
+            if index not in tracks and number not in tracks.values():
                 tracks[index] = number
-                joined.add(number)
-        for number in list(self._tracks.keys() - joined):
-            self._tracks[number].missed += 1
-            if self._tracks[number].missed > self.max_missed:
-                del self._tracks[number]
-        for index, face in enumerate(faces):
-            if index not in tracks:
-                tracks[index] = self._next
-                self._next += 1
-            self._tracks[tracks[index]] = _LiveTrack(face)
-        return [tracks[index] for index in range(len(faces))]
+        numbers = [tracks[index] if index in tracks else next(self._numbers) for index in range(len(faces))]
+        missed = {
+            n: (face, missed + 1) for n, (face, missed) in self._tracks.items() if missed < self.max_missed
+        }
+        self._tracks = missed | {number: (face, 0) for number, face in zip(numbers, faces, strict=True)}
+        return numbers

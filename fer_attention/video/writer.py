@@ -69,9 +69,8 @@ class VideoWriter:
         self.fps = fps
         self.size = size
         self.audio_from = None if audio_from is None else Path(audio_from)
-        self.frames = 0
+        self.frames, self._last_tick = 0, -1
         self._end = 0.0  # of the last frame, in seconds
-        self._last_tick = -1
         self._sound: Iterator[tuple[float, av.Packet[Any]]] = iter(())
         self._sound_time = -math.inf  # up to where it is copied
 
@@ -122,7 +121,9 @@ class VideoWriter:
         return container
 
     def _picture_stream(self, container: av.container.OutputContainer) -> av.VideoStream:
-        codec = encoder()
+        import av
+
+        codec = "libx264" if "libx264" in av.codec.codecs_available else "mpeg4"
         rate = Fraction(self.fps).limit_denominator(1001)
         stream = cast("av.VideoStream", container.add_stream(codec, rate=rate))
         stream.width, stream.height = (side + side % 2 for side in self.size)
@@ -241,10 +242,3 @@ class VideoWriter:
             yield
         except av.FFmpegError as error:
             raise OSError(f"Cannot write {self.path}: {error}") from error
-
-
-def encoder() -> str:
-    """The name of the encoder: H.264 if this PyAV has it, else MPEG-4."""
-    import av
-
-    return "libx264" if "libx264" in av.codec.codecs_available else "mpeg4"

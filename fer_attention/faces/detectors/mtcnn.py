@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from fer_attention.device import resolve_device
-from fer_attention.faces.detectors.registry import DETECTORS
+from fer_attention.faces.detectors.registry import DETECTORS, check_fractions
 from fer_attention.faces.detectors.shrinking import checked_max_side, pixels_to_search
 from fer_attention.faces.face import Face, largest_first
 from fer_attention.faces.images import ImageSource, require_several
@@ -29,17 +29,11 @@ _PARTS = {"pnet": 1, "rnet": 32, "onet": 16}
 
 
 class _InParts(nn.Module):
-    """A network of MTCNN on a CPU, where small parts with channels last are twice as fast as all at once.
-
-    Args:
-        network: P-Net, R-Net or O-Net, which gives a tuple of tensors.
-        count: Pictures in a part.
-    """
+    """A network of MTCNN on a CPU, where parts of `count`, channels last, are twice as fast as one."""
 
     def __init__(self, network: nn.Module, count: int) -> None:
         super().__init__()
-        self.network = network
-        self.count = count
+        self.network, self.count = network, count
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """(N, 3, H, W) -> what the network gives for all N."""
@@ -92,8 +86,7 @@ class MTCNNDetector:
             )
         if len(thresholds) != 3 or not all(0 <= threshold <= 1 for threshold in thresholds):
             raise ValueError(f"thresholds are three scores in [0, 1], one a network; got {thresholds!r}.")
-        if not 0 <= min_score <= 1:
-            raise ValueError(f"min_score lies in [0, 1]; got {min_score}.")
+        check_fractions(min_score=min_score)
         resolved = resolve_device(device)
         with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
             # facenet_pytorch edits the warning filters when imported, and draws before it loads its weights
@@ -112,19 +105,7 @@ class MTCNNDetector:
         self._network = network.eval()
 
     def detect(self, images: Sequence[ImageSource]) -> list[list[Face]]:
-        """Find the faces of each photo; photos of one size go through the networks together.
-
-        Args:
-            images: Photos, of any sizes, each anything that `load_image` takes. They are read as they are
-                needed: a long list of paths does not fill the memory.
-
-        Returns:
-            One list for each photo, in order: its faces, the largest first; empty where there are none.
-
-        Raises:
-            TypeError: A lone photo came instead of a sequence.
-            ImageError: A photo cannot be read.
-        """
+        """Find the faces of each photo; photos of one size go through the networks together."""
         require_several(images)
         found: list[list[Face]] = [[] for _ in images]
         waiting: dict[tuple[int, ...], list[_Waiting]] = {}
@@ -132,10 +113,8 @@ class MTCNNDetector:
         for index, source in enumerate(images):
             pixels, photo_size = pixels_to_search(source, self.max_side)
             height, width = pixels.shape[:2]
-            if (
-                min(height, width) * (12.0 / self.min_face_size) < 12
-            ):  # no level in MTCNN's pyramid, as it rounds
-                continue
+            if min(height, width) * (12.0 / self.min_face_size) < 12:
+                continue  # no level in MTCNN's pyramid, as it rounds
             group = waiting.setdefault(pixels.shape, [])
             group.append(_Waiting(index, pixels, photo_size))
             held += height * width

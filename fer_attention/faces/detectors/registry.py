@@ -16,6 +16,13 @@ if TYPE_CHECKING:
 DETECTORS: Registry[Callable[..., FaceDetector]] = open_registry("face detector")
 
 
+def check_fractions(**numbers: float) -> None:
+    """Refuse scores and overlaps outside [0, 1], by name (ValueError)."""
+    for name, number in numbers.items():
+        if not 0 <= number <= 1:
+            raise ValueError(f"{name} lies in [0, 1]; got {number}.")
+
+
 def create_detector(name: str, *, device: str | torch.device = "auto", **options: Any) -> FaceDetector:
     """Builds a face detector.
 

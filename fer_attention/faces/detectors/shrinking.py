@@ -10,11 +10,7 @@ from fer_attention.faces.images import ImageSource, borrow_image, is_rgb
 
 
 def checked_max_side(max_side: int | None, *, least: float) -> int | None:
-    """The longer side above which photos are shrunk, or None.
-
-    Raises:
-        ValueError: It is below `least`, the smallest face that the detector looks for.
-    """
+    """The longer side above which photos are shrunk, refused below `least`, the smallest face looked for."""
     if max_side is not None and max_side < least:
         raise ValueError(
             f"max_side is at least the smallest face looked for, {least:g} pixels, or None for no "
@@ -26,14 +22,9 @@ def checked_max_side(max_side: int | None, *, least: float) -> int | None:
 def pixels_to_search(
     source: ImageSource, max_side: int | None
 ) -> tuple[npt.NDArray[np.uint8], tuple[int, int]]:
-    """Return a photo's pixels for detection, shrunk to `max_side`.
+    """Pixels with the longer side shrunk to `max_side`, and the photo's own (width, height).
 
-    Args:
-        source: Anything that `load_image` takes.
-        max_side: A larger photo is shrunk to this longer side, with antialiasing.
-
-    Returns:
-        uint8 RGB (H, W, 3), not to be written to, and the photo's own (width, height).
+    The pixels are uint8 RGB (H, W, 3), not to be written to.
     """
     if is_rgb(source) and (max_side is None or max(source.shape) <= max_side):
         return source, (source.shape[1], source.shape[0])

@@ -71,8 +71,7 @@ def installed_weights(name: str) -> Path:
         FileNotFoundError: The weights were not downloaded yet.
         ValueError: The file has another sha256.
     """
-    weights = DOWNLOADABLE[name]
-    path = weights.path
+    path = (weights := DOWNLOADABLE[name]).path
     mend = f"Run `fer-attention weights download {name}`, or give your own: weights='/path/to/file.onnx'."
     if not path.exists():
         raise FileNotFoundError(f"The weights of {name!r} are not at {path}. {mend}")
@@ -88,8 +87,7 @@ def download_weights(name: str, *, progress: bool = False) -> Path:
         UnknownNameError: No weights have this name.
         DownloadError: No connection, no such file, no answer, a wrong file, or a folder that is not writable.
     """
-    weights = DOWNLOADABLE[name]
-    path = weights.path
+    path = (weights := DOWNLOADABLE[name]).path
     if weights.verified():
         return path
     timeout = socket.getdefaulttimeout()

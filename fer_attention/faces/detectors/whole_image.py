@@ -31,18 +31,7 @@ class WholeImage:
         del device
 
     def detect(self, images: Sequence[ImageSource]) -> list[list[Face]]:
-        """One face for each picture.
-
-        Args:
-            images: Pictures, of any sizes, each anything that `load_image` takes.
-
-        Returns:
-            One list of one face for each picture, in order.
-
-        Raises:
-            TypeError: A lone picture came instead of a sequence.
-            ImageError: A picture cannot be read.
-        """
+        """One face for each picture: all of it."""
         require_several(images)
         return [[whole_image(load_image(source).size)] for source in images]
 

@@ -17,7 +17,7 @@ from torchvision.ops import nms
 
 from fer_attention.device import resolve_device
 from fer_attention.faces.calibration import BoxCalibration
-from fer_attention.faces.detectors.registry import DETECTORS
+from fer_attention.faces.detectors.registry import DETECTORS, check_fractions
 from fer_attention.faces.detectors.shrinking import resized
 from fer_attention.faces.detectors.yolo_layouts import Candidates, find_layout
 from fer_attention.faces.face import Face, largest_first
@@ -91,17 +91,13 @@ class YOLODetector:
                 "weights='yolov8n-face.onnx'). None is shipped, as their licences differ (YOLO5Face is under "
                 "GPL-3.0, ultralytics' models are under AGPL-3.0)."
             )
-        if not 0 <= min_score <= 1:
-            raise ValueError(f"min_score lies in [0, 1]; got {min_score}.")
-        if not 0 <= iou <= 1:
-            raise ValueError(f"iou lies in [0, 1]; got {iou}.")
+        check_fractions(min_score=min_score, iou=iou)
         if size is not None and (size < 32 or size % 32):
             raise ValueError(f"size is a multiple of 32, for instance 640; got {size}.")
         if batch_size < 1:
             raise ValueError(f"batch_size is at least 1; got {batch_size}.")
         self._path = path = Path(weights)
-        self.min_score = min_score
-        self.iou = iou
+        self.min_score, self.iou = min_score, iou
         self._session, self.device = _open(path, device)
         try:
             self._input = _Input.of(self._session, size)
@@ -116,23 +112,9 @@ class YOLODetector:
         self._decode = layout.decode
 
     def detect(self, images: Sequence[ImageSource]) -> list[list[Face]]:
-        """Find the faces of each photo.
-
-        Args:
-            images: Photos, of any sizes, each anything that `load_image` takes. They are read as they are
-                needed: a long list of paths does not fill the memory.
-
-        Returns:
-            One list for each photo, in order: its faces, the largest first; empty where there are none.
-
-        Raises:
-            TypeError: A lone photo came instead of a sequence.
-            ImageError: A photo cannot be read.
-            RuntimeError: The model fails, for instance for want of memory.
-        """
+        """Find the faces of each photo; a model that fails, as for want of memory, is a RuntimeError."""
         require_several(images)
-        found: list[list[Face]] = []
-        sources = iter(images)
+        sources, found = iter(images), list[list[Face]]()
         while some := list(islice(sources, self._count)):
             found += self._search(some)
         return found
@@ -142,12 +124,12 @@ class YOLODetector:
         batch = self._input.blank(self._input.batch or len(sources))
         letterboxes = [_enter(source, part) for source, part in zip(sources, batch, strict=False)]
         outputs = self._run(batch)
-        found = []
-        for index, letterbox in enumerate(letterboxes):
-            with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is dropped below
-                candidates = self._decode([o[index] for o in outputs], self._input.size, self.min_score)
-            found.append(self._faces(candidates, letterbox))
-        return found
+        with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is dropped by _faces
+            found = [
+                self._decode([output[index] for output in outputs], self._input.size, self.min_score)
+                for index in range(len(letterboxes))
+            ]
+        return list(map(self._faces, found, letterboxes))
 
     def _run(self, batch: Numbers) -> list[Numbers]:
         try:

@@ -26,31 +26,19 @@ _STRIDES = [8, 16, 32]
 
 
 class Candidates(NamedTuple):
-    """Candidates in one picture, in pixels of the letterboxed input, overlapping ones included.
+    """Candidates in one picture, in pixels of the letterboxed input, overlapping ones included; float32."""
 
-    Attributes:
-        boxes: (n, 4) float32: x1, y1, x2, y2. Nothing is promised about them: they may be empty or NaN.
-        scores: (n,) float32 in [0, 1], none below the wanted score.
-        landmarks: (n, 5, 2) float32: x and y of the eyes, the nose and the corners of the mouth; None if the
-            model gives none.
-    """
-
-    boxes: Numbers
-    scores: Numbers
-    landmarks: Numbers | None
+    boxes: Numbers  # (n, 4): x1, y1, x2, y2; they may be empty or NaN
+    scores: Numbers  # (n,) in [0, 1], none below the wanted score
+    landmarks: Numbers | None  # (n, 5, 2): x and y of eyes, nose and corners of the mouth
 
 
 @dataclass(frozen=True)
 class Layout:
-    """One way in which models write down faces.
+    """One way in which models write down faces; `outputs` are its shapes in words.
 
-    Args:
-        name: What users call it.
-        outputs: Its shapes, in words, for messages.
-        fits: Whether outputs of these shapes (without the batch axis), for an input of (height, width), are
-            of this layout.
-        decode: From the outputs for one picture, the input's (height, width) and the least score to the
-            candidates.
+    `fits` tells by the outputs' shapes without the batch axis and the input's (height, width). `decode` makes
+    candidates of the outputs for one picture, the input's (height, width) and the least score.
     """
 
     name: str
@@ -64,11 +52,7 @@ def decode_rows(outputs: Sequence[Numbers], size: Size, min_score: float) -> Can
 
     A row is x and y of the centre, width, height, objectness, x and y of five landmarks, and the score of the
     class; all are decoded already. The face's score is objectness times class.
-
-    Args:
-        outputs: One array (anchors, 16).
-        size: Height and width of the input; not needed here.
-        min_score: Least score of a candidate.
+    The only output is (anchors, 16).
     """
     [rows] = outputs
     scores = np.clip(rows[:, 4].astype(np.float32) * rows[:, 15].astype(np.float32), 0, 1)
@@ -81,12 +65,8 @@ def decode_columns(outputs: Sequence[Numbers], size: Size, min_score: float) -> 
     """Read the decoded columns that ultralytics' export of a one-class model gives.
 
     A column is x and y of the centre, width, height, score and five landmarks, each x, y and visibility (20
-    numbers in all), or x and y alone (15); or there are no landmarks (5).
-
-    Args:
-        outputs: One array (20, 15 or 5, anchors).
-        size: Height and width of the input; not needed here.
-        min_score: Least score of a candidate.
+    numbers in all), or x and y alone (15); or there are no landmarks (5). The only output is (20, 15 or 5,
+    anchors).
     """
     [columns] = outputs
     scores = np.clip(columns[4].astype(np.float32), 0, 1)
@@ -104,19 +84,12 @@ def decode_maps(outputs: Sequence[Numbers], size: Size, min_score: float) -> Can
     the cell's centre, in strides: the distance is the expectation over the bins (Li et al. 2020,
     arXiv:2006.04388, eq. 5). Then the logit of the score, and five landmarks as x, y and visibility, where x
     and y are half strides from the cell's corner, as in ultralytics' pose head.
-
-    Args:
-        outputs: Three arrays (80, height / stride, width / stride), or of 65 channels without landmarks.
-        size: Height and width of the input, from which the strides follow.
-        min_score: Least score of a candidate.
+    The outputs are (80, height / stride, width / stride), or of 65 channels without landmarks.
     """
     parts = [_decode_map(output, size[0] / output.shape[1], min_score) for output in outputs]
-    landmarks = [part.landmarks for part in parts if part.landmarks is not None]
-    return Candidates(
-        np.concatenate([part.boxes for part in parts]),
-        np.concatenate([part.scores for part in parts]),
-        np.concatenate(landmarks) if landmarks else None,
-    )
+    boxes, scores, landmarks = zip(*parts, strict=True)
+    points = None if landmarks[0] is None else np.concatenate(landmarks)
+    return Candidates(np.concatenate(boxes), np.concatenate(scores), points)
 
 
 def _decode_map(cells: Numbers, stride: float, min_score: float) -> Candidates:
@@ -175,18 +148,13 @@ LAYOUTS = (
 
 
 def find_layout(shapes: Sequence[Shape], *, batch: int, size: Size) -> Layout:
-    """The layout of a model's outputs.
-
-    Args:
-        shapes: The shape of each output, the batch axis first.
-        batch: Pictures in the run that gave them.
-        size: Height and width of the input.
+    """The layout of outputs of these shapes, `batch` first, for an input of (height, width).
 
     Raises:
         ValueError: No layout has such outputs.
     """
+    inner = [shape[1:] for shape in shapes]
     if shapes and all(shape[:1] == (batch,) for shape in shapes):
-        inner = [shape[1:] for shape in shapes]
         for layout in LAYOUTS:
             if layout.fits(inner, size):
                 return layout

@@ -15,7 +15,7 @@ import torch
 
 from fer_attention.device import resolve_device
 from fer_attention.faces.calibration import BoxCalibration
-from fer_attention.faces.detectors.registry import DETECTORS
+from fer_attention.faces.detectors.registry import DETECTORS, check_fractions
 from fer_attention.faces.detectors.shrinking import checked_max_side, pixels_to_search
 from fer_attention.faces.detectors.weights import installed_weights
 from fer_attention.faces.face import Face, largest_first
@@ -58,9 +58,7 @@ class YuNetDetector:
         iou: float = 0.3,
         max_side: int | None = 640,
     ) -> None:
-        for label, number in (("min_score", min_score), ("iou", iou)):
-            if not 0 <= number <= 1:
-                raise ValueError(f"{label} lies in [0, 1]; got {number}.")
+        check_fractions(min_score=min_score, iou=iou)
         if device != "auto" and resolve_device(device).type != "cpu":
             raise ValueError(
                 f"yunet runs on the CPU, in OpenCV; got device {str(device)!r}. Take mtcnn or yolo."
@@ -80,19 +78,7 @@ class YuNetDetector:
                 raise ValueError(f"{str(path)!r} is no YuNet model that OpenCV can run: {error}") from error
 
     def detect(self, images: Sequence[ImageSource]) -> list[list[Face]]:
-        """Find the faces of each photo, one photo after the other.
-
-        Args:
-            images: Photos, of any sizes, each anything that `load_image` takes. They are read as they are
-                needed: a long list of paths does not fill the memory.
-
-        Returns:
-            One list for each photo, in order: its faces, the largest first; empty where there are none.
-
-        Raises:
-            TypeError: A lone photo came instead of a sequence.
-            ImageError: A photo cannot be read.
-        """
+        """Find the faces of each photo, one photo after the other."""
         require_several(images)
         return [self._search(source) for source in images]
 
@@ -120,12 +106,9 @@ def _faces(row: npt.NDArray[Any], ratio: npt.NDArray[Any]) -> Iterator[Face]:
 def _quiet(cv2: Any) -> Iterator[None]:
     """OpenCV 5 warns that its new engine has no targets to choose from, which is no news for a user."""
     log = getattr(cv2.utils, "logging", None)  # 4.12 and later
-    if log is None:
-        yield
-        return
-    level = log.getLogLevel()
-    log.setLogLevel(log.LOG_LEVEL_ERROR)
+    level = log and log.setLogLevel(log.LOG_LEVEL_ERROR)  # gives the level before
     try:
         yield
     finally:
-        log.setLogLevel(level)
+        if log:
+            log.setLogLevel(level)

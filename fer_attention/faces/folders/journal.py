@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from fer_attention.atomic import write_atomically
@@ -41,41 +40,35 @@ class Journal:
         self.path = folder / NAME
         self.done: dict[tuple[Stamp, ...], list[ManifestRow]] = {}
         lines = _whole_lines(self.path)
-        if not lines:
-            if present := sorted(path.name for path in folder.iterdir() if path.name != NAME):
-                raise ValueError(
-                    f"The output folder {folder} holds {present[0]} and no run of faces to go on with. "
-                    "Choose a new folder."
-                )
+        present = sorted(path.name for path in folder.iterdir() if path.name != NAME)
+        if present and not lines:
+            raise ValueError(
+                f"The output folder {folder} holds {present[0]} and no run of faces to go on with. "
+                "Choose a new folder."
+            )
+        if len(lines) <= 1:  # nothing is done yet: any options will do
             lines = [_header(options)]
-        if len(lines) == 1:  # nothing is done yet: any options will do
-            lines = [_header(options)]
-        self._check(folder, json.loads(lines[0])["options"], json.loads(json.dumps(options)))
-        for line in lines[1:]:
-            entry = json.loads(line)
-            stamps = tuple(Stamp(*stamp) for stamp in entry["files"])
-            self.done[stamps] = [ManifestRow(**row) for row in entry["rows"]]
-        if self.path.exists():
-            _remove_half_written(folder)
-        whole = "".join(f"{line}\n" for line in lines).encode()
-        self._file = self.path.open("r+b" if self.path.exists() else "w+b")
-        self._file.write(whole)
-        self._file.truncate()
-        self._flush()
-
-    @staticmethod
-    def _check(folder: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
-        changed = [name for name in now if before.get(name) != now[name]]
-        if changed:
+        before, now = json.loads(lines[0])["options"], json.loads(json.dumps(options))
+        if changed := [name for name in now if before.get(name) != now[name]]:
             facts = ", ".join(f"{name} was {before.get(name)!r} and is {now[name]!r}" for name in changed)
             raise ValueError(
                 f"The crops in {folder} were made with other options: {facts}. Choose a new folder, take the "
                 "same options to go on, or start over (restart=True, --restart)."
             )
+        for entry in map(json.loads, lines[1:]):
+            stamps = tuple(Stamp(*stamp) for stamp in entry["files"])
+            self.done[stamps] = [ManifestRow(**row) for row in entry["rows"]]
+        if self.path.exists():
+            for half_written in folder.rglob(".*.png.*.png"):  # by a kill within `write_atomically`
+                half_written.unlink(missing_ok=True)
+        self._file = self.path.open("r+b" if self.path.exists() else "w+b")
+        self._file.write("".join(f"{line}\n" for line in lines).encode())
+        self._file.truncate()
+        self._flush()
 
     def add(self, stamps: tuple[Stamp, ...], rows: list[ManifestRow]) -> None:
         """A chunk is done and its crops are written."""
-        files = [[stamp.name, stamp.size, stamp.changed] for stamp in stamps]
+        files = list(map(astuple, stamps))
         slim = [{key: value for key, value in asdict(row).items() if value is not None} for row in rows]
         self._file.write(json.dumps({"files": files, "rows": slim}).encode() + b"\n")
         self._flush()
@@ -88,42 +81,21 @@ class Journal:
     def __enter__(self) -> Journal:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._file.close()
 
 
 def _whole_lines(path: Path) -> list[str]:
     """The lines of a journal that were written to their end; none if it is absent."""
-    if not path.exists():
-        return []
-    return path.read_bytes().rpartition(b"\n")[0].decode().splitlines()
-
-
-def _remove_half_written(folder: Path) -> None:
-    """What a kill in the middle of `write_atomically` leaves of a crop."""
-    for path in folder.rglob(".*.png.*.png"):
-        path.unlink(missing_ok=True)
+    content = path.read_bytes() if path.exists() else b""
+    return content.rpartition(b"\n")[0].decode().splitlines()
 
 
 def forget_run(folder: Path, options: dict[str, Any]) -> None:
-    """Remove the crops and manifest of an earlier run, and nothing else; its journal starts anew.
-
-    Args:
-        folder: The output folder.
-        options: `FolderOptions.record()` of the run to come.
-    """
-    lines = _whole_lines(folder / NAME)
-    for line in lines[1:]:
-        for row in json.loads(line)["rows"]:
-            if row.get("crop"):
-                (folder / row["crop"]).unlink(missing_ok=True)
-    if lines:
-        for name in ("manifest.csv", "manifest.parquet"):
+    """Remove crops and manifest of an earlier run, nothing else; its journal starts anew with `options`."""
+    if lines := _whole_lines(folder / NAME):
+        crops = [row["crop"] for line in lines[1:] for row in json.loads(line)["rows"] if row.get("crop")]
+        for name in (*crops, "manifest.csv", "manifest.parquet"):
             (folder / name).unlink(missing_ok=True)
         write_atomically(folder / NAME, _header(options).encode() + b"\n")
 

@@ -15,12 +15,9 @@ CHUNK = 16
 
 @dataclass(frozen=True)
 class Job:
-    """A source file.
+    """A source file: as it is on the disk, its path below the source folder, and that of its crops.
 
-    Attributes:
-        stamp: The file as it is on the disk.
-        name: Its path below the source folder as text; bytes that are no UTF-8 are written in hexadecimal.
-        target: Path of its crops below the output folder, without number and suffix.
+    Bytes of `name` that are no UTF-8 are written in hexadecimal; `target` is without number and suffix.
     """
 
     stamp: Stamp
@@ -29,11 +26,7 @@ class Job:
 
 
 def list_jobs(source: Path, output: Path) -> list[Job]:
-    """Every file below a folder, sorted by path; hidden files and folders are left out.
-
-    Args:
-        source: A folder, or one photo.
-        output: The folder of the crops; where it lies inside the source, it is left out.
+    """A photo, or every file below a folder, sorted by path, without hidden files and without `output`.
 
     Raises:
         FileNotFoundError: The source is not there.
@@ -49,46 +42,32 @@ def list_jobs(source: Path, output: Path) -> list[Job]:
         raise ValueError(f"The folder {source} holds no file to read.")
     names = [path.relative_to(root).as_posix() for path in files]
     shown = [os.fsencode(name).decode("utf-8", "backslashreplace") for name in names]
-    targets = _targets(shown)
-    jobs = []
-    for path, name, text in zip(files, names, shown, strict=True):
-        facts = os.stat(path, follow_symlinks=path.exists())
-        jobs.append(Job(Stamp(name, facts.st_size, facts.st_mtime_ns), text, targets[text]))
-    return jobs
+    facts = [path.stat(follow_symlinks=path.exists()) for path in files]
+    stamps = [Stamp(name, one.st_size, one.st_mtime_ns) for name, one in zip(names, facts, strict=True)]
+    return list(map(Job, stamps, shown, _targets(shown)))
 
 
 def chunks(jobs: list[Job]) -> list[list[Job]]:
     """Portions within one folder each, so that a new photo changes the portions of its own folder only."""
-    portions = []
-    for _, group in groupby(jobs, key=lambda job: PurePosixPath(job.stamp.name).parent):
-        together = list(group)
-        portions += [together[start : start + CHUNK] for start in range(0, len(together), CHUNK)]
-    return portions
+    by_folder = groupby(jobs, key=lambda job: PurePosixPath(job.stamp.name).parent)
+    groups = [list(group) for _, group in by_folder]
+    return [group[start : start + CHUNK] for group in groups for start in range(0, len(group), CHUNK)]
 
 
-def _files(folder: Path, output: Path, above: tuple[Path, ...] = ()) -> list[Path]:
+def _files(folder: Path, output: Path, above: tuple[Path, ...]) -> list[Path]:
     """A folder's own files, then those of the folders in it; a link to a folder above is not followed."""
-    found: list[Path] = []
-    below: list[Path] = []
-    for path in sorted(folder.iterdir()):
-        if not path.name.startswith("."):
-            (below if path.is_dir() else found).append(path)
-    for path in below:
+    shown = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
+    found = [path for path in shown if not path.is_dir()]
+    for path in shown:
         resolved = path.resolve()
-        if resolved != output and resolved not in above:
+        if path.is_dir() and resolved != output and resolved not in above:
             found += _files(path, output, (*above, resolved))
     return found
 
 
-def _targets(names: list[str]) -> dict[str, str]:
+def _targets(names: list[str]) -> list[str]:
     """Names without suffix, or with it where two photos of a folder differ by the suffix alone."""
-    stems = {name: str(PurePosixPath(name).with_suffix("")) for name in names}
-    for chosen in (stems, {**stems, **_with_suffix(stems)}):
-        if max(Counter(target.lower() for target in chosen.values()).values()) == 1:
-            return chosen
-    return {name: name for name in names}
-
-
-def _with_suffix(stems: dict[str, str]) -> dict[str, str]:
-    counts = Counter(stem.lower() for stem in stems.values())
-    return {name: name for name, stem in stems.items() if counts[stem.lower()] > 1}
+    stems = [str(PurePosixPath(name).with_suffix("")) for name in names]
+    counts = Counter(map(str.lower, stems))
+    targets = [stem if counts[stem.lower()] == 1 else name for name, stem in zip(names, stems, strict=True)]
+    return targets if len(set(map(str.lower, targets))) == len(names) else names

@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -78,14 +79,11 @@ class ManifestRow:
 
     def with_face(self, cut: CroppedFace, *, number: int) -> ManifestRow:
         """The row with all that is known of a face; rounded, pixels to hundredths."""
-        points = cut.face.landmarks or ()
-        places = [*cut.face.box, *(value for point in points for value in point)]
-        facts: dict[str, Any] = {"face": number, "score": round(cut.face.score, 4)}
-        facts |= {name: round(value, 2) for name, value in zip(_PLACES, places, strict=False)}
-        facts |= {
-            name: value if value is None else round(value, 4) for name, value in asdict(cut.quality).items()
-        }
-        return replace(self, **facts).with_transform(cut.transform)
+        places = [*cut.face.box, *chain.from_iterable(cut.face.landmarks or ())]
+        facts: dict[str, Any] = {name: round(value, 2) for name, value in zip(_PLACES, places, strict=False)}
+        known = {name: value for name, value in asdict(cut.quality).items() if value is not None}
+        facts |= {name: round(value, 4) for name, value in (known | {"score": cut.face.score}).items()}
+        return replace(self, face=number, **facts).with_transform(cut.transform)
 
     def with_transform(self, transform: CropTransform) -> ManifestRow:
         """The row with where the crop's pixels lie."""
@@ -100,11 +98,7 @@ _PLACES = COLUMNS[COLUMNS.index("x1") : COLUMNS.index("y2") + 1] + tuple(
 
 
 def check_parquet() -> None:
-    """Finds out before the work whether Parquet can be written after it.
-
-    Raises:
-        ImportError: pyarrow is not installed.
-    """
+    """Find out before the work whether Parquet can be written after it; ImportError without pyarrow."""
     with needs_extra("faces", "Parquet needs pyarrow"):
         import pyarrow.parquet  # noqa: F401
 
@@ -127,14 +121,12 @@ def write_manifest(path: Path, rows: Sequence[ManifestRow]) -> None:
         import pyarrow as pa
         from pyarrow import parquet
 
-        kinds = {str: pa.string(), int: pa.int32(), float: pa.float64()}
-        schema = pa.schema([(column.name, kinds[_kind(str(column.type))]) for column in fields(ManifestRow)])
+        kinds = {"str": pa.string(), "int": pa.int32(), "float": pa.float64()}
+        schema = pa.schema(
+            [(column.name, kinds[str(column.type).split()[0]]) for column in fields(ManifestRow)]
+        )
         columns = {name: [getattr(row, name) for row in rows] for name in COLUMNS}
         with replacing(path) as temporary:
             parquet.write_table(pa.table(columns, schema=schema), temporary)
     else:
         raise ValueError(f"A manifest is a .csv or .parquet file; got {path.name}.")
-
-
-def _kind(annotation: str) -> type:
-    return {"str": str, "int": int, "float": float}[annotation.split(" ")[0]]

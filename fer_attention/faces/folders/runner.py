@@ -7,9 +7,8 @@ import os
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import TypeAlias
 
@@ -118,16 +117,18 @@ def crop_folder(
     output.mkdir(parents=True, exist_ok=True)
     if restart:
         forget_run(output, options.record())
-    root = source if source.is_dir() else source.parent
-    progress = _Progress(on_progress, sum(map(len, work)))
+    worker = ChunkWorker(source if source.is_dir() else source.parent, output, options, device)
+    report = on_progress or (lambda done, total: None)
+    total = sum(map(len, work))
     with Journal(output, options.record()) as journal:
         left = [chunk for chunk in work if not _is_done(journal, chunk, output)]
-        progress.add(progress.total - sum(map(len, left)))
+        done = total - sum(map(len, left))
+        report(done, total)
         _remove_strays(journal, work, output)
-        make = _Maker(root, output, options, device, workers)
-        for chunk, rows in make.results(left):
+        for chunk, rows in _results(worker, left, workers):
             journal.add(_stamps(chunk), rows)
-            progress.add(len(chunk))
+            done += len(chunk)
+            report(done, total)
         rows = [row for chunk in work for row in journal.done[_stamps(chunk)]]
     rows.sort(key=lambda row: (row.source, row.face or 0))
     manifest = output / f"manifest.{options.manifest_format}"
@@ -154,77 +155,41 @@ def _remove_strays(journal: Journal, work: Sequence[Sequence[Job]], output: Path
                 (output / row.crop).unlink(missing_ok=True)
 
 
-@dataclass(frozen=True)
-class _Maker:
-    """Chunks to rows, here or in several processes."""
-
-    source: Path
-    output: Path
-    options: FolderOptions
-    device: str | torch.device
-    workers: int
-
-    def results(self, work: Sequence[Sequence[Job]]) -> Iterator[Done]:
-        """Every chunk with its rows, as they are done."""
-        if self.workers > 1 and len(work) > 1:
-            yield from self._in_processes(work)
-        elif work:
-            worker = ChunkWorker(self.source, self.output, self.options, self.device)
-            for chunk in work:
-                yield chunk, worker.run(chunk)
-
-    def _in_processes(self, work: Sequence[Sequence[Job]]) -> Iterator[Done]:
-        pool = ProcessPoolExecutor(
-            self.workers,
-            mp_context=multiprocessing.get_context("spawn"),  # a fork of running torch threads may hang
-            initializer=_start,
-            initargs=(max(1, (os.cpu_count() or 1) // self.workers),),
-        )
-        left = iter(work)
-        running: dict[Future[list[ManifestRow]], Sequence[Job]] = {}
-        try:
-            while True:
-                for chunk in islice(left, 2 * self.workers - len(running)):
-                    future = pool.submit(_run, self.source, self.output, self.options, self.device, chunk)
-                    running[future] = chunk
-                if not running:
-                    return
-                done, _ = wait(running, return_when=FIRST_COMPLETED)
-                for future in done:
-                    yield running.pop(future), future.result()
-        finally:
-            pool.shutdown(cancel_futures=True)
+def _results(worker: ChunkWorker, work: Sequence[Sequence[Job]], workers: int) -> Iterator[Done]:
+    """Every chunk with its rows as they are done, here or in several processes."""
+    if workers == 1 or len(work) <= 1:
+        for chunk in work:
+            yield chunk, worker.run(chunk)
+        return
+    pool = ProcessPoolExecutor(
+        workers,
+        mp_context=multiprocessing.get_context("spawn"),  # a fork of running torch threads may hang
+        initializer=_start,
+        initargs=(worker, max(1, (os.cpu_count() or 1) // workers)),
+    )
+    try:
+        running = {pool.submit(_run, chunk): chunk for chunk in work}
+        for future in as_completed(running):
+            yield running[future], future.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
-_worker_of_process: list[ChunkWorker] = []  # one, in each process of a pool
+_worker: list[ChunkWorker] = []  # one, in each process of a pool
 
 
-def _start(threads: int) -> None:
+def _start(worker: ChunkWorker, threads: int) -> None:
+    """Begin a process of the pool, which ends when its parent is killed."""
+    _worker.append(worker)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(threads)
 
 
 def _end_with_parent() -> None:
-    """A killed parent leaves no orphans that go on writing."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
+    if parent := multiprocessing.parent_process():
         parent.join()
         os._exit(1)
 
 
-def _run(
-    source: Path, output: Path, options: FolderOptions, device: str | torch.device, chunk: Sequence[Job]
-) -> list[ManifestRow]:
-    if not _worker_of_process:  # here and not at the start of the process, so that its errors come back
-        _worker_of_process.append(ChunkWorker(source, output, options, device))
-    return _worker_of_process[0].run(chunk)
-
-
-class _Progress:
-    def __init__(self, report: OnProgress | None, total: int) -> None:
-        self.report, self.total, self.done = report, total, 0
-
-    def add(self, count: int) -> None:
-        self.done += count
-        if self.report is not None:
-            self.report(self.done, self.total)
+def _run(chunk: Sequence[Job]) -> list[ManifestRow]:
+    return _worker[0].run(chunk)

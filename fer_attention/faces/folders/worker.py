@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -30,24 +32,24 @@ class FolderError(ValueError):
     """A photo that ends the run because the options say so."""
 
 
+@dataclass
 class ChunkWorker:
     """Detects, cuts and writes; every process of a run has its own.
 
-    Args:
-        source: The folder that the names of jobs count from.
-        output: Where crops are written.
-        options: What is to be done.
-        device: Where the detector runs.
+    `source` is the folder that the names of jobs count from, `output` that of the crops.
     """
 
-    def __init__(
-        self, source: Path, output: Path, options: FolderOptions, device: str | torch.device = "auto"
-    ) -> None:
-        self.source = source
-        self.output = output
-        self.options = options
-        detector = create_detector(options.detector, device=device, **options.detector_options)
-        self.cropper = FaceCropper(detector, rule=options.rule, size=options.size, faces=options.faces)
+    source: Path
+    output: Path
+    options: FolderOptions
+    device: str | torch.device
+
+    @cached_property
+    def cropper(self) -> FaceCropper:
+        """Made with the first photo, in the process that needs it."""
+        options = self.options
+        detector = create_detector(options.detector, device=self.device, **options.detector_options)
+        return FaceCropper(detector, rule=options.rule, size=options.size, faces=options.faces)
 
     def run(self, jobs: Sequence[Job]) -> list[ManifestRow]:
         """One row for each face or photo without one; the crops are on the disk when it returns.
