@@ -93,7 +93,10 @@ def test_all_that_is_wrong_is_said_at_once(tmp_path):
         ("[1, 2]", "study.yaml holds no fields, but list"),
         ("", "study.yaml holds no fields, but NoneType"),
         ("title: [", "study.yaml is not valid YAML: line 1, column 9"),
-        ("title: A\ntitle: B", "study.yaml is not valid YAML: line 2, column 1: the field 'title' is there twice"),
+        (
+            "title: A\ntitle: B",
+            "study.yaml is not valid YAML: line 2, column 1: the field 'title' is there twice",
+        ),
     ],
 )
 def test_a_file_that_is_no_study_is_said_to_be_none(tmp_path, text, message):
@@ -106,7 +109,7 @@ def test_a_file_that_is_absent_or_no_text_and_a_name_that_is_unknown_are_said(tm
     with pytest.raises(StudyError, match=r"no study file .*absent.yaml.*cbam-vs-eca"):
         load_study(tmp_path / "absent.yaml")
     (tmp_path / "bytes.yaml").write_bytes(b"\xff\xfe\x00\xd8")
-    with pytest.raises(StudyError, match=r"bytes.yaml is not valid YAML: .*utf-16"):
+    with pytest.raises(StudyError, match=r"bytes.yaml is not valid YAML"):
         load_study(tmp_path / "bytes.yaml")
     (tmp_path / "folder.yaml").mkdir()
     with pytest.raises(StudyError, match=r"folder.yaml cannot be read: Is a directory"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -44,7 +45,7 @@ def audit(
 
             found = look_through(data, near=near, threshold=threshold, on_progress=show)
         if json_file is not None:
-            write_atomically(json_file, found.to_json().encode())
+            write_atomically(json_file, json.dumps(found.to_dict(), indent=1).encode())
     out.print(_class_table(found))
     out.print(_matrix("Identical images (on the diagonal: surplus copies)", found, found.copies()))
     if found.near is not None:

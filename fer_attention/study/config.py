@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, Validati
 
 from fer_attention.data import PROTOCOLS
 from fer_attention.evaluation import VIEWS
-from fer_attention.messages import readable, read_yaml
+from fer_attention.messages import read_yaml, readable
 from fer_attention.models import ModelSpec
 from fer_attention.plugins import STUDIES, register_studies
 from fer_attention.registry import unknown_name

@@ -22,7 +22,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 from fer_attention.data import FaceDataset, selection_split
 from fer_attention.data.loading import load_data
 from fer_attention.data.splits import TRAIN
-from fer_attention.messages import readable, read_yaml
+from fer_attention.messages import read_yaml, readable
 from fer_attention.models.bundled import DEFAULT
 from fer_attention.optional import needs_extra
 from fer_attention.registry import unknown_name

@@ -125,8 +125,11 @@ class TrainConfig(BaseModel, frozen=True, extra="forbid"):
 
     @model_validator(mode="after")
     def _is_possible(self) -> TrainConfig:
+        from timm.optim import list_optimizers  # noqa: PLC0415  (a second's import, for runs only)
+
         self.spec()
-        self._optimizer_exists()
+        if self.optimizer not in (known := list(map(str, list_optimizers()))):
+            raise unknown_name("optimizer", self.optimizer, known)
         VIEWS[self.teacher_views]
         if self.weights is not None and self.backbone_weights is not None:
             raise ValueError("weights and backbone_weights both start the model; give one.")
@@ -143,13 +146,6 @@ class TrainConfig(BaseModel, frozen=True, extra="forbid"):
         if self.layer_decay is not None and self.schedule in ("one_cycle", "plateau"):
             raise ValueError(f"layer_decay and schedule={self.schedule} do not go together; take cosine.")
         return self
-
-    def _optimizer_exists(self) -> None:
-        from timm.optim import list_optimizers  # noqa: PLC0415  (a second's import, for runs only)
-
-        known = [str(name) for name in list_optimizers()]
-        if self.optimizer not in known:
-            raise unknown_name("optimizer", self.optimizer, known)
 
     def spec(self, **fields: Any) -> ModelSpec:
         """The structure that the run trains."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from fer_attention.messages import readable, read_yaml
+from fer_attention.messages import read_yaml, readable
 from fer_attention.models import read_metadata
 from fer_attention.models.bundled import weights_path
 from fer_attention.plugins import RECIPES, register_recipes
@@ -38,7 +38,12 @@ def load_recipe(name: str | Path, changes: Mapping[str, Any] | None = None) -> T
         ValueError: The file holds no fields, or a field is unknown or out of range.
         WeightsError: `weights` cannot be read.
     """
-    recipe, given, changes = _read(name), changes, dict(changes or {})
+    path = Path(name)
+    if path.suffix not in (".yaml", ".yml", ".json"):
+        path = RECIPES[str(name)]
+    elif not path.is_file():
+        raise ValueError(f"There is no recipe file {path}. By name there are: {', '.join(RECIPES)}.")
+    recipe, given, changes = read_yaml(path), changes, dict(changes or {})
     if changes.get("model", recipe.get("model")) != recipe.get("model"):
         recipe |= {"structure": {}, "weights": None}
     weights = changes.get("weights", recipe.get("weights"))
@@ -66,12 +71,3 @@ def _merged(former: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, 
     for name, fields in changes.items():
         merged[name] = {**former.get(name, {}), **fields} if isinstance(fields, Mapping) else fields
     return {name: fields for name, fields in merged.items() if fields is not None}
-
-
-def _read(name: str | Path) -> dict[str, Any]:
-    path = Path(name)
-    if path.suffix not in (".yaml", ".yml", ".json"):
-        path = RECIPES[str(name)]
-    elif not path.is_file():
-        raise ValueError(f"There is no recipe file {path}. By name there are: {', '.join(RECIPES)}.")
-    return read_yaml(path)
