@@ -140,12 +140,13 @@ def _from_weights(config: TrainConfig, training: FaceDataset) -> FERModel:
 def _relabel(model: FERModel, labels: tuple[str, ...], *, seed: int) -> None:
     """Give the model a classifier for other labels; what it knows of shared ones is kept."""
     before: Any = model.get_classifier()
+    known = model.labels or ()  # which the reset forgets
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model.reset_classifier(len(labels))
     after: Any = model.get_classifier()
     with torch.no_grad():
-        for new, old in label_map(labels, model.labels or ()).items():
+        for new, old in label_map(labels, known).items():
             if old is not None:
                 after.weight[new], after.bias[new] = before.weight[old], before.bias[old]
     model.labels = labels
