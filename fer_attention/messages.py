@@ -1,13 +1,51 @@
-"""Pydantic's errors as one message for people: field, what came, what was expected, the nearest name."""
+"""YAML files as fields, and what is wrong in them as one message: field, what came, what was expected."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, get_args, get_origin
 
+import yaml
 from pydantic import BaseModel, ValidationError
 
 from fer_attention.registry import unknown_name
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a field that is there twice, of which PyYAML would keep the last."""
+
+    def compose_mapping_node(self, anchor: Any) -> Any:
+        node = super().compose_mapping_node(anchor)
+        names = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if key.value in names:
+                    problem = f"the field {key.value!r} is there twice"
+                    raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
+                names.add(key.value)
+        return node
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The fields of a YAML file, or of JSON, which is YAML too.
+
+    Raises:
+        ValueError: The file cannot be read, is not valid YAML, has a field twice or is not a mapping; the
+            message names the file and the line.
+    """
+    try:
+        fields = yaml.load(path.read_bytes(), _Loader)  # noqa: S506  (a SafeLoader)
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror}.") from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise ValueError(f"{path} is not valid YAML: {place}{problem}.") from error
+    if not isinstance(fields, dict):
+        raise ValueError(f"{path} holds no fields, but {type(fields).__name__}.")
+    return fields
 
 
 def readable(error: ValidationError, model: type[BaseModel], *, where: str) -> str:

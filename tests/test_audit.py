@@ -117,7 +117,7 @@ def test_blanks_people_on_two_sides_and_contradictions_are_listed():
     assert found.shared == {"subjects": ("C",), "sequences": ()}
     assert [(p.first, p.second) for p in found.near_conflicts()] == [(0, 4)]
     assert found.near_copies() == {("train", "test"): 1}
-    record = json.loads(found.to_json())
+    record = json.loads(json.dumps(found.to_dict()))
     assert record["blank"] == [{"name": "5.png", "split": "test", "label": "happy"}]
     assert record["in_several_splits"] == {"subjects": ["C"], "sequences": []}
     assert record["near"]["list"][0]["images"][1]["name"] == "4.png"

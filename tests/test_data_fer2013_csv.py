@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fer_attention.data import DataError, load_fer2013
-from fer_attention.data.fer2013_csv import CsvRow, row_image
+from fer_attention.data.fer2013_csv import CsvRow
 
 SPLITS = ["train", "train", "public", "private"]
 
@@ -129,4 +129,4 @@ def test_byte_order_mark_empty_lines_and_other_blanks_do_no_harm(tmp_path):
 def test_pixels_survive_being_written_and_read(seed, blank):
     pixels = noise(seed)
     row = CsvRow(1, [blank.join(cell(pixels).split(" "))], {"pixels": 0})
-    np.testing.assert_array_equal(row_image(row), pixels)
+    np.testing.assert_array_equal(row.image(), pixels)

@@ -66,6 +66,9 @@ def test_a_recipe_may_be_a_file_of_the_user(tmp_path):
     own.write_bytes(b"\x80abc")
     with pytest.raises(ValueError, match=r"mine.yaml is not valid YAML: \S+"):
         load_recipe(own)
+    own.write_text("model: vgg11\naugment: {flip: 0, flip: 1}")
+    with pytest.raises(ValueError, match=r"mine.yaml .*line 2, column 20: the field 'flip' is there twice"):
+        load_recipe(own)
     with pytest.raises(ValueError, match="no recipe file"):
         load_recipe(tmp_path / "absent.yaml")
 

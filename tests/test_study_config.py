@@ -64,7 +64,7 @@ WRONG = [
     ({"margin": 2}, "margin: .*got 2"),
     ({"budget": {"hour": 1}}, "budget.hour: .* Did you mean 'hours'?"),
     ({"data__bars__protocol": "offical"}, "data.bars.protocol: .* Did you mean 'official'?"),
-    ({"data__bars__fromat": "csv"}, "data.bars.fromat: .* Did you mean 'format'?"),
+    ({"data__bars__fromat": "csv"}, "data.bars.fromat: .* Did you mean 'data_format'?"),
     ({"data__bars__folds": [0, 0]}, "data.bars.folds: 0 is named twice"),
     ({"data__bars__folds": []}, "data.bars.folds: "),
     ({"data": {}}, "data: "),
@@ -90,9 +90,13 @@ def test_all_that_is_wrong_is_said_at_once(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[1, 2]", r"cannot be used:\n  as a whole: .*dictionary.*got \[1, 2\]"),
-        ("", r"cannot be used:\n  as a whole: .*dictionary.*got None"),
-        ("title: [", "is not valid YAML"),
+        ("[1, 2]", "study.yaml holds no fields, but list"),
+        ("", "study.yaml holds no fields, but NoneType"),
+        ("title: [", "study.yaml is not valid YAML: line 1, column 9"),
+        (
+            "title: A\ntitle: B",
+            "study.yaml is not valid YAML: line 2, column 1: the field 'title' is there twice",
+        ),
     ],
 )
 def test_a_file_that_is_no_study_is_said_to_be_none(tmp_path, text, message):
@@ -105,8 +109,11 @@ def test_a_file_that_is_absent_or_no_text_and_a_name_that_is_unknown_are_said(tm
     with pytest.raises(StudyError, match=r"no study file .*absent.yaml.*cbam-vs-eca"):
         load_study(tmp_path / "absent.yaml")
     (tmp_path / "bytes.yaml").write_bytes(b"\xff\xfe\x00\xd8")
-    with pytest.raises(StudyError, match=r"bytes.yaml cannot be read"):
+    with pytest.raises(StudyError, match=r"bytes.yaml is not valid YAML"):
         load_study(tmp_path / "bytes.yaml")
+    (tmp_path / "folder.yaml").mkdir()
+    with pytest.raises(StudyError, match=r"folder.yaml cannot be read: Is a directory"):
+        load_study(tmp_path / "folder.yaml")
     with pytest.raises(UnknownNameError, match="Did you mean 'smoke'"):
         load_study("smok")
 

@@ -73,7 +73,7 @@ def test_views_are_the_documented_ones_and_their_logits_are_averaged(tta, crops)
 @pytest.mark.parametrize("tta", VIEWS)
 def test_views_keep_type_and_size_also_when_crops_have_odd_margins(tta):
     watcher = Watcher()
-    tta_probabilities(watcher, np.zeros((2, 3, 33, 20), np.uint8), tta=tta, crop_scale=0.8)
+    tta_probabilities(watcher, np.zeros((2, 3, 33, 20), np.uint8), tta=tta)
     assert {(shown.shape, shown.dtype) for shown in watcher.shown} == {((2, 3, 33, 20), np.dtype(np.uint8))}
 
 
@@ -83,12 +83,6 @@ def test_mirrored_images_get_the_same_answer(tta, crops):
     first, second = (tta_probabilities(classifier, images, tta=tta) for images in (crops, mirror))
     np.testing.assert_allclose(first, second, atol=1e-5)
     assert not np.allclose(classifier.probabilities(crops), classifier.probabilities(mirror), atol=1e-4)
-
-
-def test_crops_of_the_whole_image_are_the_image_and_its_mirror(crops):
-    watcher = Watcher()
-    whole = tta_probabilities(watcher, crops, tta="ten-crop", crop_scale=1)
-    np.testing.assert_allclose(whole, tta_probabilities(watcher, crops, tta="flip"))
 
 
 @pytest.mark.parametrize("tta", VIEWS)
@@ -111,9 +105,3 @@ def test_one_plain_pass_gives_the_classifiers_probabilities(crops):
 def test_unknown_views_suggest_the_nearest(crops):
     with pytest.raises(UnknownNameError, match="Did you mean 'ten-crop'"):
         tta_probabilities(Watcher(), crops, tta="tencrop")
-
-
-@pytest.mark.parametrize("crop_scale", [0, 1.1, -1])
-def test_crop_scales_outside_0_to_1_are_refused(crop_scale, crops):
-    with pytest.raises(ValueError, match="crop_scale"):
-        tta_probabilities(Watcher(), crops, tta="ten-crop", crop_scale=crop_scale)

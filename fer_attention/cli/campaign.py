@@ -9,7 +9,8 @@ from typing import Annotated
 import torch
 import typer
 
-from fer_attention.cli.common import Device, errors_as_lines, examples, out
+from fer_attention.cli.common import Device, errors_as_lines, examples
+from fer_attention.cli.datasets import say
 from fer_attention.cli.train import interruptions, training_bar, training_callbacks
 from fer_attention.data import FaceDataset
 from fer_attention.device import fastest_precision, resolve_device
@@ -40,12 +41,12 @@ def campaign(
 
     def on_run(run: CampaignRun, state: State) -> None:
         if state == "done":
-            _say(f"{run.name} is done: {_best(output / run.name)}")
+            say(f"{run.name} is done: {_best(output / run.name)}")
         else:
             if not trained:
-                _say(f"precision auto is {fastest_precision(resolve_device(device))} on this device")
+                say(f"precision auto is {fastest_precision(resolve_device(device))} on this device")
             trained.add(run.name)
-            _say(f"{run.name} {'continues' if state == 'started' else 'begins'}")
+            say(f"{run.name} {'continues' if state == 'started' else 'begins'}")
 
     with errors_as_lines():
         named = dict(_pair(text) for text in paths or [])
@@ -66,15 +67,11 @@ def campaign(
     left = [name for name, state in states.items() if state != "done"]
     done = f"{len(states) - len(left)} of {len(states)} runs"
     if left:
-        _say(f"{done} are done. The same command continues with {left[0]}.")
+        say(f"{done} are done. The same command continues with {left[0]}.")
     elif trained:
-        _say(f"{done} are done, in {output}.")
+        say(f"{done} are done, in {output}.")
     else:
-        _say(f"{done} were done before, in {output}; nothing was trained.")
-
-
-def _say(text: str) -> None:
-    out.print(text, highlight=False, markup=False, soft_wrap=True)
+        say(f"{done} were done before, in {output}; nothing was trained.")
 
 
 def _on_data(name: str, crops: FaceDataset) -> None:
@@ -82,7 +79,7 @@ def _on_data(name: str, crops: FaceDataset) -> None:
     if crops.skipped:
         image, reason = crops.skipped[0]
         text += f"; left out: {len(crops.skipped):,}, the first {image} ({reason})"
-    _say(text)
+    say(text)
 
 
 def _best(folder: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +10,7 @@ import numpy as np
 import typer
 from rich.markup import escape
 from rich.progress import Progress
-from rich.table import Table
+from rich.table import Column, Table
 
 from fer_attention.atomic import write_atomically
 from fer_attention.cli.common import err, errors_as_lines, examples, make_parents, out, warnings_as_lines
@@ -17,6 +18,7 @@ from fer_attention.cli.datasets import DATA_HELP, DataFormat, OnError, read
 from fer_attention.data.audit import DataAudit
 from fer_attention.data.audit import audit as look_through
 from fer_attention.data.protocols import ProtocolWarning, create_protocol
+from fer_attention.data.splits import PARTS
 
 data_app = typer.Typer(help="Look data sets through, and divide them.", no_args_is_help=True)
 
@@ -44,7 +46,7 @@ def audit(
 
             found = look_through(data, near=near, threshold=threshold, on_progress=show)
         if json_file is not None:
-            write_atomically(json_file, found.to_json().encode())
+            write_atomically(json_file, json.dumps(found.to_dict(), indent=1).encode())
     out.print(_class_table(found))
     out.print(_matrix("Identical images (on the diagonal: surplus copies)", found, found.copies()))
     if found.near is not None:
@@ -73,23 +75,21 @@ def split(
         with warnings_as_lines(ProtocolWarning):
             made = create_protocol(protocol, data, seed=seed, **options)
         made.save(output, data)
-    table = Table(title=f"{made.name} over {len(data)} images, seed {seed}")
-    for heading in ("fold", "train", "validation", "test"):
-        table.add_column(heading, justify="left" if heading == "fold" else "right")
+    table = _table(f"{made.name} over {len(data)} images, seed {seed}", "fold", *PARTS)
     for fold in made.folds:
-        table.add_row(
-            escape(fold.name), *(str(len(rows)) for rows in (fold.train, fold.validation, fold.test))
-        )
+        table.add_row(escape(fold.name), *(str(len(getattr(fold, part))) for part in PARTS))
     out.print(table)
+
+
+def _table(title: str, first: str, *numbers: str) -> Table:
+    right = [Column(heading, justify="right") for heading in numbers]
+    return Table(first, *right, title=title, min_width=60)
 
 
 def _class_table(found: DataAudit) -> Table:
     classes = found.classes()
-    table = Table(title=f"{len(found.data)} images")
-    table.add_column("emotion")
-    for split_name in classes:
-        table.add_column(split_name, justify="right")
-        table.add_column("%", justify="right")
+    headings = [heading for name in classes for heading in (name, "%")]
+    table = _table(f"{len(found.data)} images", "emotion", *headings)
     for label in found.data.label_names:
         cells = []
         for counts in classes.values():
@@ -101,19 +101,15 @@ def _class_table(found: DataAudit) -> Table:
 
 
 def _matrix(title: str, found: DataAudit, counts: dict[tuple[str, str], int]) -> Table:
-    table = Table(title=title, min_width=60)
-    table.add_column("images of")
-    for split_name in found.splits:
-        table.add_column(f"in {split_name}", justify="right")
+    table = _table(title, "images of", *(f"in {name}" for name in found.splits))
     for b in found.splits:
         table.add_row(b, *(str(counts.get((a, b), 0)) for a in found.splits))
     return table
 
 
 def _pair_table(found: DataAudit) -> Table:
-    table = Table(title=f"One photograph in other pixels: correlation from {found.threshold:g}", min_width=60)
-    table.add_column("splits")
-    table.add_column("pairs", justify="right")
+    title = f"One photograph in other pixels: correlation from {found.threshold:g}"
+    table = _table(title, "splits", "pairs")
     for (a, b), count in found.near_copies().items():
         table.add_row(f"within {a}" if a == b else f"{a} and {b}", str(count))
     return table
@@ -121,9 +117,7 @@ def _pair_table(found: DataAudit) -> Table:
 
 def _findings(found: DataAudit) -> Table:
     names = np.array([escape(name) for name in found.data.names.tolist()])
-    table = Table(title="Findings")
-    table.add_column("what")
-    table.add_column("count", justify="right")
+    table = _table("Findings", "what", "count")
     table.add_column("such as", overflow="fold")
     conflicts = found.conflicts()
     example = "\n".join(names[list(conflicts[0][:2])]) if conflicts else ""

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
 
 from fer_attention.cli.common import DATA, err, out, warnings_as_lines
 from fer_attention.data import FORMATS, PROTOCOLS, FaceDataset, ProtocolWarning, load_data, open_protocol
@@ -40,12 +41,13 @@ Votes = Annotated[
 ]
 
 
-def check_on_error(on_error: str) -> None:
-    """Refuse other words than the two.
+def say(text: str, console: Console = out) -> None:
+    """Print a sentence as it is: no colours, no markup, no broken lines."""
+    console.print(text, highlight=False, markup=False, soft_wrap=True)
 
-    Raises:
-        UnknownNameError: It is neither raise nor skip.
-    """
+
+def check_on_error(on_error: str) -> None:
+    """Refuse other words than the two, raise and skip."""
     if on_error not in ("raise", "skip"):
         raise unknown_name("way to go on after an error", on_error, ("raise", "skip"))
 
@@ -55,12 +57,7 @@ def read(path: Path, data_format: str, on_error: str, **options: Any) -> FaceDat
     crops = load_data(path, data_format=data_format, on_error=on_error, **options)  # type: ignore[arg-type]
     if crops.skipped:
         name, reason = crops.skipped[0]
-        err.print(
-            f"{len(crops.skipped)} images are left out, the first: {name} ({reason})",
-            highlight=False,
-            markup=False,
-            soft_wrap=True,
-        )
+        say(f"{len(crops.skipped)} images are left out, the first: {name} ({reason})", err)
     return crops
 
 
@@ -69,5 +66,5 @@ def divided(crops: FaceDataset, protocol: str, number: int, *, seed: int = 0) ->
     with warnings_as_lines(ProtocolWarning):
         made = open_protocol(protocol, crops, seed=seed)
     fold = made.fold(number)
-    out.print(f"protocol {made.name}, {fold.name}", highlight=False, markup=False)
+    say(f"protocol {made.name}, {fold.name}")
     return fold.apply(crops)

@@ -6,20 +6,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 from fer_attention.classifiers import load_classifier
+from fer_attention.cli import datasets
 from fer_attention.cli.common import Device, errors_as_lines, examples, make_parents, out
-from fer_attention.cli.datasets import (
-    DATA_HELP,
-    DataFormat,
-    FoldNumber,
-    OnError,
-    ProtocolName,
-    Votes,
-    divided,
-    read,
-)
 from fer_attention.data import DEGRADATIONS, with_votes
 from fer_attention.data.degradations import parse_degradation
 from fer_attention.emotions import LABEL_SETS
@@ -39,11 +29,11 @@ EXAMPLES = examples(
 
 def evaluate(
     weights: Annotated[str, typer.Argument(help="Bundled weights by name, a weights file or an .onnx file.")],
-    data: Annotated[Path, typer.Option(help=DATA_HELP)],
-    data_format: DataFormat = "auto",
-    votes: Votes = None,
-    protocol: ProtocolName = None,
-    fold: FoldNumber = 0,
+    data: Annotated[Path, typer.Option(help=datasets.DATA_HELP)],
+    data_format: datasets.DataFormat = "auto",
+    votes: datasets.Votes = None,
+    protocol: datasets.ProtocolName = None,
+    fold: datasets.FoldNumber = 0,
     split: Annotated[
         str | None, typer.Option(help="Split to measure on; by default private, else test.")
     ] = None,
@@ -62,7 +52,7 @@ def evaluate(
     drop_unknown_labels: Annotated[
         bool, typer.Option("--drop-unknown-labels", help="Leave out images whose label the model lacks.")
     ] = False,
-    on_error: OnError = "raise",
+    on_error: datasets.OnError = "raise",
     batch_size: Annotated[int, typer.Option(min=1, help="Images per pass.")] = 256,
     device: Device = "auto",
 ) -> None:
@@ -80,11 +70,11 @@ def evaluate(
             label_set(emotions)
         degradations = [parse_degradation(text) for text in degrade or []]
         classifier = load_classifier(weights, device=device)
-        crops = read(data, data_format, on_error)
+        crops = datasets.read(data, data_format, on_error)
         if votes is not None:
             crops = with_votes(crops, votes, on_error=on_error)  # type: ignore[arg-type]
         if protocol is not None:
-            crops = divided(crops, protocol, fold)
+            crops = datasets.divided(crops, protocol, fold)
         found = measure(
             classifier,
             crops,
@@ -111,9 +101,9 @@ def _print(report: EvaluationReport) -> None:
     out.print(accuracy_table(report))
     for name, crowd in report.crowd.items():
         out.print(crowd_table(name, crowd))
-        out.print(crowd.summary, highlight=False, soft_wrap=True)
+        datasets.say(crowd.summary)
     for name, metrics in report.results.items():
         out.print(class_table(name, metrics))
-    out.print("Intervals are Wilson's; ECE is the expected calibration error in 15 bins.", highlight=False)
+    datasets.say("Intervals are Wilson's; ECE is the expected calibration error in 15 bins.")
     for remark in report.remarks:
-        out.print(escape(remark), soft_wrap=True, highlight=False)
+        datasets.say(remark)

@@ -11,7 +11,7 @@ import typer
 from rich.console import Group
 from rich.live import Live
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from fer_attention.cli.common import Device, err, errors_as_lines, examples, fail, out, warn
@@ -169,9 +169,8 @@ def _print_conditions(study: StudyConfig, runs: list[RunSpec]) -> None:
     out.print(f"[bold]{escape(study.title)}[/]", highlight=False)
     out.print(escape(study.question), highlight=False)
     varied = [factor for factor in ("data", "fraction", "setting") if len(study.levels(factor)) > 1]
-    table = Table("model", *varied)
-    for heading in ("parameters", "MACs", "runs"):
-        table.add_column(heading, justify="right")
+    numbers = [Column(heading, justify="right") for heading in ("parameters", "MACs", "runs")]
+    table = Table("model", *varied, *numbers)
     count = Counter(tuple(run.factors.values()) for run in runs)
     for condition, run in {tuple(run.factors.values()): run for run in runs}.items():
         costs = counts_of(run)

@@ -12,17 +12,9 @@ import typer
 import yaml
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from fer_attention.cli.common import Device, err, errors_as_lines, examples, fail, out, warn
-from fer_attention.cli.datasets import (
-    DATA_HELP,
-    DataFormat,
-    FoldNumber,
-    OnError,
-    ProtocolName,
-    Votes,
-    divided,
-    read,
-)
+from fer_attention.cli import datasets
+from fer_attention.cli.common import Device, err, errors_as_lines, examples, fail, warn
+from fer_attention.cli.datasets import say
 from fer_attention.data import FaceDataset, default_protocol, limit_training
 from fer_attention.device import resolve_device
 from fer_attention.training import Epoch, TrainingCallbacks, TrainingProgress, load_recipe, recipe_names
@@ -37,17 +29,17 @@ EXAMPLES = examples(
 
 def train(
     recipe: Annotated[str, typer.Argument(help=f"{', '.join(recipe_names())}, or a YAML file.")],
-    data: Annotated[Path, typer.Option(help=DATA_HELP)],
+    data: Annotated[Path, typer.Option(help=datasets.DATA_HELP)],
     output: Annotated[Path, typer.Option(help="Folder of this run; an interrupted run continues there.")],
     model: Annotated[str | None, typer.Option(help="Another model than the recipe's, full width.")] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="Change a field: epochs=10, augment.flip=0.")
     ] = None,
-    data_format: DataFormat = "auto",
-    votes: Votes = None,
+    data_format: datasets.DataFormat = "auto",
+    votes: datasets.Votes = None,
     target: Annotated[
         str | None,
-        typer.Option(help="Votes as targets: distribution (the default) or majority."),
+        typer.Option(help="datasets.Votes as targets: distribution (the default) or majority."),
     ] = None,
     emotions: Annotated[
         str | None, typer.Option(help="Labels under votes: ferplus (eight, the default) or fer2013 (seven).")
@@ -55,10 +47,10 @@ def train(
     label_share: Annotated[
         float | None, typer.Option(help="Share of FER2013's own label beside the votes; by default 0.")
     ] = None,
-    protocol: ProtocolName = None,
-    fold: FoldNumber = 0,
+    protocol: datasets.ProtocolName = None,
+    fold: datasets.FoldNumber = 0,
     fraction: Annotated[float, typer.Option(help="Share of the training images, by class.")] = 1.0,
-    on_error: OnError = "raise",
+    on_error: datasets.OnError = "raise",
     device: Device = "auto",
 ) -> None:
     """Train a model; a split that is never reported selects the epoch.
@@ -75,25 +67,20 @@ def train(
         if by_votes := {name: value for name, value in options.items() if value is not None}:
             crops = _voted(data, data_format, on_error, by_votes)
         else:
-            crops = read(data, data_format, on_error)
+            crops = datasets.read(data, data_format, on_error)
         protocol = protocol or default_protocol(crops)
         if protocol != "official":  # whose splits the set has already, under its own names
-            crops = divided(crops, protocol, fold, seed=config.seed)
+            crops = datasets.divided(crops, protocol, fold, seed=config.seed)
         crops = limit_training(crops, fraction, seed=config.seed)
         bar = training_bar()
         precision = resolve_precision(config, resolve_device(device))
-        out.print(
-            f"{config.model}, {config.epochs} epochs in {precision}, seed {config.seed}, into {output}",
-            soft_wrap=True,
-        )
+        say(f"{config.model}, {config.epochs} epochs in {precision}, seed {config.seed}, into {output}")
         with interruptions(output), bar:
             result = run(config, crops, output, device=device, callbacks=training_callbacks(bar))
     best = result.best
-    out.print(
+    say(
         f"Best epoch {best.epoch} of {len(result.history)}: {best.validation_accuracy:.2%} on the selection "
-        f"split. Weights: {result.weights}",
-        soft_wrap=True,
-        highlight=False,
+        f"split. Weights: {result.weights}"
     )
 
 
@@ -110,12 +97,11 @@ def interruptions(output: Path) -> Iterator[None]:
 def training_bar() -> Progress:
     """The bar of a run's steps, on terminals only."""
     return Progress(
-        TextColumn("epoch {task.fields[epoch]}"),
+        TextColumn("epoch {task.fields[now].epoch}"),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn(
-            "loss {task.fields[loss]:.3f}  {task.fields[accuracy]:.1%}  {task.fields[rate]:.0f} images/s"
-        ),
+        TextColumn("loss {task.fields[now].loss:.3f}  {task.fields[now].train_accuracy:.1%}"),
+        TextColumn("{task.fields[now].images_per_second:.0f} images/s"),
         TimeRemainingColumn(),
         console=err,
         transient=True,
@@ -129,30 +115,23 @@ def _voted(data: Path, data_format: str, on_error: str, by_votes: dict[str, Any]
         raise ValueError(
             f"{given} are for votes on FER2013; --data-format {data_format} is another data set."
         )
-    return read(data, "ferplus", on_error, **by_votes)
+    return datasets.read(data, "ferplus", on_error, **by_votes)
 
 
 def training_callbacks(bar: Progress) -> TrainingCallbacks:
     """Shows a run: its steps in the bar, its epochs and warnings as lines."""
-    task = bar.add_task("", epoch=1, loss=0.0, accuracy=0.0, rate=0.0)
+    task = bar.add_task(
+        "", now=TrainingProgress(1, 0, 0, loss=0.0, train_accuracy=0.0, images_per_second=0.0)
+    )
 
-    def on_progress(position: TrainingProgress) -> None:
-        bar.update(
-            task,
-            total=position.steps,
-            completed=position.step,
-            epoch=position.epoch,
-            loss=position.loss,
-            accuracy=position.train_accuracy,
-            rate=position.images_per_second,
-        )
+    def on_progress(now: TrainingProgress) -> None:
+        bar.update(task, total=now.steps, completed=now.step, now=now)
 
     def on_epoch(epoch: Epoch) -> None:
-        out.print(
+        say(
             f"epoch {epoch.epoch:3d}  loss {epoch.loss:.4f}  train {epoch.train_accuracy:.2%}  "
             f"validation {epoch.validation_accuracy:.2%}  {epoch.images_per_second:.0f} images/s  "
-            f"{epoch.seconds:.0f} s",
-            highlight=False,
+            f"{epoch.seconds:.0f} s"
         )
 
     return TrainingCallbacks(on_progress=on_progress, on_epoch=on_epoch, on_warning=warn)

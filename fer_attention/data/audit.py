@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, product
 from typing import Any
 
 import numpy as np
@@ -43,22 +42,19 @@ class DataAudit:
 
     def classes(self) -> dict[str, dict[str, int]]:
         """Images per split and class."""
-        return {
-            split: {
-                name: int(((self.data.labels == label) & (self.data.splits == split)).sum())
-                for label, name in enumerate(self.data.label_names)
-            }
-            for split in self.splits
-        }
+        names, counts = self.data.label_names, {}
+        for split in self.splits:
+            found = np.bincount(self.data.labels[self.data.splits == split], minlength=len(names))
+            counts[split] = dict(zip(names, found.tolist(), strict=True))
+        return counts
 
     def copies(self) -> dict[tuple[str, str], int]:
         """For splits (a, b): images of b that are identical to one of a; for a = b, the surplus ones."""
         counts: Counter[tuple[str, str]] = Counter()
         for group in self.exact:
             inside = Counter(self.data.splits[list(group)].tolist())
-            for a in inside:
-                for b in inside:
-                    counts[a, b] += inside[b] - (a == b)
+            for a, b in product(inside, repeat=2):
+                counts[a, b] += inside[b] - (a == b)
         return {pair: count for pair, count in sorted(counts.items()) if count}
 
     def near_copies(self) -> dict[tuple[str, str], int]:
@@ -81,11 +77,15 @@ class DataAudit:
 
     def to_dict(self) -> dict[str, Any]:
         """All findings, images by name, for JSON."""
-        names, labels = self.data.names, self.data.labels
+        names, labels, conflicts = self.data.names, self.data.labels, self.conflicts()
 
         def image(row: int) -> dict[str, str]:
             label = self.data.label_names[labels[row]]
             return {"name": str(names[row]), "split": str(self.data.splits[row]), "label": label}
+
+        def near_pair(pair: NearPair) -> dict[str, Any]:
+            images = [image(pair.first), image(pair.second)]
+            return {"images": images, "correlation": round(pair.correlation, 4), "mirrored": pair.mirrored}
 
         near = None
         if self.near is not None:
@@ -94,14 +94,7 @@ class DataAudit:
                 "pairs": len(self.near),
                 "by_split": _table(self.near_copies()),
                 "conflicting_labels": len(self.near_conflicts()),
-                "list": [
-                    {
-                        "images": [image(pair.first), image(pair.second)],
-                        "correlation": round(pair.correlation, 4),
-                        "mirrored": pair.mirrored,
-                    }
-                    for pair in self.near
-                ],
+                "list": [near_pair(pair) for pair in self.near],
             }
         return {
             "images": len(self.data),
@@ -109,10 +102,7 @@ class DataAudit:
             "identical": {
                 "groups": len(self.exact),
                 "images_of_second_split_in_first": _table(self.copies()),
-                "conflicting_labels": {
-                    "groups": len(self.conflicts()),
-                    "images": sum(map(len, self.conflicts())),
-                },
+                "conflicting_labels": {"groups": len(conflicts), "images": sum(map(len, conflicts))},
                 "list": [[image(row) for row in group] for group in self.exact],
             },
             "near": near,
@@ -120,10 +110,6 @@ class DataAudit:
             "in_several_splits": {what: list(values) for what, values in self.shared.items()},
             "skipped": [{"name": name, "reason": reason} for name, reason in self.data.skipped],
         }
-
-    def to_json(self) -> str:
-        """`to_dict` as text."""
-        return json.dumps(self.to_dict(), indent=1)
 
 
 def audit(

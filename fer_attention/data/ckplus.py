@@ -20,16 +20,7 @@ from typing import TypeAlias
 
 from PIL import Image
 
-from fer_attention.data.fer2013_csv import (
-    SPLITS,
-    csv_rows,
-    find_csv,
-    is_pixel_csv,
-    row_emotion,
-    row_image,
-    row_name,
-    row_usage,
-)
+from fer_attention.data.fer2013_csv import csv_rows, find_csv, is_pixel_csv
 from fer_attention.data.files import check_form
 from fer_attention.data.loading import reader
 from fer_attention.data.records import DataError, FaceDataset
@@ -47,9 +38,9 @@ PEAK_FRAMES = 3
 
 def recognises(source: Source) -> bool:
     """Return whether there are frames named as CK+'s, or a table of pixels of its name."""
-    if any(_sequence(name) for name in source.images()):
-        return True
-    return any(is_pixel_csv(source, name) for name in source.named(CSV))
+    return any(FRAME.match(PurePosixPath(name).name) for name in source.images()) or any(
+        is_pixel_csv(source, name) for name in source.named(CSV)
+    )
 
 
 @reader(
@@ -106,10 +97,12 @@ def _is_original(source: Source) -> bool:
     return "cohn-kanade-images" in folders or any(name.endswith(EMOTION_FILE) for name in source.names)
 
 
-def _sequence(name: str) -> tuple[str, str] | None:
+def _sequence(name: str) -> tuple[str, str]:
     """Subject and sequence of a frame's or label's file name: S005 and S005_001."""
     match = FRAME.match(PurePosixPath(name).name)
-    return (match[1].upper(), f"{match[1]}_{match[2]}".upper()) if match else None
+    if match is None:
+        raise DataError("the file name is not of the form S005_001_00000011, so its subject is unknown.")
+    return match[1].upper(), f"{match[1]}_{match[2]}".upper()
 
 
 def _read_ck48(source: Source, rows: Rows, face: ToFace) -> None:
@@ -118,55 +111,48 @@ def _read_ck48(source: Source, rows: Rows, face: ToFace) -> None:
             folder = PurePosixPath(name).parent.name
             if canonical(folder) not in CKPLUS:
                 raise DataError(f"the folder {folder!r} is none of {', '.join(CKPLUS)}.")
-            subject, sequence = _named(name)
+            subject, sequence = _sequence(name)
             label = CKPLUS.index(canonical(folder))
             rows.add(name, face(source.image(name)), label, subject=subject, sequence=sequence)
-
-
-def _named(name: str) -> tuple[str, str]:
-    sequence = _sequence(name)
-    if sequence is None:
-        raise DataError("the file name is not of the form S005_001_00000011, so its subject is unknown.")
-    return sequence
 
 
 def _read_csv(source: Source, table: str, rows: Rows, label_names: tuple[str, ...], face: ToFace) -> None:
     rows.unit = "rows"
     for row in csv_rows(source, table, needed=("emotion", "pixels")):
         with rows.reading(f"row {row.number}"):
-            emotion, split = CSV_EMOTIONS[row_emotion(row, len(CSV_EMOTIONS))], SPLITS[row_usage(row)]
-            if emotion not in label_names:
-                rows.leave_out(f"row {row.number}", "neutral")
-                continue
-            image = face(Image.fromarray(row_image(row)))
-            rows.add(row_name(row), image, label_names.index(emotion), split=split)
+            emotion, split = CSV_EMOTIONS[row.emotion(len(CSV_EMOTIONS))], row.split
+            if emotion in label_names:
+                image = face(Image.fromarray(row.image()))
+                rows.add(row.name, image, label_names.index(emotion), split=split)
+            else:
+                rows.skipped.append((f"row {row.number}", "neutral"))
 
 
 def _read_original(source: Source, rows: Rows, label_names: tuple[str, ...], face: ToFace) -> None:
     sequences: dict[str, list[str]] = defaultdict(list)
     for name in source.images():
         with rows.reading(name):
-            sequences[_named(name)[1]].append(name)
+            sequences[_sequence(name)[1]].append(name)
     labels = {}
     for name in (name for name in source.names if name.endswith(EMOTION_FILE)):
         with rows.reading(name):
-            labels[_named(name)[1]] = _emotion(source, name)
-            if _named(name)[1] not in sequences:
+            labels[_sequence(name)[1]] = _emotion(source, name)
+            if _sequence(name)[1] not in sequences:
                 raise DataError("there are no frames of this sequence.")
     for sequence, names in sequences.items():
         if sequence not in labels:
-            rows.leave_out(sequence, "no emotion label")
+            rows.skipped.append((sequence, "no emotion label"))
             continue
         labelled: list[tuple[str, str]] = []
         with rows.reading(sequence):
             labelled = _labelled(names, labels[sequence])
         for name, emotion in labelled:
-            if emotion not in label_names:
-                rows.leave_out(name, "neutral")
-                continue
             with rows.reading(name):
-                image, label = face(source.image(name)), label_names.index(emotion)
-                rows.add(name, image, label, subject=sequence.split("_")[0], sequence=sequence)
+                if emotion in label_names:
+                    image, label = face(source.image(name)), label_names.index(emotion)
+                    rows.add(name, image, label, subject=sequence.split("_")[0], sequence=sequence)
+                else:
+                    rows.skipped.append((name, "neutral"))
 
 
 def _emotion(source: Source, name: str) -> str:

@@ -10,11 +10,12 @@ import io
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Protocol
+from typing import TypeAlias
 
 import numpy as np
 import torch
 from PIL import Image
+from torch import Generator, Tensor
 
 from fer_attention.data.records import FaceDataset
 from fer_attention.plugins import open_registry
@@ -32,13 +33,8 @@ EYE_LINE = 0.39
 """Height of the eyes in FER2013's frames, as a share from the top (`benchmarks/face_geometry.py`)."""
 
 
-class Apply(Protocol):
-    """The function of a degradation."""
-
-    def __call__(
-        self, images: torch.Tensor, strength: torch.Tensor, *, generator: torch.Generator | None
-    ) -> torch.Tensor:
-        """Images (N, C, H, W) in [0, 1] and strengths (N,) -> images of the same shape, in [0, 1]."""
+Apply: TypeAlias = Callable[[Tensor, Tensor, Generator | None], Tensor]
+"""Images (N, C, H, W) in [0, 1], strengths (N,) and a source of randomness -> images of the same form."""
 
 
 @dataclass(frozen=True)
@@ -70,12 +66,12 @@ def _degradation(name: str, *, unit: str, low: float, high: float) -> Callable[[
 
 
 def degrade(
-    images: torch.Tensor,
+    images: Tensor,
     name: str,
-    strength: float | torch.Tensor,
+    strength: float | Tensor,
     *,
-    generator: torch.Generator | None = None,
-) -> torch.Tensor:
+    generator: Generator | None = None,
+) -> Tensor:
     """Degrade a batch of images.
 
     >>> degrade(torch.full((2, 1, 48, 48), 0.25), "gamma", 0.5)[0, 0, 0, 0]
@@ -101,16 +97,11 @@ def degrade(
         )
     if given.numel():
         check_strength(name, *(float(end) for end in given.float().aminmax()))
-    return entry.apply(images, given.to(images).expand(len(images)), generator=generator)
+    return entry.apply(images, given.to(images).expand(len(images)), generator)
 
 
 def check_strength(name: str, *strengths: float) -> None:
-    """Refuse strengths that a degradation does not have.
-
-    Raises:
-        UnknownNameError: No degradation has this name.
-        ValueError: A strength is out of range.
-    """
+    """Refuse strengths that a degradation does not have, and a name that no degradation has."""
     entry = DEGRADATIONS[name]
     for strength in strengths:
         if not entry.low <= strength <= entry.high:
@@ -154,7 +145,7 @@ def degrade_crops(crops: FaceDataset, name: str, strength: float, *, seed: int =
         ValueError: The strength is out of range.
     """
     check_strength(name, strength)  # before any image is read
-    generator = torch.Generator().manual_seed(seed)
+    generator = Generator().manual_seed(seed)
     blocks = []
     for start in range(0, len(crops), 1024):
         images = torch.from_numpy(np.array(crops.images[start : start + 1024])).float() / 255
@@ -165,26 +156,22 @@ def degrade_crops(crops: FaceDataset, name: str, strength: float, *, seed: int =
 
 
 @_degradation("lower_face", unit="share of the height that a bar hides from below", low=0, high=1)
-def _lower_face(
-    images: torch.Tensor, strength: torch.Tensor, *, generator: torch.Generator | None
-) -> torch.Tensor:
+def _lower_face(images: Tensor, strength: Tensor, generator: Generator | None) -> Tensor:
     return _bar(images, 1 - strength, torch.ones_like(strength), generator)
 
 
 @_degradation("eyes", unit="share of the height that a bar over the eyes hides", low=0, high=1)
-def _eyes(images: torch.Tensor, strength: torch.Tensor, *, generator: torch.Generator | None) -> torch.Tensor:
+def _eyes(images: Tensor, strength: Tensor, generator: Generator | None) -> Tensor:
     return _bar(images, EYE_LINE - strength / 2, EYE_LINE + strength / 2, generator)
 
 
 @_degradation("gamma", unit="exponent; above 1 darkens", low=0.1, high=10)
-def _gamma(
-    images: torch.Tensor, strength: torch.Tensor, *, generator: torch.Generator | None
-) -> torch.Tensor:
+def _gamma(images: Tensor, strength: Tensor, generator: Generator | None) -> Tensor:
     return images.pow(strength.view(-1, 1, 1, 1))
 
 
 @_degradation("blur", unit="standard deviation of a Gaussian, pixels", low=0, high=16)
-def _blur(images: torch.Tensor, strength: torch.Tensor, *, generator: torch.Generator | None) -> torch.Tensor:
+def _blur(images: Tensor, strength: Tensor, generator: Generator | None) -> Tensor:
     rows, columns = (_gaussian(size, strength) for size in images.shape[-2:])
     return _separable(images, rows, columns)
 
@@ -192,32 +179,26 @@ def _blur(images: torch.Tensor, strength: torch.Tensor, *, generator: torch.Gene
 @_degradation(
     "resolution", unit="side that the image is shrunk to and enlarged from, pixels", low=4, high=1024
 )
-def _resolution(
-    images: torch.Tensor, strength: torch.Tensor, *, generator: torch.Generator | None
-) -> torch.Tensor:
+def _resolution(images: Tensor, strength: Tensor, generator: Generator | None) -> Tensor:
     """Bilinear both ways; `resampling` draws its filters."""
     chosen = torch.full((len(images), 2), FILTERS.index(Image.Resampling.BILINEAR))
     return _through(images, strength, chosen)
 
 
 @_degradation("resampling", unit="as resolution, with filters drawn at random", low=4, high=1024)
-def _resampling(
-    images: torch.Tensor, strength: torch.Tensor, *, generator: torch.Generator | None
-) -> torch.Tensor:
+def _resampling(images: Tensor, strength: Tensor, generator: Generator | None) -> Tensor:
     chosen = torch.randint(len(FILTERS), (len(images), 2), generator=generator, device=images.device)
     return _through(images, strength, chosen)
 
 
 @_degradation("noise", unit="standard deviation, grey levels of 255", low=0, high=255)
-def _noise(
-    images: torch.Tensor, strength: torch.Tensor, *, generator: torch.Generator | None
-) -> torch.Tensor:
+def _noise(images: Tensor, strength: Tensor, generator: Generator | None) -> Tensor:
     drawn = torch.randn(images.shape, generator=generator, device=images.device, dtype=images.dtype)
     return (images + drawn * (strength / 255).view(-1, 1, 1, 1)).clamp(0, 1)
 
 
 @_degradation("jpeg", unit="quality", low=1, high=100)
-def _jpeg(images: torch.Tensor, strength: torch.Tensor, *, generator: torch.Generator | None) -> torch.Tensor:
+def _jpeg(images: Tensor, strength: Tensor, generator: Generator | None) -> Tensor:
     """By Pillow, image by image on the CPU: approximations for the device lose less than files do."""
     if images.shape[1] not in (1, 3):
         raise ValueError(f"JPEG images have 1 channel (grey) or 3 (RGB), got {images.shape[1]}.")
@@ -230,9 +211,7 @@ def _jpeg(images: torch.Tensor, strength: torch.Tensor, *, generator: torch.Gene
     return torch.from_numpy(pixels).permute(0, 3, 1, 2).to(images) / 255
 
 
-def _bar(
-    images: torch.Tensor, top: torch.Tensor, bottom: torch.Tensor, generator: torch.Generator | None
-) -> torch.Tensor:
+def _bar(images: Tensor, top: Tensor, bottom: Tensor, generator: Generator | None) -> Tensor:
     """A bar of one random grey over the full width, from `top` to `bottom` (N,), shares of the height.
 
     It hides the rows whose centres it covers.
@@ -244,12 +223,12 @@ def _bar(
     return torch.where(hidden[:, None, :, None], greys.view(-1, 1, 1, 1), images)
 
 
-def _separable(images: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
+def _separable(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     """For each image rows @ image @ columns.T, with matrices (N, H, H) and (N, W, W); within [0, 1]."""
     return (rows.unsqueeze(1) @ images @ columns.unsqueeze(1).mT).clamp(0, 1)
 
 
-def _gaussian(size: int, sigma: torch.Tensor) -> torch.Tensor:
+def _gaussian(size: int, sigma: Tensor) -> Tensor:
     """Matrices (N, size, size) that blur along one axis; weights beyond the border are left out."""
     position = torch.arange(size, device=sigma.device, dtype=sigma.dtype)
     distance = (position.view(-1, 1) - position) / sigma.clamp(min=1e-3).view(-1, 1, 1)
@@ -257,20 +236,20 @@ def _gaussian(size: int, sigma: torch.Tensor) -> torch.Tensor:
     return weights / weights.sum(-1, keepdim=True)
 
 
-def _through(images: torch.Tensor, side: torch.Tensor, filters: torch.Tensor) -> torch.Tensor:
+def _through(images: Tensor, side: Tensor, filters: Tensor) -> Tensor:
     """Shrink to `side` pixels (N,), rounded, and enlarge again by two filters each (N, 2), indices."""
-    choices = zip(side.round().int().tolist(), filters.tolist(), strict=True)
-    rows, columns = [], []
-    for pixels, (down, up) in choices:
-        rows.append(_resampling_matrix(images.shape[-2], pixels, down, up))
-        columns.append(_resampling_matrix(images.shape[-1], pixels, down, up))
-    if not rows:
+    if not len(images):
         return images
-    return _separable(images, torch.stack(rows).to(images), torch.stack(columns).to(images))
+    choices = list(zip(side.round().int().tolist(), filters.tolist(), strict=True))
+    rows, columns = (
+        torch.stack([_resampling_matrix(size, pixels, *two) for pixels, two in choices]).to(images)
+        for size in images.shape[-2:]
+    )
+    return _separable(images, rows, columns)
 
 
 @lru_cache(maxsize=512)  # 100 MB for images of 224×224
-def _resampling_matrix(size: int, through: int, down: int, up: int) -> torch.Tensor:
+def _resampling_matrix(size: int, through: int, down: int, up: int) -> Tensor:
     """(size, size): what Pillow's resizing to `through` pixels and back does to one axis.
 
     Resizing is linear, so the columns of a resized identity are its weights.

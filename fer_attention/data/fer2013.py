@@ -9,6 +9,9 @@ from __future__ import annotations
 
 from pathlib import PurePosixPath
 
+import numpy as np
+from PIL import Image
+
 from fer_attention.data.fer2013_csv import (
     FER2013_CSV,
     SIZE,
@@ -17,14 +20,10 @@ from fer_attention.data.fer2013_csv import (
     csv_rows,
     find_csv,
     is_pixel_csv,
-    row_emotion,
-    row_image,
-    row_name,
-    row_usage,
 )
 from fer_attention.data.loading import reader
 from fer_attention.data.records import DataError, FaceDataset
-from fer_attention.data.sources import OnError, PathLike, Rows, Source, exact_grey, open_source
+from fer_attention.data.sources import OnError, PathLike, Pixels, Rows, Source, open_source
 from fer_attention.emotions import FER2013, canonical
 
 
@@ -68,7 +67,9 @@ def load_fer2013(path: PathLike, *, on_error: OnError = "raise") -> FaceDataset:
             missing = f"No FER2013 image under {path}: expected train/<emotion>/Training_*.jpg"
         else:
             rows.unit = "rows"
-            _read_csv(source, table, rows)
+            for row in csv_rows(source, table, needed=("emotion", "pixels")):
+                with rows.reading(f"row {row.number}"):
+                    rows.add(row.name, row.image(), row.emotion(len(FER2013)), split=row.split)
             missing = f"No FER2013 row in {table} of {path}"
     return rows.faces(FER2013, missing=missing)
 
@@ -89,7 +90,7 @@ def _read_images(source: Source, rows: Rows) -> None:
     for name in source.images():
         with rows.reading(name):
             label, split = _meaning(name)
-            rows.add(name, exact_grey(source.image(name), SIZE), label, split=split)
+            rows.add(name, _grey(source.image(name)), label, split=split)
 
 
 def _meaning(name: str) -> tuple[int, str]:
@@ -104,8 +105,7 @@ def _meaning(name: str) -> tuple[int, str]:
     return FER2013.index(emotion), SPLITS[prefix]
 
 
-def _read_csv(source: Source, table: str, rows: Rows) -> None:
-    for row in csv_rows(source, table, needed=("emotion", "pixels")):
-        with rows.reading(f"row {row.number}"):
-            label, split = row_emotion(row, len(FER2013)), SPLITS[row_usage(row)]
-            rows.add(row_name(row), row_image(row), label, split=split)
+def _grey(image: Image.Image) -> Pixels:
+    if image.size != SIZE[::-1]:
+        raise DataError(f"{image.width}×{image.height} pixels instead of {SIZE[1]}×{SIZE[0]}.")
+    return np.asarray(image.convert("L"))

@@ -20,7 +20,7 @@ SIZE = (48, 48)
 
 @dataclass(frozen=True)
 class CsvRow:
-    """One row of a CSV file.
+    """One row of a CSV file; what it cannot say is a DataError.
 
     Attributes:
         number: Its number among the data rows, from 1.
@@ -38,34 +38,63 @@ class CsvRow:
         return len(self.cells) == len(self.columns)
 
     def __getitem__(self, column: str) -> str:
-        """A cell without the blanks around it.
-
-        Raises:
-            DataError: The row has more or fewer cells than the header.
-        """
+        """A cell without the blanks around it."""
         if not self.whole:
             raise DataError(f"{len(self.cells)} cells instead of {len(self.columns)}.")
         return self.cells[self.columns[column]].strip()
 
+    @property
+    def name(self) -> str:
+        """Name of a row of pixels in the record: `row0000017` is the 17th."""
+        return f"row{self.number:07}"
+
+    @property
+    def split(self) -> str:
+        """The split of its Usage; train where there is no such column, as in Kaggle's train.csv."""
+        usage = self["usage"] if "usage" in self.columns else "Training"
+        if usage not in SPLITS:
+            raise DataError(f"the Usage {usage!r} is none of {', '.join(SPLITS)}.")
+        return SPLITS[usage]
+
+    def emotion(self, count: int) -> int:
+        """The emotion's code, from 0 to `count` - 1."""
+        text = self["emotion"]
+        if not (is_count(text) and int(text) < count):
+            raise DataError(f"the emotion {text!r} is none of 0 to {count - 1}.")
+        return int(text)
+
+    def image(self) -> Pixels:
+        """uint8 (48, 48), from 2,304 numbers with blanks between them."""
+        text = self["pixels"]
+        if text.encode().translate(None, b"0123456789 "):  # anything else would end the parsing silently
+            parts = text.split()
+            if strange := [part for part in parts if not is_count(part)]:
+                raise DataError(f"the pixel {strange[0]!r} is not a whole number from 0 to 255.")
+            text = " ".join(parts)
+        pixels = np.fromstring(text, dtype=np.int64, sep=" ")
+        if pixels.size != SIZE[0] * SIZE[1]:
+            raise DataError(f"{pixels.size} pixels instead of {SIZE[0] * SIZE[1]}, 48×48.")
+        if pixels.max() > 255:
+            raise DataError(f"the pixel {pixels.max()} is above 255.")
+        return pixels.astype(np.uint8).reshape(SIZE)
+
+
+def is_count(text: str) -> bool:
+    """Return whether a cell holds a whole number, 0 or more."""
+    return text.isascii() and text.isdigit()
+
 
 def csv_rows(source: Source, name: str, *, needed: tuple[str, ...]) -> Iterator[CsvRow]:
-    """The rows of a CSV file, one by one; empty lines do not count.
+    """The rows of a CSV file of a source, one by one; empty lines do not count.
 
-    Args:
-        source: Where the file is.
-        name: Its name there.
-        needed: Columns that must be there, in lower case.
-
-    Raises:
-        DataError: A column is missing, or the file is damaged so that no further row can be read.
+    A DataError says which of the `needed` columns, in lower case, is missing, or where the file is damaged.
     """
     number = 0
     try:
         with source.open(name) as file:
             lines = csv.reader(io.TextIOWrapper(file, encoding="utf-8-sig", errors="replace", newline=""))
             columns = {column.strip().lower(): place for place, column in enumerate(next(lines, []))}
-            missing = [column for column in needed if column not in columns]
-            if missing:
+            if missing := [column for column in needed if column not in columns]:
                 hint = " A table of pixels without emotion, as Kaggle's test.csv, has no labels."
                 raise DataError(
                     f"{source.path}: {name} has no column {', '.join(missing)}; its first row is "
@@ -81,11 +110,7 @@ def csv_rows(source: Source, name: str, *, needed: tuple[str, ...]) -> Iterator[
 
 
 def find_csv(source: Source, known: tuple[str, ...]) -> str | None:
-    """The table of a source: the first of the known names that is there, or its only file of type CSV.
-
-    Raises:
-        DataError: The same name is there more than once.
-    """
+    """The table of a source: the first of the known names that is there, or its only file of type CSV."""
     for file_name in known:
         if found := source.named(file_name):
             if len(found) > 1:
@@ -102,53 +127,3 @@ def is_pixel_csv(source: Source, name: str) -> bool:
     except DataError:
         return False
     return True
-
-
-def row_name(row: CsvRow) -> str:
-    """Name of a row of pixels in the record: `row0000017` is the 17th."""
-    return f"row{row.number:07}"
-
-
-def row_image(row: CsvRow) -> Pixels:
-    """uint8 (48, 48), from 2,304 numbers with blanks between them.
-
-    Raises:
-        DataError: There are more or fewer numbers, something else than numbers, or numbers above 255.
-    """
-    text = row["pixels"]
-    if text.encode().translate(None, b"0123456789 "):  # anything else would end the parsing without an error
-        strange = [part for part in text.split() if not (part.isascii() and part.isdigit())]
-        if strange:
-            raise DataError(f"the pixel {strange[0]!r} is not a whole number from 0 to 255.")
-        text = " ".join(text.split())
-    pixels = np.fromstring(text, dtype=np.int64, sep=" ")
-    if pixels.size != SIZE[0] * SIZE[1]:
-        raise DataError(f"{pixels.size} pixels instead of {SIZE[0] * SIZE[1]}, 48×48.")
-    if pixels.max() > 255:
-        raise DataError(f"the pixel {pixels.max()} is above 255.")
-    return pixels.astype(np.uint8).reshape(SIZE)
-
-
-def row_emotion(row: CsvRow, count: int) -> int:
-    """The emotion's code, from 0 to `count` - 1.
-
-    Raises:
-        DataError: The cell holds something else.
-    """
-    text = row["emotion"]
-    if not (text.isascii() and text.isdigit() and int(text) < count):
-        raise DataError(f"the emotion {text!r} is none of 0 to {count - 1}.")
-    return int(text)
-
-
-def row_usage(row: CsvRow) -> str:
-    """Training, PublicTest or PrivateTest; Training where there is no such column, as in Kaggle's train.csv.
-
-    Raises:
-        DataError: The cell holds something else.
-    """
-    if "usage" not in row.columns:
-        return "Training"
-    if row["usage"] not in SPLITS:
-        raise DataError(f"the Usage {row['usage']!r} is none of {', '.join(SPLITS)}.")
-    return row["usage"]

@@ -90,9 +90,9 @@ def label_by_votes(
 
     Args:
         crops: Images with `votes`, under FER2013's labels.
-        target: See `load_ferplus`, as for the others.
-        emotions: The label set.
-        label_share: Share of the image's present label in its target.
+        target: As of `load_ferplus`.
+        emotions: As there.
+        label_share: As there, of the image's present label.
 
     Raises:
         DataError: There are no votes, the rules leave nothing, or a label to mix in is none of the emotions.
@@ -111,20 +111,18 @@ def label_by_votes(
         for index, count in enumerate(agreed):
             if (new := place[index]) is not None:
                 shares[new] += count
-        if not reason and not shares.any():
-            reason = "none of the emotions"
-        if reason:
-            left_out.append((name, reason))
-            continue
-        kept.append(row)
-        distributions.append(shares / shares.sum())
+        if reason or not shares.any():
+            left_out.append((name, reason or "none of the emotions"))
+        else:
+            kept.append(row)
+            distributions.append(shares / shares.sum())
     if not kept:
         raise DataError(f"FER+'s rules leave none of {len(crops)} images; the first: {left_out[:1]}.")
     chosen, by_votes = crops.take(kept), np.array(distributions)
-    mixed = (1 - label_share) * by_votes
-    if label_share:
-        mixed += label_share * _one_hot(chosen, names)
-    targets = mixed.astype(np.float32) if target == "distribution" or label_share else None
+    targets = None
+    if target == "distribution" or label_share:
+        own = label_share * _one_hot(chosen, names) if label_share else 0
+        targets = ((1 - label_share) * by_votes + own).astype(np.float32)
     labelled = chosen.relabelled(by_votes.argmax(1).astype(np.int64), names, targets=targets)
     return replace(labelled, skipped=(*crops.skipped, *left_out))
 
@@ -169,12 +167,13 @@ def agreed_emotions(votes: Sequence[int], target: Target) -> tuple[list[int], st
     """
     counts = [count if count > 1 else 0 for count in votes]
     kept = _peak(counts) if target == "majority" else _peaks(counts)
+    first, reason = kept.index(max(kept)), ""
     if 2 * sum(kept) <= sum(counts):
-        return kept[: len(FERPLUS)], "no majority"
-    if sum(map(bool, kept)) > MOST_EMOTIONS:
-        return kept[: len(FERPLUS)], f"more than {MOST_EMOTIONS} emotions"
-    first = kept.index(max(kept))
-    reason = {len(FERPLUS): "unknown", len(FERPLUS) + 1: "not a face"}.get(first, "")
+        reason = "no majority"
+    elif sum(map(bool, kept)) > MOST_EMOTIONS:
+        reason = f"more than {MOST_EMOTIONS} emotions"
+    elif first >= len(FERPLUS):
+        reason = ("unknown", "not a face")[first - len(FERPLUS)]
     return kept[: len(FERPLUS)], reason
 
 

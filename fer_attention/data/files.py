@@ -6,12 +6,15 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from fer_attention.faces.images import load_image
+
+Choice: TypeAlias = NDArray[np.bool_] | NDArray[np.int64] | Sequence[int] | slice
 
 
 def fit(image: Image.Image, *, size: tuple[int, int], channels: int) -> NDArray[np.uint8]:
@@ -28,11 +31,7 @@ def fit(image: Image.Image, *, size: tuple[int, int], channels: int) -> NDArray[
 
 
 def check_form(size: tuple[int, int], channels: int) -> None:
-    """Refuse a size or a number of channels that no picture has.
-
-    Raises:
-        ValueError: The size is not (height, width) of at least one pixel, or the channels not 1 or 3.
-    """
+    """Raise a ValueError for a size or a number of channels that no picture has."""
     if len(size) != 2 or min(size) < 1:
         raise ValueError(f"size is (height, width) in pixels, got {size}.")
     if channels not in (1, 3):
@@ -87,20 +86,14 @@ class ImageFiles:
     def __iter__(self) -> Iterator[NDArray[np.uint8]]:
         return (self.read(path) for path in self.paths)
 
-    def __getitem__(
-        self, rows: NDArray[np.bool_] | NDArray[np.int64] | Sequence[int] | slice
-    ) -> NDArray[np.uint8]:
+    def __getitem__(self, rows: Choice) -> NDArray[np.uint8]:
         chosen = self.take(rows)
         return np.stack(list(chosen)) if len(chosen) else np.empty(chosen.shape, dtype=np.uint8)
 
-    def take(self, rows: NDArray[np.bool_] | NDArray[np.int64] | Sequence[int] | slice) -> ImageFiles:
+    def take(self, rows: Choice) -> ImageFiles:
         """Some of the files, by mask, by index or by slice; nothing is read."""
         return replace(self, paths=tuple(self.paths[row] for row in np.arange(len(self))[rows]))
 
     def read(self, path: Path) -> NDArray[np.uint8]:
-        """One image, upright.
-
-        Raises:
-            ImageError: The file is no whole image; its name is in the message.
-        """
+        """One image, upright; an ImageError names a file that is no whole image."""
         return fit(load_image(path), size=self.size, channels=self.channels)

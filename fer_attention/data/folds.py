@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass, field, replace
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -39,10 +40,8 @@ class Fold:
     def apply(self, data: FaceDataset) -> FaceDataset:
         """The fold's images, with `train`, `validation` and `test` as their splits, checked."""
         self.check(data)
-        rows = np.concatenate([getattr(self, part) for part in PARTS])
-        splits = np.repeat(PARTS, [len(getattr(self, part)) for part in PARTS])
-        taken = data.take(rows)
-        return replace(taken, splits=splits)
+        rows = [getattr(self, part) for part in PARTS]
+        return replace(data.take(np.concatenate(rows)), splits=np.repeat(PARTS, [len(one) for one in rows]))
 
     def check(self, data: FaceDataset) -> None:
         """Raises DataError where two parts share an image, a subject or a sequence, or a part is empty."""
@@ -60,12 +59,12 @@ class Fold:
         for what, column in columns.items():
             if column is None or what in self.shared:
                 continue
-            for a, b in ((0, 1), (0, 2), (1, 2)):
-                both = np.intersect1d(column[getattr(self, PARTS[a])], column[getattr(self, PARTS[b])])
+            for a, b in combinations(PARTS, 2):
+                both = np.intersect1d(column[getattr(self, a)], column[getattr(self, b)])
                 if len(both):
+                    shown = ", ".join(map(str, both[:3]))
                     raise DataError(
-                        f"{self.name}: {len(both)} {what} are in {PARTS[a]} and in {PARTS[b]}, such as "
-                        f"{', '.join(map(str, both[:3]))}."
+                        f"{self.name}: {len(both)} {what} are in {a} and in {b}, such as {shown}."
                     )
 
 
@@ -86,11 +85,7 @@ class Protocol:
     options: dict[str, Any] = field(default_factory=dict)
 
     def fold(self, number: int) -> Fold:
-        """One of the folds, from 0.
-
-        Raises:
-            DataError: There is no such fold.
-        """
+        """One of the folds, from 0; a DataError if there is no such."""
         if not 0 <= number < len(self.folds):
             raise DataError(f"{self.name} has folds 0 to {len(self.folds) - 1}, got fold {number}.")
         return self.folds[number]

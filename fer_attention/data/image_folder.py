@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
+import numpy as np
 from PIL import Image
 
 from fer_attention.data.files import ImageFiles, check_form
 from fer_attention.data.loading import FALLBACK, reader
 from fer_attention.data.records import DataError, FaceDataset
-from fer_attention.data.sources import OnError, PathLike, Rows, Source, face_of, open_source
+from fer_attention.data.sources import OnError, PathLike, Pixels, Rows, Source, face_of, open_source
 from fer_attention.emotions import LABEL_SETS, canonical
 
 SPLITS = {
@@ -79,17 +80,18 @@ def load_image_folder(
             with rows.reading(name):
                 if emotion not in emotions:
                     raise DataError(f"its emotion {emotion!r} is none of {', '.join(emotions)}.")
+                image: Pixels | Path
                 if stream:
-                    rows.add(name, _checked(source.path / name), emotions.index(emotion), split=split)
+                    image = _checked(source.path / name)
                 else:
                     image = face_of(source.image(name), size=size, channels=channels)
-                    rows.add(name, image, emotions.index(emotion), split=split)
+                rows.add(name, image, emotions.index(emotion), split=split)
+
+    def files(paths: list[Path]) -> ImageFiles:
+        return ImageFiles(tuple(paths), size, channels)
+
     missing = f"No image under {path}: expected {LAYOUTS}"
-    if stream:
-        return rows.faces(
-            emotions, missing=missing, pack=lambda paths: ImageFiles(tuple(paths), size, channels)
-        )
-    return rows.faces(emotions, missing=missing)
+    return rows.faces(emotions, missing=missing, pack=files if stream else np.stack)
 
 
 def _split(name: str) -> str:
@@ -97,11 +99,7 @@ def _split(name: str) -> str:
 
 
 def _depth(source: Source) -> int:
-    """Number of names in an image's path: 2 for emotions, 3 for splits with emotions.
-
-    Raises:
-        DataError: There are images at both depths, or at neither.
-    """
+    """Number of names in an image's path: 2 for emotions, 3 for splits with emotions."""
     examples = {name.count("/") + 1: name for name in reversed(source.images())}
     fitting = [depth for depth in (2, 3) if depth in examples]
     if len(fitting) == 1:
@@ -111,11 +109,7 @@ def _depth(source: Source) -> int:
 
 
 def _place(name: str, depth: int) -> tuple[str, str]:
-    """Split and emotion of an image.
-
-    Raises:
-        DataError: It lies at another depth than the others, or its outer folder is no split.
-    """
+    """Split and emotion of an image."""
     parts = PurePosixPath(name).parts
     if len(parts) != depth:
         layout = "<emotion>/<image>" if depth == 2 else "<split>/<emotion>/<image>"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -64,19 +64,20 @@ def load_data(
     """
     name = recognised_format(path) if data_format == "auto" else data_format
     load = FORMATS[name].load
-    known = inspect.signature(load).parameters.keys() - {"path", "on_error"}
-    for option in options:
-        if option not in known:
-            raise TypeError(str(unknown_name(f"option of the data format {name!r}:", option, known)))
+    check_options(options, load, f"the data format {name!r}")
     return load(path, on_error=on_error, **options)
 
 
-def recognised_format(path: PathLike) -> str:
-    """The name of the reader that knows the layout of what is there.
+def check_options(options: Iterable[str], function: Callable[..., Any], owner: str) -> None:
+    """Raise a TypeError where a function has no such option; the nearest is in the message."""
+    known = inspect.signature(function).parameters.keys() - {"path", "on_error", "data", "seed"}
+    for option in options:
+        if option not in known:
+            raise TypeError(str(unknown_name(f"option of {owner}:", option, known)))
 
-    Raises:
-        DataError: Nothing is there, or no reader or more than one recognises it.
-    """
+
+def recognised_format(path: PathLike) -> str:
+    """The name of the reader that knows the layout of what is there; a DataError if it is not one."""
     expected = "A data set is a folder, a zip file or a CSV file."
     with open_source(path, expected=expected) as source:
         fitting = [name for name in FORMATS if name != FALLBACK and FORMATS[name].recognises(source)]

@@ -5,7 +5,6 @@ Each is a pure function of the data, its options and a seed.
 
 from __future__ import annotations
 
-import inspect
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -14,11 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_attention.data.folds import Fold, Protocol, RowIndices
+from fer_attention.data.loading import check_options
 from fer_attention.data.records import DataError, FaceDataset
 from fer_attention.data.splits import OFFICIAL, training_fraction
 from fer_attention.optional import needs_extra
 from fer_attention.plugins import open_registry
-from fer_attention.registry import Registry, unknown_name
+from fer_attention.registry import Registry
 
 
 class ProtocolWarning(UserWarning):
@@ -42,29 +42,20 @@ def create_protocol(name: str, data: FaceDataset, *, seed: int = 0, **options: A
         DataError: The set lacks what the protocol needs, or is too small for it.
         TypeError: The protocol has no such option.
     """
-    known = inspect.signature(PROTOCOLS[name]).parameters.keys() - {"data", "seed"}
-    for option in options:
-        if option not in known:
-            raise TypeError(str(unknown_name(f"option of the protocol {name!r}:", option, known)))
+    check_options(options, PROTOCOLS[name], f"the protocol {name!r}")
     folds = PROTOCOLS[name](data, seed=seed, **options)
     for fold in folds:
         fold.check(data)
         missing = np.setdiff1d(data.labels[fold.test], data.labels[fold.train])
         if len(missing):
             names = ", ".join(data.label_names[label] for label in missing)
-            warnings.warn(
-                f"{name}, {fold.name}: no training image of {names}.", ProtocolWarning, stacklevel=2
-            )
+            text = f"{name}, {fold.name}: no training image of {names}."
+            warnings.warn(text, ProtocolWarning, stacklevel=2)
     return Protocol(name, tuple(folds), seed, options)
 
 
 def open_protocol(name: str, data: FaceDataset, *, seed: int = 0) -> Protocol:
-    """A protocol by its name, or by the `.json` file that `Protocol.save` wrote.
-
-    Args:
-        name: A name in `PROTOCOLS`, such as `subject_kfold`, or a path that ends in `.json`.
-        data: The set.
-        seed: For what a protocol draws; a file keeps the folds that it was saved with.
+    """A protocol by its name, as `create_protocol` has it, or by the `.json` file of `Protocol.save`.
 
     Raises:
         UnknownNameError: No protocol has this name.
@@ -121,8 +112,7 @@ def _subject_kfold(data: FaceDataset, *, seed: int, folds: int = 10, shuffle: bo
         raise DataError(f"subject_kfold needs 3 folds or more (train, validation, test), got {folds}.")
     if shuffle:
         subjects = np.random.default_rng(seed).permutation(subjects)
-    groups = [subjects[start::folds] for start in range(folds)]
-    return _leave_out(data, groups, [f"fold {number}" for number in range(folds)])
+    return _rotated(len(data), [_of(data, subjects[start::folds]) for start in range(folds)])
 
 
 @PROTOCOLS.register("loso")
@@ -131,8 +121,8 @@ def _loso(data: FaceDataset, *, seed: int, validation_subjects: int = 1) -> list
     if validation_subjects < 1:
         raise DataError(f"loso validates on 1 subject or more, got {validation_subjects}.")
     subjects = _subjects(data, "loso", at_least=2 + validation_subjects)
-    groups = [subjects[number : number + 1] for number in range(len(subjects))]
-    return _leave_out(data, groups, subjects.tolist(), validating=validation_subjects)
+    rows = [_of(data, subject) for subject in subjects]
+    return _rotated(len(data), rows, names=subjects.tolist(), validating=validation_subjects)
 
 
 @PROTOCOLS.register("stratified_kfold")
@@ -148,11 +138,7 @@ def _stratified_kfold(data: FaceDataset, *, seed: int, folds: int = 5) -> list[F
             f"stratified_kfold: folds from 3 to {rarest}, the rarest class's images; got {folds}."
         )
     splitter = StratifiedKFold(folds, shuffle=True, random_state=seed)
-    parts = [rows for _, rows in splitter.split(data.labels, data.labels)]
-    return [
-        _fold(f"fold {number}", len(data), parts[number], parts[(number + 1) % folds])
-        for number in range(folds)
-    ]
+    return _rotated(len(data), [rows for _, rows in splitter.split(data.labels, data.labels)])
 
 
 @PROTOCOLS.register("paper")
@@ -181,22 +167,20 @@ def _subjects(data: FaceDataset, name: str, *, at_least: int) -> NDArray[np.str_
     return subjects
 
 
-def _leave_out(
-    data: FaceDataset, groups: Sequence[NDArray[np.str_]], names: Sequence[str], validating: int = 1
+def _of(data: FaceDataset, subjects: Any) -> RowIndices:
+    return np.isin(np.asarray(data.subjects), subjects).nonzero()[0]
+
+
+def _rotated(
+    size: int, parts: Sequence[RowIndices], *, names: Sequence[str] = (), validating: int = 1
 ) -> list[Fold]:
-    """One fold per group of subjects: the group is tested, the following ones validate, the rest train."""
-    assert data.subjects is not None  # noqa: S101  (_subjects has looked; for the type checker)
-    rows = [np.isin(data.subjects, group).nonzero()[0] for group in groups]
-    count = len(groups)
-    return [
-        _fold(
-            name,
-            len(data),
-            rows[number],
-            np.sort(np.concatenate([rows[(number + 1 + k) % count] for k in range(validating)])),
-        )
-        for number, name in enumerate(names)
-    ]
+    """One fold per part: the part is tested, the following ones validate, the rest train."""
+    folds = []
+    for number, test in enumerate(parts):
+        following = [parts[(number + 1 + k) % len(parts)] for k in range(validating)]
+        name = names[number] if names else f"fold {number}"
+        folds.append(_fold(name, size, test, np.sort(np.concatenate(following))))
+    return folds
 
 
 def _fold(

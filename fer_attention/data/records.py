@@ -67,8 +67,8 @@ class FaceDataset:
             raise DataError(f"votes are (N, 10) counts, got {self.votes.shape}.")
 
     def _columns(self) -> list[str]:
-        per_image = {f.name for f in fields(self)} - {"label_names", "skipped"}
-        return [f.name for f in fields(self) if f.name in per_image and getattr(self, f.name) is not None]
+        names = [field.name for field in fields(self) if field.name not in ("label_names", "skipped")]
+        return [name for name in names if getattr(self, name) is not None]
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -101,11 +101,7 @@ class FaceDataset:
         return self
 
     def split(self, name: str) -> FaceDataset:
-        """The rows of one split.
-
-        Raises:
-            DataError: There is no such split; the message lists those there are.
-        """
+        """The rows of one split; a DataError lists the splits if there is no such."""
         mask = self.splits == name
         if not mask.any():
             raise DataError(f"No split {name!r}; there are {sorted(set(self.splits.tolist()))}.")

@@ -119,17 +119,6 @@ def _meant(path: Path) -> str:
     return f"Did you mean {near[0]!r}?" if near else ""
 
 
-def exact_grey(image: Image.Image, size: tuple[int, int]) -> Pixels:
-    """A picture of a set whose pictures all have one size, as uint8 (H, W), its pixels untouched.
-
-    Raises:
-        DataError: It has another size.
-    """
-    if image.size != size[::-1]:
-        raise DataError(f"{image.width}×{image.height} pixels instead of {size[1]}×{size[0]}.")
-    return np.asarray(image.convert("L"))
-
-
 def face_of(
     image: Image.Image, *, size: tuple[int, int], channels: int = 1, crop: Crop | None = None
 ) -> Pixels:
@@ -159,6 +148,7 @@ class Rows:
         path: The set, for messages.
         on_error: `"raise"` on the first row that cannot be used, or `"skip"` it and list it.
         unit: What the rows are in the set, in the plural, for messages.
+        skipped: (name, reason) of what was left out, by an error or by a rule of the set.
 
     Raises:
         ValueError: `on_error` is something else.
@@ -186,10 +176,6 @@ class Rows:
                 ) from error
             self.skipped.append((name, str(error)))
 
-    def leave_out(self, name: str, reason: str) -> None:
-        """Lists a row that a rule of the set, not an error, leaves out."""
-        self.skipped.append((name, reason))
-
     def add(
         self,
         name: str,
@@ -199,10 +185,9 @@ class Rows:
         split: str = "all",
         subject: str | None = None,
         sequence: str | None = None,
-        target: npt.NDArray[np.float32] | None = None,
     ) -> None:
         """One more row, of the same kinds of facts as the rows before."""
-        self._rows.append((name, image, label, split, subject, sequence, target))
+        self._rows.append((name, image, label, split, subject, sequence))
 
     def faces(
         self,
@@ -211,21 +196,16 @@ class Rows:
         missing: str,
         pack: Callable[[list[Any]], Pixels | ImageFiles] = np.stack,
     ) -> FaceDataset:
-        """The rows as a record, in the order they came in.
-
-        Args:
-            label_names: The emotions in the order of the labels.
-            missing: What to say when there is no row, up to the full stop.
-            pack: Makes one object of all images.
+        """The rows as a record, in the order they came in; `pack` makes one object of all images.
 
         Raises:
-            DataError: There is no row.
+            DataError: There is no row; `missing` is what to say then, up to the full stop.
         """
         if not self._rows:
             count = len(self.skipped)
             found = f"; {count} {self.unit} were skipped, the first: {self.skipped[0]}" if count else ""
             raise DataError(f"{missing}{found}.")
-        names, images, labels, splits, subjects, sequences, targets = zip(*self._rows, strict=True)
+        names, images, labels, splits, subjects, sequences = zip(*self._rows, strict=True)
         return FaceDataset(
             images=pack(list(images)),
             labels=np.array(labels, dtype=np.int64),
@@ -234,6 +214,5 @@ class Rows:
             label_names=tuple(label_names),
             subjects=None if subjects[0] is None else np.array(subjects),
             sequences=None if sequences[0] is None else np.array(sequences),
-            targets=None if targets[0] is None else np.stack(targets),
             skipped=tuple(self.skipped),
         )

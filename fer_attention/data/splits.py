@@ -37,9 +37,8 @@ def selection_split(data: FaceDataset) -> str:
         DataError: The set has neither.
     """
     there = split_names(data)
-    for name in SELECTION:
-        if name in there:
-            return name
+    if found := [name for name in SELECTION if name in there]:
+        return found[0]
     raise DataError(
         f"No split to select the epoch on: there are {', '.join(there)}. Make one with a protocol "
         "(fer_attention.data.create_protocol), or name it with select_on."
@@ -53,9 +52,8 @@ def default_test_split(data: FaceDataset) -> str:
         DataError: The set has other splits.
     """
     there = split_names(data)
-    for name in TEST:
-        if name in there:
-            return name
+    if found := [name for name in TEST if name in there]:
+        return found[0]
     if there == ["all"]:
         return "all"
     raise DataError(

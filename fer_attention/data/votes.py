@@ -15,7 +15,15 @@ from typing import TypeAlias
 
 import numpy as np
 
-from fer_attention.data.fer2013_csv import FER2013_CSV, SPLITS, VOTES_CSV, CsvRow, csv_rows, find_csv
+from fer_attention.data.fer2013_csv import (
+    FER2013_CSV,
+    SPLITS,
+    VOTES_CSV,
+    CsvRow,
+    csv_rows,
+    find_csv,
+    is_count,
+)
 from fer_attention.data.records import DataError, FaceDataset
 from fer_attention.data.sources import OnError, PathLike, Source, open_source
 from fer_attention.emotions import canonical
@@ -194,9 +202,9 @@ def _ballot(row: CsvRow) -> Ballot:
         if "image name" in row.columns and not row["image name"]:  # removed by FER+
             return Ballot(usage, NOBODY)
         texts = [row[column] for column in VOTE_COLUMNS]
-        if not all(map(_is_count, texts)):
+        if not all(map(is_count, texts)):
             raise DataError(f"the votes {', '.join(texts)} are not all whole numbers.")
-        if "ferplus_row" in row.columns and not _is_count(row["ferplus_row"]):
+        if "ferplus_row" in row.columns and not is_count(row["ferplus_row"]):
             raise DataError(f"the ferplus_row {row['ferplus_row']!r} is not a whole number.")
     except DataError as error:
         return Ballot(usage, NOBODY, damage=str(error))
@@ -209,11 +217,7 @@ def _keys(row: CsvRow) -> list[Key]:
         return []
     keys: list[Key] = [(canonical(row["label"]), row["file"])]
     if "ferplus_row" in row.columns:
-        if not _is_count(row["ferplus_row"]):
+        if not is_count(row["ferplus_row"]):
             return []
         keys.append(int(row["ferplus_row"]) + 1)
     return keys
-
-
-def _is_count(text: str) -> bool:
-    return text.isascii() and text.isdigit()

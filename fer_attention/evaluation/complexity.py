@@ -95,13 +95,9 @@ def paper_parameters(name: str) -> int:
     total = 0
     for path, module in plain.named_modules():
         if isinstance(module, (nn.Conv2d, nn.Linear)):
-            total += module.weight.numel() + (_out(module) if re.search(biased, path) else 0)
+            total += module.weight.numel() + (len(module.weight) if re.search(biased, path) else 0)
     gates = [module.channels for module in gated.modules() if isinstance(module, AttentionGate)]
     return total + sum(_gate_parameters(spec.attention, channels) for channels in gates)
-
-
-def _out(layer: nn.Conv2d | nn.Linear) -> int:
-    return layer.weight.shape[0]
 
 
 def _gate_parameters(attention: str, channels: int) -> int:

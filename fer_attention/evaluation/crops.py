@@ -35,18 +35,14 @@ def match_labels(
     """
     index_of = label_map(crops.label_names, labels)
     counts = np.bincount(crops.labels, minlength=len(crops.label_names))
-    unknown = {
-        crops.label_names[index]: int(counts[index])
-        for index, target in index_of.items()
-        if target is None and counts[index]
-    }
+    lookup = np.array([-1 if target is None else target for target in index_of.values()], dtype=np.int64)
+    unknown = {crops.label_names[index]: int(counts[index]) for index in (counts * (lookup < 0)).nonzero()[0]}
     if unknown and not drop_unknown:
         found = ", ".join(f"{name} (images: {count})" for name, count in unknown.items())
         raise DataError(
             f"The model has no label for {found}; it knows {', '.join(labels)}. Leave those images out with "
             "--drop-unknown-labels (drop_unknown=True)."
         )
-    lookup = np.array([-1 if target is None else target for target in index_of.values()], dtype=np.int64)
     mapped = lookup[crops.labels]
     if not (mapped >= 0).any():
         raise DataError(f"No image has a label that the model knows: {', '.join(labels)}.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -42,15 +42,9 @@ class ClassMetrics:
 
     def to_dict(self) -> dict[str, Any]:
         """Reduce to what JSON can hold; the recall of a class that does not occur is null."""
-        return {
-            "label": self.label,
-            "support": self.support,
-            "predicted": self.predicted,
-            "precision": self.precision,
-            "recall": None if math.isnan(self.recall) else self.recall,
-            "recall_interval_95": [self.low, self.high],
-            "f1": self.f1,
-        }
+        facts = asdict(self)
+        facts["recall_interval_95"] = [facts.pop("low"), facts.pop("high")]
+        return facts | {"recall": None if math.isnan(self.recall) else self.recall}
 
 
 @dataclass(frozen=True)
@@ -102,15 +96,8 @@ class ClassificationMetrics:
         wrong = self.confusion - np.diag(np.diag(self.confusion))
         order = np.argsort(-wrong, axis=None, kind="stable")
         pairs = [divmod(int(flat), len(self.classes)) for flat in order if wrong.flat[flat]]
-        return [
-            Confusion(
-                self.classes[true].label,
-                self.classes[predicted].label,
-                int(wrong[true, predicted]),
-                self.classes[true].support,
-            )
-            for true, predicted in pairs[:limit]
-        ]
+        found = [(self.classes[a], self.classes[b], int(wrong[a, b])) for a, b in pairs[:limit]]
+        return [Confusion(true.label, answer.label, count, true.support) for true, answer, count in found]
 
     def to_dict(self) -> dict[str, Any]:
         """Reduce to what JSON can hold."""
@@ -159,32 +146,16 @@ def classification_metrics(
         labels, answers, labels=classes, zero_division=0
     )
     confusion = confusion_matrix(labels, answers, labels=classes).astype(np.int64)
+    support, predicted, right = confusion.sum(1), confusion.sum(0), np.diag(confusion)
+    ends = [wilson_interval(*one) if one[1] else (0.0, 1.0) for one in zip(right, support, strict=True)]
+    recall = np.where(support, recall, math.nan)
+    numbers = (part.tolist() for part in (support, predicted, precision, recall))
+    columns = (label_names, *numbers, *zip(*ends, strict=True), f1.tolist())  # as ClassMetrics has them
     return ClassificationMetrics(
         accuracy=accuracy(answers, labels),
         macro_f1=float(f1_score(labels, answers, average="macro", zero_division=0)),
         negative_log_likelihood=float(log_loss(labels, probabilities, labels=classes)),
         reliability=reliability(probabilities, labels, bins=bins),
-        classes=tuple(
-            _class_metrics(name, confusion, index, *(float(part[index]) for part in (precision, recall, f1)))
-            for index, name in enumerate(label_names)
-        ),
+        classes=tuple(ClassMetrics(*row) for row in zip(*columns, strict=True)),
         confusion=confusion,
-    )
-
-
-def _class_metrics(
-    name: str, confusion: NDArray[np.int64], index: int, precision: float, recall: float, f1: float
-) -> ClassMetrics:
-    support, predicted = int(confusion[index].sum()), int(confusion[:, index].sum())
-    right = int(confusion[index, index])
-    low, high = wilson_interval(right, support) if support else (0.0, 1.0)
-    return ClassMetrics(
-        label=name,
-        support=support,
-        predicted=predicted,
-        precision=precision,
-        recall=recall if support else math.nan,
-        low=low,
-        high=high,
-        f1=f1,
     )

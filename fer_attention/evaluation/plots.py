@@ -1,4 +1,8 @@
-"""Plots of metrics as SVG for a page: its colours and its font, also in the dark and in print."""
+"""Plots of metrics as SVG for a page: its colours and its font, also in the dark and in print.
+
+`prefix` begins the ids inside: of several plots in one page each needs its own. Without matplotlib each is an
+ImportError.
+"""
 
 from __future__ import annotations
 
@@ -10,15 +14,7 @@ from fer_attention.rendering.figures import ACCENT, INK, MUTED, WARM, inline_svg
 
 
 def reliability_svg(reliability: Reliability, *, prefix: str = "reliability") -> str:
-    """Accuracy against confidence in bins, the gap to the diagonal, and how many answers each bin holds.
-
-    Args:
-        reliability: The bins.
-        prefix: Of the ids inside; of several plots in one page each needs its own.
-
-    Raises:
-        ImportError: matplotlib is not installed.
-    """
+    """Accuracy against confidence in bins, the gap to the diagonal, and how many answers each bin holds."""
     figure = new_figure(4.8, 4.8)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     width = 1 / len(reliability.count)
@@ -38,23 +34,14 @@ def reliability_svg(reliability: Reliability, *, prefix: str = "reliability") ->
 
 
 def recall_svg(metrics: ClassificationMetrics, *, prefix: str = "recall") -> str:
-    """Recall of each class as a bar with its 95 % interval; classes that do not occur stay empty.
-
-    Args:
-        metrics: The measures.
-        prefix: Of the ids inside; of several plots in one page each needs its own.
-
-    Raises:
-        ImportError: matplotlib is not installed.
-    """
+    """Recall of each class as a bar with its 95 % interval; classes that do not occur stay empty."""
     rows = np.arange(len(metrics.classes))
     figure = new_figure(5.2, 0.9 + 0.36 * len(rows))
     axes = figure.subplots()
-    seen = [(row, one) for row, one in zip(rows, metrics.classes, strict=True) if one.support]
-    at = [row for row, _ in seen]
-    recalls = [one.recall for _, one in seen]
-    axes.barh(at, recalls, 0.62, color=ACCENT, alpha=0.75)
-    axes.hlines(at, [one.low for _, one in seen], [one.high for _, one in seen], color=INK, linewidth=1.5)
+    seen = [row for row in rows if metrics.classes[row].support]
+    found = [metrics.classes[row] for row in seen]
+    axes.barh(seen, [one.recall for one in found], 0.62, color=ACCENT, alpha=0.75)
+    axes.hlines(seen, [one.low for one in found], [one.high for one in found], color=INK, linewidth=1.5)
     axes.axvline(metrics.accuracy.balanced, color=MUTED, linewidth=1, linestyle="--")
     axes.set(xlim=(0, 1), ylim=(len(rows) - 0.5, -0.5), xlabel="recall; dashed: their mean")
     axes.set_yticks(rows, metrics.label_names, parse_math=False)

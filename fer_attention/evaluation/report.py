@@ -6,7 +6,7 @@ import json
 import math
 import platform
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from importlib import resources
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -46,14 +46,7 @@ def library_versions() -> dict[str, str]:
 
 
 def check_libraries(*, html: bool = False) -> None:
-    """Fail before an evaluation rather than after it where a library is missing.
-
-    Args:
-        html: Whether its report is to be written as HTML, too.
-
-    Raises:
-        ImportError: The library is not installed; the extra that brings it is in the message.
-    """
+    """Raise an ImportError before an evaluation, or its report as HTML, rather than after it."""
     for library in ("sklearn", *(("jinja2", "matplotlib") if html else ())):
         if find_spec(library) is None:
             raise ImportError(f"This needs {library}: pip install 'fer_attention[train]'.")
@@ -118,20 +111,15 @@ class EvaluationReport:
             name, record = metadata.spec.name, without_digests(metadata.record)
             structure = from_spec(metadata.spec, device="meta")
             parameters = sum(parameter.numel() for parameter in structure.parameters())
+        shared = ("split", "results", "crowd", "tta", "dropped", "notes", "seconds")
         return cls(
             weights=weights,
             model=name,
             parameters=parameters,
             data=data,
-            split=found.split,
-            results=found.results,
-            crowd=found.crowd,
-            tta=found.tta,
             record=record,
-            dropped=found.dropped,
-            notes=found.notes,
             machine=_machine(torch.device(getattr(classifier, "device", "cpu"))),
-            seconds=found.seconds,
+            **{name: getattr(found, name) for name in shared},
         )
 
     def __post_init__(self) -> None:
@@ -152,32 +140,22 @@ class EvaluationReport:
     @property
     def remarks(self) -> list[str]:
         """Sentences for a reader: the notes, and the images left out."""
-        return [
-            *self.notes,
-            *(
-                f"Left out: {count} images labelled {label}, which the model does not know."
-                for label, count in self.dropped.items()
-            ),
-        ]
+        dropped = (
+            f"Left out: {count} images labelled {label}, which the model does not know."
+            for label, count in self.dropped.items()
+        )
+        return [*self.notes, *dropped]
 
     def to_dict(self) -> dict[str, Any]:
         """Reduce to what JSON can hold."""
-        return {
-            "weights": self.weights,
-            "model": self.model,
-            "parameters": self.parameters,
-            "data": self.data,
-            "split": self.split,
+        return {field.name: getattr(self, field.name) for field in fields(self)} | {
             "n": self.headline.n,
-            "tta": self.tta,
             "labels": list(self.headline.label_names),
             "results": {name: metrics.to_dict() for name, metrics in self.results.items()},
             "crowd": {name: found.to_dict() for name, found in self.crowd.items()},
             "dropped": dict(self.dropped),
             "notes": list(self.notes),
             "record": dict(self.record),
-            "machine": self.machine,
-            "seconds": self.seconds,
             "versions": dict(self.versions),
         }
 
@@ -207,20 +185,11 @@ class EvaluationReport:
         )
 
     def write_json(self, path: Path) -> None:
-        """`to_dict` as a file, written whole or not at all.
-
-        Raises:
-            FileNotFoundError: The folder does not exist.
-        """
+        """`to_dict` as a file, written whole or not at all."""
         write_atomically(path, json.dumps(self.to_dict(), indent=2).encode())
 
     def write_html(self, path: Path) -> None:
-        """`to_html` as a file, written whole or not at all.
-
-        Raises:
-            FileNotFoundError: The folder does not exist.
-            ImportError: matplotlib is not installed.
-        """
+        """`to_html` as a file, written whole or not at all."""
         write_atomically(path, self.to_html().encode())
 
 

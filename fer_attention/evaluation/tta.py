@@ -18,34 +18,37 @@ from fer_attention.classifiers.base import Classifier, Pixels, softmax
 from fer_attention.plugins import open_registry
 from fer_attention.registry import Registry
 
-Views: TypeAlias = Callable[[torch.Tensor, float], Iterator[torch.Tensor]]
-"""Takes uint8 images (N, C, H, W) and the crop scale, yields views of the same type and shape."""
+Views: TypeAlias = Callable[[torch.Tensor], Iterator[torch.Tensor]]
+"""Takes uint8 images (N, C, H, W), yields views of the same type and shape."""
 
 VIEWS: Registry[Views] = open_registry("test-time augmentation")
 
+CROP = 44 / 48
+"""Side of a crop over the side of the image, customary on FER2013."""
+
 
 @VIEWS.register("none")
-def plain(images: torch.Tensor, crop_scale: float) -> Iterator[torch.Tensor]:
+def plain(images: torch.Tensor) -> Iterator[torch.Tensor]:
     """The images as they are."""
     yield images
 
 
 @VIEWS.register("flip")
-def flip(images: torch.Tensor, crop_scale: float) -> Iterator[torch.Tensor]:
+def flip(images: torch.Tensor) -> Iterator[torch.Tensor]:
     """The images and their mirrors."""
     yield images
     yield images.flip(-1)
 
 
 @VIEWS.register("ten-crop")
-def ten_crops(images: torch.Tensor, crop_scale: float) -> Iterator[torch.Tensor]:
+def ten_crops(images: torch.Tensor) -> Iterator[torch.Tensor]:
     """Four corners and the centre, and the same of the mirrored image (Krizhevsky et al. 2012, section 4.1).
 
     Each crop is resized back to the images' own size, bilinearly: so every model sees the size that it was
     built for, and the faces a little larger, as under a random crop in training.
     """
     size = (images.shape[-2], images.shape[-1])
-    crop = [max(1, round(side * crop_scale)) for side in size]
+    crop = [max(1, round(side * CROP)) for side in size]
     for view in ten_crop(images, crop):
         resized = interpolate(view.float(), size, mode="bilinear", align_corners=False)
         yield resized.round().to(images.dtype)
@@ -56,7 +59,6 @@ def tta_probabilities(
     crops: Pixels,
     *,
     tta: str = "none",
-    crop_scale: float = 44 / 48,
     batch_size: int = 256,
 ) -> NDArray[np.float64]:
     """Probabilities (N, classes) over the views of each crop: their geometric mean, normalised.
@@ -67,20 +69,15 @@ def tta_probabilities(
         classifier: Any classifier.
         crops: uint8 (N, channels, H, W).
         tta: A name in `VIEWS`: `"none"` (one plain pass), `"flip"` (2 views) or `"ten-crop"` (10).
-        crop_scale: Side of a crop over the side of the image, in (0, 1]; 44 of 48 pixels is customary on
-            FER2013.
         batch_size: Images per pass.
 
     Raises:
         UnknownNameError: There are no views of that name.
-        ValueError: The crop scale is out of range, or the classifier refuses the crops.
+        ValueError: The classifier refuses the crops.
     """
-    if not 0 < crop_scale <= 1:
-        raise ValueError(f"crop_scale lies in (0, 1], got {crop_scale}.")
-    views = VIEWS[tta](torch.from_numpy(crops), crop_scale)
     logs: NDArray[np.float64] = np.zeros((len(crops), len(classifier.labels)))
     count = 0
-    for view in views:  # one at a time: ten copies of a large set need not fit into memory
+    for view in VIEWS[tta](torch.from_numpy(crops)):  # one at a time, to save memory
         found = classifier.probabilities(view.numpy(), batch_size=batch_size)
         logs += np.log(np.maximum(found, np.finfo(np.float64).tiny))
         count += 1

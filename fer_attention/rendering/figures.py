@@ -27,11 +27,7 @@ VARIABLES = {
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty figure, in inches, through which the page shows.
-
-    Raises:
-        ImportError: matplotlib is not installed.
-    """
+    """An empty figure, in inches, through which the page shows; an ImportError without matplotlib."""
     with needs_extra("train", "The plots need matplotlib"):
         from matplotlib.figure import Figure  # the object API: pyplot would keep global state
     return Figure(figsize=(width, height), layout="constrained", facecolor="none")
@@ -50,7 +46,9 @@ def plain(axes: Axes) -> None:
 
 def svg_file(figure: Figure, salt: str) -> str:
     """The figure as an SVG file on white; the same figure and salt give the same bytes."""
-    return _on_white(_svg(figure, salt))
+    svg = _svg(figure, salt)
+    end = svg.index(">", svg.index("<svg")) + 1
+    return f'{svg[:end]}\n <rect width="100%" height="100%" fill="white"/>{svg[end:]}'
 
 
 def png_file(figure: Figure, *, dpi: int = 144) -> bytes:
@@ -61,12 +59,7 @@ def png_file(figure: Figure, *, dpi: int = 144) -> bytes:
 
 
 def inline_svg(figure: Figure, prefix: str) -> str:
-    """The figure as an inline `<svg>`: no prolog, no outside address, ids that are its own.
-
-    Args:
-        figure: The figure.
-        prefix: Of the ids inside; of several figures in one page each needs its own.
-    """
+    """The figure as an inline `<svg>`: no prolog, no outside address, ids with a `prefix` of its own."""
     svg = _svg(figure, prefix)
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<!--.*?-->\s*|<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)
@@ -85,8 +78,3 @@ def _svg(figure: Figure, salt: str) -> str:
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": salt}):
         figure.savefig(buffer, format="svg", metadata={"Date": None})
     return buffer.getvalue()
-
-
-def _on_white(svg: str) -> str:
-    end = svg.index(">", svg.index("<svg")) + 1
-    return f'{svg[:end]}\n <rect width="100%" height="100%" fill="white"/>{svg[end:]}'

@@ -10,12 +10,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError, model_validator
 
 from fer_attention.data import PROTOCOLS
 from fer_attention.evaluation import VIEWS
-from fer_attention.messages import readable
+from fer_attention.messages import read_yaml, readable
 from fer_attention.models import ModelSpec
 from fer_attention.plugins import STUDIES, register_studies
 from fer_attention.registry import unknown_name
@@ -215,20 +214,16 @@ def load_study(name: str | Path) -> StudyConfig:
 
     Raises:
         UnknownNameError: No study has this name, and it is not a file.
-        StudyError: The file cannot be read, is not valid YAML or has wrong fields; the message names each.
+        StudyError: The file cannot be read, is not valid YAML or has wrong fields; the message names them.
     """
     path = Path(name)
     if path.suffix not in (".yaml", ".yml"):
         path = STUDIES[str(name)]
+    if not path.exists():
+        raise StudyError(f"There is no study file {path}. The package's: {', '.join(study_names())}.")
     try:
-        return StudyConfig.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+        return StudyConfig.model_validate(read_yaml(path))
     except ValidationError as error:
         raise StudyError(readable(error, StudyConfig, where=str(name))) from error
-    except FileNotFoundError as error:
-        raise StudyError(
-            f"There is no study file {path}. The package's: {', '.join(study_names())}."
-        ) from error
-    except yaml.YAMLError as error:
-        raise StudyError(f"{name} is not valid YAML: {error}") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise StudyError(f"{path} cannot be read: {error}") from error
+    except ValueError as error:
+        raise StudyError(str(error)) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 import torch
 
@@ -38,19 +39,19 @@ def augmentation(config: AugmentConfig) -> Callable[[torch.Tensor], torch.Tensor
         kornia.RandomErasing(scale=(0.02, 0.1), p=c.erase),
     ]
     sequence = kornia.AugmentationSequential(*(step for step in steps if step.p or step.p_batch))
-    if c.crop == 1:
-        return lambda images: _degraded(sequence(images), c)
-
-    area = (c.crop**2, c.crop**2)
 
     @cache  # one module for all batches: a run's images are of one size
-    def crop_of(size: tuple[int, int]) -> Callable[[torch.Tensor], torch.Tensor]:
-        return kornia.RandomResizedCrop(size, scale=area, ratio=(1.0, 1.0), cropping_mode="resample", p=1.0)
+    def crop_of(height: int, width: int) -> Callable[[torch.Tensor], torch.Tensor]:
+        area = (c.crop**2, c.crop**2)
+        crop = {"scale": area, "ratio": (1.0, 1.0), "cropping_mode": "resample", "p": 1.0}
+        return kornia.RandomResizedCrop((height, width), **crop)
 
-    def cropped(images: torch.Tensor) -> torch.Tensor:
-        return _degraded(sequence(crop_of((images.shape[-2], images.shape[-1]))(images)), c)
+    def augmented(images: torch.Tensor) -> torch.Tensor:
+        if c.crop < 1:
+            images = crop_of(*images.shape[-2:])(images)
+        return _degraded(sequence(images), c)
 
-    return cropped
+    return augmented
 
 
 def _degraded(images: torch.Tensor, config: AugmentConfig) -> torch.Tensor:
@@ -71,11 +72,8 @@ def mixing(config: AugmentConfig) -> Mixing:
     """
     from torchvision.transforms import v2  # noqa: PLC0415  (slow to import, needed for runs only)
 
-    ways: list[Mixing] = []
-    if config.mixup:
-        ways.append(v2.MixUp(alpha=config.mixup))
-    if config.cutmix:
-        ways.append(v2.CutMix(alpha=config.cutmix))
+    each: tuple[tuple[Any, float], ...] = ((v2.MixUp, config.mixup), (v2.CutMix, config.cutmix))
+    ways: list[Mixing] = [way(alpha=alpha) for way, alpha in each if alpha]
     if not ways:
         return lambda images, targets: (images, targets)
     return ways[0] if len(ways) == 1 else v2.RandomChoice(ways)

@@ -55,10 +55,11 @@ class Batches:
     ) -> None:
         self.config, self.device, self.rank, self.processes = config, device, rank, processes
         self.labels = data.labels
-        self._preprocessing = preprocessing
-        self._files = data.images if isinstance(data.images, ImageFiles) else None
-        self._images = None
-        if self._files is None:
+        self._files: _Files | None = None
+        self._images: torch.Tensor | None = None
+        if isinstance(data.images, ImageFiles):
+            self._files = _Files(data.images, preprocessing)
+        else:
             self._images = torch.from_numpy(preprocessing.prepare(data.images)).to(device)
         self.steps = len(data) // self.step_size
 
@@ -70,21 +71,16 @@ class Batches:
     def epoch(self, number: int, *, start: int = 0) -> Iterator[list[tuple[torch.Tensor, torch.Tensor]]]:
         """For each step from `start` on the passes of this process: (images, rows)."""
         order = epoch_order(self.labels, self.config, number)
-        passes = [
-            [
-                rows.view(self.processes, -1)[self.rank]
-                for rows in order[step * self.step_size : (step + 1) * self.step_size].chunk(
-                    self.config.accumulate
-                )
-            ]
-            for step in range(start, self.steps)
-        ]
-        if self._images is not None:
-            for step in passes:
-                rows = [part.to(self.device) for part in step]
-                yield [(self._images[part], part) for part in rows]
-        else:
-            yield from self._read(passes)
+        steps = order[: self.steps * self.step_size].view(
+            self.steps, self.config.accumulate, self.processes, self.config.batch_size
+        )[start:, :, self.rank]
+        if self._images is None:
+            images = iter(self._loader(steps.flatten(0, 1).tolist()))
+        for step in steps.to(self.device):
+            if self._images is not None:
+                yield [(self._images[rows], rows) for rows in step]
+            else:
+                yield [(next(images).to(self.device, non_blocking=True), rows) for rows in step]
 
     def plain(self, size: int = 256) -> Iterator[torch.Tensor]:
         """All images once in the order of their rows: uint8 (up to `size`, C, H, W)."""
@@ -93,16 +89,10 @@ class Batches:
         else:
             yield from self._loader([r.tolist() for r in torch.split(torch.arange(len(self.labels)), size)])
 
-    def _read(self, passes: list[list[torch.Tensor]]) -> Iterator[list[tuple[torch.Tensor, torch.Tensor]]]:
-        images = iter(self._loader([rows.tolist() for step in passes for rows in step]))
-        for step in passes:
-            rows = [part.to(self.device) for part in step]
-            yield [(next(images).to(self.device, non_blocking=True), part) for part in rows]
-
     def _loader(self, batches: list[list[int]]) -> DataLoader[torch.Tensor]:
         assert self._files is not None  # noqa: S101  (for the type checker)
         return DataLoader(
-            _Files(self._files, self._preprocessing),
+            self._files,
             batch_sampler=batches,
             num_workers=self.config.workers,
             pin_memory=self.device.type == "cuda",
@@ -132,11 +122,8 @@ def measured(preprocessing: Preprocessing, data: FaceDataset) -> Preprocessing:
     channels = preprocessing.channels
     count, total, squares = 0, torch.zeros(channels).double(), torch.zeros(channels).double()
     for start in range(0, len(images), 1024):
-        pixels = (
-            torch.from_numpy(preprocessing.prepare(images[start : start + 1024])).double().transpose(0, 1)
-            / 255
-        )
-        pixels = pixels.reshape(channels, -1)
+        block = torch.from_numpy(preprocessing.prepare(images[start : start + 1024])).double() / 255
+        pixels = block.transpose(0, 1).reshape(channels, -1)
         count, total, squares = count + pixels.shape[1], total + pixels.sum(1), squares + (pixels**2).sum(1)
     mean = total / count
     std = (squares / count - mean**2).clamp(min=0).sqrt()

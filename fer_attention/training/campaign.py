@@ -17,20 +17,19 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from fer_attention.data import FaceDataset, selection_split
 from fer_attention.data.loading import load_data
 from fer_attention.data.splits import TRAIN
-from fer_attention.messages import readable
+from fer_attention.messages import read_yaml, readable
 from fer_attention.models.bundled import DEFAULT
 from fer_attention.optional import needs_extra
 from fer_attention.registry import unknown_name
 from fer_attention.training.checkpoint import FREE_FIELDS, TrainingError, make_folder
 from fer_attention.training.config import TrainConfig
 from fer_attention.training.engine import TrainingCallbacks, TrainingStopped, train
-from fer_attention.training.recipes import load_recipe, one_line
+from fer_attention.training.recipes import load_recipe
 
 State = Literal["done", "started", "waiting"]
 
@@ -39,23 +38,19 @@ WEIGHTS = "best.safetensors"
 IN_BRACES = re.compile(r"\{([^{}]*)\}")
 
 
-class CampaignData(BaseModel):
+class CampaignData(BaseModel, frozen=True, extra="forbid"):
     """A labelled data set with the splits that training wants.
 
     Texts in `path` and `options` may hold `{name}`, for a path that is given when the campaign is run.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     path: str
     data_format: str = "auto"
     options: dict[str, Any] = Field({}, description="of the reader: votes, target, …")
 
 
-class CampaignRun(BaseModel):
+class CampaignRun(BaseModel, frozen=True, extra="forbid"):
     """One training run. `{name}` of an earlier run in a text of `changes` is its weights file."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="of its folder")
     recipe: str
@@ -63,10 +58,8 @@ class CampaignRun(BaseModel):
     changes: dict[str, Any] = Field({}, description="fields of the recipe: seed, weights, teachers, …")
 
 
-class Campaign(BaseModel):
+class Campaign(BaseModel, frozen=True, extra="forbid"):
     """Runs in their order, and the data sets that they are trained on."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     data: dict[str, CampaignData] = Field(min_length=1)
     runs: tuple[CampaignRun, ...] = Field(min_length=1)
@@ -89,17 +82,7 @@ def load_campaign(path: str | Path) -> Campaign:
         ValueError: It is not there, not valid YAML, or does not describe a campaign; the message names the
             field.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise ValueError(f"{path} is not a file; a campaign is a YAML file with data and runs.")
-    try:
-        fields = yaml.safe_load(path.read_bytes())
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path} is not valid YAML: {one_line(error)}") from error
-    if not isinstance(fields, dict):
-        raise ValueError(
-            f"{path} holds no fields, but {type(fields).__name__}; a campaign has data and runs."
-        )
+    fields = read_yaml(Path(path))
     try:
         return Campaign.model_validate(fields)
     except ValidationError as error:

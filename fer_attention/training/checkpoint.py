@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -40,20 +42,23 @@ def identity(config: TrainConfig, data: FaceDataset, *, processes: int, select_o
 
 
 def write_checkpoint(folder: Path, state: dict[str, Any]) -> None:
-    """Replace the checkpoint of `folder`.
-
-    Raises:
-        TrainingError: The disk is full or the folder cannot be written; the checkpoint before is whole.
-    """
+    """Replace the checkpoint of `folder`; see `writing`."""
     buffer = io.BytesIO()
     torch.save(state, buffer)
     write_result(folder / NAME, buffer.getvalue())
 
 
 def write_result(path: Path, content: bytes) -> None:
-    """Write one file of a run, or say that the run can go on once there is room."""
-    try:
+    """Write one file of a run; see `writing`."""
+    with writing(path):
         write_atomically(path, content)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """A full disk or a closed folder is a TrainingError; the file before is whole, and the run can go on."""
+    try:
+        yield
     except OSError as error:
         raise TrainingError(
             f"Cannot write {path}: {error.strerror or error}. What was saved before is whole: make room, or "
@@ -62,11 +67,7 @@ def write_result(path: Path, content: bytes) -> None:
 
 
 def make_folder(output: Path) -> None:
-    """Make the folder of a run.
-
-    Raises:
-        TrainingError: It cannot be made.
-    """
+    """Make the folder of a run, or raise a TrainingError."""
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -88,9 +89,7 @@ def read_checkpoint(folder: Path, expected: dict[str, Any]) -> dict[str, Any] | 
     try:
         state: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
         found = state["identity"]
-    except (
-        Exception
-    ) as error:  # torch.load raises nearly anything on foreign bytes, and advises to trust them
+    except Exception as error:  # torch.load raises anything on foreign bytes, and advises to trust them
         raise TrainingError(
             f"{path} is not a checkpoint of this library, or is damaged. Remove it to start afresh."
         ) from error
@@ -119,10 +118,8 @@ def _difference(found: dict[str, Any], expected: dict[str, Any]) -> str:
         return f"a run of another config: {', '.join(changes)}"
     if found["data"] != expected["data"]:
         return "a run on other data: its images, labels or splits are not the same"
-    for name, words in (
-        ("select_on", "selected on another split"),
-        ("processes", "of more or fewer processes"),
-    ):
+    others = {"select_on": "selected on another split", "processes": "of more or fewer processes"}
+    for name, words in others.items():
         if found[name] != expected[name]:
             return f"a run {words}: {name} was {found[name]!r}, is {expected[name]!r}"
     return ""

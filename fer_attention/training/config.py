@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 
 from fer_attention.data import DEGRADATIONS
 from fer_attention.data.degradations import check_strength
@@ -17,20 +17,16 @@ Chance = Literal["initialisation", "order", "augmentation"]
 """Sources of randomness in a run: first weights, order of the images, augmentation (mixing, dropout)."""
 
 
-class DegradeConfig(BaseModel):
+class DegradeConfig(BaseModel, frozen=True, extra="forbid"):
     """Probability and range of strengths of one degradation, drawn for each training image."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     probability: float = Field(ge=0, le=1)
     low: float = Field(description="smallest strength, in the degradation's unit")
     high: float = Field(description="largest strength; strengths are drawn evenly between the two")
 
 
-class AugmentConfig(BaseModel):
+class AugmentConfig(BaseModel, frozen=True, extra="forbid"):
     """Random changes of each training image; zero turns one off, of `crop` one."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     flip: float = Field(0.5, ge=0, le=1, description="probability of a left-right flip")
     rotate: float = Field(0.0, ge=0, le=180, description="largest rotation, degrees")
@@ -56,14 +52,12 @@ class AugmentConfig(BaseModel):
         return self
 
 
-class TrainConfig(BaseModel):
+class TrainConfig(BaseModel, frozen=True, extra="forbid"):
     """One run. `model` names the model; `structure` holds further fields of its ModelSpec.
 
     A step's batch is `batch_size × accumulate ×` number of processes. `lr` is for that batch as it is; it
     is not scaled.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     model: str
     structure: dict[str, Any] = {}
@@ -131,8 +125,11 @@ class TrainConfig(BaseModel):
 
     @model_validator(mode="after")
     def _is_possible(self) -> TrainConfig:
+        from timm.optim import list_optimizers  # noqa: PLC0415  (a second's import, for runs only)
+
         self.spec()
-        self._optimizer_exists()
+        if self.optimizer not in (known := list(map(str, list_optimizers()))):
+            raise unknown_name("optimizer", self.optimizer, known)
         VIEWS[self.teacher_views]
         if self.weights is not None and self.backbone_weights is not None:
             raise ValueError("weights and backbone_weights both start the model; give one.")
@@ -149,13 +146,6 @@ class TrainConfig(BaseModel):
         if self.layer_decay is not None and self.schedule in ("one_cycle", "plateau"):
             raise ValueError(f"layer_decay and schedule={self.schedule} do not go together; take cosine.")
         return self
-
-    def _optimizer_exists(self) -> None:
-        from timm.optim import list_optimizers  # noqa: PLC0415  (a second's import, for runs only)
-
-        known = [str(name) for name in list_optimizers()]
-        if self.optimizer not in known:
-            raise unknown_name("optimizer", self.optimizer, known)
 
     def spec(self, **fields: Any) -> ModelSpec:
         """The structure that the run trains."""

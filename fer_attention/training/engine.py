@@ -6,6 +6,7 @@ import json
 import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -15,25 +16,19 @@ from fer_attention.data import FaceDataset, selection_split
 from fer_attention.data.splits import TRAIN
 from fer_attention.models import save_weights
 from fer_attention.training.checkpoint import (
-    TrainingError,
     identity,
     make_folder,
     read_checkpoint,
     write_checkpoint,
     write_result,
+    writing,
 )
 from fer_attention.training.config import TrainConfig
 from fer_attention.training.history import Epoch, TrainingProgress, to_csv
 from fer_attention.training.interrupts import noted_signals, obey
 from fer_attention.training.objective import target_distributions
 from fer_attention.training.run import Run
-from fer_attention.training.setup import (
-    create_accelerator,
-    environment,
-    of_main,
-    precision_of,
-    seen_images,
-)
+from fer_attention.training.setup import create_accelerator, environment, of_main, precision_of, seen_images
 from fer_attention.training.watch import overfitting, vanishing
 
 
@@ -148,10 +143,8 @@ def train(
         precision = precision_of(accelerator)
         taken = list(dict.fromkeys([*(state or {}).get("precisions", []), precision]))
         if main and taken[0] != precision and not _is_over(run.history, config):
-            callbacks.on_warning(
-                f"the run began in {taken[0]} and continues in {precision}, "
-                "which is faster here (precision=auto)"
-            )
+            change = f"the run began in {taken[0]} and continues in {precision}"
+            callbacks.on_warning(f"{change}, which is faster here (precision=auto)")
         facts = {
             "selected_on": select_on,
             "training_images": len(training),
@@ -198,20 +191,11 @@ def train(
                 obey(received[0], output)
             if not _is_over(run.history, config) and stops():  # of short epochs no step may have asked
                 raise TrainingStopped(f"stopped; saved in {output}")
-        result = TrainingResult(
-            output / "best.safetensors",
-            _best(run.history, config),
-            tuple(run.history),
-            tuple(run.warnings.values()),
-        )
+        best, texts = _best(run.history, config), tuple(run.warnings.values())
+        result = TrainingResult(output / "best.safetensors", best, tuple(run.history), texts)
         if main:
-            summary = {
-                "best": asdict(result.best),
-                "epochs": len(result.history),
-                "warnings": list(result.warnings),
-                **facts,
-            }
-            write_result(output / "result.json", json.dumps(summary, indent=2).encode())
+            summary = {"best": asdict(result.best), "epochs": len(run.history), "warnings": result.warnings}
+            write_result(output / "result.json", json.dumps({**summary, **facts}, indent=2).encode())
         for tracker in accelerator.trackers:  # not end_training: a campaign's next run needs the processes
             tracker.finish()
         accelerator.wait_for_everyone()
@@ -240,12 +224,8 @@ def _is_over(history: list[Epoch], config: TrainConfig) -> bool:
 
 def _best(history: list[Epoch], config: TrainConfig) -> Epoch:
     """The first of the best epochs."""
-    scores: dict[str, Callable[[Epoch], float]] = {
-        "accuracy": lambda epoch: epoch.validation_accuracy,
-        "balanced_accuracy": lambda epoch: epoch.validation_balanced_accuracy,
-        "loss": lambda epoch: -epoch.validation_loss,
-    }
-    return max(history, key=scores[config.select_by])
+    score = attrgetter(f"validation_{config.select_by}")
+    return min(history, key=score) if config.select_by == "loss" else max(history, key=score)
 
 
 def _save_best(run: Run, path: Path, epoch: Epoch, facts: dict[str, Any]) -> None:
@@ -256,17 +236,12 @@ def _save_best(run: Run, path: Path, epoch: Epoch, facts: dict[str, Any]) -> Non
         "selection_accuracy": epoch.validation_accuracy,
         **facts,
     }
-    try:
+    with writing(path):
         save_weights(run.kept_model(), path, record=record, dtype=getattr(torch, run.config.keep_as))
-    except OSError as error:
-        raise TrainingError(
-            f"Cannot write {path}: {error.strerror or error}. What was saved before is whole."
-        ) from error
 
 
 def _flat(config: TrainConfig) -> dict[str, Any]:
     """The config as trackers take it: names and plain values."""
     fields = config.model_dump()
-    augment = {f"augment.{name}": value for name, value in fields.pop("augment").items()}
-    values = {**fields, **augment}
-    return {k: v if isinstance(v, (int, float, str, bool)) else str(v) for k, v in values.items()}
+    fields |= {f"augment.{name}": value for name, value in fields.pop("augment").items()}
+    return {k: v if isinstance(v, (int, float, str, bool)) else str(v) for k, v in fields.items()}

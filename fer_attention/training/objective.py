@@ -18,7 +18,6 @@ from fer_attention.training.config import TrainConfig
 
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
-
 BLOCK = 2048
 """Images that a teacher answers for before `between` is called."""
 
@@ -30,16 +29,9 @@ def target_distributions(
     device: torch.device,
     between: Callable[[], None] = lambda: None,
 ) -> torch.Tensor:
-    """Targets of all images: votes where the set has them, else the label; then the teachers' share.
+    """Targets (N, classes) float32: votes where the set has them, else the label; then the teachers' share.
 
-    Args:
-        data: The training images.
-        config: Names the teachers.
-        device: Where they compute.
-        between: Called between blocks of images that a teacher answers for; it may raise to stop.
-
-    Returns:
-        float32 (N, classes).
+    `between` is called between blocks of images that a teacher answers for; it may raise to stop.
     """
     if data.targets is not None:
         targets = torch.from_numpy(np.asarray(data.targets))
@@ -123,12 +115,8 @@ def create_loss(
 ) -> Loss:
     """The loss of logits (N, classes) under target distributions (N, classes): the mean over N, a scalar.
 
-    Args:
-        config: Names the loss, its smoothing and the class weights.
-        labels: Of the training images; `balanced` weighs a class by 1 / its count, 1 on average over the
-            images, as scikit-learn does.
-        classes: Number of classes.
-        device: Of the logits.
+    With `class_weights="balanced"` a class weighs 1 / its count among the training images' `labels`, 1 on
+    average over the images, as scikit-learn does.
     """
     weights = torch.ones(classes, device=device)
     if config.class_weights == "balanced":

@@ -2,30 +2,58 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from timm.optim import create_optimizer_v2
 from timm.scheduler import CosineLRScheduler, StepLRScheduler
+from timm.scheduler.scheduler import Scheduler
 from torch import nn
+from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau
 
 from fer_attention.training.config import TrainConfig
 
 
-class Schedule(Protocol):
-    """Interface of a learning-rate schedule: the engine reports steps and epochs, and keeps its state."""
+class Schedule:
+    """A learning-rate schedule that is told of every step and every epoch, and keeps its state.
+
+    Args:
+        scheduler: Of timm, a function of the number of steps; or of torch, told of each step or, for the
+            plateau, of each epoch's validation loss.
+    """
+
+    def __init__(self, scheduler: Any) -> None:
+        self._scheduler, self._done = scheduler, 0
+        self._of_timm = isinstance(scheduler, Scheduler)
+        self._of_epochs = isinstance(scheduler, ReduceLROnPlateau)
 
     def step(self) -> None:
         """One step of the optimiser is done."""
+        self._done += 1
+        if self._of_timm:
+            self._scheduler.step_update(self._done)
+        elif not self._of_epochs:
+            self._scheduler.step()
 
     def epoch(self, validation_loss: float) -> None:
         """One epoch is done."""
+        if self._of_epochs:
+            self._scheduler.step(validation_loss)
 
     def state_dict(self) -> dict[str, Any]:
-        """State for `load_state_dict`."""
+        """State for `load_state_dict`, in plain values."""
+        if self._of_timm:
+            return {"done": self._done}
+        plain = self._scheduler.state_dict().items()
+        return {name: value for name, value in plain if isinstance(value, (int, float, str, list))}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from a state."""
+        if self._of_timm:
+            self._done = state["done"]
+            self._scheduler.step_update(self._done)
+        else:
+            self._scheduler.load_state_dict(state)
 
 
 def create_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
@@ -45,14 +73,23 @@ def create_schedule(optimizer: torch.optim.Optimizer, config: TrainConfig, *, st
 
     Args:
         optimizer: Whose learning rates it moves.
-        config: Names the schedule; all but the plateau rise from `lr / 25` during `warmup`.
+        config: Names the schedule; all but the plateau rise from `lr / 25` during `warmup`. One cycle (Smith
+            and Topin 2017, arXiv:1708.07120) moves rate against momentum.
         steps: Steps per epoch.
     """
     total = config.epochs * steps
     if config.schedule == "one_cycle":
-        return _OneCycle(optimizer, config, total)
+        total = max(total + 1, 4)  # shorter cycles have a phase without a step, which torch divides by
+        one_cycle = OneCycleLR(
+            optimizer,
+            max_lr=config.lr,
+            total_steps=total,
+            pct_start=min(max(config.warmup, 2 / total), 1 - 1 / total),
+            cycle_momentum=not {"momentum", "betas"}.isdisjoint(optimizer.param_groups[0]),
+        )
+        return Schedule(one_cycle)
     if config.schedule == "plateau":
-        return _Plateau(optimizer, config)
+        return Schedule(ReduceLROnPlateau(optimizer, factor=config.decay_rate, patience=config.patience))
     warm = int(config.warmup * total)
     common: dict[str, Any] = {
         "warmup_t": warm,
@@ -61,77 +98,7 @@ def create_schedule(optimizer: torch.optim.Optimizer, config: TrainConfig, *, st
         "t_in_epochs": False,
     }
     if config.schedule == "cosine":
-        return _PerStep(
-            CosineLRScheduler(optimizer, t_initial=total - warm, lr_min=config.lr * 1e-4, **common)
-        )
+        cosine = CosineLRScheduler(optimizer, t_initial=total - warm, lr_min=config.lr * 1e-4, **common)
+        return Schedule(cosine)
     every = config.decay_epochs * steps if config.schedule == "step" else total + 1
-    return _PerStep(StepLRScheduler(optimizer, decay_t=every, decay_rate=config.decay_rate, **common))
-
-
-class _PerStep:
-    """A schedule of timm that is a function of the number of steps."""
-
-    def __init__(self, scheduler: Any) -> None:
-        self._scheduler, self._done = scheduler, 0
-
-    def step(self) -> None:
-        self._done += 1
-        self._scheduler.step_update(self._done)
-
-    def epoch(self, validation_loss: float) -> None:
-        """The steps say it all."""
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"done": self._done}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._done = state["done"]
-        self._scheduler.step_update(self._done)
-
-
-class _Plateau:
-    """torch's ReduceLROnPlateau, which looks at the validation loss; it has no warm-up."""
-
-    def __init__(self, optimizer: torch.optim.Optimizer, config: TrainConfig) -> None:
-        self._scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(
-            optimizer, factor=config.decay_rate, patience=config.patience
-        )
-
-    def step(self) -> None:
-        """Rates change between epochs only."""
-
-    def epoch(self, validation_loss: float) -> None:
-        self._scheduler.step(validation_loss)
-
-    def state_dict(self) -> dict[str, Any]:
-        return self._scheduler.state_dict()
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._scheduler.load_state_dict(state)
-
-
-class _OneCycle:
-    """torch's one-cycle policy (Smith and Topin 2017, arXiv:1708.07120), rate against momentum."""
-
-    def __init__(self, optimizer: torch.optim.Optimizer, config: TrainConfig, total: int) -> None:
-        total = max(total + 1, 4)  # shorter cycles have a phase without a step, which torch divides by
-        self._scheduler = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer,
-            max_lr=config.lr,
-            total_steps=total,
-            pct_start=min(max(config.warmup, 2 / total), 1 - 1 / total),
-            cycle_momentum="momentum" in optimizer.param_groups[0] or "betas" in optimizer.param_groups[0],
-        )
-
-    def step(self) -> None:
-        self._scheduler.step()
-
-    def epoch(self, validation_loss: float) -> None:
-        """The steps say it all."""
-
-    def state_dict(self) -> dict[str, Any]:
-        state: dict[str, Any] = self._scheduler.state_dict()
-        return {name: value for name, value in state.items() if isinstance(value, (int, float, list, bool))}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._scheduler.load_state_dict(state)
+    return Schedule(StepLRScheduler(optimizer, decay_t=every, decay_rate=config.decay_rate, **common))

@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
-from fer_attention.messages import readable
+from fer_attention.messages import read_yaml, readable
 from fer_attention.models import read_metadata
 from fer_attention.models.bundled import weights_path
 from fer_attention.plugins import RECIPES, register_recipes
@@ -39,7 +38,12 @@ def load_recipe(name: str | Path, changes: Mapping[str, Any] | None = None) -> T
         ValueError: The file holds no fields, or a field is unknown or out of range.
         WeightsError: `weights` cannot be read.
     """
-    recipe, given, changes = _read(name), changes, dict(changes or {})
+    path = Path(name)
+    if path.suffix not in (".yaml", ".yml", ".json"):
+        path = RECIPES[str(name)]
+    elif not path.is_file():
+        raise ValueError(f"There is no recipe file {path}. By name there are: {', '.join(RECIPES)}.")
+    recipe, given, changes = read_yaml(path), changes, dict(changes or {})
     if changes.get("model", recipe.get("model")) != recipe.get("model"):
         recipe |= {"structure": {}, "weights": None}
     weights = changes.get("weights", recipe.get("weights"))
@@ -67,27 +71,3 @@ def _merged(former: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, 
     for name, fields in changes.items():
         merged[name] = {**former.get(name, {}), **fields} if isinstance(fields, Mapping) else fields
     return {name: fields for name, fields in merged.items() if fields is not None}
-
-
-def one_line(error: yaml.YAMLError) -> str:
-    """Describe the problem of a YAML file and its position."""
-    mark = getattr(error, "problem_mark", None)
-    place = "" if mark is None else f"line {mark.line + 1}, column {mark.column + 1}: "
-    return f"{place}{getattr(error, 'problem', None) or str(error).splitlines()[0]}"
-
-
-def _read(name: str | Path) -> dict[str, Any]:
-    path = Path(name)
-    if path.suffix in (".yaml", ".yml", ".json"):
-        if not path.is_file():
-            raise ValueError(f"There is no recipe file {path}. By name there are: {', '.join(RECIPES)}.")
-        text = path.read_bytes()
-    else:
-        text = RECIPES[str(name)].read_bytes()
-    try:
-        recipe = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ValueError(f"{name} is not valid YAML: {one_line(error)}") from error
-    if not isinstance(recipe, dict):
-        raise ValueError(f"{name} holds no fields, but {type(recipe).__name__}.")
-    return recipe

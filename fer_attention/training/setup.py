@@ -108,10 +108,9 @@ def create_start(config: TrainConfig, training: FaceDataset) -> FERModel:
     Raises:
         TrainingError: The weights are of another model than the config's.
     """
-    classes = len(training.label_names)
     if config.weights is not None:
         return _from_weights(config, training)
-    spec = config.spec(num_classes=classes)
+    spec = config.spec(num_classes=len(training.label_names))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed_of("initialisation"))
         model = from_spec(spec)
@@ -141,14 +140,14 @@ def _from_weights(config: TrainConfig, training: FaceDataset) -> FERModel:
 def _relabel(model: FERModel, labels: tuple[str, ...], *, seed: int) -> None:
     """Give the model a classifier for other labels; what it knows of shared ones is kept."""
     before: Any = model.get_classifier()
-    known = model.labels or ()
+    known = model.labels or ()  # which the reset forgets
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model.reset_classifier(len(labels))
     after: Any = model.get_classifier()
-    for new, old in label_map(labels, known).items():
-        if old is not None:
-            with torch.no_grad():
+    with torch.no_grad():
+        for new, old in label_map(labels, known).items():
+            if old is not None:
                 after.weight[new], after.bias[new] = before.weight[old], before.bias[old]
     model.labels = labels
 
@@ -167,11 +166,7 @@ def seen_images(config: TrainConfig, training: FaceDataset, validation: FaceData
 
 
 def freeze(model: nn.Module, names: tuple[str, ...]) -> list[nn.Module]:
-    """Take submodules out of training; gives those whose statistics are to stay as well.
-
-    Raises:
-        TrainingError: There is no such submodule.
-    """
+    """Take submodules out of training; gives those whose statistics are to stay as well."""
     frozen = []
     for name in names:
         try:
