@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.types import Device
 
 from fer_attention.attention.base import ATTENTIONS, AttentionGate, GateBatchNorm, reduced_channels
 
@@ -36,7 +37,7 @@ class BAM(AttentionGate):
         *,
         reduction: int = 16,
         dilation: int = 4,
-        device: torch.device | str | None = None,
+        device: Device = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(channels)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import nn
+from torch.types import Device
 
 from fer_attention.attention.base import ATTENTIONS, AttentionGate, odd_kernel, reduced_channels
 from fer_attention.attention.fused import Implementation, MLPFormula
@@ -22,12 +23,7 @@ class CBAMChannelGate(AttentionGate):
     """
 
     def __init__(
-        self,
-        channels: int,
-        *,
-        reduction: int = 16,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
+        self, channels: int, *, reduction: int = 16, device: Device = None, dtype: torch.dtype | None = None
     ) -> None:
         super().__init__(channels)
         hidden = reduced_channels(channels, reduction)
@@ -51,12 +47,7 @@ class CBAMSpatialGate(AttentionGate):
     """
 
     def __init__(
-        self,
-        channels: int,
-        *,
-        kernel_size: int = 7,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
+        self, channels: int, *, kernel_size: int = 7, device: Device = None, dtype: torch.dtype | None = None
     ) -> None:
         super().__init__(channels)
         k = odd_kernel(kernel_size)
@@ -134,7 +125,7 @@ class CBAM(SequentialGate):
         reduction: int = 16,
         kernel_size: int = 7,
         implementation: Implementation = "auto",
-        device: torch.device | str | None = None,
+        device: Device = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(

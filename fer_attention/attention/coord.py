@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import nn
+from torch.types import Device
 
 from fer_attention.attention.base import ATTENTIONS, AttentionGate, GateBatchNorm, reduced_channels
 
@@ -25,12 +26,7 @@ class CoordAttention(AttentionGate):
     """
 
     def __init__(
-        self,
-        channels: int,
-        *,
-        reduction: int = 32,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
+        self, channels: int, *, reduction: int = 32, device: Device = None, dtype: torch.dtype | None = None
     ) -> None:
         super().__init__(channels)
         hidden = reduced_channels(channels, reduction, least=8)

@@ -6,6 +6,7 @@ import math
 
 import torch
 from torch import nn
+from torch.types import Device
 
 from fer_attention.attention.base import ATTENTIONS, odd_kernel
 from fer_attention.attention.fused import Implementation, NeighbourFormula
@@ -46,7 +47,7 @@ class ECABlock(FusibleGate):
         gamma: float = 2,
         b: float = 1,
         implementation: Implementation = "auto",
-        device: torch.device | str | None = None,
+        device: Device = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(channels, implementation=implementation)

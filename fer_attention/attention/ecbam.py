@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch.types import Device
 
 from fer_attention.attention.base import ATTENTIONS, odd_kernel
 from fer_attention.attention.cbam import CBAMSpatialGate, SequentialGate
@@ -43,7 +44,7 @@ class ECBAM(SequentialGate):
         eca_gamma: float = 2,
         eca_b: float = 1,
         implementation: Implementation = "auto",
-        device: torch.device | str | None = None,
+        device: Device = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         if eca_kernel_size is not None:

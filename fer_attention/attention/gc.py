@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import nn
+from torch.types import Device
 
 from fer_attention.attention.base import ATTENTIONS, AttentionBlock, reduced_channels
 
@@ -24,12 +25,7 @@ class GCBlock(AttentionBlock):
     """
 
     def __init__(
-        self,
-        channels: int,
-        *,
-        reduction: int = 16,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
+        self, channels: int, *, reduction: int = 16, device: Device = None, dtype: torch.dtype | None = None
     ) -> None:
         super().__init__(channels)
         hidden = reduced_channels(channels, reduction, least=4)

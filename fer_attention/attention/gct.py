@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import nn
+from torch.types import Device
 
 from fer_attention.attention.base import ATTENTIONS, AttentionGate
 from fer_attention.attention.energy import energy
@@ -29,13 +30,7 @@ class GCTBlock(AttentionGate):
 
     bounds = (0.0, 2.0)
 
-    def __init__(
-        self,
-        channels: int,
-        *,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
+    def __init__(self, channels: int, *, device: Device = None, dtype: torch.dtype | None = None) -> None:
         super().__init__(channels)
         self.alpha = nn.Parameter(torch.ones(channels, device=device, dtype=dtype))
         self.gamma = nn.Parameter(torch.zeros(channels, device=device, dtype=dtype))

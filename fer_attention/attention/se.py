@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import nn
+from torch.types import Device
 
 from fer_attention.attention.base import ATTENTIONS, reduced_channels
 from fer_attention.attention.fused import Implementation, MLPFormula
@@ -28,7 +29,7 @@ class SEBlock(FusibleGate):
         *,
         reduction: int = 16,
         implementation: Implementation = "auto",
-        device: torch.device | str | None = None,
+        device: Device = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(channels, implementation=implementation)

@@ -6,6 +6,7 @@ import math
 
 import torch
 from torch import nn
+from torch.types import Device
 
 from fer_attention.attention.base import ATTENTIONS, AttentionGate
 
@@ -40,7 +41,7 @@ class SGEBlock(AttentionGate):
         channels: int,
         *,
         groups: int | None = None,
-        device: torch.device | str | None = None,
+        device: Device = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(channels)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch.types import Device
 
 from fer_attention.attention.base import ATTENTIONS, AttentionGate
 from fer_attention.attention.energy import energy
@@ -35,7 +36,7 @@ class SimAM(AttentionGate):
         channels: int,
         *,
         energy_lambda: float = 1e-4,
-        device: torch.device | str | None = None,
+        device: Device = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(channels)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import nn
+from torch.types import Device
 
 from fer_attention.attention.base import ATTENTIONS, AttentionGate, GateBatchNorm, odd_kernel
 
@@ -24,12 +25,7 @@ class TripletAttention(AttentionGate):
     """
 
     def __init__(
-        self,
-        channels: int,
-        *,
-        kernel_size: int = 7,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
+        self, channels: int, *, kernel_size: int = 7, device: Device = None, dtype: torch.dtype | None = None
     ) -> None:
         super().__init__(channels)
         k = odd_kernel(kernel_size)

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from torch.types import Device
 
 from fer_attention.emotions import FER2013
 from fer_attention.models.backbone_weights import fill_backbone
@@ -36,7 +37,7 @@ def build_model(
     head: str | None = None,
     stride_on: str | None = None,
     backbone_weights: str | None = None,
-    device: torch.device | str | None = None,
+    device: Device = None,
     dtype: torch.dtype | None = None,
 ) -> FERModel:
     """A fresh model from its parts; `ModelSpec` explains each field.
@@ -88,9 +89,7 @@ def build_model(
     return model
 
 
-def from_spec(
-    spec: ModelSpec, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
-) -> FERModel:
+def from_spec(spec: ModelSpec, *, device: Device = None, dtype: torch.dtype | None = None) -> FERModel:
     """A fresh model of a spec. With seven classes, labels are FER2013's until they are set otherwise."""
     model = BACKBONES[spec.backbone](spec, device=device, dtype=dtype)
     if spec.num_classes == len(FER2013):
@@ -134,7 +133,7 @@ def _from_weights(
     *,
     pretrained: bool,
     num_classes: int | None = None,
-    device: torch.device | str | None = None,
+    device: Device = None,
     dtype: torch.dtype | None = None,
     **rates: float,
 ) -> FERModel:

@@ -15,6 +15,7 @@ from fer_attention.registry import Registry
 
 if TYPE_CHECKING:
     import torch
+    from torch.types import Device
 
     from fer_attention.models.base import FERModel
     from fer_attention.models.spec import ModelSpec
@@ -74,11 +75,7 @@ class Backbone:
     traits: Traits
 
     def __call__(
-        self,
-        spec: ModelSpec,
-        *,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
+        self, spec: ModelSpec, *, device: Device = None, dtype: torch.dtype | None = None
     ) -> FERModel:
         """A fresh model of a spec, its parameters on a device and of a type."""
         build: Callable[..., FERModel] = self.family

@@ -9,6 +9,7 @@ import torch
 from timm.layers import DropPath, create_classifier, make_divisible
 from torch import nn
 from torch.nn import functional as F
+from torch.types import Device
 
 from fer_attention.models.base import Factory, FERModel, Step, activation_of, gate_of, initialise
 from fer_attention.models.family import Traits
@@ -111,7 +112,7 @@ class ResNet(FERModel):
         *,
         block: type[BasicBlock | Bottleneck],
         depths: tuple[int, int, int, int],
-        device: torch.device | str | None = None,
+        device: Device = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(spec)

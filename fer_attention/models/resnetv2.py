@@ -10,6 +10,7 @@ from typing import Any, cast
 import torch
 from timm.layers import BatchNormAct2d, ClassifierHead, DropPath, make_divisible
 from torch import nn
+from torch.types import Device
 
 from fer_attention.models.base import Factory, FERModel, Step, activation_of, gate_of, initialise
 from fer_attention.models.family import Traits
@@ -115,7 +116,7 @@ class ResNetV2(FERModel):
         *,
         block: type[PreActBlock],
         depths: tuple[int, int, int, int],
-        device: torch.device | str | None = None,
+        device: Device = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(spec)

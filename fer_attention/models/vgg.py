@@ -10,6 +10,7 @@ from timm.layers import ClassifierHead, make_divisible, register_notrace_module
 from timm.models import checkpoint_seq
 from torch import nn
 from torch.nn import functional as F
+from torch.types import Device
 
 from fer_attention.models.base import Factory, FERModel, Step, activation_of, gate_of, initialise
 from fer_attention.models.family import Traits
@@ -78,7 +79,7 @@ class VGG(FERModel):
         *,
         depths: tuple[int, int, int, int, int],
         batch_norm: bool,
-        device: torch.device | str | None = None,
+        device: Device = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(spec)
