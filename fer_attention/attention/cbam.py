@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.types import Device
 
 from fer_attention.attention.base import ATTENTIONS, AttentionGate, odd_kernel, reduced_channels
-from fer_attention.attention.fused import Implementation, MLPFormula
+from fer_attention.attention.fused.choice import Implementation
+from fer_attention.attention.fused.gates import MLPFormula
 from fer_attention.attention.fusible import FusibleGate, GateFormula, mlp_formula
 
 FORMULA = MLPFormula(peak=True, bias=False)
@@ -31,7 +32,7 @@ class CBAMChannelGate(AttentionGate):
         self.act = nn.ReLU(inplace=True)
         self.fc2 = nn.Conv2d(hidden, channels, 1, bias=False, device=device, dtype=dtype)
 
-    def scale(self, x: torch.Tensor) -> torch.Tensor:
+    def scale(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C, 1, 1)."""
         mean = self.act(self.fc1(x.mean((2, 3), keepdim=True)))
         peak = self.act(self.fc1(first_maximum(x.flatten(2), 2).unsqueeze(-1)))
@@ -53,13 +54,13 @@ class CBAMSpatialGate(AttentionGate):
         k = odd_kernel(kernel_size)
         self.conv = nn.Conv2d(2, 1, k, padding=k // 2, bias=False, device=device, dtype=dtype)
 
-    def scale(self, x: torch.Tensor) -> torch.Tensor:
+    def scale(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, 1, H, W)."""
         pooled = torch.cat([x.mean(1, keepdim=True), first_maximum(x, 1)], dim=1)
         return self.conv(pooled).sigmoid()
 
 
-def first_maximum(x: torch.Tensor, dim: int) -> torch.Tensor:
+def first_maximum(x: Tensor, dim: int) -> Tensor:
     """Maximum over a dimension, which is kept; its gradient goes to the first position that reaches it."""
     if torch.is_grad_enabled() and x.requires_grad and torch._C._get_tracing_state() is None:
         return x.max(dim, keepdim=True).values
@@ -79,19 +80,19 @@ class SequentialGate(FusibleGate):
         self.channel = channel
         self.spatial = spatial
 
-    def scale(self, x: torch.Tensor) -> torch.Tensor:
+    def scale(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C, H, W), the product of both gates' scales."""
         channel = self.channel.scale(x)
         return channel * self.spatial.scale(x * channel)
 
-    def maps(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+    def maps(self, x: Tensor) -> dict[str, Tensor]:
         """Both gates' scales, (N, C, 1, 1) and (N, 1, H, W)."""
         channel = self.channel.scale(x)
         return {"channel": channel, "spatial": self.spatial.scale(x * channel)}
 
-    def plain(self, x: torch.Tensor) -> torch.Tensor:
+    def plain(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C, H, W), by the gate's own modules."""
-        refined: torch.Tensor = self.spatial(self.channel(x))
+        refined: Tensor = self.spatial(self.channel(x))
         return refined
 
     def formula(self) -> GateFormula | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.types import Device
 
 from fer_attention.attention.base import ATTENTIONS, AttentionGate
@@ -40,7 +40,7 @@ class GCTBlock(AttentionGate):
         """Text that `repr` shows beside the name, as there is no layer inside."""
         return f"channels={self.channels}"
 
-    def scale(self, x: torch.Tensor) -> torch.Tensor:
+    def scale(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C, 1, 1)."""
         embedding = self.alpha * (energy(x) + EPSILON).sqrt()
         length = (embedding.square().sum(1, keepdim=True) + EPSILON).sqrt()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 from torch.types import Device
 
 from fer_attention.attention.base import ATTENTIONS, AttentionGate
@@ -21,12 +22,8 @@ class SimAM(AttentionGate):
     rule is used; it also holds for a map of one value.
 
     Shape: (N, C, H, W) -> (N, C, H, W). One scale in (0.62, 1) per value: sigmoid(1/2) is 0.6225.
-
-    Args:
-        channels: C.
-        energy_lambda: lambda, above 0; keeps the energy of a constant channel finite.
-        device: Taken as every block does; there is no tensor to place.
-        dtype: Likewise.
+    `energy_lambda` is lambda, above 0: it keeps the energy of a constant channel finite. There is no tensor
+    to place for `device` and `dtype`.
     """
 
     bounds = (0.62, 1.0)
@@ -48,7 +45,7 @@ class SimAM(AttentionGate):
         """Text that `repr` shows beside the name, as there is no layer inside."""
         return f"channels={self.channels}, energy_lambda={self.energy_lambda}"
 
-    def scale(self, x: torch.Tensor) -> torch.Tensor:
+    def scale(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C, H, W)."""
         centred = x - x.mean((2, 3), keepdim=True)
         variance = energy(centred, keepdim=True) / (x.shape[2] * x.shape[3])

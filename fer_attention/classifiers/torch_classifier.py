@@ -11,7 +11,6 @@ from fer_attention.device import resolve_device
 from fer_attention.inference import predict_logits
 from fer_attention.models import FERModel
 from fer_attention.models.metadata import ModelMetadata
-from fer_attention.preprocessing import Preprocessing
 
 
 class TorchClassifier:
@@ -29,9 +28,6 @@ class TorchClassifier:
     Raises:
         ValueError: The model lacks labels or preprocessing, or there is no such device.
     """
-
-    labels: tuple[str, ...]
-    preprocessing: Preprocessing
 
     def __init__(self, model: FERModel, *, device: str | torch.device | None = None) -> None:
         if model.labels is None or model.preprocessing is None:

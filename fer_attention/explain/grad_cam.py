@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, cast
 
 import torch
 from torch import nn
@@ -91,10 +91,9 @@ def grad_cam(
 
 def check_method(name: str) -> Method:
     """The name if it is one of the methods, else an UnknownNameError."""
-    for known in CLASSES:
-        if name == known:
-            return known
-    raise unknown_name("method", name, CLASSES)
+    if name not in CLASSES:
+        raise unknown_name("method", name, CLASSES)
+    return cast("Method", name)
 
 
 class _UpToHead(nn.Module):

@@ -150,8 +150,7 @@ def analyse(manifest: Manifest, records: Records) -> StudyAnalysis:
 def answers(study: StudyConfig, runs: pd.DataFrame) -> Answers:
     """The answers of a study to its questions, from the rows of a `records.csv`."""
     if not len(runs):
-        nothing = pd.DataFrame()
-        return Answers(nothing, nothing, nothing, nothing, nothing, nothing, nothing, nothing, ())
+        return Answers(*[pd.DataFrame()] * 8, ())
     pairs = Pairs(study, runs)
     conditions = condition_table(study, runs)
     compared, too_few = comparisons(pairs)
