@@ -26,10 +26,8 @@ def functional_calls(model: nn.Module, classes: frozenset[type[nn.Module]], scop
     calls before that point are found, and the children are traced one by one. The model, its hooks and
     the random state stay as they are: what is traced is a copy without weights.
 
-    Args:
-        model: Any module tree, in any mode; it is traced as in training, which runs auxiliary heads too.
-        classes: Activation classes whose functions are looked for.
-        scope: `"backbone"` leaves out calls inside attention gates.
+    It is traced as in training, which runs auxiliary heads too. Scope `"backbone"` leaves out calls inside
+    attention gates.
     """
     functions = {c.__name__.lower() for c in classes} | {n for n in ACTIVATIONS if classes & classes_of(n)}
     functions |= {f"{function}_" for function in functions}

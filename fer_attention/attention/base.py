@@ -76,11 +76,7 @@ class AttentionBlock(nn.Module):
     ) -> Tensor:
         """The end of a residual branch, act(self(norm(x)) + shortcut); blocks may know a faster way to it.
 
-        Args:
-            x: The branch's last map, (N, C, H, W).
-            shortcut: The map to be added, of the same shape.
-            norm: What x goes through first.
-            act: What the sum goes through.
+        x is the branch's last map, (N, C, H, W), and the shortcut of the same shape.
         """
         gated: Tensor = self(x if norm is None else norm(x))
         y = gated + shortcut
@@ -98,9 +94,7 @@ class AttentionBlock(nn.Module):
     def _enter(self, x: Tensor, norm: nn.Module | None = None) -> None:
         """Check the input's channels and show it to the watcher; every forward pass calls this first.
 
-        Args:
-            x: The input, or what `norm` will make the input of.
-            norm: A norm that the fused step has taken in.
+        With a norm that the fused step has taken in, x is what the norm will make the input of.
         """
         if x.ndim != 4 or x.shape[1] != self.channels:
             raise ValueError(

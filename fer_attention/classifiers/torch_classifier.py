@@ -14,12 +14,7 @@ from fer_attention.models.metadata import ModelMetadata
 
 
 class TorchClassifier:
-    """A model that torch runs.
-
-    Attributes:
-        model: The model.
-        labels: Its labels.
-        preprocessing: Its preprocessing.
+    """A model that torch runs, with its labels and its preprocessing.
 
     Args:
         model: A model with labels and preprocessing, as `load_weights` gives it.

@@ -65,14 +65,10 @@ def overlay(
 
 
 def explanation_panel(photo: ImageSource, explanations: Sequence[Explanation]) -> Figure:
-    """The photo with its faces, and a row for each explanation.
+    """The photo of all explanations with its faces, and a row for each explanation.
 
     A row shows the crop, the class activation map over it, the attention of the last block of each stage and
     the probabilities. Rows may be the faces of a photo, or one face as several models see it.
-
-    Args:
-        photo: The photo of all explanations.
-        explanations: At least one.
 
     Raises:
         ValueError: There is no explanation.

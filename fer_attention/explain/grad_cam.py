@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Literal, TypeAlias, cast
+from typing import Any, Literal, TypeAlias
 
 import torch
 from torch import nn
@@ -93,7 +93,7 @@ def check_method(name: str) -> Method:
     """The name if it is one of the methods, else an UnknownNameError."""
     if name not in CLASSES:
         raise unknown_name("method", name, CLASSES)
-    return cast("Method", name)
+    return name
 
 
 class _UpToHead(nn.Module):

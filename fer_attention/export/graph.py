@@ -93,13 +93,8 @@ def write_verified(
 ) -> Export:
     """Write a model's graph, and give the file its name if it computes what the model computes.
 
-    Args:
-        model: The model; its metadata gets the version of this library in its record.
-        path: Where to.
-        write: Writes program and metadata to a temporary file, and gives a function that runs the file.
-        what: The kind of file, for messages.
-        faces: Crops to compare file and model on, beside noise and one face that is always there.
-        tolerance: The largest difference of logits that is allowed.
+    `write` writes program and metadata to a temporary file, and gives a function that runs it; `what` is the
+    kind of file, for messages. The record in the metadata gets the version of this library.
 
     Raises:
         WeightsError: The model lacks labels, preprocessing or weights.

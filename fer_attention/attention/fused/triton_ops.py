@@ -22,7 +22,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.library import custom_op
+from torch._library.custom_ops import CustomOpDef, custom_op
 
 from fer_attention.attention.fused import triton_launch as launch
 from fer_attention.attention.fused.triton_launch import dense_like, memory_format, wide_type
@@ -32,7 +32,7 @@ _TYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 _ACTIVATIONS = ("identity", "relu", "elu")
 
 
-def _operator(step: Callable[..., Any], schema: str) -> Any:
+def _operator(step: Callable[..., Any], schema: str) -> CustomOpDef:
     """A step as `torch.ops.fer_attention.<its name>`."""
     name = f"fer_attention::{step.__name__}"
     return custom_op(name, step, mutates_args=(), device_types=("cuda", "cpu"), schema=schema)
