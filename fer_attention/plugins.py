@@ -77,11 +77,7 @@ def register_recipes(folder: Path) -> None:
 
 
 def register_studies(folder: Path) -> None:
-    """Enter every `.yaml` file of a folder as a study, under its name without the suffix.
-
-    Raises:
-        ValueError: There is none, or a name is taken or not lower case.
-    """
+    """Enter every `.yaml` file of a folder as a study, as `register_recipes` does."""
     _register_files(STUDIES, folder)
 
 

@@ -128,11 +128,8 @@ class Preprocessing:
         height, width = self.size
         method = Image.Resampling[self.interpolation.upper()]
         crops = [Image.fromarray(image).resize((width, height), method) for image in images]
-        return _channels_first(np.stack([np.asarray(crop.convert(self._mode)) for crop in crops]))
-
-    @property
-    def _mode(self) -> str:
-        return "L" if self.channels == 1 else "RGB"
+        mode = "L" if self.channels == 1 else "RGB"
+        return _channels_first(np.stack([np.asarray(crop.convert(mode)) for crop in crops]))
 
     def normalize(self, crops: torch.Tensor | NDArray[np.uint8]) -> torch.Tensor:
         """uint8 (N, channels, H, W) of this size -> float32 of the same shape, on the same device."""

@@ -53,8 +53,9 @@ def test_a_program_says_what_a_weights_file_says_and_nothing_of_the_machine(tmp_
 
 def test_a_program_that_fails_the_check_is_not_left_behind(tmp_path, monkeypatch):
     wrong = lively_model(seed=7)
+    exported = graph.exported
     monkeypatch.setattr(
-        program, "exported", lambda network, facts: graph.exported(graph.PixelClassifier(wrong, facts), facts)
+        graph, "exported", lambda network, facts: exported(graph.PixelClassifier(wrong, facts), facts)
     )
     model = lively_model()
     path = tmp_path / "model.pt2"

@@ -104,9 +104,6 @@ class Strided(FERModel):
     def forward_head(self, x, pre_logits=False):
         return self.fc(x.mean((2, 3)) if self.num_classes else x)
 
-    def get_classifier(self):
-        return self.fc
-
     def build_classifier(self, num_classes, global_pool):
         self.fc = nn.Linear(16, num_classes, **self.placement) if num_classes else nn.Identity()
 

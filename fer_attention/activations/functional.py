@@ -13,7 +13,8 @@ import torch
 from timm.layers import get_notrace_functions, is_notrace_module
 from torch import fx, nn
 
-from fer_attention.activations.tree import Scope, activation_classes, is_gate, names_of
+from fer_attention.activations.registry import ACTIVATIONS
+from fer_attention.activations.tree import Scope, activation_classes, classes_of, is_gate
 
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
@@ -25,12 +26,10 @@ def functional_calls(model: nn.Module, classes: frozenset[type[nn.Module]], scop
     calls before that point are found, and the children are traced one by one. The model, its hooks and
     the random state stay as they are: what is traced is a copy without weights.
 
-    Args:
-        model: Any module tree, in any mode; it is traced as in training, which runs auxiliary heads too.
-        classes: Activation classes whose functions are looked for.
-        scope: `"backbone"` leaves out calls inside attention gates.
+    It is traced as in training, which runs auxiliary heads too. Scope `"backbone"` leaves out calls inside
+    attention gates.
     """
-    functions = {c.__name__.lower() for c in classes} | set(names_of(classes))
+    functions = {c.__name__.lower() for c in classes} | {n for n in ACTIVATIONS if classes & classes_of(n)}
     functions |= {f"{function}_" for function in functions}
     closed = classes | activation_classes()
     found: dict[str, None] = {}  # a set that keeps the order

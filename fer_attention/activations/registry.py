@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from timm import layers as timm_layers
 from torch import nn
+from torch.types import Device
 
 from fer_attention.plugins import open_registry
 from fer_attention.registry import Registry
@@ -56,7 +57,7 @@ def create_activation(
     name: str,
     *,
     inplace: bool = False,
-    device: torch.device | str | None = None,
+    device: Device = None,
     dtype: torch.dtype | None = None,
     **options: Any,
 ) -> nn.Module:

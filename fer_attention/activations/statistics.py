@@ -126,15 +126,9 @@ class _Tally:
         self.gradient_squares += float(gradient.double().square().sum())
 
     def summary(self, layer: str, kind: str, batches: int | None) -> ActivationStatistics:
-        return ActivationStatistics(
-            layer=layer,
-            kind=kind,
-            mean=self.mean,
-            variance=self.squares / self.count,
-            fraction_negative=self.negatives / self.count,
-            gradient_norm=None if batches is None else math.sqrt(self.gradient_squares / batches),
-            count=self.count,
-        )
+        shares = self.squares / self.count, self.negatives / self.count
+        gradient_norm = None if batches is None else math.sqrt(self.gradient_squares / batches)
+        return ActivationStatistics(layer, kind, self.mean, *shares, gradient_norm, self.count)
 
 
 def _watched_layers(model: nn.Module, layers: Iterable[str] | None) -> dict[str, nn.Module]:

@@ -16,7 +16,6 @@ from fer_attention.activations.tree import (
     Reference,
     Scope,
     activation_classes,
-    check_scope,
     classes_of,
     references,
 )
@@ -68,7 +67,10 @@ def swap_activation(
     >>> model[1]
     ELU(alpha=1.0, inplace=True)
     """
-    check_scope(scope)
+    if scope not in ("backbone", "all"):
+        raise ValueError(
+            f"Unknown scope {scope!r}: 'backbone' leaves attention gates alone, 'all' reaches them too."
+        )
     make = _maker(to)
     classes = _source_classes(source)
     if type(model) in classes:

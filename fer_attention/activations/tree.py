@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Literal, NamedTuple, TypeAlias
 
 from timm import layers as timm_layers
@@ -71,14 +71,6 @@ class Reference(NamedTuple):
     module: nn.Module
 
 
-def check_scope(scope: str) -> None:
-    """Refuse a scope other than `"backbone"` and `"all"`, by a ValueError."""
-    if scope not in ("backbone", "all"):
-        raise ValueError(
-            f"Unknown scope {scope!r}: 'backbone' leaves attention gates alone, 'all' reaches them too."
-        )
-
-
 def is_gate(module: nn.Module) -> bool:
     """Return whether a module is an attention gate: one of ours, of timm's or of torchvision's."""
     return isinstance(module, GATES) or getattr(module, "is_attention_gate", False) is True
@@ -115,9 +107,3 @@ def classes_of(name: str) -> frozenset[type[nn.Module]]:
 def activation_classes() -> frozenset[type[nn.Module]]:
     """The classes of all registered activations but the identity, which stands in for anything left out."""
     return frozenset().union(*(classes_of(name) for name in ACTIVATIONS)) - {nn.Identity}
-
-
-def names_of(classes: Iterable[type[nn.Module]]) -> list[str]:
-    """The registered names that stand for any of these classes, sorted."""
-    classes = set(classes)
-    return [name for name in ACTIVATIONS if classes & classes_of(name)]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.types import Device
 
 from fer_attention.attention.base import ATTENTIONS, AttentionGate, GateBatchNorm, reduced_channels
 
@@ -37,7 +38,7 @@ class BAM(AttentionGate):
         *,
         reduction: int = 16,
         dilation: int = 4,
-        device: torch.device | str | None = None,
+        device: Device = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(channels)
@@ -63,15 +64,15 @@ class BAM(AttentionGate):
             GateBatchNorm(1, **factory),
         )
 
-    def _attention(self, x: torch.Tensor) -> torch.Tensor:
+    def _attention(self, x: Tensor) -> Tensor:
         """sigmoid(M_c + M_s), as large as x: the sum is a new tensor, which the sigmoid may overwrite."""
         return (self.channel(x.mean((2, 3), keepdim=True)) + self.spatial(x)).sigmoid_()
 
-    def scale(self, x: torch.Tensor) -> torch.Tensor:
+    def scale(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C, H, W)."""
         return 1 + self._attention(x)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C, H, W)."""
         self._enter(x)
         return torch.addcmul(x, x, self._attention(x))

@@ -24,7 +24,7 @@ from typing import Any, ClassVar, TypeAlias
 
 import torch
 from timm.layers import register_notrace_module
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fer_attention.plugins import open_registry
@@ -32,7 +32,7 @@ from fer_attention.registry import Registry
 
 ATTENTIONS: Registry[type[AttentionBlock]] = open_registry("attention")
 
-Watcher: TypeAlias = "Callable[[AttentionBlock, torch.Tensor], None]"
+Watcher: TypeAlias = "Callable[[AttentionBlock, Tensor], None]"
 
 _watcher: ContextVar[Watcher | None] = ContextVar("watcher", default=None)
 
@@ -72,31 +72,22 @@ class AttentionBlock(nn.Module):
             raise ValueError(f"{type(self).__name__} needs at least 1 channel, got channels={channels}.")
         self.channels = channels
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C, H, W)."""
         raise NotImplementedError
 
     def residual(
-        self,
-        x: torch.Tensor,
-        shortcut: torch.Tensor,
-        *,
-        norm: nn.Module | None = None,
-        act: nn.Module | None = None,
-    ) -> torch.Tensor:
+        self, x: Tensor, shortcut: Tensor, *, norm: nn.Module | None = None, act: nn.Module | None = None
+    ) -> Tensor:
         """The end of a residual branch, act(self(norm(x)) + shortcut); blocks may know a faster way to it.
 
-        Args:
-            x: The branch's last map, (N, C, H, W).
-            shortcut: The map to be added, of the same shape.
-            norm: What x goes through first.
-            act: What the sum goes through.
+        x is the branch's last map, (N, C, H, W), and the shortcut of the same shape.
         """
-        gated: torch.Tensor = self(x if norm is None else norm(x))
+        gated: Tensor = self(x if norm is None else norm(x))
         y = gated + shortcut
         return y if act is None else act(y)
 
-    def maps(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+    def maps(self, x: Tensor) -> dict[str, Tensor]:
         """Attention maps of the block for an input (N, C, H, W), by part; empty if it has none.
 
         Returns:
@@ -105,12 +96,10 @@ class AttentionBlock(nn.Module):
         """
         return {}
 
-    def _enter(self, x: torch.Tensor, norm: nn.Module | None = None) -> None:
+    def _enter(self, x: Tensor, norm: nn.Module | None = None) -> None:
         """Check the input's channels and show it to the watcher; every forward pass calls this first.
 
-        Args:
-            x: The input, or what `norm` will make the input of.
-            norm: A norm that the fused step has taken in.
+        With a norm that the fused step has taken in, x is what the norm will make the input of.
         """
         if x.ndim != 4 or x.shape[1] != self.channels:
             raise ValueError(
@@ -133,18 +122,18 @@ class AttentionGate(AttentionBlock):
 
     bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
 
-    def scale(self, x: torch.Tensor) -> torch.Tensor:
+    def scale(self, x: Tensor) -> Tensor:
         """The factors for a map (N, C, H, W), in a shape of four dimensions that broadcasts to it."""
         raise NotImplementedError
 
-    def maps(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+    def maps(self, x: Tensor) -> dict[str, Tensor]:
         """The scale, as the part that its shape tells."""
         scale = self.scale(x)
         if scale.shape[1] == 1 < x.shape[1]:
             return {"spatial": scale}
         return {"channel" if scale.shape[2:] == (1, 1) else "full": scale}
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C, H, W), the input times its scale."""
         self._enter(x)
         return x * self.scale(x)
@@ -210,7 +199,7 @@ class GateBatchNorm(nn.BatchNorm2d):
     stand in, as in evaluation, and stay as they are; torch's own layer refuses such a batch.
     """
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C, H, W)."""
         if self.training and x.numel() == self.num_features:
             return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.types import Device
 
 from fer_attention.attention.base import ATTENTIONS, AttentionGate, odd_kernel, reduced_channels
-from fer_attention.attention.fused import Implementation, MLPFormula
+from fer_attention.attention.fused.choice import Implementation
+from fer_attention.attention.fused.gates import MLPFormula
 from fer_attention.attention.fusible import FusibleGate, GateFormula, mlp_formula
 
 FORMULA = MLPFormula(peak=True, bias=False)
@@ -22,12 +24,7 @@ class CBAMChannelGate(AttentionGate):
     """
 
     def __init__(
-        self,
-        channels: int,
-        *,
-        reduction: int = 16,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
+        self, channels: int, *, reduction: int = 16, device: Device = None, dtype: torch.dtype | None = None
     ) -> None:
         super().__init__(channels)
         hidden = reduced_channels(channels, reduction)
@@ -35,7 +32,7 @@ class CBAMChannelGate(AttentionGate):
         self.act = nn.ReLU(inplace=True)
         self.fc2 = nn.Conv2d(hidden, channels, 1, bias=False, device=device, dtype=dtype)
 
-    def scale(self, x: torch.Tensor) -> torch.Tensor:
+    def scale(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C, 1, 1)."""
         mean = self.act(self.fc1(x.mean((2, 3), keepdim=True)))
         peak = self.act(self.fc1(first_maximum(x.flatten(2), 2).unsqueeze(-1)))
@@ -51,24 +48,19 @@ class CBAMSpatialGate(AttentionGate):
     """
 
     def __init__(
-        self,
-        channels: int,
-        *,
-        kernel_size: int = 7,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
+        self, channels: int, *, kernel_size: int = 7, device: Device = None, dtype: torch.dtype | None = None
     ) -> None:
         super().__init__(channels)
         k = odd_kernel(kernel_size)
         self.conv = nn.Conv2d(2, 1, k, padding=k // 2, bias=False, device=device, dtype=dtype)
 
-    def scale(self, x: torch.Tensor) -> torch.Tensor:
+    def scale(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, 1, H, W)."""
         pooled = torch.cat([x.mean(1, keepdim=True), first_maximum(x, 1)], dim=1)
         return self.conv(pooled).sigmoid()
 
 
-def first_maximum(x: torch.Tensor, dim: int) -> torch.Tensor:
+def first_maximum(x: Tensor, dim: int) -> Tensor:
     """Maximum over a dimension, which is kept; its gradient goes to the first position that reaches it."""
     if torch.is_grad_enabled() and x.requires_grad and torch._C._get_tracing_state() is None:
         return x.max(dim, keepdim=True).values
@@ -88,19 +80,19 @@ class SequentialGate(FusibleGate):
         self.channel = channel
         self.spatial = spatial
 
-    def scale(self, x: torch.Tensor) -> torch.Tensor:
+    def scale(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C, H, W), the product of both gates' scales."""
         channel = self.channel.scale(x)
         return channel * self.spatial.scale(x * channel)
 
-    def maps(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+    def maps(self, x: Tensor) -> dict[str, Tensor]:
         """Both gates' scales, (N, C, 1, 1) and (N, 1, H, W)."""
         channel = self.channel.scale(x)
         return {"channel": channel, "spatial": self.spatial.scale(x * channel)}
 
-    def plain(self, x: torch.Tensor) -> torch.Tensor:
+    def plain(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C, H, W), by the gate's own modules."""
-        refined: torch.Tensor = self.spatial(self.channel(x))
+        refined: Tensor = self.spatial(self.channel(x))
         return refined
 
     def formula(self) -> GateFormula | None:
@@ -136,7 +128,7 @@ class CBAM(SequentialGate):
         reduction: int = 16,
         kernel_size: int = 7,
         implementation: Implementation = "auto",
-        device: torch.device | str | None = None,
+        device: Device = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.types import Device
 
 from fer_attention.attention.base import ATTENTIONS, AttentionGate, GateBatchNorm, reduced_channels
 
@@ -27,12 +28,7 @@ class CoordAttention(AttentionGate):
     summary = "scales the rows and the columns of each channel"
 
     def __init__(
-        self,
-        channels: int,
-        *,
-        reduction: int = 32,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
+        self, channels: int, *, reduction: int = 32, device: Device = None, dtype: torch.dtype | None = None
     ) -> None:
         super().__init__(channels)
         hidden = reduced_channels(channels, reduction, least=8)
@@ -42,7 +38,7 @@ class CoordAttention(AttentionGate):
         self.conv_h = nn.Conv2d(hidden, channels, 1, device=device, dtype=dtype)
         self.conv_w = nn.Conv2d(hidden, channels, 1, device=device, dtype=dtype)
 
-    def scale(self, x: torch.Tensor) -> torch.Tensor:
+    def scale(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C, H, W)."""
         rows, columns = x.mean(3, keepdim=True), x.mean(2, keepdim=True)
         hidden = self.act(self.bn1(self.conv1(torch.cat([rows, columns.transpose(2, 3)], dim=2))))

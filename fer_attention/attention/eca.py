@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.types import Device
 
 from fer_attention.attention.base import ATTENTIONS, odd_kernel
-from fer_attention.attention.fused import Implementation, NeighbourFormula
+from fer_attention.attention.fused.choice import Implementation
+from fer_attention.attention.fused.gates import NeighbourFormula
 from fer_attention.attention.fusible import FusibleGate, GateFormula
 
 FORMULA = NeighbourFormula()
@@ -48,14 +50,14 @@ class ECABlock(FusibleGate):
         gamma: float = 2,
         b: float = 1,
         implementation: Implementation = "auto",
-        device: torch.device | str | None = None,
+        device: Device = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(channels, implementation=implementation)
         k = odd_kernel(eca_kernel_size(channels, gamma=gamma, b=b) if kernel_size is None else kernel_size)
         self.conv = nn.Conv1d(1, 1, k, padding=k // 2, bias=False, device=device, dtype=dtype)
 
-    def scale(self, x: torch.Tensor) -> torch.Tensor:
+    def scale(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C, 1, 1)."""
         squeezed = x.mean((2, 3)).unsqueeze(1)  # (N, 1, C): the channels are the sequence
         return self.conv(squeezed).sigmoid().transpose(1, 2).unsqueeze(-1)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import torch
+from torch.types import Device
 
 from fer_attention.attention.base import ATTENTIONS, odd_kernel
 from fer_attention.attention.cbam import CBAMSpatialGate, SequentialGate
 from fer_attention.attention.eca import ECABlock
-from fer_attention.attention.fused import Implementation
+from fer_attention.attention.fused.choice import Implementation
 from fer_attention.attention.fusible import GateFormula
 
 
@@ -23,15 +24,7 @@ class ECBAM(SequentialGate):
 
     Shape: (N, C, H, W) -> (N, C, H, W). One scale in (0, 1) per value, the product of both gates' scales.
 
-    Args:
-        channels: C.
-        kernel_size: Side of the spatial gate's kernel.
-        eca_kernel_size: Length of the channel gate's kernel; None takes the adaptive one of ECA.
-        eca_gamma: ECA's gamma, for the adaptive length.
-        eca_b: ECA's b, for the adaptive length.
-        implementation: `"auto"`, `"plain"` or `"fused"`.
-        device: Where parameters are made.
-        dtype: Type of the parameters.
+    `kernel_size` is CBAM's option; `eca_kernel_size`, `eca_gamma` and `eca_b` are those of `ECABlock`.
     """
 
     summary = "CBAM with ECA in the place of its perceptron"
@@ -45,7 +38,7 @@ class ECBAM(SequentialGate):
         eca_gamma: float = 2,
         eca_b: float = 1,
         implementation: Implementation = "auto",
-        device: torch.device | str | None = None,
+        device: Device = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         if eca_kernel_size is not None:

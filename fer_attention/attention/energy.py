@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 
-def energy(x: torch.Tensor, *, keepdim: bool = False) -> torch.Tensor:
+def energy(x: Tensor, *, keepdim: bool = False) -> Tensor:
     """The sum of squares over the positions of each channel, float32 at least: float16 ends at 65504.
 
     Half precision is squared inside of torch's norm, which reads the map once and writes no wider copy of

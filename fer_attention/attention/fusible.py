@@ -4,37 +4,24 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import torch
-from torch import nn
+from torch import Tensor, nn
 
 from fer_attention.attention.base import AttentionGate
-from fer_attention.attention.fused import (
-    ChannelFormula,
-    FusedActivation,
-    FusedBatchNorm,
-    FusedStep,
-    Implementation,
-    check_implementation,
-    kernels_for,
-    residual,
-    why_plain,
-)
+from fer_attention.attention.fused.choice import Implementation, check_implementation, kernels_for, why_plain
+from fer_attention.attention.fused.computation import FusedStep
+from fer_attention.attention.fused.function import residual
+from fer_attention.attention.fused.gates import ChannelFormula, FusedActivation
+from fer_attention.attention.fused.norm import FusedBatchNorm
 
 
 class GateFormula(NamedTuple):
-    """A gate's computation in the terms of the fused step.
-
-    Attributes:
-        channel: The arithmetic of the channel gate.
-        parameters: By name, in the order that the arithmetic takes them, then the spatial kernel.
-        modules: All modules that the fused step leaves out.
-        spatial: Whether there is a spatial kernel.
-    """
+    """A gate's computation in the terms of the fused step."""
 
     channel: ChannelFormula
-    parameters: dict[str, torch.Tensor]
-    modules: tuple[nn.Module, ...]
-    spatial: bool = False
+    # by name, in the order that the arithmetic takes them, then the spatial kernel
+    parameters: dict[str, Tensor]
+    modules: tuple[nn.Module, ...]  # all modules that the fused step leaves out
+    spatial: bool = False  # whether there is a spatial kernel
 
 
 class FusibleGate(AttentionGate):
@@ -57,24 +44,19 @@ class FusibleGate(AttentionGate):
         """The gate's formula; None if a layer was exchanged or a subclass computes something else."""
         raise NotImplementedError
 
-    def plain(self, x: torch.Tensor) -> torch.Tensor:
+    def plain(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C, H, W), by the gate's own modules."""
         return x * self.scale(x)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C, H, W), the input times its scale."""
         self._enter(x)
         formula = self._usable(x, None, ())
         return self.plain(x) if formula is None else self._fused(formula, x, None, None, FusedActivation())
 
     def residual(
-        self,
-        x: torch.Tensor,
-        shortcut: torch.Tensor,
-        *,
-        norm: nn.Module | None = None,
-        act: nn.Module | None = None,
-    ) -> torch.Tensor:
+        self, x: Tensor, shortcut: Tensor, *, norm: nn.Module | None = None, act: nn.Module | None = None
+    ) -> Tensor:
         """act(gate(norm(x)) + shortcut), as one step where that can be."""
         formula = self._usable(x, shortcut, (norm, act))
         if formula is None:
@@ -87,7 +69,7 @@ class FusibleGate(AttentionGate):
         y = self._fused(formula, x, shortcut, inner, closing or FusedActivation())
         return y if act is None or closing is not None else act(y)
 
-    def why_plain(self, x: torch.Tensor) -> str | None:
+    def why_plain(self, x: Tensor) -> str | None:
         """Why a call with x would run the plain modules; None if it would run the fused step."""
         formula = self.formula()
         if formula is None:
@@ -95,7 +77,7 @@ class FusibleGate(AttentionGate):
         return why_plain(self.implementation, x, None, formula.modules)
 
     def _usable(
-        self, x: torch.Tensor, shortcut: torch.Tensor | None, around: tuple[nn.Module | None, ...]
+        self, x: Tensor, shortcut: Tensor | None, around: tuple[nn.Module | None, ...]
     ) -> GateFormula | None:
         formula = self.formula()
         if formula is None:
@@ -103,7 +85,7 @@ class FusibleGate(AttentionGate):
         obstacle = why_plain(self.implementation, x, shortcut, (*formula.modules, *around))
         if obstacle is None:
             return formula
-        real = type(x) is torch.Tensor and not x.is_meta
+        real = type(x) is Tensor and not x.is_meta
         if self.implementation == "fused" and real and kernels_for(x) is None:
             raise RuntimeError(
                 f"{type(self).__name__} has implementation='fused', but {obstacle}; "
@@ -114,11 +96,11 @@ class FusibleGate(AttentionGate):
     def _fused(
         self,
         formula: GateFormula,
-        x: torch.Tensor,
-        shortcut: torch.Tensor | None,
+        x: Tensor,
+        shortcut: Tensor | None,
         norm: nn.BatchNorm2d | None,
         activation: FusedActivation,
-    ) -> torch.Tensor:
+    ) -> Tensor:
         step = FusedStep(
             formula.channel,
             spatial=formula.spatial,

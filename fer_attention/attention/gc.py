@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.types import Device
 
 from fer_attention.attention.base import ATTENTIONS, AttentionBlock, reduced_channels
 
@@ -26,12 +27,7 @@ class GCBlock(AttentionBlock):
     summary = "adds one vector to all positions, drawn from all of them"
 
     def __init__(
-        self,
-        channels: int,
-        *,
-        reduction: int = 16,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
+        self, channels: int, *, reduction: int = 16, device: Device = None, dtype: torch.dtype | None = None
     ) -> None:
         super().__init__(channels)
         hidden = reduced_channels(channels, reduction, least=4)
@@ -43,19 +39,19 @@ class GCBlock(AttentionBlock):
         nn.init.zeros_(self.fc2.weight)
         nn.init.zeros_(self.fc2.bias)
 
-    def context(self, x: torch.Tensor) -> torch.Tensor:
+    def context(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C), the mean over all positions, weighted by shares that sum to 1."""
         return (x.flatten(2) @ self._shares(x).transpose(1, 2)).squeeze(2)
 
-    def maps(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+    def maps(self, x: Tensor) -> dict[str, Tensor]:
         """The share of each position in the context, (N, 1, H, W)."""
         return {"context": self._shares(x).reshape(len(x), 1, *x.shape[2:])}
 
-    def _shares(self, x: torch.Tensor) -> torch.Tensor:
+    def _shares(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, 1, H·W)."""
         return self.key(x).flatten(2).softmax(2)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C, H, W), the input plus its transformed context."""
         self._enter(x)
         added = self.fc2(self.act(self.norm(self.fc1(self.context(x)))))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.types import Device
 
 from fer_attention.attention.base import ATTENTIONS, AttentionGate
 from fer_attention.attention.energy import energy
@@ -30,13 +31,7 @@ class GCTBlock(AttentionGate):
     summary = "scales channels by their norms, in competition or together"
     bounds = (0.0, 2.0)
 
-    def __init__(
-        self,
-        channels: int,
-        *,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
+    def __init__(self, channels: int, *, device: Device = None, dtype: torch.dtype | None = None) -> None:
         super().__init__(channels)
         self.alpha = nn.Parameter(torch.ones(channels, device=device, dtype=dtype))
         self.gamma = nn.Parameter(torch.zeros(channels, device=device, dtype=dtype))
@@ -46,7 +41,7 @@ class GCTBlock(AttentionGate):
         """Text that `repr` shows beside the name, as there is no layer inside."""
         return f"channels={self.channels}"
 
-    def scale(self, x: torch.Tensor) -> torch.Tensor:
+    def scale(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C, 1, 1)."""
         embedding = self.alpha * (energy(x) + EPSILON).sqrt()
         length = (embedding.square().sum(1, keepdim=True) + EPSILON).sqrt()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.types import Device
 
 from fer_attention.attention.base import ATTENTIONS, reduced_channels
-from fer_attention.attention.fused import Implementation, MLPFormula
+from fer_attention.attention.fused.choice import Implementation
+from fer_attention.attention.fused.gates import MLPFormula
 from fer_attention.attention.fusible import FusibleGate, GateFormula, mlp_formula
 
 FORMULA = MLPFormula(peak=False, bias=True)
@@ -30,7 +32,7 @@ class SEBlock(FusibleGate):
         *,
         reduction: int = 16,
         implementation: Implementation = "auto",
-        device: torch.device | str | None = None,
+        device: Device = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(channels, implementation=implementation)
@@ -39,7 +41,7 @@ class SEBlock(FusibleGate):
         self.act = nn.ReLU(inplace=True)
         self.fc2 = nn.Conv2d(hidden, channels, 1, device=device, dtype=dtype)
 
-    def scale(self, x: torch.Tensor) -> torch.Tensor:
+    def scale(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C, 1, 1)."""
         squeezed = x.mean((2, 3), keepdim=True)
         return self.fc2(self.act(self.fc1(squeezed))).sigmoid()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.types import Device
 
 from fer_attention.attention.base import ATTENTIONS, AttentionGate
 
@@ -24,15 +25,9 @@ class SGEBlock(AttentionGate):
     Open: the paper divides the variance by the number of positions m, the authors' code by m - 1. The paper's
     rule is used; it also holds for a map of one position. A group count for narrow maps: the paper's 64
     wherever it divides C, else the greatest number that divides both. c and its statistics are float32 at
-    least, as products of values leave the range of float16.
+    least, as products of values leave the range of float16. `groups` is G, a divisor of C.
 
     Shape: (N, C, H, W) -> (N, C, H, W). One scale in (0, 1) per sample, group and position.
-
-    Args:
-        channels: C.
-        groups: G, a divisor of C; None takes the greatest common divisor of C and 64.
-        device: Where parameters are made.
-        dtype: Type of the parameters.
     """
 
     summary = "scales positions in each group of channels by their likeness to the group's mean"
@@ -42,7 +37,7 @@ class SGEBlock(AttentionGate):
         channels: int,
         *,
         groups: int | None = None,
-        device: torch.device | str | None = None,
+        device: Device = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(channels)
@@ -57,11 +52,11 @@ class SGEBlock(AttentionGate):
         """Text that `repr` shows beside the name, as there is no layer inside."""
         return f"channels={self.channels}, groups={self.groups}"
 
-    def _grouped(self, x: torch.Tensor) -> torch.Tensor:
+    def _grouped(self, x: Tensor) -> Tensor:
         n, _, height, width = x.shape
         return x.view(n, self.groups, self.channels // self.groups, height, width)
 
-    def _importance(self, grouped: torch.Tensor) -> torch.Tensor:
+    def _importance(self, grouped: Tensor) -> Tensor:
         """(N, G, C/G, H, W) -> (N, G, 1, H, W)."""
         wide = torch.promote_types(grouped.dtype, torch.float32)
         mean = grouped.mean((3, 4), keepdim=True, dtype=wide)
@@ -73,12 +68,12 @@ class SGEBlock(AttentionGate):
         slope = self.weight.view(-1, 1, 1, 1) / (spread + EPSILON)
         return (centred * slope).add_(self.bias.view(-1, 1, 1, 1)).sigmoid_().to(grouped.dtype)
 
-    def scale(self, x: torch.Tensor) -> torch.Tensor:
+    def scale(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C, H, W), the same for all channels of a group."""
         grouped = self._grouped(x)
         return self._importance(grouped).expand_as(grouped).flatten(1, 2)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C, H, W)."""
         self._enter(x)
         grouped = self._grouped(x)

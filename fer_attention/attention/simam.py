@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
+from torch.types import Device
 
 from fer_attention.attention.base import ATTENTIONS, AttentionGate
 from fer_attention.attention.energy import energy
@@ -20,12 +22,8 @@ class SimAM(AttentionGate):
     rule is used; it also holds for a map of one value.
 
     Shape: (N, C, H, W) -> (N, C, H, W). One scale in (0.62, 1) per value: sigmoid(1/2) is 0.6225.
-
-    Args:
-        channels: C.
-        energy_lambda: lambda, above 0; keeps the energy of a constant channel finite.
-        device: Taken as every block does; there is no tensor to place.
-        dtype: Likewise.
+    `energy_lambda` is lambda, above 0: it keeps the energy of a constant channel finite. There is no tensor
+    to place for `device` and `dtype`.
     """
 
     summary = "scales each value by how far it stands out of its channel; no parameters"
@@ -36,7 +34,7 @@ class SimAM(AttentionGate):
         channels: int,
         *,
         energy_lambda: float = 1e-4,
-        device: torch.device | str | None = None,
+        device: Device = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(channels)
@@ -48,7 +46,7 @@ class SimAM(AttentionGate):
         """Text that `repr` shows beside the name, as there is no layer inside."""
         return f"channels={self.channels}, energy_lambda={self.energy_lambda}"
 
-    def scale(self, x: torch.Tensor) -> torch.Tensor:
+    def scale(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C, H, W)."""
         centred = x - x.mean((2, 3), keepdim=True)
         variance = energy(centred, keepdim=True) / (x.shape[2] * x.shape[3])

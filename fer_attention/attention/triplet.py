@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.types import Device
 
 from fer_attention.attention.base import ATTENTIONS, AttentionGate, GateBatchNorm, odd_kernel
 
@@ -26,12 +27,7 @@ class TripletAttention(AttentionGate):
     summary = "scales the planes C×W, C×H and H×W"
 
     def __init__(
-        self,
-        channels: int,
-        *,
-        kernel_size: int = 7,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
+        self, channels: int, *, kernel_size: int = 7, device: Device = None, dtype: torch.dtype | None = None
     ) -> None:
         super().__init__(channels)
         k = odd_kernel(kernel_size)
@@ -42,7 +38,7 @@ class TripletAttention(AttentionGate):
 
         self.cw, self.ch, self.hw = branch(), branch(), branch()
 
-    def scale(self, x: torch.Tensor) -> torch.Tensor:
+    def scale(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C, H, W)."""
         cw = self.cw(_z_pool(x, 2)).sigmoid().squeeze(1).unsqueeze(2)  # (N, 1, C, W) to (N, C, 1, W)
         ch = self.ch(_z_pool(x, 3)).sigmoid().squeeze(1).unsqueeze(3)  # (N, 1, C, H) to (N, C, H, 1)
@@ -50,6 +46,6 @@ class TripletAttention(AttentionGate):
         return (cw / 3 + ch / 3).add_(hw / 3)  # divided while they are planes: one whole map is written
 
 
-def _z_pool(x: torch.Tensor, dim: int) -> torch.Tensor:
+def _z_pool(x: Tensor, dim: int) -> Tensor:
     """Maximum and mean along one dimension, as the two channels of the plane of the other two."""
     return torch.stack([x.amax(dim), x.mean(dim)], dim=1)

@@ -80,15 +80,7 @@ class OnnxClassifier:
         return "cuda" if "CUDAExecutionProvider" in self.session.get_providers() else "cpu"
 
     def logits(self, crops: Pixels, *, batch_size: int = 64) -> NDArray[np.float32]:
-        """Logits, float32 (N, classes), of crops as `probabilities` takes them.
-
-        Args:
-            crops: N faces; none is an empty answer.
-            batch_size: Faces per pass.
-
-        Raises:
-            ValueError: The crops have another type or shape.
-        """
+        """Logits, float32 (N, classes), with the arguments and errors of `probabilities`."""
         check_pixels(crops, self.preprocessing)
         parts = [np.empty((0, len(self.labels)), np.float32)]
         for start in range(0, len(crops), batch_size):

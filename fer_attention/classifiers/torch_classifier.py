@@ -11,16 +11,10 @@ from fer_attention.device import resolve_device
 from fer_attention.inference import predict_logits
 from fer_attention.models import FERModel
 from fer_attention.models.metadata import ModelMetadata
-from fer_attention.preprocessing import Preprocessing
 
 
 class TorchClassifier:
-    """A model that torch runs.
-
-    Attributes:
-        model: The model.
-        labels: Its labels.
-        preprocessing: Its preprocessing.
+    """A model that torch runs, with its labels and its preprocessing.
 
     Args:
         model: A model with labels and preprocessing, as `load_weights` gives it.
@@ -29,9 +23,6 @@ class TorchClassifier:
     Raises:
         ValueError: The model lacks labels or preprocessing, or there is no such device.
     """
-
-    labels: tuple[str, ...]
-    preprocessing: Preprocessing
 
     def __init__(self, model: FERModel, *, device: str | torch.device | None = None) -> None:
         if model.labels is None or model.preprocessing is None:

@@ -82,14 +82,13 @@ def _check(kind: Kind, int8: bool, calibration: Path | None, opset: int | None) 
 
 def _plain(model: FERModel, target: Path, kind: Kind, opset: int | None) -> str:
     if kind is Kind.onnx:
-        written = export_onnx(model, target, opset=opset)
-        form, crops, apart = f"ONNX, opset {written.opset}", written.checked, written.difference
+        made = export_onnx(model, target, opset=opset)
+        form = f"ONNX, opset {made.opset}"
     else:
         made = (export_program if kind is Kind.program else export_compiled)(model, target)
         form = "AOTInductor package" if made.compiled else "torch.export program"
-        crops, apart = made.checked, made.difference
-    size = f"{target.stat().st_size:,} bytes"
-    return f"{form}, {size}; logits differ from torch's by at most {apart:.1g} on {crops} crops"
+    apart = f"logits differ from torch's by at most {made.difference:.1g} on {made.checked} crops"
+    return f"{form}, {target.stat().st_size:,} bytes; {apart}"
 
 
 def _int8(model: FERModel, target: Path, faces: FaceDataset, test: FaceDataset, *, opset: int | None) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 from rich.progress import track
-from rich.table import Table
+from rich.table import Column, Table
 
 from fer_attention.cli.common import err, errors_as_lines, examples, out
 from fer_attention.registry import unknown_name
@@ -38,10 +38,9 @@ def models(
             _print_pretrained(pattern)
         return
     names = list_models(pattern) or [pattern]  # names with other activations are not listed, but parse
-    table = Table(caption=f"one {in_chans}×{img_size}×{img_size} input, 7 classes; {len(names)} models")
-    table.add_column("model")
-    for heading in ("parameters, M", "MACs, M", "activations, M"):
-        table.add_column(heading, justify="right")
+    numbers = [Column(name, justify="right") for name in ("parameters, M", "MACs, M", "activations, M")]
+    caption = f"one {in_chans}×{img_size}×{img_size} input, 7 classes; {len(names)} models"
+    table = Table("model", *numbers, caption=caption)
     with errors_as_lines():
         for name in track(names, "counting", console=err, disable=len(names) < 9, transient=True):
             spec = ModelSpec.parse(name, img_size=img_size, in_chans=in_chans)
@@ -60,9 +59,8 @@ def _print_pretrained(pattern: str) -> None:
         raise unknown_name("pretrained model", pattern, [model.name for model in list_pretrained()])
     for model in found:
         default = ", the default of predict, video, explain and demo" if model.name == DEFAULT else ""
-        table = Table(title=f"{model.name}{default}", title_justify="left", show_header=False)
-        table.add_column("", no_wrap=True)
-        table.add_column("", overflow="fold")
+        columns = Column(no_wrap=True), Column(overflow="fold")
+        table = Table(*columns, title=f"{model.name}{default}", title_justify="left", show_header=False)
         times = ", ".join(f"{way} {value:g} ms" for way, value in model.milliseconds.items())
         for heading, text in (
             ("", model.summary),

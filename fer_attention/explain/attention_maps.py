@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
@@ -41,8 +41,7 @@ class AttentionMap:
 
     def of_image(self, index: int) -> AttentionMap:
         """The same for one image of the batch, N = 1."""
-        chosen = self.values[index][None]
-        return AttentionMap(self.layer, self.kind, self.part, chosen, self.map_shape)
+        return replace(self, values=self.values[index][None])
 
 
 def attention_maps(model: nn.Module, images: torch.Tensor) -> list[AttentionMap]:

@@ -65,14 +65,10 @@ def overlay(
 
 
 def explanation_panel(photo: ImageSource, explanations: Sequence[Explanation]) -> Figure:
-    """The photo with its faces, and a row for each explanation.
+    """The photo of all explanations with its faces, and a row for each explanation.
 
     A row shows the crop, the class activation map over it, the attention of the last block of each stage and
     the probabilities. Rows may be the faces of a photo, or one face as several models see it.
-
-    Args:
-        photo: The photo of all explanations.
-        explanations: At least one.
 
     Raises:
         ValueError: There is no explanation.
@@ -101,7 +97,9 @@ def explanation_panel(photo: ImageSource, explanations: Sequence[Explanation]) -
             title = f"{height}×{width} map"
             _attention(figure, grid[row, 3 + column], explanation.crop, maps, title=title, limits=limits)
         if not shown:
-            _nothing(figure.add_subplot(grid[row, 3]))
+            axes = figure.add_subplot(grid[row, 3])
+            axes.set_axis_off()
+            axes.text(0.5, 0.5, "no attention\nblock", ha="center", va="center", fontsize=8, color=MUTED)
         _probabilities(figure.add_subplot(grid[row, -1]), explanation)
     return figure
 
@@ -161,31 +159,22 @@ def _attention(
     if spatial is not None:
         heat = spatial[0].numpy()
         words = f"{title}\npositions {heat.min():.3g} to {heat.max():.3g}"
-        seen = overlay(crop, _stretched(heat)) if np.ptp(heat) > FLAT * heat.max() else Image.fromarray(crop)
+        seen = Image.fromarray(crop)
+        if (spread := np.ptp(heat)) > FLAT * heat.max():
+            seen = overlay(crop, np.clip((heat - heat.min()) / spread, 0, 1))
         _picture(figure.add_subplot(cells[0, 0]), seen, words)
     if channel is not None:
         axes = figure.add_subplot(cells[-1, 0])
         values = np.sort(channel[0].numpy())
         plain(axes)
         axes.plot(np.linspace(0, 1, len(values)), values, color=ACCENT, linewidth=1.2)
-        axes.set_ylim(limits)
+        axes.set(ylim=limits, xticks=[])
         axes.locator_params(axis="y", nbins=4)
-        axes.set_xticks([])
         axes.tick_params(labelsize=6.5, length=2)
         words = f"{len(values)} channels, sorted"
         axes.set_title(words if both else f"{title}\n{words}", fontsize=7 if both else 8)
         if not both:
             axes.set_box_aspect(1)
-
-
-def _stretched(heat: NDArray[np.float32]) -> NDArray[np.float32]:
-    """To [0, 1] by the least and the largest value."""
-    return np.clip((heat - heat.min()) / np.ptp(heat), 0, 1)
-
-
-def _nothing(axes: Axes) -> None:
-    axes.set_axis_off()
-    axes.text(0.5, 0.5, "no attention\nblock", ha="center", va="center", fontsize=8, color=MUTED)
 
 
 def _probabilities(axes: Axes, explanation: Explanation) -> None:
@@ -196,8 +185,7 @@ def _probabilities(axes: Axes, explanation: Explanation) -> None:
     axes.barh(names, values, color=colours, height=0.7)
     for row, value in enumerate(values):
         axes.text(min(value, 1.0) + 0.02, row, f"{value:.0%}", va="center", fontsize=7, color=INK)
-    axes.set_xlim(0, 1.18)
-    axes.set_xticks([])
+    axes.set(xlim=(0, 1.18), xticks=[])
     axes.spines["bottom"].set_visible(False)
     axes.invert_yaxis()
     axes.tick_params(labelsize=7.5, length=0)

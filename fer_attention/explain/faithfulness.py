@@ -103,16 +103,9 @@ def faithfulness(
         draws = 1 if control == "centre" else repeats
         drawn = (_control(control, maps, grid, generator) for _ in range(draws))
         areas = np.mean([_areas(model, images, other, classes, steps) for other in drawn], axis=0)
-        deletion, insertion = areas[0] - own[0], own[1] - areas[1]
-        advantages.append(
-            Advantage(
-                control,
-                float(deletion.mean()),
-                _interval(deletion, seed),
-                float(insertion.mean()),
-                _interval(insertion, seed),
-            )
-        )
+        gains = areas[0] - own[0], own[1] - areas[1]
+        deletion, insertion = ((float(gain.mean()), _interval(gain, seed)) for gain in gains)
+        advantages.append(Advantage(control, *deletion, *insertion))
     return Faithfulness(len(images), float(own[0].mean()), float(own[1].mean()), tuple(advantages))
 
 
@@ -132,7 +125,7 @@ def perturbation_curves(
     order = maps.to(images.device).flatten(1).argsort(dim=1, descending=True, stable=True)
     rank = order.argsort(dim=1).view(count, 1, height, width)
     mean = images.mean((2, 3), keepdim=True).expand_as(images)
-    blurred = gaussian_blur(images, kernel_size=_odd(max(height, width) // 2), sigma=max(height, width) / 10)
+    blurred = gaussian_blur(images, kernel_size=max(height, width) // 2 | 1, sigma=max(height, width) / 10)
     deletion, insertion = np.empty((2, count, steps + 1))
     for step in range(steps + 1):
         chosen = rank < round(step / steps * height * width)
@@ -178,10 +171,6 @@ def _interval(values: Floats, seed: int) -> tuple[float, float]:
         return float(values[0]), float(values[0])
     found = bootstrap((values,), np.mean, n_resamples=5000, rng=np.random.default_rng(seed), batch=100)
     return float(found.confidence_interval.low), float(found.confidence_interval.high)
-
-
-def _odd(size: int) -> int:
-    return size + 1 if size % 2 == 0 else size
 
 
 def _check(images: torch.Tensor, maps: torch.Tensor, *, steps: int, repeats: int, grid: int) -> None:

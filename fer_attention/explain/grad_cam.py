@@ -91,10 +91,9 @@ def grad_cam(
 
 def check_method(name: str) -> Method:
     """The name if it is one of the methods, else an UnknownNameError."""
-    for known in CLASSES:
-        if name == known:
-            return known
-    raise unknown_name("method", name, CLASSES)
+    if name not in CLASSES:
+        raise unknown_name("method", name, CLASSES)
+    return name
 
 
 class _UpToHead(nn.Module):

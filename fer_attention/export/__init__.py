@@ -6,15 +6,15 @@ on noise and on real faces, before it gets its name.
 """
 
 from fer_attention.export.check import ExportError
+from fer_attention.export.graph import Export
 from fer_attention.export.hub import push_to_hub, save_for_hub
-from fer_attention.export.onnx_file import OnnxExport, export_onnx
-from fer_attention.export.program import ProgramExport, export_compiled, export_program
+from fer_attention.export.onnx_file import export_onnx
+from fer_attention.export.program import export_compiled, export_program
 from fer_attention.export.quantize import Quantization, quantize_onnx
 
 __all__ = [
+    "Export",
     "ExportError",
-    "OnnxExport",
-    "ProgramExport",
     "Quantization",
     "export_compiled",
     "export_onnx",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib import resources
+from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
@@ -76,16 +77,7 @@ def largest_difference(
     return apart
 
 
-def demand(difference: float, tolerance: float, what: str) -> None:
-    """Raises an ExportError if a file differs by more than the tolerance from its model."""
-    if not difference <= tolerance:
-        raise ExportError(
-            f"{what} differs from the model: its logits by {difference:.2g}, allowed are {tolerance:.2g}. No "
-            "file was written. If the weights are finite and the difference is small, raise the tolerance."
-        )
-
-
-def check_tolerance(tolerance: float) -> None:
-    """Raises a ValueError if the tolerance is no number above 0."""
-    if not 0 < tolerance < float("inf"):
-        raise ValueError(f"tolerance is a number above 0, got {tolerance}.")
+def check_suffix(path: Path, suffix: str) -> None:
+    """Raises a ValueError if a path has another suffix, by which readers know the format."""
+    if path.suffix != suffix:
+        raise ValueError(f"The file's name ends in {suffix}, got {path.name!r}.")

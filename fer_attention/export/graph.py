@@ -2,17 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from copy import deepcopy
-from typing import Any
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
 
 import torch
 from torch import nn
 
 import fer_attention
+from fer_attention.atomic import replacing
 from fer_attention.classifiers.base import Pixels
-from fer_attention.export.check import Logits
+from fer_attention.export.check import ExportError, Faces, Logits, check_crops, largest_difference
 from fer_attention.models import FERModel, ModelMetadata
 from fer_attention.preprocessing import Preprocessing
+
+Run: TypeAlias = Callable[[Pixels], Logits]
+
+
+@dataclass(frozen=True)
+class Export:
+    """A file that was written, and how it was checked.
+
+    Attributes:
+        path: The file.
+        checked: Crops on which it was compared with the model, each alone and among three.
+        difference: The largest difference of logits (`check.largest_difference`).
+        opset: Version of ONNX's operators in an ONNX file.
+        compiled: Whether a `.pt2` file holds machine code (AOTInductor) and not a graph (torch.export).
+    """
+
+    path: Path
+    checked: int
+    difference: float
+    opset: int | None = None
+    compiled: bool = False
 
 
 class PixelClassifier(nn.Module):
@@ -57,10 +82,36 @@ def exported(network: PixelClassifier, preprocessing: Preprocessing) -> torch.ex
     return program
 
 
-def metadata_of(model: FERModel) -> ModelMetadata:
-    """Metadata of an exported file: the model's, with the version of this library in its record.
+def write_verified(
+    model: FERModel,
+    path: Path,
+    write: Callable[[torch.export.ExportedProgram, ModelMetadata, Path], Run],
+    *,
+    what: str,
+    faces: Faces | None,
+    tolerance: float,
+) -> Export:
+    """Write a model's graph, and give the file its name if it computes what the model computes.
+
+    `write` writes program and metadata to a temporary file, and gives a function that runs it; `what` is the
+    kind of file, for messages. The record in the metadata gets the version of this library.
 
     Raises:
         WeightsError: The model lacks labels, preprocessing or weights.
+        ExportError: The file differs from the model.
+        ValueError: The tolerance is no number above 0.
     """
-    return ModelMetadata.of(model, {**model.record, "fer_attention": fer_attention.__version__})
+    if not 0 < tolerance < float("inf"):
+        raise ValueError(f"tolerance is a number above 0, got {tolerance}.")
+    metadata = ModelMetadata.of(model, {**model.record, "fer_attention": fer_attention.__version__})
+    crops = check_crops(metadata.preprocessing, faces)
+    network = PixelClassifier(model, metadata.preprocessing)
+    with replacing(path) as temporary:
+        run = write(exported(network, metadata.preprocessing), metadata, temporary)
+        difference = largest_difference(network.logits, run, crops)
+        if not difference <= tolerance:
+            raise ExportError(
+                f"{what} differs from the model: logits by {difference:.2g}, allowed are {tolerance:.2g}. "
+                "No file was written. If the weights are finite and the difference is small, raise tolerance."
+            )
+    return Export(path, len(crops), difference)

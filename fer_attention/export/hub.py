@@ -15,15 +15,17 @@ from pathlib import Path
 from typing import Any
 
 import timm
+from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from fer_attention.atomic import write_atomically
-from fer_attention.export.model_card import LICENCE, model_card
-from fer_attention.models import FERModel, load_weights, save_weights
+from fer_attention.data.seen import without_digests
+from fer_attention.models import FERModel, WeightsError, load_weights, save_weights
 from fer_attention.models.bundled import weights_path
 from fer_attention.models.hub import WEIGHTS_FILE
 from fer_attention.optional import needs_extra
 
 CONFIG_FILE, CARD_FILE = "config.json", "README.md"
+LICENCE = "apache-2.0"
 
 
 def save_for_hub(
@@ -57,14 +59,7 @@ def save_for_hub(
     else:
         source = weights_path(os.fspath(weights))
         model = load_weights(source)
-    card = model_card(
-        model,
-        name=name or model.spec.name,
-        record=model.record,
-        reports=reports,
-        licence=licence,
-        in_timm=known_to_timm(model),
-    )
+    card = _model_card(model, name or model.spec.name, reports, licence)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / WEIGHTS_FILE
@@ -121,6 +116,36 @@ def push_to_hub(
             repo_id=repo_id, folder_path=folder, revision=revision, commit_message=message
         )
     return str(commit.commit_url)
+
+
+def _model_card(model: FERModel, name: str, reports: Sequence[Mapping[str, Any]], licence: str) -> str:
+    """The card's text, Markdown under the YAML that the Hub reads."""
+    if model.labels is None or model.preprocessing is None:
+        raise WeightsError("A card needs the model's labels and preprocessing.")
+    for report in reports:
+        if tuple(report["labels"]) != tuple(model.labels):
+            raise ValueError(
+                f"A report is of the labels {report['labels']}, the model's are {list(model.labels)}."
+            )
+    environment = Environment(  # noqa: S701  (Markdown)
+        loader=PackageLoader("fer_attention.export"),
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["percent"] = lambda share: f"{share * 100:.2f}"
+    return environment.get_template("model_card.md.jinja").render(
+        model=model,
+        name=name,
+        licence=licence,
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        in_timm=known_to_timm(model),
+        reports=reports,
+        notes=dict.fromkeys(note for report in reports for note in report.get("notes", ())),
+        record=model.record,
+        origin=json.dumps(without_digests(model.record), indent=2, ensure_ascii=False),
+    )
 
 
 def timm_config(model: FERModel) -> dict[str, Any]:

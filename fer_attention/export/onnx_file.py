@@ -3,45 +3,20 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from fer_attention.atomic import replacing
 from fer_attention.classifiers.onnx_classifier import INPUT, OUTPUT, OnnxClassifier
-from fer_attention.export.check import (
-    ExportError,
-    Faces,
-    check_crops,
-    check_tolerance,
-    demand,
-    largest_difference,
-)
-from fer_attention.export.graph import PixelClassifier, exported, metadata_of
-from fer_attention.models import FERModel
+from fer_attention.export.check import ExportError, Faces, check_suffix
+from fer_attention.export.graph import Export, Run, write_verified
+from fer_attention.models import FERModel, ModelMetadata
 from fer_attention.optional import needs_extra
 
 OPSET = 18
 """The operators' version that torch's exporter writes without conversion; ONNX Runtime runs it from 1.14."""
-
-
-@dataclass(frozen=True)
-class OnnxExport:
-    """An ONNX file that was written, and how it was checked.
-
-    Attributes:
-        path: The file.
-        opset: Version of ONNX's operators in it.
-        checked: Crops on which it was compared with the model, each alone and among three.
-        difference: The largest difference of logits (`check.largest_difference`).
-    """
-
-    path: Path
-    opset: int
-    checked: int
-    difference: float
 
 
 def export_onnx(
@@ -51,7 +26,7 @@ def export_onnx(
     opset: int | None = None,
     faces: Faces | None = None,
     tolerance: float = 1e-4,
-) -> OnnxExport:
+) -> Export:
     """Write a model as an ONNX file that knows its labels and its preprocessing.
 
     The graph has one input `crops`, uint8 (N, C, H, W) for any N, and one output `logits`, float32
@@ -77,26 +52,18 @@ def export_onnx(
         import onnxscript  # noqa: F401
     path, opset = Path(path), OPSET if opset is None else opset
     check_suffix(path, ".onnx")
-    check_tolerance(tolerance)
     if opset < OPSET:
         raise ValueError(f"opset is at least {OPSET}, what torch's exporter writes; got {opset}.")
-    metadata = metadata_of(model)
-    crops = check_crops(metadata.preprocessing, faces)
-    with replacing(path) as temporary:
-        network = PixelClassifier(model, metadata.preprocessing)
-        graph = _graph(exported(network, metadata.preprocessing), opset)
+
+    def write(program: torch.export.ExportedProgram, metadata: ModelMetadata, to: Path) -> Run:
+        graph = _graph(program, opset)
         onnx.helper.set_model_props(graph, metadata.to_strings())
         onnx.checker.check_model(graph)
-        onnx.save(graph, str(temporary))
-        difference = largest_difference(network.logits, OnnxClassifier(temporary, threads=1).logits, crops)
-        demand(difference, tolerance, "The ONNX file")
-    return OnnxExport(path, opset, len(crops), difference)
+        onnx.save(graph, str(to))
+        return OnnxClassifier(to, threads=1).logits
 
-
-def check_suffix(path: Path, suffix: str) -> None:
-    """Raises a ValueError if a path has another suffix, by which readers know the format."""
-    if path.suffix != suffix:
-        raise ValueError(f"The file's name ends in {suffix}, got {path.name!r}.")
+    made = write_verified(model, path, write, what="The ONNX file", faces=faces, tolerance=tolerance)
+    return replace(made, opset=opset)
 
 
 def _graph(program: torch.export.ExportedProgram, opset: int) -> Any:

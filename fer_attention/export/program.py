@@ -6,25 +6,15 @@ import json
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from fer_attention.atomic import replacing
 from fer_attention.classifiers.base import Pixels
-from fer_attention.export.check import (
-    ExportError,
-    Faces,
-    Logits,
-    check_crops,
-    check_tolerance,
-    demand,
-    largest_difference,
-)
-from fer_attention.export.graph import PixelClassifier, exported, metadata_of
-from fer_attention.export.onnx_file import check_suffix
+from fer_attention.export.check import ExportError, Faces, Logits, check_suffix
+from fer_attention.export.graph import Export, Run, write_verified
 from fer_attention.models import FERModel, ModelMetadata
 
 METADATA_FILE = "fer_attention.json"
@@ -33,26 +23,9 @@ METADATA_FILE = "fer_attention.json"
 COMPILERS = ("g++", "clang++", "c++", "cl")
 
 
-@dataclass(frozen=True)
-class ProgramExport:
-    """A `.pt2` file that was written, and how it was checked.
-
-    Attributes:
-        path: The file.
-        compiled: Whether it holds machine code (AOTInductor) or a graph (torch.export).
-        checked: Crops on which it was compared with the model, each alone and among three.
-        difference: The largest difference of logits (`check.largest_difference`).
-    """
-
-    path: Path
-    compiled: bool
-    checked: int
-    difference: float
-
-
 def export_program(
     model: FERModel, path: str | os.PathLike[str], *, faces: Faces | None = None, tolerance: float = 1e-4
-) -> ProgramExport:
+) -> Export:
     """Write a model as a torch.export program, which `torch.export.load(path).module()` runs.
 
     That needs no line of this library. It takes uint8 crops (N, C, H, W) for any N and gives logits
@@ -70,66 +43,48 @@ def export_program(
         ValueError: Another suffix, or a tolerance that cannot be.
         FileNotFoundError: The folder does not exist.
     """
+    path = Path(path)
+    check_suffix(path, ".pt2")
 
-    def write(program: torch.export.ExportedProgram, metadata: ModelMetadata, to: Path) -> Callable[..., Any]:
+    def write(program: torch.export.ExportedProgram, metadata: ModelMetadata, to: Path) -> Run:
         torch.export.save(program, str(to), extra_files={METADATA_FILE: json.dumps(metadata.to_strings())})
-        return torch.export.load(str(to)).module()
+        return _runner(torch.export.load(str(to)).module())
 
-    return _export(model, Path(path), write, faces=faces, tolerance=tolerance, compiled=False)
+    return write_verified(model, path, write, what="The program", faces=faces, tolerance=tolerance)
 
 
 def export_compiled(
     model: FERModel, path: str | os.PathLike[str], *, faces: Faces | None = None, tolerance: float = 1e-4
-) -> ProgramExport:
+) -> Export:
     """Compile a model to an AOTInductor package: machine code for this kind of processor and this torch.
 
     `torch._inductor.aoti_load_package(path)` gives a function of uint8 crops (N, C, H, W); C++ programs load
     the package without Python. Its `get_metadata()` holds the metadata of weights files among torch's own.
-
-    Args:
-        model: As in `export_program`, and so are the other arguments and errors.
-        path: Where to, ending in `.pt2`; the folder must exist.
-        faces: Crops to compare on.
-        tolerance: The largest difference of logits.
+    The arguments are those of `export_program`.
 
     Raises:
         ExportError: There is no C++ compiler, or as in `export_program`.
     """
+    path = Path(path)
+    check_suffix(path, ".pt2")
     if not os.environ.get("CXX") and not any(map(shutil.which, COMPILERS)):
         raise ExportError(
             f"AOTInductor needs a C++ compiler, and there is none of {', '.join(COMPILERS)}. Install one or "
             "name it in the variable CXX; export_program() and export_onnx() need none."
         )
 
-    def write(program: torch.export.ExportedProgram, metadata: ModelMetadata, to: Path) -> Callable[..., Any]:
+    def write(program: torch.export.ExportedProgram, metadata: ModelMetadata, to: Path) -> Run:
         options = {"aot_inductor.metadata": metadata.to_strings()}
         torch._inductor.aoti_compile_and_package(program, package_path=str(to), inductor_configs=options)
-        return torch._inductor.aoti_load_package(str(to))
+        return _runner(torch._inductor.aoti_load_package(str(to)))
 
-    return _export(model, Path(path), write, faces=faces, tolerance=tolerance, compiled=True)
+    made = write_verified(model, path, write, what="The compiled package", faces=faces, tolerance=tolerance)
+    return replace(made, compiled=True)
 
 
-def _export(
-    model: FERModel,
-    path: Path,
-    write: Callable[[torch.export.ExportedProgram, ModelMetadata, Path], Callable[..., Any]],
-    *,
-    faces: Faces | None,
-    tolerance: float,
-    compiled: bool,
-) -> ProgramExport:
-    check_suffix(path, ".pt2")
-    check_tolerance(tolerance)
-    metadata = metadata_of(model)
-    crops = check_crops(metadata.preprocessing, faces)
-    with replacing(path) as temporary:
-        network = PixelClassifier(model, metadata.preprocessing)
-        run = write(exported(network, metadata.preprocessing), metadata, temporary)
+def _runner(module: Callable[..., Any]) -> Run:
+    @torch.no_grad()  # a package of machine code does not take inference mode's tensors
+    def run(batch: Pixels) -> Logits:
+        return module(torch.from_numpy(batch)).numpy()
 
-        def logits(batch: Pixels) -> Logits:
-            with torch.no_grad():  # a package of machine code does not take inference mode's tensors
-                return run(torch.from_numpy(batch)).numpy()
-
-        difference = largest_difference(network.logits, logits, crops)
-        demand(difference, tolerance, "The compiled package" if compiled else "The program")
-    return ProgramExport(path, compiled, len(crops), difference)
+    return run

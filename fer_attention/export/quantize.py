@@ -6,7 +6,9 @@ import os
 import tempfile
 import time
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +18,7 @@ from fer_attention.classifiers.base import Pixels
 from fer_attention.classifiers.onnx_classifier import INPUT, OnnxClassifier
 from fer_attention.data import FaceDataset
 from fer_attention.evaluation import Accuracy, accuracy, match_labels, predict_crops
-from fer_attention.export.check import ExportError, Faces, images_of
-from fer_attention.export.onnx_file import check_suffix
+from fer_attention.export.check import ExportError, Faces, check_suffix, images_of
 from fer_attention.optional import needs_extra
 
 OPERATORS = ("Conv", "Gemm", "MatMul")
@@ -118,31 +119,20 @@ def quantize_onnx(
     return Quantization(output, len(crops), *sizes, ms_before, ms_after, ratio, *measured)
 
 
-class _Reader:
-    """Hands the calibration crops over, some at a time; what ONNX Runtime calls a calibration reader."""
-
-    def __init__(self, crops: Pixels) -> None:
-        self.batches = iter([crops[start : start + 32] for start in range(0, len(crops), 32)])
-
-    def get_next(self) -> dict[str, Pixels] | None:
-        """The next input, None at the end."""
-        batch = next(self.batches, None)
-        return None if batch is None else {INPUT: batch}
-
-
 def _write(before: OnnxClassifier, to: Path, crops: Pixels, *, reduce_range: bool) -> None:
     with needs_extra("export", "int8 files are made by onnx and ONNX Runtime"):
         import onnx
         from onnxruntime import quantization as ort
         from onnxruntime.quantization.shape_inference import quant_pre_process
 
+    inputs = ({INPUT: crops[start : start + 32]} for start in range(0, len(crops), 32))
     with tempfile.TemporaryDirectory() as folder:
         folded = Path(folder) / "folded.onnx"  # batch norms go into the convolutions before them
         quant_pre_process(str(before.path), str(folded), skip_symbolic_shape=True)
         ort.quantize_static(
             str(folded),
             str(to),
-            _Reader(crops),
+            SimpleNamespace(get_next=partial(next, inputs, None)),
             quant_format=ort.QuantFormat.QDQ,
             per_channel=True,
             reduce_range=reduce_range,

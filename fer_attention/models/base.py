@@ -2,8 +2,8 @@
 
 The contract of a family: `traits` declares what it has, `first_conv` and `classifier` name its first and last
 layer; `levels` lists the network as feature levels, each a chain of modules whose last output is one entry of
-`feature_info`; `forward_head` turns the last map into logits; `get_classifier`, `build_classifier` and
-`group_matcher` are for timm. `register`, called beside the class, gives each member a name.
+`feature_info`; `forward_head` turns the last map into logits; `build_classifier` and `group_matcher` are for
+timm. `register`, called beside the class, gives each member a name.
 
 The attention block has one slot, named `attn`: in the residual families at the end of every residual branch,
 before the shortcut is added; in VGG once, behind the last stage. Parameters are named as in timm, so that
@@ -135,7 +135,7 @@ class FERModel(nn.Module):
 
     def get_classifier(self) -> nn.Module:
         """The last linear layer, or an Identity where there is none."""
-        raise NotImplementedError
+        return self.get_submodule(self.classifier)
 
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
         """Parameter groups by depth, for timm's layer-wise learning rates."""
@@ -160,15 +160,9 @@ class FERModel(nn.Module):
         output_fmt: str = "NCHW",
         intermediates_only: bool = False,
     ) -> list[torch.Tensor] | tuple[torch.Tensor, list[torch.Tensor]]:
-        """Feature maps of chosen levels, as timm's `forward_intermediates`.
+        """Feature maps of chosen levels, with the arguments of timm's `forward_intermediates`.
 
-        Args:
-            x: Images (N, in_chans, H, W).
-            indices: Levels to give: all for None, the last n for an integer, or a list.
-            norm: Apply the final norm to the last level.
-            stop_early: Leave out the levels behind the last one asked for.
-            output_fmt: Only `"NCHW"`.
-            intermediates_only: Give the list of maps alone, without the last map in front.
+        `indices` are a list, an integer for the last n levels, or None for all.
         """
         if output_fmt != "NCHW":
             raise ValueError(f"output_fmt is 'NCHW' for a CNN, got {output_fmt!r}.")
@@ -225,9 +219,7 @@ class FERModel(nn.Module):
     def build_classifier(self, num_classes: int, global_pool: str | None) -> None:
         """Put a classifier of so many classes (0: an Identity) and its pooling in the place of the old one.
 
-        Args:
-            num_classes: Outputs.
-            global_pool: Pooling before it, `""` for none; None keeps what is there.
+        The pooling is `""` for none; None keeps what is there.
         """
         raise NotImplementedError
 

@@ -12,6 +12,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from fer_attention.registry import unknown_name
 
 DEFAULT = "resnetv2_18_eca_elu.ferplus"
@@ -76,17 +78,8 @@ def list_pretrained() -> list[PretrainedModel]:
     True
     """
     names = sorted(bundled_names(), key=lambda name: (name != DEFAULT, name))
-    records = [pretrained_record(name) for name in names]
-    return [
-        PretrainedModel(
-            **{
-                **record["model"],
-                "labels": tuple(record["model"]["labels"]),
-                **{name: Measured(**record["model"][name]) for name in record["model"] if "accuracy" in name},
-            }
-        )
-        for record in records
-    ]
+    read = TypeAdapter(PretrainedModel).validate_python
+    return [read(pretrained_record(name)["model"]) for name in names]
 
 
 def pretrained_record(name: str) -> dict[str, Any]:

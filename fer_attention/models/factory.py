@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from torch.types import Device
 
 from fer_attention.emotions import FER2013
 from fer_attention.models.backbone_weights import fill_backbone
@@ -36,30 +37,17 @@ def build_model(
     head: str | None = None,
     stride_on: str | None = None,
     backbone_weights: str | None = None,
-    device: torch.device | str | None = None,
+    device: Device = None,
     dtype: torch.dtype | None = None,
 ) -> FERModel:
-    """A fresh model from its parts; `ModelSpec` explains each field.
+    """A fresh model from its parts.
 
-    Args:
-        backbone: A registered backbone, such as `"resnetv2_50"`.
-        attention: A registered block, or `"none"`.
-        activation: A registered activation, for the backbone; gates keep their own.
-        num_classes: Outputs; 0 leaves the classifier out.
-        in_chans: Input channels.
-        img_size: Height and width in pixels, or one number for both.
-        stem: `"imagenet"`, `"half"` or `"full"`.
-        width: Factor on all channel counts.
-        attention_options: The block's own keywords, such as `{"reduction": 8}`.
-        drop_rate: Dropout probability before the classifier.
-        drop_path_rate: Stochastic depth at the last residual block.
-        global_pool: Pooling before the classifier.
-        head: VGG only: `"fc"` or `"gap"`.
-        stride_on: Bottleneck ResNets only: `"3x3"` or `"1x1"`.
-        backbone_weights: A timm name with weights, such as `"resnet50.a1_in1k"` (from the hub), or a file of
-            a timm state dict. Fills everything but the gates and a classifier of another size.
-        device: Where parameters are made; `"meta"` for shapes alone.
-        dtype: Type of the parameters.
+    `backbone` to `stride_on` are the fields of `ModelSpec`, which explains them. `backbone_weights` is a timm
+    name with weights, such as `"resnet50.a1_in1k"` (from the hub), or a file of a timm state dict: it fills
+    everything but the gates and a classifier of another size. `device="meta"` gives shapes alone.
+
+    >>> build_model("resnet18", attention="cbam", attention_options={"reduction": 8}, device="meta").spec.name
+    'resnet18_cbam'
 
     Raises:
         UnknownNameError: A name that is not registered; the nearest one is in the message.
@@ -88,9 +76,7 @@ def build_model(
     return model
 
 
-def from_spec(
-    spec: ModelSpec, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
-) -> FERModel:
+def from_spec(spec: ModelSpec, *, device: Device = None, dtype: torch.dtype | None = None) -> FERModel:
     """A fresh model of a spec. With seven classes, labels are FER2013's until they are set otherwise."""
     model = BACKBONES[spec.backbone](spec, device=device, dtype=dtype)
     if spec.num_classes == len(FER2013):
@@ -134,7 +120,7 @@ def _from_weights(
     *,
     pretrained: bool,
     num_classes: int | None = None,
-    device: torch.device | str | None = None,
+    device: Device = None,
     dtype: torch.dtype | None = None,
     **rates: float,
 ) -> FERModel:

@@ -15,6 +15,7 @@ from fer_attention.registry import Registry
 
 if TYPE_CHECKING:
     import torch
+    from torch.types import Device
 
     from fer_attention.models.base import FERModel
     from fer_attention.models.spec import ModelSpec
@@ -61,24 +62,14 @@ class Traits:
 
 @dataclass(frozen=True)
 class Backbone:
-    """One member of a family: called with a spec, it builds the model.
+    """One member of a family: called with a spec, it builds the model."""
 
-    Attributes:
-        family: The class of the models.
-        options: Keywords of the class that make it this member, such as the depths.
-        traits: The family's, with what is special to this member.
-    """
-
-    family: type[FERModel]
-    options: Mapping[str, Any]
-    traits: Traits
+    family: type[FERModel]  # the class of the models
+    options: Mapping[str, Any]  # keywords of the class that make it this member, such as the depths
+    traits: Traits  # the family's, with what is special to this member
 
     def __call__(
-        self,
-        spec: ModelSpec,
-        *,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
+        self, spec: ModelSpec, *, device: Device = None, dtype: torch.dtype | None = None
     ) -> FERModel:
         """A fresh model of a spec, its parameters on a device and of a type."""
         build: Callable[..., FERModel] = self.family

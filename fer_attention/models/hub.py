@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import torch
+from torch.types import Device
 
 from fer_attention.models.base import FERModel
 from fer_attention.models.metadata import WeightsError
@@ -13,9 +13,7 @@ PREFIX = "hf-hub:"
 WEIGHTS_FILE = "model.safetensors"
 
 
-def load_from_hub(
-    repo_id: str, *, revision: str | None = None, device: torch.device | str | None = None
-) -> FERModel:
+def load_from_hub(repo_id: str, *, revision: str | None = None, device: Device = None) -> FERModel:
     """The model of a repository on the Hub, in evaluation mode, with its labels and preprocessing.
 
     The file is fetched once and kept in huggingface_hub's cache.

@@ -83,11 +83,7 @@ class ModelMetadata:
 
     @classmethod
     def from_strings(cls, strings: Mapping[str, str], path: str | os.PathLike[str]) -> ModelMetadata:
-        """Read what `to_strings` wrote.
-
-        Args:
-            strings: JSON by name.
-            path: The file, for messages.
+        """Read what `to_strings` wrote into a file, which messages call `path`.
 
         Raises:
             WeightsError: The file is not one of ours, or its metadata is damaged.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -86,15 +87,7 @@ def _projection(in_chs: int, out_chs: int, stride: int, factory: Factory) -> nn.
 
 
 class ResNet(FERModel):
-    """Four stages of residual blocks, global pooling and one linear layer.
-
-    Args:
-        spec: The structure.
-        block: `BasicBlock` or `Bottleneck`.
-        depths: Blocks in each stage.
-        device: Where parameters are made; `"meta"` for shapes alone.
-        dtype: Type of the parameters.
-    """
+    """Four stages of residual blocks, global pooling and one linear layer."""
 
     traits = Traits(
         total_stride=TOTAL_STRIDE,
@@ -106,16 +99,9 @@ class ResNet(FERModel):
     classifier = "fc"
 
     def __init__(
-        self,
-        spec: ModelSpec,
-        *,
-        block: type[BasicBlock | Bottleneck],
-        depths: tuple[int, int, int, int],
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
+        self, spec: ModelSpec, *, block: type[BasicBlock | Bottleneck], depths: Sequence[int], **factory: Any
     ) -> None:
         super().__init__(spec)
-        factory: Factory = {"device": device, "dtype": dtype}
         self.conv1, self.maxpool = stem_layers(spec, factory)
         chs, reduction = self.conv1.out_channels, self.conv1.stride[0]
         self.bn1 = nn.BatchNorm2d(chs, **factory)
@@ -158,10 +144,6 @@ class ResNet(FERModel):
         if self.drop_rate:
             x = F.dropout(x, p=self.drop_rate, training=self.training)
         return x if pre_logits else self.fc(x)
-
-    def get_classifier(self) -> nn.Module:
-        """The linear layer."""
-        return self.fc
 
     def build_classifier(self, num_classes: int, global_pool: str | None) -> None:
         """A fresh linear layer and its pooling, in the place of the old ones."""

@@ -89,15 +89,7 @@ class PreActBottleneck(PreActBlock):
 
 
 class ResNetV2(FERModel):
-    """Stem, four stages of pre-activation blocks, norm, global pooling and a 1×1 classifier.
-
-    Args:
-        spec: The structure.
-        block: `PreActBasic` or `PreActBottleneck`.
-        depths: Blocks in each stage.
-        device: Where parameters are made; `"meta"` for shapes alone.
-        dtype: Type of the parameters.
-    """
+    """Stem, four stages of pre-activation blocks, norm, global pooling and a 1×1 classifier."""
 
     traits = Traits(
         total_stride=TOTAL_STRIDE,
@@ -110,16 +102,9 @@ class ResNetV2(FERModel):
     classifier = "head.fc"
 
     def __init__(
-        self,
-        spec: ModelSpec,
-        *,
-        block: type[PreActBlock],
-        depths: tuple[int, int, int, int],
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
+        self, spec: ModelSpec, *, block: type[PreActBlock], depths: tuple[int, int, int, int], **factory: Any
     ) -> None:
         super().__init__(spec)
-        factory: Factory = {"device": device, "dtype": dtype}
         conv, pool = stem_layers(spec, factory)
         chs, reduction = conv.out_channels, conv.stride[0]
         self.stem = nn.Sequential(OrderedDict(conv=conv, pool=pool))
@@ -168,10 +153,6 @@ class ResNetV2(FERModel):
     def forward_head(self, x: torch.Tensor, pre_logits: bool = False) -> torch.Tensor:
         """(N, C, H, W) -> logits (N, num_classes), or the pooled features before the classifier."""
         return self.head(x, pre_logits=pre_logits)
-
-    def get_classifier(self) -> nn.Module:
-        """The 1×1 convolution that gives the logits."""
-        return self.head.fc
 
     def build_classifier(self, num_classes: int, global_pool: str | None) -> None:
         """A fresh linear layer and its pooling, in the place of the old ones."""

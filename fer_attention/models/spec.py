@@ -68,12 +68,10 @@ class ModelSpec:
     stride_on: str | None = None
 
     def __post_init__(self) -> None:
-        if self.backbone not in BACKBONES:
-            raise unknown_name("backbone", self.backbone, BACKBONES)
-        if self.attention not in ATTENTIONS and self.attention != "none":
-            raise unknown_name("attention", self.attention, [*ATTENTIONS, "none"])
-        if self.activation not in ACTIVATIONS:
-            raise unknown_name("activation", self.activation, ACTIVATIONS)
+        attentions = (*ATTENTIONS, "none")
+        for part, known in (("backbone", BACKBONES), ("attention", attentions), ("activation", ACTIVATIONS)):
+            if getattr(self, part) not in known:
+                raise unknown_name(part, getattr(self, part), known)
         object.__setattr__(self, "img_size", _square_as_int(self.img_size))
         object.__setattr__(self, "attention_options", dict(self.attention_options))
         self._check_numbers()

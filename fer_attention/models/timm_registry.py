@@ -16,6 +16,7 @@ from typing import Any
 import timm
 import torch
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
+from torch.types import Device
 
 from fer_attention.attention import ATTENTIONS
 from fer_attention.models.base import FERModel
@@ -60,7 +61,7 @@ def _construct(
     spec: ModelSpec,
     origin: Path | None,
     *,
-    device: torch.device | str | None = None,
+    device: Device = None,
     dtype: torch.dtype | None = None,
     **structure: Any,
 ) -> FERModel:

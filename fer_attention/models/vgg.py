@@ -58,13 +58,7 @@ class VGG(FERModel):
 
     The attention block reads the last map and is added back, x + attention(x) (Miskow and Altahhan 2022).
     The head is VGG's two hidden layers of 4096 (`head="fc"`) or global pooling alone (`head="gap"`).
-
-    Args:
-        spec: The structure.
-        depths: Convolutions in each stage.
-        batch_norm: Whether a norm follows each convolution.
-        device: Where parameters are made; `"meta"` for shapes alone.
-        dtype: Type of the parameters.
+    `depths` counts the convolutions of each stage, `batch_norm` says whether a norm follows each.
     """
 
     traits = Traits(total_stride={"imagenet": 32}, feature_levels=6, heads=("fc", "gap"), paper_biases=".*")
@@ -73,16 +67,9 @@ class VGG(FERModel):
     hidden_layers = "pre_logits"
 
     def __init__(
-        self,
-        spec: ModelSpec,
-        *,
-        depths: tuple[int, int, int, int, int],
-        batch_norm: bool,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
+        self, spec: ModelSpec, *, depths: tuple[int, int, int, int, int], batch_norm: bool, **factory: Any
     ) -> None:
         super().__init__(spec)
-        factory: Factory = {"device": device, "dtype": dtype}
         act = activation_of(spec, factory)
         chs = spec.in_chans
         layers: list[nn.Module] = []
@@ -156,10 +143,6 @@ class VGG(FERModel):
     def forward_head(self, x: torch.Tensor, pre_logits: bool = False) -> torch.Tensor:
         """(N, C, H, W) -> logits (N, num_classes), or the features before the classifier."""
         return self.head(self.pre_logits(x), pre_logits=pre_logits)
-
-    def get_classifier(self) -> nn.Module:
-        """The last linear layer."""
-        return self.head.fc
 
     def build_classifier(self, num_classes: int, global_pool: str | None) -> None:
         """A fresh linear layer and its pooling, in the place of the old ones."""

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialise
+from torch.types import Device
 
 from fer_attention.atomic import write_atomically
 from fer_attention.models.base import FERModel
@@ -58,7 +59,7 @@ def save_weights(
     return path
 
 
-def load_weights(path: str | os.PathLike[str], *, device: torch.device | str | None = None) -> FERModel:
+def load_weights(path: str | os.PathLike[str], *, device: Device = None) -> FERModel:
     """The model of a weights file, in evaluation mode and float32, however the file keeps it.
 
     Raises:

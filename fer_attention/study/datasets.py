@@ -52,10 +52,6 @@ class DataSets:
                 raise StudyError(f"The data set {name} cannot be read: {error}") from error
         return self._read[name]
 
-    def fingerprint(self, name: str) -> str:
-        """A hash of the data set's content."""
-        return self[name].fingerprint
-
     def all(self) -> dict[str, FaceDataset]:
         """Every data set by its name."""
         return {name: self[name] for name in self._sources}

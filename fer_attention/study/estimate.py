@@ -32,19 +32,12 @@ CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 @dataclass(frozen=True)
 class Estimate:
-    """What the runs of a study will take on this machine.
+    """What the runs of a study will take on this machine."""
 
-    Attributes:
-        seconds: Of all runs, `workers` at a time, each to its last epoch; early stops save some.
-        workers: Runs at a time.
-        disk: Bytes, with the checkpoints of the runs that are going on.
-        measured: What the seconds were scaled from.
-    """
-
-    seconds: float
-    workers: int
-    disk: float
-    measured: str
+    seconds: float  # of all runs, `workers` at a time, each to its last epoch; early stops save some
+    workers: int  # runs at a time
+    disk: float  # bytes, with the checkpoints of the runs that are going on
+    measured: str  # what the seconds were scaled from
 
 
 def counts_of(run: RunSpec) -> Complexity:

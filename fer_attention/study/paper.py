@@ -23,12 +23,7 @@ AT_CHANCE = 0.16
 
 
 def published(model: str, data: str) -> float | None:
-    """The paper's accuracy of a model on a data set, a share; None where it has none.
-
-    Args:
-        model: A model's name.
-        data: A data set's name in a study.
-    """
+    """The paper's accuracy of a model on a data set of a study, by name, a share; None where it has none."""
     column = COLUMNS.get(data.lower())
     row = _table().get(ModelSpec.parse(model).name)
     return None if row is None or column is None else row[column]

@@ -110,23 +110,14 @@ class Failure(_Part):
 
 
 class Predictions(NamedTuple):
-    """Predictions of one run on its test images.
+    """Predictions of one run on its test images."""
 
-    Attributes:
-        names: N names of images.
-        groups: N subjects, where the set names them.
-        labels: int64 (N,).
-        predicted: int64 (N,), the likeliest class before any rounding.
-        probabilities: float32 (N, classes), rounded to half precision on the disk.
-        copies: (N,), true where an image is also a training image.
-    """
-
-    names: NDArray[np.str_]
-    groups: NDArray[np.str_] | None
-    labels: NDArray[np.int64]
-    predicted: NDArray[np.int64]
-    probabilities: NDArray[np.float32]
-    copies: NDArray[np.bool_]
+    names: NDArray[np.str_]  # N names of images
+    groups: NDArray[np.str_] | None  # N subjects, where the set names them
+    labels: NDArray[np.int64]  # int64 (N,)
+    predicted: NDArray[np.int64]  # int64 (N,), the likeliest class before any rounding
+    probabilities: NDArray[np.float32]  # float32 (N, classes), rounded to half precision on the disk
+    copies: NDArray[np.bool_]  # (N,), true where an image is also a training image
 
     @property
     def correct(self) -> NDArray[np.bool_]:

@@ -109,7 +109,7 @@ def _is_open(run: RunSpec, store: Store, data: DataSets, notes: list[str], *, re
             return True
         if held and state == "done":
             record = read_record(store.run_folder(run.id))
-            if record.data.fingerprint != data.fingerprint(run.data_name):
+            if record.data.fingerprint != data[run.data_name].fingerprint:
                 raise StudyError(
                     f"{store.folder} holds runs on other images of {run.data_name} than those given now, "
                     f"such as {run.title}. Give the same data, or choose another folder."

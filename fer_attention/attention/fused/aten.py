@@ -16,30 +16,25 @@ from __future__ import annotations
 from functools import lru_cache
 
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
 from fer_attention.attention.fused.gates import BlockOutput, FusedActivation, spatial_scale
 
-Maximum = tuple[torch.Tensor, torch.Tensor | None]
+Maximum = tuple[Tensor, Tensor | None]
 """The largest values, and where each is first reached; None where no gradient is wanted."""
 
-Affine = tuple[torch.Tensor, torch.Tensor]
+Affine = tuple[Tensor, Tensor]
 """Scale and offset of each channel, (C,): a norm whose statistics are known. Maps come without it then."""
 
 PART = 2**19
 """Values that a loop over samples takes at a time: 2 MiB in float32, about what a core's cache holds."""
 
 
-def pool(
-    x: torch.Tensor, *, peak: bool, index: bool, mean_of: torch.Tensor
-) -> tuple[torch.Tensor, Maximum | None]:
-    """Mean and maximum of each channel over its map, (N, C); positions count row by row.
+def pool(x: Tensor, *, peak: bool, index: bool, mean_of: Tensor) -> tuple[Tensor, Maximum | None]:
+    """Mean and, if `peak`, maximum of each channel over its map, (N, C), with its position if `index`.
 
-    Args:
-        x: The map.
-        peak: Whether the maximum is wanted.
-        index: Whether its position is wanted, too.
-        mean_of: The map to take the mean of: x, or the one before its norm.
+    Positions count row by row. The mean is of `mean_of`: x, or the map before its norm.
     """
     mean = mean_of.mean((2, 3))
     if not peak:
@@ -51,25 +46,18 @@ def pool(
 
 
 def apply(
-    x: torch.Tensor,
-    gate: torch.Tensor,
-    shortcut: torch.Tensor | None,
+    x: Tensor,
+    gate: Tensor,
+    shortcut: Tensor | None,
     activation: FusedActivation,
     *,
-    kernel: torch.Tensor | None,
+    kernel: Tensor | None,
     index: bool,
-    scratch: torch.Tensor | None,
+    scratch: Tensor | None,
 ) -> BlockOutput:
     """act(x · gate · spatial + shortcut), the spatial scale by a kernel over the gated map's pixels.
 
-    Args:
-        x: (N, C, H, W).
-        gate: (N, C).
-        shortcut: A map to be added, or None.
-        activation: What comes last.
-        kernel: The spatial gate's, or None.
-        index: Whether to keep where each pixel's maximum is.
-        scratch: Becomes the result: x itself, if nobody else holds it.
+    `index` asks where each pixel's maximum is. `scratch` becomes the result: x, if nobody else holds it.
     """
     pixels = spatial = channel = None
     scale = _per_channel(gate, x)
@@ -91,15 +79,15 @@ def apply(
 
 
 def apply_backward(
-    grad: torch.Tensor,
-    y: torch.Tensor | None,
-    x: torch.Tensor,
-    gate: torch.Tensor,
-    spatial: torch.Tensor | None,
+    grad: Tensor,
+    y: Tensor | None,
+    x: Tensor,
+    gate: Tensor,
+    spatial: Tensor | None,
     activation: FusedActivation,
     *,
     affine: Affine | None,
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
+) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
     """The gradient d before the activation, and its sums.
 
     Returns:
@@ -135,8 +123,8 @@ def apply_backward(
 
 
 def pool_pixels_backward(
-    x: torch.Tensor, grad_mean: torch.Tensor, grad_max: torch.Tensor, where: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
+    x: Tensor, grad_mean: Tensor, grad_max: Tensor, where: Tensor
+) -> tuple[Tensor, Tensor]:
     """Sums over each map, (N, C), of the pixels' gradients times x, and of these gradients alone."""
     n, c, h, w = x.shape
     rows, last = _rows(x)
@@ -150,24 +138,19 @@ def pool_pixels_backward(
 
 
 def input_backward(
-    grad: torch.Tensor,
-    gate: torch.Tensor,
-    spatial: torch.Tensor | None,
-    pixels: tuple[torch.Tensor, torch.Tensor, torch.Tensor] | None,
-    spread: torch.Tensor,
-    peak: tuple[torch.Tensor, torch.Tensor] | None,
-    slope: tuple[torch.Tensor, torch.Tensor] | None,
-) -> torch.Tensor:
+    grad: Tensor,
+    gate: Tensor,
+    spatial: Tensor | None,
+    pixels: tuple[Tensor, Tensor, Tensor] | None,
+    spread: Tensor,
+    peak: tuple[Tensor, Tensor] | None,
+    slope: tuple[Tensor, Tensor] | None,
+) -> Tensor:
     """(grad · spatial + pixels) · gate + spread + peak + slope · x; pixels and peak reach single values, too.
 
-    Args:
-        grad: The gradient of the sum, (N, C, H, W).
-        gate: (N, C).
-        spatial: (N, H, W), or None.
-        pixels: Gradients of the mean and the maximum over the channels, and the maximum's channel.
-        spread: What every value of a channel gets, (N, C).
-        peak: What the first maximum of a channel gets in addition, (N, C), and its position.
-        slope: A map x, and its factor by channel (C,).
+    `pixels` are gradients of the mean and the maximum over the channels, and the maximum's channel. Every
+    value of a channel gets `spread`, (N, C), and its first maximum `peak` in addition, which comes with its
+    position. `slope` is a map x, and its factor by channel (C,).
     """
     n, c, h, w = grad.shape
     scale, everywhere = _per_channel(gate, grad), _per_channel(spread, grad)
@@ -192,14 +175,14 @@ def input_backward(
     return out
 
 
-def values_at(x: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+def values_at(x: Tensor, positions: Tensor) -> Tensor:
     """The value of each channel at one position of its map: (N, C)."""
     rows, last = _rows(x)
     dim = 1 if last else 2
     return rows.gather(dim, positions.unsqueeze(dim)).squeeze(dim)
 
 
-def _rows(x: torch.Tensor) -> tuple[torch.Tensor, bool]:
+def _rows(x: Tensor) -> tuple[Tensor, bool]:
     """View with one dimension of positions, (N, C, H·W) or (N, H·W, C), and whether channels are last."""
     n, c, h, w = x.shape
     if x.is_contiguous():
@@ -207,17 +190,17 @@ def _rows(x: torch.Tensor) -> tuple[torch.Tensor, bool]:
     return x.permute(0, 2, 3, 1).view(n, h * w, c), True
 
 
-def _over_channels(rows: torch.Tensor, last: bool, weights: torch.Tensor) -> torch.Tensor:
+def _over_channels(rows: Tensor, last: bool, weights: Tensor) -> Tensor:
     """Sums over the channels, weighted by (N, C): (N, 1, H·W)."""
     return weights.to(rows.dtype).unsqueeze(1) @ (rows.mT if last else rows)
 
 
-def _over_positions(rows: torch.Tensor, last: bool, weights: torch.Tensor) -> torch.Tensor:
+def _over_positions(rows: Tensor, last: bool, weights: Tensor) -> Tensor:
     """Sums over the positions, weighted by (N, 1, H·W): (N, C)."""
     return (weights @ (rows if last else rows.mT)).squeeze(1)
 
 
-def _pool_pixels(x: torch.Tensor, *, index: bool) -> tuple[torch.Tensor, torch.Tensor | None]:
+def _pool_pixels(x: Tensor, *, index: bool) -> tuple[Tensor, Tensor | None]:
     """Mean and maximum over the channels, (N, 2, H, W), and where the maximum is, (N, H, W)."""
     n, _, h, w = x.shape
     rows, last = _rows(x)
@@ -230,11 +213,11 @@ def _pool_pixels(x: torch.Tensor, *, index: bool) -> tuple[torch.Tensor, torch.T
     return pixels, None if where is None else where.view(n, h, w)
 
 
-def _per_channel(values: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+def _per_channel(values: Tensor, like: Tensor) -> Tensor:
     return values.to(like.dtype)[:, :, None, None]
 
 
-def _max_over_outer(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def _max_over_outer(rows: Tensor) -> tuple[Tensor, Tensor]:
     """Maxima of (N, K, M) over K and their first indices, each (N, M)."""
     n, k, m = rows.shape
     images = rows.view(n, k, 1, m).permute(0, 3, 1, 2)  # M as the channels of a channels-last map K×1
@@ -242,7 +225,7 @@ def _max_over_outer(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return values.view(n, m), where.view(n, m)
 
 
-def _max_over_inner(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def _max_over_inner(rows: Tensor) -> tuple[Tensor, Tensor]:
     """Maxima of (N, M, K) over K and their first indices, each (N, M).
 
     Where a row equals its maximum, a product with the numbers 0 … K - 1 gives the index, and one with ones
@@ -264,14 +247,14 @@ def _max_over_inner(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 @lru_cache(maxsize=64)
-def _counters(k: int, dtype: torch.dtype) -> torch.Tensor:
+def _counters(k: int, dtype: torch.dtype) -> Tensor:
     """Columns of ones, of the numbers 0 … k - 1 modulo 256, and of what is left of them: (k, 3)."""
     with torch.inference_mode(False):
         numbers = torch.arange(k)
         return torch.stack([torch.ones_like(numbers), numbers % 256, numbers // 256], 1).to(dtype)
 
 
-def _parts(x: torch.Tensor) -> list[slice]:
+def _parts(x: Tensor) -> list[slice]:
     """Runs of the first dimension that fit into a core's cache, for steps with temporaries of their own."""
     step = max(1, PART * len(x) // max(1, x.numel()))
     return [slice(start, start + step) for start in range(0, len(x), step)]

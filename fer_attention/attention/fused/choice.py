@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from types import ModuleType
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.nn.modules import module as module_hooks
 from torch.utils._python_dispatch import _get_current_dispatch_mode
@@ -17,8 +17,6 @@ from torch.utils._python_dispatch import _get_current_dispatch_mode
 from fer_attention.attention.fused import aten, cuda
 
 Implementation: TypeAlias = Literal["auto", "plain", "fused"]
-
-IMPLEMENTATIONS: tuple[Implementation, ...] = ("auto", "plain", "fused")
 
 DTYPES = {
     "cpu": (torch.float32, torch.float64, torch.bfloat16),
@@ -45,15 +43,14 @@ def plain_modules() -> Iterator[None]:
         _plain_only.reset(token)
 
 
-def check_implementation(implementation: str) -> Implementation:
+def check_implementation(implementation: Implementation) -> Implementation:
     """The option if it is one of the three, else a ValueError."""
-    for known in IMPLEMENTATIONS:
-        if implementation == known:
-            return known
-    raise ValueError(f"implementation is one of {', '.join(IMPLEMENTATIONS)}; got {implementation!r}.")
+    if implementation not in get_args(Implementation):
+        raise ValueError(f"implementation is one of auto, plain, fused; got {implementation!r}.")
+    return implementation
 
 
-def kernels_for(x: torch.Tensor) -> ModuleType | None:
+def kernels_for(x: Tensor) -> ModuleType | None:
     """The passes for this tensor's device and type; None if there are none."""
     if x.dtype not in DTYPES.get(x.device.type, ()):
         return None
@@ -72,19 +69,13 @@ def why_plain(
     The fused block is one step of its own for autograd, which calls no module. So it stands back wherever
     somebody looks at the single operators or modules: compilers and exporters (a compiler fuses the plain
     operators itself), hooks, tracing, `torch.func`, forward-mode derivatives, and dispatch modes such as
-    counters of operations.
-
-    Args:
-        implementation: What the user asked for.
-        x: The input.
-        shortcut: What will be added, or None.
-        modules: Every module that would not be called.
+    counters of operations. `modules` are those that would not be called.
     """
     if torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None:
         return "the model is being compiled or traced"
     if implementation == "plain" or _plain_only.get():
         return "plain modules were asked for"
-    if type(x) not in (torch.Tensor, nn.Parameter) or not isinstance(x, torch.Tensor):
+    if type(x) not in (Tensor, nn.Parameter) or not isinstance(x, Tensor):
         return f"the input is a {type(x).__name__}"
     if not x.numel():
         return "the input is empty"
@@ -107,9 +98,9 @@ def why_plain(
     return None
 
 
-def _fits(x: torch.Tensor, shortcut: object) -> bool:
+def _fits(x: Tensor, shortcut: object) -> bool:
     return (
-        isinstance(shortcut, torch.Tensor)
+        isinstance(shortcut, Tensor)
         and shortcut.shape == x.shape
         and shortcut.dtype == x.dtype
         and shortcut.device == x.device

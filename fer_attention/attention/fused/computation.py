@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from fer_attention.attention.fused import aten
 from fer_attention.attention.fused.choice import kernels_for
@@ -29,82 +29,51 @@ from fer_attention.attention.fused.norm import FusedBatchNorm, Normalisation
 
 @dataclass(frozen=True)
 class FusedStep:
-    """Settings of a fused step, beside the tensors that are differentiated.
-
-    Attributes:
-        channel: The channel gate.
-        spatial: Whether a spatial gate follows; its kernel is the last of the parameters.
-        activation: What closes the block.
-        norm: The norm in front, if it is part of the block.
-        block: The attention block, by whose plain modules second derivatives are found.
-        names: The parameters' names in it.
-    """
+    """Settings of a fused step, beside the tensors that are differentiated."""
 
     channel: ChannelFormula
-    spatial: bool
-    activation: FusedActivation
-    norm: FusedBatchNorm | None
-    block: nn.Module
-    names: tuple[str, ...]
+    spatial: bool  # whether a spatial gate follows; its kernel is the last of the parameters
+    activation: FusedActivation  # what closes the block
+    norm: FusedBatchNorm | None  # the norm in front, if it is part of the block
+    block: nn.Module  # the attention block, by whose plain modules second derivatives are found
+    names: tuple[str, ...]  # of the parameters, in the block
 
-    def folds(self, x: torch.Tensor) -> bool:
+    def folds(self, x: Tensor) -> bool:
         """Return whether the norm's backward pass works by sums, for which half precision is too coarse."""
         precise = x.dtype in (torch.float32, torch.float64)
         return self.norm is not None and precise and kernels_for(x) is aten
 
 
 class BlockInputs(NamedTuple):
-    """The tensors that are differentiated; None where a block has no such thing.
+    """The tensors that are differentiated; None where a block has no such thing."""
 
-    Attributes:
-        x: The map before the norm, (N, C, H, W).
-        shortcut: The map to be added.
-        weight: The norm's.
-        bias: The norm's.
-    """
-
-    x: torch.Tensor
-    shortcut: torch.Tensor | None
-    weight: torch.Tensor | None
-    bias: torch.Tensor | None
+    x: Tensor  # the map before the norm, (N, C, H, W)
+    shortcut: Tensor | None  # the map to be added
+    weight: Tensor | None  # the norm's
+    bias: Tensor | None  # the norm's
 
 
 class SavedTensors(NamedTuple):
-    """Tensors that the backward pass needs beside the inputs; None where a block has no such thing.
+    """Tensors that the backward pass needs beside the inputs; None where a block has no such thing."""
 
-    Attributes:
-        y: The output, where the activation's derivative is found from it.
-        norm_mean: The norm's statistics.
-        norm_invstd: Likewise.
-        mean: Of each channel, (N, C); before the norm where its backward pass works by sums.
-        position: Where each channel's maximum is, (N, C).
-        gate: The channel gate's scale, (N, C).
-        pixels: Each pixel's mean and maximum, (N, 2, H, W).
-        spatial: The spatial gate's scale, (N, H, W).
-        channel: Where each pixel's maximum is, (N, H, W).
-    """
-
-    y: torch.Tensor | None
-    norm_mean: torch.Tensor | None
-    norm_invstd: torch.Tensor | None
-    mean: torch.Tensor
-    position: torch.Tensor | None
-    gate: torch.Tensor
-    pixels: torch.Tensor | None
-    spatial: torch.Tensor | None
-    channel: torch.Tensor | None
+    y: Tensor | None  # the output, where the activation's derivative is found from it
+    norm_mean: Tensor | None  # the norm's statistics
+    norm_invstd: Tensor | None  # likewise
+    mean: Tensor  # of each channel, (N, C); before the norm where its backward pass works by sums
+    position: Tensor | None  # where each channel's maximum is, (N, C)
+    gate: Tensor  # the channel gate's scale, (N, C)
+    pixels: Tensor | None  # each pixel's mean and maximum, (N, 2, H, W)
+    spatial: Tensor | None  # the spatial gate's scale, (N, H, W)
+    channel: Tensor | None  # where each pixel's maximum is, (N, H, W)
 
 
 def forward(
     step: FusedStep, inputs: BlockInputs, parameters: Tensors, *, keep: bool
-) -> tuple[torch.Tensor, SavedTensors, Tensors]:
+) -> tuple[Tensor, SavedTensors, Tensors]:
     """The output; what the backward pass needs; and what the channel gate needs there.
 
-    Args:
-        step: What to compute.
-        inputs: The maps and the norm's parameters.
-        parameters: The channel gate's, then the spatial gate's kernel.
-        keep: Whether a backward pass will follow; without one, no index is searched for.
+    Parameters are the channel gate's, then the spatial gate's kernel. Without `keep` no backward pass will
+    follow, so no index is searched for.
     """
     passes: Any = kernels_for(inputs.x)
     x, scratch, norm = inputs.x, None, None
@@ -140,16 +109,16 @@ def forward(
 class BlockGradients(NamedTuple):
     """Gradients of the inputs, and of the parameters in their order; None where none is wanted."""
 
-    x: torch.Tensor | None
-    shortcut: torch.Tensor | None
-    weight: torch.Tensor | None
-    bias: torch.Tensor | None
+    x: Tensor | None
+    shortcut: Tensor | None
+    weight: Tensor | None
+    bias: Tensor | None
     parameters: Tensors
 
 
 def backward(
     step: FusedStep,
-    grad: torch.Tensor,
+    grad: Tensor,
     inputs: BlockInputs,
     parameters: Tensors,
     saved: SavedTensors,
@@ -157,16 +126,9 @@ def backward(
     *,
     needs_x: bool,
 ) -> BlockGradients:
-    """All gradients from that of the output.
+    """All gradients from that of the output, (N, C, H, W), and from what the forward pass kept.
 
-    Args:
-        step: What was computed.
-        grad: The output's gradient, (N, C, H, W).
-        inputs: As in the forward pass.
-        parameters: Likewise.
-        saved: What it kept.
-        of_channel: What the channel gate kept.
-        needs_x: Whether anybody wants the gradient of x, of the norm's weight or of its bias.
+    `needs_x` says whether anybody wants the gradient of x, of the norm's weight or of its bias.
     """
     passes: Any = kernels_for(inputs.x)
     x, gate, norm = inputs.x, saved.gate, _normalisation(inputs, saved)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from fer_attention.attention.fused import triton_ops
 from fer_attention.attention.fused.gates import BlockOutput, FusedActivation, spatial_scale
@@ -11,22 +12,22 @@ available = triton_ops.available
 
 
 def pool(
-    x: torch.Tensor, *, peak: bool, index: bool, mean_of: torch.Tensor
-) -> tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor | None] | None]:
+    x: Tensor, *, peak: bool, index: bool, mean_of: Tensor
+) -> tuple[Tensor, tuple[Tensor, Tensor | None] | None]:
     """Mean and maximum of each channel over its map, (N, C), in one read."""
     mean, values, where = triton_ops.pool(x, peak)
     return mean, None if values is None else (values, where)
 
 
 def apply(
-    x: torch.Tensor,
-    gate: torch.Tensor,
-    shortcut: torch.Tensor | None,
+    x: Tensor,
+    gate: Tensor,
+    shortcut: Tensor | None,
     activation: FusedActivation,
     *,
-    kernel: torch.Tensor | None,
+    kernel: Tensor | None,
     index: bool,
-    scratch: torch.Tensor | None,
+    scratch: Tensor | None,
 ) -> BlockOutput:
     """act(x · gate · spatial + shortcut), the spatial scale by a kernel over the gated map's pixels."""
     pixels = spatial = channel = None
@@ -39,15 +40,15 @@ def apply(
 
 
 def apply_backward(
-    grad: torch.Tensor,
-    y: torch.Tensor | None,
-    x: torch.Tensor,
-    gate: torch.Tensor,
-    spatial: torch.Tensor | None,
+    grad: Tensor,
+    y: Tensor | None,
+    x: Tensor,
+    gate: Tensor,
+    spatial: Tensor | None,
     activation: FusedActivation,
     *,
     affine: None,
-) -> tuple[torch.Tensor, torch.Tensor, None, torch.Tensor | None]:
+) -> tuple[Tensor, Tensor, None, Tensor | None]:
     """The gradient d before the activation, and the sums of d · spatial · x, (N, C), and d · gate · x."""
     d, product, by_position = triton_ops.combine_backward(
         grad, y, x, gate, spatial, activation.name, activation.alpha
@@ -56,21 +57,21 @@ def apply_backward(
 
 
 def pool_pixels_backward(
-    x: torch.Tensor, grad_mean: torch.Tensor, grad_max: torch.Tensor, where: torch.Tensor
-) -> tuple[torch.Tensor, None]:
+    x: Tensor, grad_mean: Tensor, grad_max: Tensor, where: Tensor
+) -> tuple[Tensor, None]:
     """Sums over each map, (N, C), of the pixels' gradients times x."""
     return triton_ops.pool_pixels_backward(x, grad_mean, grad_max, where), None
 
 
 def input_backward(
-    grad: torch.Tensor,
-    gate: torch.Tensor,
-    spatial: torch.Tensor | None,
-    pixels: tuple[torch.Tensor, torch.Tensor, torch.Tensor] | None,
-    spread: torch.Tensor,
-    peak: tuple[torch.Tensor, torch.Tensor] | None,
+    grad: Tensor,
+    gate: Tensor,
+    spatial: Tensor | None,
+    pixels: tuple[Tensor, Tensor, Tensor] | None,
+    spread: Tensor,
+    peak: tuple[Tensor, Tensor] | None,
     slope: None,
-) -> torch.Tensor:
+) -> Tensor:
     """(grad · spatial + pixels) · gate + spread + peak; pixels and peak reach single values, too."""
     values, where = (None, None) if peak is None else peak
     return triton_ops.input_backward(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.func import functional_call
 from torch.nn import functional as F
 
@@ -15,27 +16,21 @@ from fer_attention.attention.fused.gates import Tensors
 
 def residual(
     step: FusedStep,
-    x: torch.Tensor,
-    shortcut: torch.Tensor | None,
-    norm: tuple[torch.Tensor, torch.Tensor] | None,
+    x: Tensor,
+    shortcut: Tensor | None,
+    norm: tuple[Tensor, Tensor] | None,
     parameters: Tensors,
-) -> torch.Tensor:
+) -> Tensor:
     """act(attention(norm(x)) + shortcut), (N, C, H, W) -> (N, C, H, W).
 
-    Second derivatives are right, too, but take the plain modules' time.
-
-    Args:
-        step: What to compute.
-        x: The map before the norm.
-        shortcut: A map to be added, or None.
-        norm: The norm's weight and bias, where the step has one.
-        parameters: The channel gate's, then the spatial gate's kernel.
+    `norm` is the weight and bias of the step's norm. Parameters are the channel gate's, then the spatial
+    gate's kernel. Second derivatives are right, too, but take the plain modules' time.
     """
     if not (x.is_contiguous() or x.is_contiguous(memory_format=torch.channels_last)):
         x = x.contiguous()
     inputs = BlockInputs(x, shortcut, *(norm or (None, None)))
     if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (*inputs, *parameters)):
-        y: torch.Tensor = _Residual.apply(step, *inputs, *parameters)
+        y: Tensor = _Residual.apply(step, *inputs, *parameters)
         return y
     with torch.autocast(x.device.type, enabled=False):
         return forward(step, inputs, parameters, keep=False)[0]
@@ -45,7 +40,7 @@ class _Residual(torch.autograd.Function):
     """`residual` in autograd's graph; its inputs are the step, the four `BlockInputs`, the parameters."""
 
     @staticmethod
-    def forward(ctx: Any, step: FusedStep, *tensors: Any) -> torch.Tensor:
+    def forward(ctx: Any, step: FusedStep, *tensors: Any) -> Tensor:
         inputs, parameters = BlockInputs(*tensors[:4]), tensors[4:]
         with torch.autocast(inputs.x.device.type, enabled=False):
             y, saved, of_channel = forward(step, inputs, parameters, keep=True)
@@ -73,12 +68,12 @@ class _Residual(torch.autograd.Function):
 
 def _differentiable(
     step: FusedStep,
-    grad: torch.Tensor,
+    grad: Tensor,
     inputs: BlockInputs,
     parameters: Tensors,
     saved: SavedTensors,
     has_shortcut: bool,
-) -> list[torch.Tensor | None]:
+) -> list[Tensor | None]:
     """The gradients of all tensors, by the plain modules, so that they can be derived once more."""
     if saved.y is not None and step.activation.name == "relu":
         grad = torch.ops.aten.threshold_backward(grad, saved.y, 0)

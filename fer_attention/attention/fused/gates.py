@@ -11,23 +11,18 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
-Tensors = tuple[torch.Tensor, ...]
+Tensors = tuple[Tensor, ...]
 
 
 @dataclass(frozen=True)
 class FusedActivation:
-    """Activation at the end of a residual block, as the kernels know it.
+    """Activation at the end of a residual block, as the kernels know it."""
 
-    Attributes:
-        name: `"identity"`, `"relu"` or `"elu"`.
-        alpha: ELU's; the others have none.
-    """
-
-    name: str = "identity"
-    alpha: float = 1.0
+    name: str = "identity"  # `"identity"`, `"relu"` or `"elu"`
+    alpha: float = 1.0  # ELU's; the others have none
 
     @classmethod
     def of(cls, module: nn.Module | None) -> FusedActivation | None:
@@ -40,19 +35,13 @@ class FusedActivation:
 
 
 class BlockOutput(NamedTuple):
-    """A block's output, and what its spatial gate saw; None where there is no such gate.
+    """A block's output, and what its spatial gate saw; None where there is no such gate."""
 
-    Attributes:
-        y: (N, C, H, W).
-        pixels: Mean and maximum of the gated map over its channels, (N, 2, H, W).
-        spatial: Scale (N, H, W).
-        channel: Where each pixel's maximum is first reached, (N, H, W); None if no gradient is wanted.
-    """
-
-    y: torch.Tensor
-    pixels: torch.Tensor | None
-    spatial: torch.Tensor | None
-    channel: torch.Tensor | None
+    y: Tensor  # (N, C, H, W)
+    pixels: Tensor | None  # mean and maximum of the gated map over its channels, (N, 2, H, W)
+    spatial: Tensor | None  # scale (N, H, W)
+    # where each pixel's maximum is first reached, (N, H, W); None if no gradient is wanted
+    channel: Tensor | None
 
 
 class ChannelFormula(Protocol):
@@ -63,13 +52,13 @@ class ChannelFormula(Protocol):
         """True if the maximum is read, too."""
 
     def forward(
-        self, mean: torch.Tensor, peak: torch.Tensor | None, parameters: Sequence[torch.Tensor]
-    ) -> tuple[torch.Tensor, Tensors]:
+        self, mean: Tensor, peak: Tensor | None, parameters: Sequence[Tensor]
+    ) -> tuple[Tensor, Tensors]:
         """The scale, and what the backward pass needs."""
 
     def backward(
-        self, grad: torch.Tensor, saved: Tensors, parameters: Sequence[torch.Tensor]
-    ) -> tuple[torch.Tensor, torch.Tensor | None, Tensors]:
+        self, grad: Tensor, saved: Tensors, parameters: Sequence[Tensor]
+    ) -> tuple[Tensor, Tensor | None, Tensors]:
         """Gradients of the mean, of the maximum, and of the parameters."""
 
 
@@ -87,8 +76,8 @@ class MLPFormula:
     bias: bool
 
     def forward(
-        self, mean: torch.Tensor, peak: torch.Tensor | None, parameters: Sequence[torch.Tensor]
-    ) -> tuple[torch.Tensor, Tensors]:
+        self, mean: Tensor, peak: Tensor | None, parameters: Sequence[Tensor]
+    ) -> tuple[Tensor, Tensors]:
         """(N, C) -> (N, C)."""
         w1, b1, w2, b2 = self._unpack(parameters, mean.dtype)
         pooled = mean if peak is None else torch.cat([mean, peak])
@@ -98,8 +87,8 @@ class MLPFormula:
         return scale, (pooled, hidden, summed, scale)
 
     def backward(
-        self, grad: torch.Tensor, saved: Tensors, parameters: Sequence[torch.Tensor]
-    ) -> tuple[torch.Tensor, torch.Tensor | None, Tensors]:
+        self, grad: Tensor, saved: Tensors, parameters: Sequence[Tensor]
+    ) -> tuple[Tensor, Tensor | None, Tensors]:
         """Gradients of mean, maximum, parameters."""
         pooled, hidden, summed, scale = saved
         w1, _, w2, _ = self._unpack(parameters, grad.dtype)
@@ -117,8 +106,8 @@ class MLPFormula:
         return grad_mean, grad_peak, grads
 
     def _unpack(
-        self, parameters: Sequence[torch.Tensor], dtype: torch.dtype
-    ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor, torch.Tensor | None]:
+        self, parameters: Sequence[Tensor], dtype: torch.dtype
+    ) -> tuple[Tensor, Tensor | None, Tensor, Tensor | None]:
         if self.bias:
             w1, b1, w2, b2 = (_as(parameter, dtype) for parameter in parameters[:4])
             return w1.flatten(1), b1, w2.flatten(1), b2
@@ -136,16 +125,16 @@ class NeighbourFormula:
     peak = False
 
     def forward(
-        self, mean: torch.Tensor, peak: torch.Tensor | None, parameters: Sequence[torch.Tensor]
-    ) -> tuple[torch.Tensor, Tensors]:
+        self, mean: Tensor, peak: Tensor | None, parameters: Sequence[Tensor]
+    ) -> tuple[Tensor, Tensors]:
         """(N, C) -> (N, C)."""
         kernel = _as(parameters[0], mean.dtype)
         scale = self._slide(mean, kernel).sigmoid()
         return scale, (mean, scale)
 
     def backward(
-        self, grad: torch.Tensor, saved: Tensors, parameters: Sequence[torch.Tensor]
-    ) -> tuple[torch.Tensor, torch.Tensor | None, Tensors]:
+        self, grad: Tensor, saved: Tensors, parameters: Sequence[Tensor]
+    ) -> tuple[Tensor, Tensor | None, Tensors]:
         """Gradients of mean, none, kernel."""
         mean, scale = saved
         kernel = _as(parameters[0], mean.dtype)
@@ -155,7 +144,7 @@ class NeighbourFormula:
         grad_kernel = self._windows(mean, half) @ flat[half : len(flat) - half]
         return self._slide(grad_out, kernel.flip(2)).contiguous(), None, (grad_kernel.view_as(kernel),)
 
-    def _slide(self, values: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:
+    def _slide(self, values: Tensor, kernel: Tensor) -> Tensor:
         """(N, C) -> (N, C), the kernel over neighbouring channels, with zeros beyond the ends."""
         n, c = values.shape
         half = kernel.shape[2] // 2
@@ -163,7 +152,7 @@ class NeighbourFormula:
         return slid.as_strided((n, c), (c + 2 * half, 1))
 
     @staticmethod
-    def _windows(values: torch.Tensor, half: int) -> torch.Tensor:
+    def _windows(values: Tensor, half: int) -> Tensor:
         """All samples in one row, zeros between them, and that row shifted by 0 … 2·half: a view (k, length).
 
         So a sliding kernel is a product of a vector and a matrix, several times as fast as `conv1d` on so
@@ -173,7 +162,7 @@ class NeighbourFormula:
         return flat.unfold(0, len(flat) - 2 * half, 1)
 
 
-def spatial_scale(pooled: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:
+def spatial_scale(pooled: Tensor, kernel: Tensor) -> Tensor:
     """sigmoid(conv_k(pooled)) of each pixel's mean and maximum, (N, 2, H, W) -> (N, H, W).
 
     CBAM (Woo et al. 2018, eq. 3).
@@ -183,8 +172,8 @@ def spatial_scale(pooled: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:
 
 
 def spatial_scale_backward(
-    grad: torch.Tensor, pooled: torch.Tensor, scale: torch.Tensor, kernel: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
+    grad: Tensor, pooled: Tensor, scale: Tensor, kernel: Tensor
+) -> tuple[Tensor, Tensor]:
     """Gradients of the pixels' mean and maximum, (N, 2, H, W), and of the kernel."""
     grad_out = _through_sigmoid(grad, scale)[:, None]
     weight = _as(kernel, grad.dtype)
@@ -195,9 +184,9 @@ def spatial_scale_backward(
     return grad_pooled, grad_kernel.transpose(0, 1)
 
 
-def _as(parameter: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+def _as(parameter: Tensor, dtype: torch.dtype) -> Tensor:
     return parameter if parameter.dtype is dtype else parameter.to(dtype)
 
 
-def _through_sigmoid(grad: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+def _through_sigmoid(grad: Tensor, scale: Tensor) -> Tensor:
     return grad * scale * (1 - scale)

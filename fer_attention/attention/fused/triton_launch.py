@@ -10,6 +10,7 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor
 
 TILE = 2048  # values per tile: 16 in each of 128 threads, two 16-byte loads of half-precision numbers
 WIDE = 128  # values along the contiguous axis, where there are so many: whole 128-byte lines in any type
@@ -18,34 +19,22 @@ SWEEP = 4  # tiles that a program reads at least before a strip is cut into chun
 
 
 class KernelLaunch(NamedTuple):
-    """Launch parameters of a kernel that sweeps one axis of a map.
+    """Launch parameters of a kernel that sweeps one axis of a map."""
 
-    Attributes:
-        block_kept: Tile size along the axis whose values each get a result.
-        block_swept: Tile size along the axis that is summed.
-        num_warps: Warps of 32 threads per program.
-        chunk: What one program sums along the swept axis.
-        chunks: Parts that are left to be added up.
-    """
-
-    block_kept: int
-    block_swept: int
-    num_warps: int
-    chunk: int
-    chunks: int
+    block_kept: int  # tile size along the axis whose values each get a result
+    block_swept: int  # tile size along the axis that is summed
+    num_warps: int  # warps of 32 threads per program
+    chunk: int  # what one program sums along the swept axis
+    chunks: int  # parts that are left to be added up
 
 
 def launch_config(
     samples: int, kept: int, swept: int, *, kept_is_fast: bool, least_kept: int = SWEEP
 ) -> KernelLaunch:
-    """Tile sizes and chunks for a map of `samples` matrices kept × swept.
+    """Tile sizes and chunks for a map of `samples` matrices kept × swept, of which the swept axis is summed.
 
-    Args:
-        samples: N.
-        kept: Length of the axis whose values each get a result.
-        swept: Length of the axis that is summed.
-        kept_is_fast: Whether the kept axis is the one contiguous in memory.
-        least_kept: A tile's least size along a kept axis that is not contiguous.
+    `kept_is_fast` says whether the kept axis is the one contiguous in memory; if not, `least_kept` is a
+    tile's least size along it.
     """
     if kept_is_fast:
         block_kept, block_swept = tile_shape(kept, swept)
@@ -74,13 +63,13 @@ def num_warps(tile: int) -> int:
     return max(1, min(4, tile // 512))
 
 
-def pool(x: torch.Tensor, *, peak: bool) -> tuple[torch.Tensor, ...]:
+def pool(x: Tensor, *, peak: bool) -> tuple[Tensor, ...]:
     """Mean (N, C), and if asked for maximum and where it is first; else these are empty."""
     x, channels, positions, last = _matrix(x)
     return _pool(x, None, (channels, positions), kept_is_fast=last, peak=peak)
 
 
-def pool_pixels(x: torch.Tensor, gate: torch.Tensor) -> tuple[torch.Tensor, ...]:
+def pool_pixels(x: Tensor, gate: Tensor) -> tuple[Tensor, ...]:
     """Mean and maximum of x · gate over the channels, and where that is first: (N, H, W) each."""
     n, _, h, w = x.shape
     x, channels, positions, last = _matrix(x)
@@ -89,13 +78,8 @@ def pool_pixels(x: torch.Tensor, gate: torch.Tensor) -> tuple[torch.Tensor, ...]
 
 
 def combine(
-    x: torch.Tensor,
-    gate: torch.Tensor,
-    spatial: torch.Tensor | None,
-    shortcut: torch.Tensor | None,
-    act: str,
-    alpha: float,
-) -> torch.Tensor:
+    x: Tensor, gate: Tensor, spatial: Tensor | None, shortcut: Tensor | None, act: str, alpha: float
+) -> Tensor:
     """act(x · gate · spatial + shortcut)."""
     x, channels, positions, last = _matrix(x)
     y = torch.empty_like(x)
@@ -106,14 +90,8 @@ def combine(
 
 
 def combine_backward(
-    grad: torch.Tensor,
-    y: torch.Tensor | None,
-    x: torch.Tensor,
-    gate: torch.Tensor,
-    spatial: torch.Tensor | None,
-    act: str,
-    alpha: float,
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    grad: Tensor, y: Tensor | None, x: Tensor, gate: Tensor, spatial: Tensor | None, act: str, alpha: float
+) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of the sum, empty for the identity, of the gate, and of the spatial scale, empty without."""
     n, _, h, w = x.shape
     x, channels, positions, last = _matrix(x)
@@ -137,9 +115,7 @@ def combine_backward(
     return x.new_empty(0) if d is None else d, _join(gate_parts), grad_spatial
 
 
-def pool_pixels_backward(
-    x: torch.Tensor, grad_mean: torch.Tensor, grad_max: torch.Tensor, where: torch.Tensor
-) -> torch.Tensor:
+def pool_pixels_backward(x: Tensor, grad_mean: Tensor, grad_max: Tensor, where: Tensor) -> Tensor:
     """The gate's gradient (N, C) by way of the pixels' statistics."""
     x, channels, positions, last = _matrix(x)
     launch = launch_config(len(x), channels, positions, kept_is_fast=last)
@@ -156,12 +132,7 @@ def pool_pixels_backward(
     return _join(parts)
 
 
-def input_backward(
-    d: torch.Tensor,
-    gate: torch.Tensor,
-    spatial: torch.Tensor | None,
-    *statistics: torch.Tensor | None,
-) -> torch.Tensor:
+def input_backward(d: Tensor, gate: Tensor, spatial: Tensor | None, *statistics: Tensor | None) -> Tensor:
     """The map's gradient; mean, maximum and where of the pixels' statistics, then of the channels'."""
     d, count, positions, last = _matrix(d)
     out = torch.empty_like(d)
@@ -171,25 +142,25 @@ def input_backward(
     return out
 
 
-def memory_format(x: torch.Tensor) -> torch.memory_format:
+def memory_format(x: Tensor) -> torch.memory_format:
     """The format in which a map is read and its results are written: its own, or the nearer of the two."""
     channels_last = not x.is_contiguous() and x.stride(1) == 1
     return torch.channels_last if channels_last else torch.contiguous_format
 
 
-def dense_like(values: Any, x: torch.Tensor) -> Any:
+def dense_like(values: Any, x: Tensor) -> Any:
     """The map, laid out as the map x; None stays None."""
     return None if values is None else values.contiguous(memory_format=memory_format(x))
 
 
-def wide_type(x: torch.Tensor) -> torch.dtype:
+def wide_type(x: Tensor) -> torch.dtype:
     """The type of sums over a map, and of all that is small."""
     return torch.promote_types(x.dtype, torch.float32)
 
 
 def _pool(
-    x: torch.Tensor, gate: torch.Tensor | None, size: tuple[int, int], *, kept_is_fast: bool, peak: bool
-) -> tuple[torch.Tensor, ...]:
+    x: Tensor, gate: Tensor | None, size: tuple[int, int], *, kept_is_fast: bool, peak: bool
+) -> tuple[Tensor, ...]:
     kept, swept = size
     launch = launch_config(len(x), kept, swept, kept_is_fast=kept_is_fast)
     shape = (len(x), launch.chunks, kept)
@@ -207,12 +178,12 @@ def _pool(
     return _join(mean), values, where.gather(1, chunk[:, None])[:, 0]
 
 
-def _join(parts: torch.Tensor) -> torch.Tensor:
+def _join(parts: Tensor) -> Tensor:
     """(N, parts, K) -> (N, K), in a fixed order."""
     return parts[:, 0] if parts.shape[1] == 1 else parts.sum(1)
 
 
-def _matrix(x: torch.Tensor) -> tuple[torch.Tensor, int, int, bool]:
+def _matrix(x: Tensor) -> tuple[Tensor, int, int, bool]:
     """The map, dense, with its channels, its positions, and whether the channels are contiguous."""
     x = dense_like(x, x)
     _, c, h, w = x.shape
@@ -221,14 +192,14 @@ def _matrix(x: torch.Tensor) -> tuple[torch.Tensor, int, int, bool]:
     return x, c, h * w, not x.is_contiguous()
 
 
-def _small(values: Any, x: torch.Tensor) -> Any:
+def _small(values: Any, x: Tensor) -> Any:
     """Statistics, scales or their gradients in the kernels' type (indices in theirs); None stays None."""
     if values is None:
         return None
     return values.to(wide_type(x) if values.is_floating_point() else torch.int32).contiguous()
 
 
-def _tiles(x: torch.Tensor, channels: int, positions: int, last: bool) -> tuple[tuple[int, int], int, int]:
+def _tiles(x: Tensor, channels: int, positions: int, last: bool) -> tuple[tuple[int, int], int, int]:
     """Block sizes over channels and positions, the number of programs, and warps for a pass by tiles."""
     block_c, block_p = tile_shape(channels, positions) if last else tile_shape(positions, channels)[::-1]
     grid = len(x) * _cdiv(channels, block_c) * _cdiv(positions, block_p)

@@ -17,61 +17,45 @@ is small comes on top: between a fiftieth and a tenth of a map.
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Callable
+from typing import Any
 
 import torch
-from torch.library import custom_op
+from torch import Tensor
+from torch._library.custom_ops import CustomOpDef, custom_op
 
 from fer_attention.attention.fused import triton_launch as launch
 from fer_attention.attention.fused.triton_launch import dense_like, memory_format, wide_type
 
 _FOUND = importlib.util.find_spec("triton") is not None
-_DEVICES = ("cuda", "cpu")
 _TYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 _ACTIVATIONS = ("identity", "relu", "elu")
 
-_pool = custom_op(
-    "fer_attention::pool",
-    launch.pool,
-    mutates_args=(),
-    device_types=_DEVICES,
-    schema="(Tensor x, *, bool peak) -> (Tensor, Tensor, Tensor)",
-)
-_pool_pixels = custom_op(
-    "fer_attention::pool_pixels",
-    launch.pool_pixels,
-    mutates_args=(),
-    device_types=_DEVICES,
-    schema="(Tensor x, Tensor gate) -> (Tensor, Tensor, Tensor)",
-)
-_combine = custom_op(
-    "fer_attention::combine",
+
+def _operator(step: Callable[..., Any], schema: str) -> CustomOpDef:
+    """A step as `torch.ops.fer_attention.<its name>`."""
+    name = f"fer_attention::{step.__name__}"
+    return custom_op(name, step, mutates_args=(), device_types=("cuda", "cpu"), schema=schema)
+
+
+_pool = _operator(launch.pool, "(Tensor x, *, bool peak) -> (Tensor, Tensor, Tensor)")
+_pool_pixels = _operator(launch.pool_pixels, "(Tensor x, Tensor gate) -> (Tensor, Tensor, Tensor)")
+_combine = _operator(
     launch.combine,
-    mutates_args=(),
-    device_types=_DEVICES,
-    schema="(Tensor x, Tensor gate, Tensor? spatial, Tensor? shortcut, str act, float alpha) -> Tensor",
+    "(Tensor x, Tensor gate, Tensor? spatial, Tensor? shortcut, str act, float alpha) -> Tensor",
 )
-_combine_backward = custom_op(
-    "fer_attention::combine_backward",
+_combine_backward = _operator(
     launch.combine_backward,
-    mutates_args=(),
-    device_types=_DEVICES,
-    schema="(Tensor grad, Tensor? y, Tensor x, Tensor gate, Tensor? spatial, str act, float alpha)"
+    "(Tensor grad, Tensor? y, Tensor x, Tensor gate, Tensor? spatial, str act, float alpha)"
     " -> (Tensor, Tensor, Tensor)",
 )
-_pool_pixels_backward = custom_op(
-    "fer_attention::pool_pixels_backward",
-    launch.pool_pixels_backward,
-    mutates_args=(),
-    device_types=_DEVICES,
-    schema="(Tensor x, Tensor grad_mean, Tensor grad_max, Tensor where) -> Tensor",
+_pool_pixels_backward = _operator(
+    launch.pool_pixels_backward, "(Tensor x, Tensor grad_mean, Tensor grad_max, Tensor where) -> Tensor"
 )
-_input_backward = custom_op(
-    "fer_attention::input_backward",
+_input_backward = _operator(
     launch.input_backward,
-    mutates_args=(),
-    device_types=_DEVICES,
-    schema="(Tensor d, Tensor gate, Tensor? spatial, Tensor? pixel_mean, Tensor? pixel_max,"
-    " Tensor? pixel_where, Tensor mean, Tensor? max, Tensor? where) -> Tensor",
+    "(Tensor d, Tensor gate, Tensor? spatial, Tensor? pixel_mean, Tensor? pixel_max, Tensor? pixel_where,"
+    " Tensor mean, Tensor? max, Tensor? where) -> Tensor",
 )
 
 
@@ -80,7 +64,7 @@ def available() -> bool:
     return _FOUND
 
 
-def pool(x: torch.Tensor, peak: bool) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
+def pool(x: Tensor, peak: bool) -> tuple[Tensor, Tensor | None, Tensor | None]:
     """Mean of each channel over its map and, if `peak`, its maximum and where that is first.
 
     Positions count row by row, h·W + w, whatever the memory format. A NaN is the maximum, wherever it stands.
@@ -95,7 +79,7 @@ def pool(x: torch.Tensor, peak: bool) -> tuple[torch.Tensor, torch.Tensor | None
     return (mean, maximum, where) if peak else (mean, None, None)
 
 
-def pool_pixels(x: torch.Tensor, gate: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def pool_pixels(x: Tensor, gate: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Mean and maximum over the channels of x · gate, which is not rounded to the map's type before.
 
     Traffic: one read.
@@ -109,38 +93,28 @@ def pool_pixels(x: torch.Tensor, gate: torch.Tensor) -> tuple[torch.Tensor, torc
 
 
 def combine(
-    x: torch.Tensor,
-    gate: torch.Tensor,
-    spatial: torch.Tensor | None,
-    shortcut: torch.Tensor | None,
-    act: str,
-    alpha: float = 1.0,
-) -> torch.Tensor:
+    x: Tensor, gate: Tensor, spatial: Tensor | None, shortcut: Tensor | None, act: str, alpha: float = 1.0
+) -> Tensor:
     """act(x · gate · spatial + shortcut), rounded once.
 
-    Traffic: one read, one more of the shortcut, one write.
+    The weights `gate` are (N, C), `spatial` (N, H, W). `act` is `"identity"`, `"relu"` or `"elu"`: v where
+    v > 0, else alpha (exp(v) - 1).
 
-    Args:
-        x: The map (N, C, H, W).
-        gate: Weights (N, C).
-        spatial: Weights (N, H, W), or None for ones.
-        shortcut: A map like x, or None.
-        act: `"identity"`, `"relu"` or `"elu"`.
-        alpha: ELU's: v where v > 0, else alpha (exp(v) - 1).
+    Traffic: one read, one more of the shortcut, one write.
     """
     _check(x, per_channel=(gate,), per_position=(spatial,), maps=(shortcut,), act=act)
     return _combine(x, gate, spatial, shortcut, act, float(alpha))
 
 
 def combine_backward(
-    grad: torch.Tensor,
-    y: torch.Tensor | None,
-    x: torch.Tensor,
-    gate: torch.Tensor,
-    spatial: torch.Tensor | None,
+    grad: Tensor,
+    y: Tensor | None,
+    x: Tensor,
+    gate: Tensor,
+    spatial: Tensor | None,
     act: str,
     alpha: float = 1.0,
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+) -> tuple[Tensor, Tensor, Tensor | None]:
     """From the gradient of `combine`'s result y: of the sum before act, of the gate and the spatial scale.
 
     The first is the shortcut's gradient, too. ReLU's slope is 1 where y > 0, ELU's 1 there and y + alpha
@@ -161,9 +135,7 @@ def combine_backward(
     return grad if act == "identity" else d, grad_gate, None if spatial is None else grad_spatial
 
 
-def pool_pixels_backward(
-    x: torch.Tensor, grad_mean: torch.Tensor, grad_max: torch.Tensor, where: torch.Tensor
-) -> torch.Tensor:
+def pool_pixels_backward(x: Tensor, grad_mean: Tensor, grad_max: Tensor, where: Tensor) -> Tensor:
     """The gate's gradient (N, C) by way of `pool_pixels`, from those of its mean and maximum (N, H, W).
 
     Traffic: one read.
@@ -173,77 +145,63 @@ def pool_pixels_backward(
 
 
 def input_backward(
-    d: torch.Tensor,
-    gate: torch.Tensor,
-    spatial: torch.Tensor | None,
-    pixels: tuple[torch.Tensor, torch.Tensor, torch.Tensor] | None,
-    channels: tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None],
-) -> torch.Tensor:
+    d: Tensor,
+    gate: Tensor,
+    spatial: Tensor | None,
+    pixels: tuple[Tensor, Tensor, Tensor] | None,
+    channels: tuple[Tensor, Tensor | None, Tensor | None],
+) -> Tensor:
     """The map's gradient: gate · (d · spatial + by way of `pool_pixels`) + by way of `pool`.
 
-    Traffic: one read, one write.
+    d is the first result of `combine_backward`, whose type and format the result has. `pixels` are gradients
+    of `pool_pixels`'s mean and maximum, and its channels, (N, H, W); `channels` those of `pool`'s, and its
+    positions, (N, C), None for the latter two where there was no maximum.
 
-    Args:
-        d: The first result of `combine_backward`, whose type and format the result has.
-        gate: Weights (N, C).
-        spatial: Weights (N, H, W), or None for ones.
-        pixels: Gradients of `pool_pixels`'s mean and maximum, and its channels, (N, H, W); None without.
-        channels: Gradients of `pool`'s mean and maximum, and its positions, (N, C); None for the latter two
-            where there was no maximum.
+    Traffic: one read, one write.
     """
     _check(d, per_channel=(gate, *channels), per_position=(spatial, *(pixels or ())))
     return _input_backward(d, gate, spatial, *(pixels or (None, None, None)), *channels)
 
 
 @_pool.register_fake
-def _(x: torch.Tensor, *, peak: bool) -> tuple[torch.Tensor, ...]:
+def _(x: Tensor, *, peak: bool) -> tuple[Tensor, ...]:
     shape = x.shape[:2] if peak else (0,)
     mean = x.new_empty(x.shape[:2], dtype=wide_type(x))
     return mean, mean.new_empty(shape), mean.new_empty(shape, dtype=torch.int32)
 
 
 @_pool_pixels.register_fake
-def _(x: torch.Tensor, gate: torch.Tensor) -> tuple[torch.Tensor, ...]:
+def _(x: Tensor, gate: Tensor) -> tuple[Tensor, ...]:
     mean = x.new_empty((x.shape[0], *x.shape[2:]), dtype=wide_type(x))
     return mean, torch.empty_like(mean), torch.empty_like(mean, dtype=torch.int32)
 
 
 @_combine.register_fake
-def _(x: torch.Tensor, *others: object) -> torch.Tensor:
+@_input_backward.register_fake
+def _(x: Tensor, *others: object) -> Tensor:
     return torch.empty_like(x, memory_format=memory_format(x))
 
 
 @_combine_backward.register_fake
 def _(
-    grad: torch.Tensor,
-    y: torch.Tensor | None,
-    x: torch.Tensor,
-    gate: torch.Tensor,
-    spatial: torch.Tensor | None,
-    act: str,
-    alpha: float,
-) -> tuple[torch.Tensor, ...]:
+    grad: Tensor, y: Tensor | None, x: Tensor, gate: Tensor, spatial: Tensor | None, act: str, alpha: float
+) -> tuple[Tensor, ...]:
     d = x.new_empty(0) if act == "identity" else torch.empty_like(x, memory_format=memory_format(x))
     grad_gate = gate.new_empty(gate.shape, dtype=wide_type(x))
     return d, grad_gate, grad_gate.new_empty(0 if spatial is None else spatial.shape)
 
 
 @_pool_pixels_backward.register_fake
-def _(x: torch.Tensor, *others: torch.Tensor) -> torch.Tensor:
+def _(x: Tensor, *others: Tensor) -> Tensor:
     return x.new_empty(x.shape[:2], dtype=wide_type(x))
 
 
-@_input_backward.register_fake
-def _(d: torch.Tensor, *others: object) -> torch.Tensor:
-    return torch.empty_like(d, memory_format=memory_format(d))
-
-
 def _check(
-    x: torch.Tensor,
+    x: Tensor,
     *,
-    per_channel: tuple[torch.Tensor | None, ...] = (),
-    per_position: tuple[torch.Tensor | None, ...] = (),
-    maps: tuple[torch.Tensor | None, ...] = (),
+    per_channel: tuple[Tensor | None, ...] = (),
+    per_position: tuple[Tensor | None, ...] = (),
+    maps: tuple[Tensor | None, ...] = (),
     act: str = "identity",
 ) -> None:
     """Check shapes against the map's: a kernel that believes a wrong one reads foreign memory."""

@@ -17,7 +17,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -150,8 +150,8 @@ def analyse(manifest: Manifest, records: Records) -> StudyAnalysis:
 def answers(study: StudyConfig, runs: pd.DataFrame) -> Answers:
     """The answers of a study to its questions, from the rows of a `records.csv`."""
     if not len(runs):
-        nothing = pd.DataFrame()
-        return Answers(nothing, nothing, nothing, nothing, nothing, nothing, nothing, nothing, ())
+        tables = [field.name for field in fields(Answers) if field.name != "problems"]
+        return Answers(**dict.fromkeys(tables, pd.DataFrame()), problems=())
     pairs = Pairs(study, runs)
     conditions = condition_table(study, runs)
     compared, too_few = comparisons(pairs)

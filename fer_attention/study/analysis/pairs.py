@@ -18,17 +18,11 @@ DRAWN_AT_RANDOM = ("holdout", "stratified_kfold", "paper")
 
 
 class Differences(NamedTuple):
-    """Differences of accuracy between two levels.
+    """Differences of accuracy between two levels."""
 
-    Attributes:
-        values: By (seed, fold), or by (seed, 0) where folds were averaged.
-        unpaired: Runs without a partner, which are left out.
-        overlap: Test over training images where replications share training images, else 0.
-    """
-
-    values: pd.Series
-    unpaired: int
-    overlap: float
+    values: pd.Series  # by (seed, fold), or by (seed, 0) where folds were averaged
+    unpaired: int  # runs without a partner, which are left out
+    overlap: float  # test over training images where replications share training images, else 0
 
 
 class Pairs:

@@ -50,9 +50,8 @@ class Roles:
 
     def look(self, row: Any, *, markers: bool = False) -> dict[str, Any]:
         """Keywords for `plot` of one row of a table with factors."""
-        number = self._number(self.style, row)
-        own = {"marker": MARKERS[number], "linestyle": ""} if markers else {"linestyle": DASHES[number]}
-        return {"color": SERIES[self._number(self.hue, row)], **own}
+        hue, style = self._number(self.hue, row), self._number(self.style, row)
+        return {"color": SERIES[hue], **_style(style, markers)}
 
     def groups(self, frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
         """Rows by the title of their panel."""
@@ -63,11 +62,13 @@ class Roles:
         """What a legend shows: the colours' levels, then the styles'."""
         lines = levels_legend(self.hue, self.study.levels(self.hue)) if self.hue else []
         for n, level in enumerate(self.study.levels(self.style) if self.style else ()):
-            look: dict[str, Any] = (
-                {"marker": MARKERS[n], "linestyle": ""} if markers else {"linestyle": DASHES[n]}
-            )
-            lines.append(Line2D([], [], color=MUTED, label=level_text(str(self.style), level), **look))
+            label = level_text(str(self.style), level)
+            lines.append(Line2D([], [], color=MUTED, label=label, **_style(n, markers)))
         return lines
+
+
+def _style(number: int, markers: bool) -> dict[str, Any]:
+    return {"marker": MARKERS[number], "linestyle": ""} if markers else {"linestyle": DASHES[number]}
 
 
 def levels_legend(factor: str, levels: Sequence[Level]) -> list[Line2D]:

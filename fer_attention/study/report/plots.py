@@ -85,13 +85,12 @@ def _intervals(conditions: pd.DataFrame, runs: pd.DataFrame) -> Figure:
     middle, reach = (lowest + highest) / 2, max(highest - lowest, 0.5)
     low, high = axes.get_xlim()
     low, high = max(low, middle - 3 * reach, -2), min(high, middle + 3 * reach, 102)
-    axes.set_xlim(low, high)
+    axes.set(xlim=(low, high), xlabel="accuracy on the test images, %")
     for at, value in enumerate(conditions["published"] * 100):
         if not np.isnan(value):
             marker = "<" if value < low else ">" if value > high else "D"
             place = float(np.clip(value, low, high))
             axes.plot([place], [at], marker, color=WARM, markersize=5, mfc="none", clip_on=False)
-    axes.set_xlabel("accuracy on the test images, %")
     return finish(figure)
 
 
@@ -113,8 +112,7 @@ def _forest(family: pd.DataFrame, margin: float) -> Figure:
         look = ("D", 7) if row.pooled else ("o", 5)
         mean = [row.mean * 100]
         axes.plot(mean, [at], look[0], color=colour, markersize=look[1], mfc=colour if decided else CARD)
-    axes.set_xlim(-bound, bound)
-    axes.set_xlabel("difference of accuracy, points")
+    axes.set(xlim=(-bound, bound), xlabel="difference of accuracy, points")
     legend = [
         Line2D([], [], color=WARM, marker="D", label="decided"),
         Line2D([], [], color=ACCENT, marker="D", mfc=CARD, label="undecided"),
@@ -145,8 +143,7 @@ def _interaction(analysis: StudyAnalysis, number: int) -> Figure:
             axes.plot(x, cells["accuracy"] * 100, "o-", color=colour, markersize=4)
             axes.vlines(x, cells["low"] * 100, cells["high"] * 100, color=colour, linewidth=1, alpha=0.7)
         axes.set_xticks(range(len(places)), [wrapped(level_text(second, level), 18) for level in places])
-        axes.set_xlim(-0.4, len(places) - 0.6)
-        axes.set_ylabel("accuracy, %")
+        axes.set(xlim=(-0.4, len(places) - 0.6), ylabel="accuracy, %")
     return finish(figure, levels_legend(first, study.levels(first)))
 
 
@@ -170,8 +167,7 @@ def _sizes(analysis: StudyAnalysis, factor: str, gains: pd.DataFrame) -> Figure:
             handles[level] = Line2D([], [], label=level, **look)
         sizes = sorted(group["images"].unique())
         axes.set_xticks(np.log2(sizes), [f"{size:,}" for size in sizes])
-        axes.set_xlabel("training images")
-        axes.set_ylabel("gain, points")
+        axes.set(xlabel="training images", ylabel="gain, points")
     return finish(figure, list(handles.values()))
 
 
@@ -188,8 +184,7 @@ def _pareto(analysis: StudyAnalysis, conditions: pd.DataFrame) -> Figure:
             axes.plot([getattr(row, cost) / unit], [row.accuracy * 100], markersize=5, **look)
         axes.margins(0.12)
         axes.xaxis.set_major_locator(MaxNLocator(4))
-        axes.set_xlabel(heading)
-        axes.set_ylabel("accuracy, %")
+        axes.set(xlabel=heading, ylabel="accuracy, %")
     return finish(figure, roles.handles(markers=True))
 
 
@@ -205,9 +200,8 @@ def _training(analysis: StudyAnalysis) -> Figure:
             axes.plot(table.index, table.mean(axis=1), marker="o" if len(table) == 1 else "", **look)
             low, high = table.min(axis=1), table.max(axis=1)
             axes.fill_between(table.index, low, high, color=look["color"], alpha=0.1, linewidth=0)
-        axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-        axes.set_ylabel("validation accuracy, %")
+        axes.set(xlabel="epoch", ylabel="validation accuracy, %")
     return finish(figure, roles.handles())
 
 
@@ -221,7 +215,6 @@ def _bias(bias: pd.DataFrame) -> Figure:
         for name in means:
             colour = SERIES[names.index(name) % len(SERIES)]
             axes.plot(range(1, len(means) + 1), means[name], "o-", color=colour, markersize=3)
-        axes.set_xlabel("layer")
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-        axes.set_ylabel("mean activation")
+        axes.set(xlabel="layer", ylabel="mean activation")
     return finish(figure, levels_legend("activation", names))

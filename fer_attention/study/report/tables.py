@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -51,43 +51,27 @@ def report_tables(analysis: StudyAnalysis) -> dict[str, ReportTable]:
     `conditions-1` is of the first data set, `comparisons-1` of the first family, `contrasts-1` of the first
     interaction, `bias-1` of the first backbone.
     """
+    return {table.name: table for table in _tables(analysis) if len(table.frame)}
+
+
+def _tables(analysis: StudyAnalysis) -> Iterator[ReportTable]:
     level = f"{whole_percent(1 - analysis.study.alpha)} % interval"
-    conditions, compared = analysis.conditions, analysis.comparisons
-    made = [
-        *(
-            ReportTable(f"conditions-{number}", f"Conditions on {data}", _conditions(analysis, group, level))
-            for number, (data, group) in enumerate(groups(conditions, "data"), start=1)
-        ),
-        ReportTable("paper", "Beside the paper's table", _paper(conditions, level)),
-        *(
-            ReportTable(
-                f"comparisons-{number}",
-                f"{group['factor'].iloc[0].capitalize()} against {group['baseline'].iloc[0]}",
-                _comparisons(group, level),
-            )
-            for number, group in groups(compared, "family")
-        ),
-        *(
-            ReportTable(
-                f"contrasts-{number}",
-                "Differences of differences, {0.first} × {0.second}".format(
-                    analysis.study.interactions[number - 1]
-                ),
-                _contrasts(group, level),
-            )
-            for number, group in groups(analysis.contrasts, "question")
-        ),
-        ReportTable("sizes", "Gain against the number of training images", _sizes(analysis, level)),
-        ReportTable("costs", "Accuracy and costs by condition", _costs(analysis)),
-        ReportTable(
-            "cost-ratios", "Gain in accuracy and costs over those of the baseline", _ratios(analysis, level)
-        ),
-        *(
-            ReportTable(f"bias-{number}", f"Mean activation by layer, {backbone}", _bias(group))
-            for number, (backbone, group) in enumerate(groups(analysis.bias, "backbone"), start=1)
-        ),
-    ]
-    return {table.name: table for table in made if len(table.frame)}
+    for number, (data, group) in enumerate(groups(analysis.conditions, "data"), start=1):
+        yield ReportTable(f"conditions-{number}", f"Conditions on {data}", _conditions(group, level))
+    yield ReportTable("paper", "Beside the paper's table", _paper(analysis.conditions, level))
+    for number, group in groups(analysis.comparisons, "family"):
+        title = f"{group['factor'].iloc[0].capitalize()} against {group['baseline'].iloc[0]}"
+        yield ReportTable(f"comparisons-{number}", title, _comparisons(group, level))
+    for number, group in groups(analysis.contrasts, "question"):
+        question = analysis.study.interactions[number - 1]
+        title = f"Differences of differences, {question.first} × {question.second}"
+        yield ReportTable(f"contrasts-{number}", title, _contrasts(group, level))
+    yield ReportTable("sizes", "Gain against the number of training images", _sizes(analysis, level))
+    yield ReportTable("costs", "Accuracy and costs by condition", _costs(analysis))
+    title = "Gain in accuracy and costs over those of the baseline"
+    yield ReportTable("cost-ratios", title, _ratios(analysis.costs, level))
+    for number, (backbone, group) in enumerate(groups(analysis.bias, "backbone"), start=1):
+        yield ReportTable(f"bias-{number}", f"Mean activation by layer, {backbone}", _bias(group))
 
 
 def groups(frame: pd.DataFrame, column: str | list[str]) -> Iterable[tuple[Any, pd.DataFrame]]:
@@ -96,31 +80,28 @@ def groups(frame: pd.DataFrame, column: str | list[str]) -> Iterable[tuple[Any, 
 
 
 def _printed(frame: pd.DataFrame, columns: Mapping[str, tuple[str, Callable[[Any], str]]]) -> pd.DataFrame:
-    """Columns under their headings, each cell printed; columns without any number are left out."""
-    return pd.DataFrame(
-        {
-            heading: frame[name].map(form)
-            for heading, (name, form) in columns.items()
-            if name in frame and frame[name].notna().any()
-        }
-    )
+    """Columns under their headings, each cell printed; columns without any number are left out.
+
+    The column `low` is printed as the interval from it to `high`.
+    """
+    cells = {}
+    for heading, (name, form) in columns.items():
+        if name == "low" and name in frame:
+            ends = zip(frame["low"], frame["high"], strict=True)
+            cells[heading] = pd.Series([span(*both, form) for both in ends], frame.index)
+        elif name in frame and frame[name].notna().any():
+            cells[heading] = frame[name].map(form)
+    return pd.DataFrame(cells)
 
 
-def _spans(frame: pd.DataFrame, form: Callable[[Any], str]) -> pd.Series:
-    return pd.Series(
-        [span(*ends, form) for ends in zip(frame["low"], frame["high"], strict=True)], frame.index
-    )
-
-
-def _conditions(analysis: StudyAnalysis, group: pd.DataFrame, level: str) -> pd.DataFrame:
-    frame = group.assign(interval=_spans(group, percent))
+def _conditions(group: pd.DataFrame, level: str) -> pd.DataFrame:
     return _printed(
-        frame,
+        group,
         {
             "condition": ("condition", str),
             "runs": ("n", count),
             "accuracy %": ("accuracy", percent),
-            level: ("interval", str),
+            level: ("low", percent),
             "sd": ("sd", percent),
             "without copies %": ("accuracy_new", percent),
             "balanced %": ("balanced_accuracy", percent),
@@ -135,7 +116,6 @@ def _conditions(analysis: StudyAnalysis, group: pd.DataFrame, level: str) -> pd.
 def _paper(conditions: pd.DataFrame, level: str) -> pd.DataFrame:
     shown = conditions[conditions["published"].notna()]
     frame = shown.assign(
-        interval=_spans(shown, percent),
         difference=shown["accuracy"] - shown["published"],
         counted=[counted_by_the_paper(*row) for row in shown[["model", "attention"]].itertuples(index=False)],
     )
@@ -147,7 +127,7 @@ def _paper(conditions: pd.DataFrame, level: str) -> pd.DataFrame:
             "data": ("data", str),
             "runs": ("n", count),
             "ours %": ("accuracy", percent),
-            level: ("interval", str),
+            level: ("low", percent),
             "paper %": ("published", percent),
             f"ours {MINUS} paper, points": ("difference", points),
             "parameters M": ("parameters", millions),
@@ -158,12 +138,12 @@ def _paper(conditions: pd.DataFrame, level: str) -> pd.DataFrame:
 
 def _comparisons(group: pd.DataFrame, level: str) -> pd.DataFrame:
     return _printed(
-        group.assign(interval=_spans(group, points)),
+        group,
         {
             "comparison": ("label", lambda label: label.replace(" - ", f" {MINUS} ")),
             "pairs": ("n", count),
             "difference, points": ("mean", points),
-            level: ("interval", str),
+            level: ("low", points),
             "p": ("p", p_value),
             "p (Holm)": ("p_holm", p_value),
             "p not worse": ("p_not_worse", p_value),
@@ -181,12 +161,12 @@ def _contrasts(group: pd.DataFrame, level: str) -> pd.DataFrame:
         for row in group.itertuples()
     ]
     return _printed(
-        group.assign(interval=_spans(group, points), levels=levels),
+        group.assign(levels=levels),
         {
             "levels": ("levels", str),
             "replications": ("n", count),
             "beyond the sum, points": ("mean", points),
-            level: ("interval", str),
+            level: ("low", points),
             "p": ("p", p_value),
             "p (Holm)": ("p_holm", p_value),
             "p additive": ("p_equivalent", p_value),
@@ -202,8 +182,7 @@ def _sizes(analysis: StudyAnalysis, level: str) -> pd.DataFrame:
     keys = ["family", "level", "within"]
     means = analysis.gains.pivot_table("gain", keys, "images").add_prefix("at ").reset_index()
     frame = analysis.slopes.assign(
-        interval=_spans(analysis.slopes, points),
-        gain=analysis.slopes["level"] + f" {MINUS} " + analysis.slopes["baseline"],
+        gain=analysis.slopes["level"] + f" {MINUS} " + analysis.slopes["baseline"]
     ).merge(means, on=keys)
     sizes = sorted(analysis.gains["images"].unique())
     return _printed(
@@ -213,7 +192,7 @@ def _sizes(analysis: StudyAnalysis, level: str) -> pd.DataFrame:
             "within": ("within", lambda text: text or MISSING),
             **{f"{count(size)} images": (f"at {size}", points) for size in sizes},
             "slope per doubling, points": ("mean", points),
-            level: ("interval", str),
+            level: ("low", points),
             "p": ("p", p_value),
             "p (Holm)": ("p_holm", p_value),
         },
@@ -260,20 +239,15 @@ def _costs(analysis: StudyAnalysis) -> pd.DataFrame:
     )
 
 
-def _ratios(analysis: StudyAnalysis, level: str) -> pd.DataFrame:
-    costs = analysis.costs
+def _ratios(costs: pd.DataFrame, level: str) -> pd.DataFrame:
     if not len(costs):
         return costs
-    frame = costs.assign(
-        names=costs["level"] + " / " + costs["baseline"],
-        interval=_spans(costs, points) if "low" in costs else None,
-    )
     return _printed(
-        frame,
+        costs.assign(names=costs["level"] + " / " + costs["baseline"]),
         {
             "level / baseline": ("names", str),
             "difference, points": ("mean", points),
-            level: ("interval", str),
+            level: ("low", points),
             "parameters": ("parameters", three),
             "MACs": ("macs", three),
             "training of a run": ("train_seconds", decimal),
