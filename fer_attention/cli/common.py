@@ -22,7 +22,7 @@ FACES, DATA, MACHINE = "Finding faces", "Data", "Machine"
 """Groups of options in a command's help, beside the command's own."""
 
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.", rich_help_panel=MACHINE)]
-Workers = Annotated[int, typer.Option(help="Processes that work at once.", min=1, rich_help_panel=MACHINE)]
+Workers = Annotated[int, typer.Option(help="Processes that work at once.", rich_help_panel=MACHINE)]
 
 
 def examples(*commands: str) -> str:

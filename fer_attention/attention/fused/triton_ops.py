@@ -22,7 +22,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch._library.custom_ops import CustomOpDef, custom_op
+from torch.library import CustomOpDef, custom_op  # type: ignore[attr-defined]
 
 from fer_attention.attention.fused import triton_launch as launch
 from fer_attention.attention.fused.triton_launch import dense_like, memory_format, wide_type
