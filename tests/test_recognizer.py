@@ -91,7 +91,7 @@ def test_weights_come_by_name_or_file_and_nothing_else(tmp_path):
     assert own.detector is detector
     with pytest.raises(ValueError, match="resnetv2_18_eca_elu.fer2013"):
         EmotionRecognizer.from_pretrained("resnet18_cbam", device="cpu")
-    with pytest.raises(WeightsError, match="does not exist"):
+    with pytest.raises(WeightsError, match="is not a file"):
         EmotionRecognizer.from_pretrained(tmp_path / "absent.safetensors", device="cpu")
     with pytest.raises(ValueError, match="mtcnn"):
         EmotionRecognizer.from_pretrained(detector="mtcn", device="cpu")
