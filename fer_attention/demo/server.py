@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 PORT = 7860
+_log = logging.getLogger(__name__)
 _TRIES = 20  # ports after the first, where the visitor named none
 _POLICY = (
     "default-src 'self' data: blob:; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; "
@@ -174,7 +175,11 @@ class _Headers:
                     headers["cache-control"] = "no-store"
             await send(message)
 
-        await self._app(scope, receive, with_headers if scope["type"] == "http" else send)
+        try:
+            await self._app(scope, receive, with_headers if scope["type"] == "http" else send)
+        except FileNotFoundError as error:
+            # the browser asked for the preview of an upload just when it was deleted: nobody misses it
+            _log.info("An upload was deleted while it was sent: %s", error.filename)
 
 
 def _bound(host: str, port: int) -> socket.socket:
