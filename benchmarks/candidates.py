@@ -57,7 +57,7 @@ class Candidate:
 
 
 class Product(nn.Module):
-    """What no gate can do without: the product with one scale per channel."""
+    """Lower bound for every gate: the product with one scale per channel."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

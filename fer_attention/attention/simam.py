@@ -22,8 +22,8 @@ class SimAM(AttentionGate):
     rule is used; it also holds for a map of one value.
 
     Shape: (N, C, H, W) -> (N, C, H, W). One scale in (0.62, 1) per value: sigmoid(1/2) is 0.6225.
-    `energy_lambda` is lambda, above 0: it keeps the energy of a constant channel finite. There is no tensor
-    to place for `device` and `dtype`.
+    `energy_lambda` is lambda, above 0: it keeps the energy of a constant channel finite. `device`
+    and `dtype` have no effect, as there are no parameters.
     """
 
     summary = "scales each value by how far it stands out of its channel; no parameters"

@@ -38,7 +38,7 @@ class TorchClassifier:
 
     @property
     def device(self) -> torch.device:
-        """Where the model computes."""
+        """Device of the model's parameters."""
         return next(self.model.parameters()).device
 
     def probabilities(self, crops: Pixels, *, batch_size: int = 64) -> NDArray[np.float64]:

@@ -9,8 +9,7 @@ from typing import Annotated
 import torch
 import typer
 
-from fer_attention.cli.common import Device, errors_as_lines, examples
-from fer_attention.cli.datasets import say
+from fer_attention.cli.common import Device, errors_as_lines, examples, say
 from fer_attention.cli.train import interruptions, training_bar, training_callbacks
 from fer_attention.data import FaceDataset
 from fer_attention.device import fastest_precision, resolve_device

@@ -30,6 +30,11 @@ def examples(*commands: str) -> str:
     return "\n\n".join(("Examples:", *commands))
 
 
+def say(text: str, console: Console = out) -> None:
+    """Print a sentence as it is: no colours, no markup, no broken lines."""
+    console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
 def fail(message: str) -> None:
     """Print an error in red to standard error."""
     err.print(f"[bold red]error:[/] {escape(message)}", soft_wrap=True, highlight=False)

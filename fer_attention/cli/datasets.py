@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
-from fer_attention.cli.common import DATA, err, out, warnings_as_lines
+from fer_attention.cli.common import DATA, err, say, warnings_as_lines
 from fer_attention.data import FORMATS, PROTOCOLS, FaceDataset, ProtocolWarning, load_data, open_protocol
 from fer_attention.registry import unknown_name
 
@@ -39,11 +38,6 @@ Votes = Annotated[
         rich_help_panel=DATA,
     ),
 ]
-
-
-def say(text: str, console: Console = out) -> None:
-    """Print a sentence as it is: no colours, no markup, no broken lines."""
-    console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 def check_on_error(on_error: str) -> None:

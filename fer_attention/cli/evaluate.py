@@ -9,7 +9,7 @@ import typer
 
 from fer_attention.classifiers import load_classifier
 from fer_attention.cli import datasets
-from fer_attention.cli.common import Device, errors_as_lines, examples, make_parents, out
+from fer_attention.cli.common import Device, errors_as_lines, examples, make_parents, out, say
 from fer_attention.data import DEGRADATIONS, with_votes
 from fer_attention.data.degradations import parse_degradation
 from fer_attention.emotions import LABEL_SETS
@@ -101,9 +101,9 @@ def _print(report: EvaluationReport) -> None:
     out.print(accuracy_table(report))
     for name, crowd in report.crowd.items():
         out.print(crowd_table(name, crowd))
-        datasets.say(crowd.summary)
+        say(crowd.summary)
     for name, metrics in report.results.items():
         out.print(class_table(name, metrics))
-    datasets.say("Intervals are Wilson's; ECE is the expected calibration error in 15 bins.")
+    say("Intervals are Wilson's; ECE is the expected calibration error in 15 bins.")
     for remark in report.remarks:
-        datasets.say(remark)
+        say(remark)

@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.table import Column, Table
 from rich.text import Text
 
-from fer_attention.cli.common import Device, err, errors_as_lines, examples, fail, out, warn
+from fer_attention.cli.common import Device, err, errors_as_lines, examples, fail, out, say, warn
 
 if TYPE_CHECKING:
     from fer_attention.study import RunSpec, StudyConfig, StudyProgress
@@ -66,10 +66,10 @@ def plan(
         if output is not None:
             states = Counter(Store(output).state(run.id) for run in runs)
             left = [run for run in runs if Store(output).state(run.id) == "open"]
-            _say(f"{states['done']} done, {states['failed']} failed, {states['open']} open in {output}")
+            say(f"{states['done']} done, {states['failed']} failed, {states['open']} open in {output}")
         if left:
             found = estimate(left, sets, workers=workers, device=device)
-            _say(
+            say(
                 f"{len(left)} runs, {found.workers} at a time: about {_duration(found.seconds)} "
                 f"(within a factor of two; from {found.measured}), {found.disk / 1e6:.0f} MB on the disk."
             )
@@ -127,7 +127,7 @@ def run(
         ends.append(f"{len(progress.failed)} failed (--retry-failed begins them anew)")
     if progress.elsewhere:
         ends.append(f"{len(progress.elsewhere)} were taken by another runner")
-    _say(f"{', '.join(ends)}. fer-attention study report {output}")
+    say(f"{', '.join(ends)}. fer-attention study report {output}")
     if progress.failed:
         sys.exit(1)
 
@@ -179,11 +179,7 @@ def _print_conditions(study: StudyConfig, runs: list[RunSpec]) -> None:
         table.add_row(run.config.model, *levels, *sizes, str(count[condition]))
     out.print(table)
     seeds = ", ".join(map(str, study.replications.seeds))
-    _say(f"recipe {study.recipe}, seeds {seeds}, {runs[0].config.epochs} epochs")
-
-
-def _say(text: str) -> None:
-    out.print(text, highlight=False, markup=False, soft_wrap=True)
+    say(f"recipe {study.recipe}, seeds {seeds}, {runs[0].config.epochs} epochs")
 
 
 def _duration(seconds: float) -> str:

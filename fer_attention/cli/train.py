@@ -13,8 +13,7 @@ import yaml
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from fer_attention.cli import datasets
-from fer_attention.cli.common import Device, err, errors_as_lines, examples, fail, warn
-from fer_attention.cli.datasets import say
+from fer_attention.cli.common import Device, err, errors_as_lines, examples, fail, say, warn
 from fer_attention.data import FaceDataset, default_protocol, limit_training
 from fer_attention.device import resolve_device
 from fer_attention.training import Epoch, TrainingCallbacks, TrainingProgress, load_recipe, recipe_names
@@ -39,7 +38,7 @@ def train(
     votes: datasets.Votes = None,
     target: Annotated[
         str | None,
-        typer.Option(help="datasets.Votes as targets: distribution (the default) or majority."),
+        typer.Option(help="Votes as targets: distribution (the default) or majority."),
     ] = None,
     emotions: Annotated[
         str | None, typer.Option(help="Labels under votes: ferplus (eight, the default) or fer2013 (seven).")

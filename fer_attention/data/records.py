@@ -101,7 +101,7 @@ class FaceDataset:
         return self
 
     def split(self, name: str) -> FaceDataset:
-        """The rows of one split; a DataError lists the splits if there is no such."""
+        """The rows of one split; a DataError lists the splits if it does not exist."""
         mask = self.splits == name
         if not mask.any():
             raise DataError(f"No split {name!r}; there are {sorted(set(self.splits.tolist()))}.")

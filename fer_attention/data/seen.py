@@ -50,7 +50,7 @@ class SeenImages:
         return cls(np.unique(_short(training)), np.unique(_short(selection)))
 
     def __or__(self, other: SeenImages) -> SeenImages:
-        """What either has seen."""
+        """The union of both, for training and selection alike."""
         return SeenImages(
             np.union1d(self.training, other.training), np.union1d(self.selection, other.selection)
         )

@@ -7,10 +7,10 @@ from fer_attention.demo.photo import Limits, PhotoError, read_photo
 from fer_attention.demo.server import serve
 
 __all__ = [
-    "PhotoAnalysis",
     "Choices",
     "FaceView",
     "Limits",
+    "PhotoAnalysis",
     "PhotoError",
     "Seconds",
     "analyse",

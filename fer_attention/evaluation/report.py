@@ -47,7 +47,7 @@ def library_versions() -> dict[str, str]:
 
 def check_libraries(*, html: bool = False) -> None:
     """Raise an ImportError before an evaluation, or its report as HTML, rather than after it."""
-    for library in ("sklearn", *(("jinja2", "matplotlib") if html else ())):
+    for library in ("sklearn", "matplotlib") if html else ("sklearn",):
         if find_spec(library) is None:
             raise ImportError(f"This needs {library}: pip install 'fer_attention[train]'.")
 

@@ -34,7 +34,6 @@ __all__ = [
     "align_face",
     "alignment",
     "annotate",
-    "select_faces",
     "create_detector",
     "crop_face",
     "crop_region",
@@ -43,4 +42,5 @@ __all__ = [
     "cut_input",
     "face_quality",
     "load_image",
+    "select_faces",
 ]

@@ -10,7 +10,7 @@ IMAGE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif
 
 
 def is_image_name(name: str) -> bool:
-    """Whether a file name ends as image files do, in upper or lower case.
+    """True for a name with the suffix of an image file, in upper or lower case.
 
     >>> is_image_name("photos/one.JPG"), is_image_name("notes.txt")
     (True, False)

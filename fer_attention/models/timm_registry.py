@@ -23,6 +23,7 @@ from fer_attention.models.base import FERModel
 from fer_attention.models.bundled import bundled_names, bundled_path
 from fer_attention.models.factory import from_spec
 from fer_attention.models.family import BACKBONES
+from fer_attention.models.metadata import ModelMetadata
 from fer_attention.models.spec import ModelSpec, listed_names
 from fer_attention.models.weights import read_metadata
 
@@ -40,16 +41,18 @@ def _entrypoint(name: str) -> Callable[..., torch.nn.Module]:
         tag = kwargs.get("pretrained_cfg")
         if pretrained and tag is None and tagged:
             tag = next(iter(tagged))
-        origin = bundled_path(tagged[tag]) if isinstance(tag, str) and tag in tagged else None
+        origin = None
+        if isinstance(tag, str) and tag in tagged:
+            origin = read_metadata(bundled_path(tagged[tag]))
         model = build_model_with_cfg(
-            partial(_construct, spec if origin is None else read_metadata(origin).spec, origin),
+            partial(_construct, spec if origin is None else origin.spec, origin),
             name,
             pretrained,
             feature_cfg={"feature_cls": "getter", "out_indices": tuple(range(spec.traits.feature_levels))},
             **kwargs,
         )
         if pretrained and origin is not None:
-            model.record = read_metadata(origin).record
+            model.record = origin.record
         return model
 
     create.__name__ = create.__qualname__ = name
@@ -59,7 +62,7 @@ def _entrypoint(name: str) -> Callable[..., torch.nn.Module]:
 
 def _construct(
     spec: ModelSpec,
-    origin: Path | None,
+    origin: ModelMetadata | None,
     *,
     device: Device = None,
     dtype: torch.dtype | None = None,
@@ -67,9 +70,9 @@ def _construct(
 ) -> FERModel:
     model = from_spec(replace(spec, **structure), device=device, dtype=dtype)
     if origin is not None and model.in_chans == spec.in_chans:
-        model.preprocessing = read_metadata(origin).preprocessing
+        model.preprocessing = origin.preprocessing
     if origin is not None and model.num_classes == spec.num_classes:
-        model.labels = read_metadata(origin).labels
+        model.labels = origin.labels
     return model
 
 

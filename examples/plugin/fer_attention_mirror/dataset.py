@@ -11,7 +11,7 @@ from fer_attention.emotions import FER2013
 
 
 def recognises(source: Source) -> bool:
-    """Whether a photo is named in this way."""
+    """Whether the source holds a photo named `EMOTION@PERSON`."""
     return any("@" in PurePosixPath(name).stem for name in source.images())
 
 

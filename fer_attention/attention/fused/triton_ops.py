@@ -154,8 +154,8 @@ def input_backward(
     """The map's gradient: gate · (d · spatial + by way of `pool_pixels`) + by way of `pool`.
 
     d is the first result of `combine_backward`, whose type and format the result has. `pixels` are gradients
-    of `pool_pixels`'s mean and maximum, and its channels, (N, H, W); `channels` those of `pool`'s, and its
-    positions, (N, C), None for the latter two where there was no maximum.
+    of `pool_pixels`'s mean and maximum, and its channels, (N, H, W). `channels` are gradients of `pool`'s
+    mean and maximum, and its positions, each (N, C); the latter two are None if `pool` took no maximum.
 
     Traffic: one read, one write.
     """

@@ -10,9 +10,8 @@ from pathlib import Path
 
 from fer_attention.optional import needs_extra
 
-with needs_extra("study", "The report of a study needs jinja2, matplotlib and pandas"):
-    import jinja2 as _jinja2  # noqa: F401  (that they are there is looked at once, here)
-    import matplotlib as _matplotlib  # noqa: F401
+with needs_extra("study", "The report of a study needs matplotlib and pandas"):
+    import matplotlib as _matplotlib  # noqa: F401  (that it is there is looked at once, here)
     import pandas as pd
 
 from fer_attention.atomic import write_atomically
