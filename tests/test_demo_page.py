@@ -18,7 +18,7 @@ from PIL import Image
 import fer_attention
 from fer_attention.demo import Limits, build_demo, mount_demo
 from fer_attention.demo.page import build_page
-from fer_attention.demo.server import address, demo_app, is_loopback, open_socket, private_files
+from fer_attention.demo.server import _Headers, address, demo_app, is_loopback, open_socket, private_files
 from fer_attention.models.bundled import DEFAULT
 
 gradio = pytest.importorskip("gradio")
@@ -110,6 +110,33 @@ def test_changing_from_files_to_the_camera_leaves_the_answer_and_the_check_of_pa
     for path in (outside, "http://127.0.0.1:9/x.png"):
         data = [record(path), MODEL, "fixed", False]
         assert ask(client, page, "on_photo", data, session="camera") is None
+
+
+def test_the_preview_of_a_deleted_upload_is_no_error(site):
+    client, _, _ = site
+    [path] = send(client, as_bytes(Image.new("RGB", (9, 9)))).json()
+    address = f"/gradio_api/file={path}"
+    assert client.get(address).status_code == 200
+    Path(path).unlink()
+    assert client.get(address).status_code == 204
+
+
+@pytest.mark.parametrize(
+    "error", [FileNotFoundError("photo.jpg"), RuntimeError("File at path photo.jpg gone")]
+)
+@pytest.mark.parametrize("answered", [False, True])
+def test_an_upload_deleted_just_before_it_is_sent_is_no_error(error, answered):
+    async def app(scope, receive, send):
+        if answered:
+            await send({"type": "http.response.start", "status": 500, "headers": []})
+            await send({"type": "http.response.body", "body": b"Internal Server Error"})
+        raise error
+
+    client = testclient.TestClient(_Headers(app, uploads="/uploads"))
+    preview = client.get("/gradio_api/file=/uploads/photo.jpg")
+    assert (preview.status_code, preview.content) == (204, b"")
+    with pytest.raises(type(error)):
+        client.get("/")
 
 
 def test_a_file_far_above_the_limit_is_not_received(site):

@@ -12,6 +12,7 @@ import threading
 import webbrowser
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -148,10 +149,11 @@ def demo_app(page: gradio.Blocks, *, host: str = "127.0.0.1", limits: Limits | N
     page can reach it under a name of its making (DNS rebinding).
     """
     from fastapi import FastAPI
+    from gradio.utils import get_upload_folder
     from starlette.middleware.trustedhost import TrustedHostMiddleware
 
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    app.add_middleware(_Headers)
+    app.add_middleware(_Headers, uploads=get_upload_folder())
     if is_loopback(host):
         own_names = ["127.0.0.1", "localhost", "::1", "[::1]", host]
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=own_names)
@@ -159,27 +161,49 @@ def demo_app(page: gradio.Blocks, *, host: str = "127.0.0.1", limits: Limits | N
 
 
 class _Headers:
-    """Tells browsers to ask no other host for anything and to keep no copy of a photo."""
+    """Tells browsers to ask no other host for anything and to keep no copy of a photo.
 
-    def __init__(self, app: ASGIApp) -> None:
+    An upload is deleted as soon as it has been read. If the browser then asks for its preview, the answer is
+    "no content" rather than an error.
+    """
+
+    def __init__(self, app: ASGIApp, *, uploads: str) -> None:
         self._app = app
+        self._previews = f"/gradio_api/file={Path(uploads).resolve()}{os.sep}"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         from starlette.datastructures import MutableHeaders
 
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        preview = scope["path"].startswith(self._previews) and ".." not in scope["path"]
+        started = gone = False
+
         async def with_headers(message: Message) -> None:
+            nonlocal started, gone
             if message["type"] == "http.response.start":
+                started = True
+                if preview and message["status"] >= 400:
+                    gone = True
+                    message = {"type": "http.response.start", "status": 204, "headers": []}
                 headers = MutableHeaders(scope=message)
                 headers["content-security-policy"] = _POLICY
                 if scope["path"].startswith("/gradio_api/"):
                     headers["cache-control"] = "no-store"
+            elif gone:
+                message = {**message, "body": b""}
             await send(message)
 
         try:
-            await self._app(scope, receive, with_headers if scope["type"] == "http" else send)
-        except FileNotFoundError as error:
-            # the browser asked for the preview of an upload just when it was deleted: nobody misses it
-            _log.info("An upload was deleted while it was sent: %s", error.filename)
+            await self._app(scope, receive, with_headers)
+        except (FileNotFoundError, RuntimeError):  # Starlette's, if the file is gone at its `stat`
+            if not preview:
+                raise
+            _log.info("An upload was deleted before its preview was sent.")
+            if not started:
+                await with_headers({"type": "http.response.start", "status": 404, "headers": []})
+                await with_headers({"type": "http.response.body", "body": b""})
 
 
 def _bound(host: str, port: int) -> socket.socket:
