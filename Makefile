@@ -45,7 +45,7 @@ dist: .venv/installed
 	$(BIN)/python -m twine check --strict dist/*
 
 test-wheel: dist
-	$(BIN)/python tests/wheel_alone.py dist
+	$(BIN)/python tools/wheel_alone.py dist
 
 # The demo by itself afterwards: its gradio wants a newer pydantic and huggingface_hub than the rest does.
 test-minimum:
@@ -58,7 +58,7 @@ test-minimum:
 	$(MINIMUM)/bin/python -m pytest -q $(PARALLEL) -k "not demo"
 	$(LOWEST) --extra demo
 	$(MINIMUM)/bin/uv pip install --python $(MINIMUM) --requirements $(MINIMUM)/lowest.txt
-	$(MINIMUM)/bin/python -m pytest -q tests/test_demo*.py tests/test_cli_demo.py
+	$(MINIMUM)/bin/python -m pytest -q tests/demo tests/cli/test_demo.py
 
 .venv/installed: pyproject.toml
 	$(PYTHON) -m venv .venv

@@ -2,10 +2,11 @@
 
 import copy
 import signal
-from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+from tests.support.paths import SHARED
 
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # so in a shell's background, and children inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -17,10 +18,9 @@ settings.load_profile("shared-machine")
 @pytest.fixture(scope="session")
 def shared_dir():
     """Real data, photos and detector weights beside the checkout; skips where they are missing."""
-    path = Path(__file__).parent.parent.parent / "shared"
-    if not (path / "data").is_dir():
-        pytest.skip(f"needs real data and photos in {path.name}/ beside the checkout")
-    return path
+    if not (SHARED / "data").is_dir():
+        pytest.skip(f"needs real data and photos in {SHARED.name}/ beside the checkout")
+    return SHARED
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ import pytest
 import fer_attention
 from fer_attention.attention import ATTENTIONS, SEBlock
 from fer_attention.cli.lazy import COMMANDS, LazyGroup
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).parent.parent
 HEAVY = {"torch", "timm", "torchvision", "numpy", "PIL"}
 CLI = "from fer_attention.cli import app; app(prog_name='fer-attention')"
 COMPLETE = {"_FER_ATTENTION_COMPLETE": "complete_bash", "COMP_WORDS": "fer-attention ex", "COMP_CWORD": "1"}

@@ -5,13 +5,13 @@ import os
 import subprocess
 import sys
 import zipfile
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-ROOT = Path(__file__).parent.parent
+from tests.support.paths import ROOT
+
 EXAMPLE = ROOT / "examples" / "plugin"
 
 LOOK = """

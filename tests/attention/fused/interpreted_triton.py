@@ -1,0 +1,280 @@
+"""What `test_triton_kernels.py` runs in a Python of its own, where Triton's interpreter has taken over."""
+
+import importlib
+import os
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+from torch.nn import functional as F
+
+import tests.support.triton_formulas as formulas
+from fer_attention.attention.fused import cuda
+from fer_attention.attention.fused import triton_ops as ops
+from tests.support.gates import distinct, gate
+from tests.support.triton_formulas import ACTS, ALPHA, TYPES, Case
+
+pytestmark = pytest.mark.skipif("TRITON_INTERPRET" not in os.environ, reason="needs Triton's interpreter")
+
+SHAPES = [
+    (1, 1, 1, 1),
+    (2, 133, 1, 1),  # single positions; channels fill no block
+    (2, 1, 5, 7),  # a single channel
+    (2, 6, 1, 31),  # a prime count of positions
+    (1, 130, 1, 17),  # several blocks along both axes
+    (1, 3, 67, 67),  # several chunks of positions
+    (1, 4099, 1, 3),  # several chunks of channels
+]
+SMALL = [Case((2, 5, 3, 7), dtype, last) for dtype, last in zip(TYPES, (1, 0, 0, 1), strict=True)]
+CASES = [Case(shape) for shape in SHAPES] + [Case(shape, last=True) for shape in SHAPES[3:]] + SMALL
+
+each_case = pytest.mark.parametrize("case", CASES, ids=str)
+each_format = pytest.mark.parametrize(
+    "case", [Case((2, 5, 3, 7), last=last) for last in (False, True)], ids=str
+)
+
+
+def tensors(case):
+    return case.map(0), case.per_channel(1), case.per_position(2), case.map(3)
+
+
+@each_case
+def test_pool_gives_each_channels_mean_and_first_maximum(case):
+    formulas.check_pool(case)
+
+
+@each_case
+def test_pool_pixels_gives_each_positions_mean_and_first_maximum(case):
+    formulas.check_pool_pixels(case)
+
+
+@each_case
+def test_combine_is_the_activation_of_the_gated_map_and_shortcut(case):
+    formulas.check_combine(case, "identity", spatial=False, shortcut=False)
+    formulas.check_combine(case, "relu", spatial=True, shortcut=False)
+    formulas.check_combine(case, "elu", spatial=True, shortcut=True)
+
+
+@each_case
+def test_combine_backward_gives_all_three_gradients(case):
+    formulas.check_combine_backward(case, "identity", spatial=True)
+    formulas.check_combine_backward(case, "relu", spatial=False)
+    formulas.check_combine_backward(case, "elu", spatial=True)
+
+
+@each_case
+def test_pool_pixels_backward_gives_the_gates_gradient(case):
+    formulas.check_pool_pixels_backward(case)
+
+
+@each_case
+def test_input_backward_adds_up_all_ways_back(case):
+    formulas.check_input_backward(case, spatial=False, peak=False)
+    formulas.check_input_backward(case, spatial=True, peak=True)
+
+
+@each_format
+def test_all_combinations_of_what_may_be_left_out_are_right(case):
+    formulas.check_combinations(case)
+
+
+@pytest.mark.parametrize("case", SMALL + [Case((1, 3, 67, 67)), Case((1, 4099, 1, 3), last=True)], ids=str)
+def test_nan_is_the_maximum_and_passes_every_activation(case):
+    formulas.check_nan(case)
+
+
+def test_a_map_of_minus_infinity_has_its_first_position_as_maximum():
+    x = torch.full((1, 2, 3, 3), float("-inf"))
+    _, peak, where = ops.pool(x, True)
+    assert (peak == float("-inf")).all()
+    assert (where == 0).all()
+    assert (ops.pool_pixels(x, torch.ones(1, 2))[2] == 0).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_elu_is_accurate_down_to_the_smallest_numbers(dtype):
+    x = -torch.logspace(-30, 2, 4000, dtype=torch.float64).to(dtype).reshape(1, 1, 40, 100)
+    y = ops.combine(x, torch.ones(1, 1), None, None, "elu", 1.0).double()
+    assert ((y / x.double().expm1() - 1).abs() <= 4 * torch.finfo(dtype).eps).all()
+
+
+@each_format
+@pytest.mark.parametrize(
+    "cut",
+    [
+        lambda x: x[..., ::2],
+        lambda x: x[:, 1:4],
+        lambda x: x.transpose(2, 3),
+        lambda x: x[:1].expand(3, -1, -1, -1),
+        lambda x: x[:, :1, :1, :1].expand(2, 5, 3, 7),
+    ],
+    ids=["columns", "channels", "transposed", "samples", "one value"],
+)
+def test_views_give_what_their_copies_give(case, cut):
+    x, grad = cut(case.map(0)), cut(case.map(3))
+    n, c, h, w = x.shape
+    like = Case((n, c, h, w), case.dtype)
+    small = like.per_channel(1), like.per_position(2)
+    results = formulas.run_all(x, *small, grad)
+    for got, expected in zip(results, formulas.run_all(x.clone(), *small, grad.clone()), strict=True):
+        torch.testing.assert_close(got, expected)
+    assert results[6].stride() in (
+        x.contiguous().stride(),
+        x.contiguous(memory_format=torch.channels_last).stride(),
+    )
+
+
+@each_format
+def test_two_runs_give_the_same_bits(case):
+    first, second = formulas.run_all(*tensors(case)), formulas.run_all(*tensors(case))
+    for one, other in zip(first, second, strict=True):
+        assert torch.equal(one, other)
+
+
+def test_gates_of_a_narrower_type_and_any_layout_are_taken():
+    case = Case((2, 5, 3, 7), torch.bfloat16)
+    x, gate, positions, _ = tensors(case)
+    narrow = gate.bfloat16()
+    strided = narrow.t().contiguous().t(), positions.transpose(1, 2).contiguous().transpose(1, 2)
+    expected = ops.combine(x, narrow.float(), positions, None, "relu")
+    assert torch.equal(ops.combine(x, *strided, None, "relu"), expected)
+
+
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize("act", ACTS)
+def test_the_steps_together_give_autograds_gradient(act, last):
+    """A small CBAM: gate = sigmoid(mean - maximum), spatial = sigmoid(mean + maximum of the gated map)."""
+    case = Case((2, 5, 3, 7), torch.float64, last)
+    x, shortcut, grad = (case.map(seed).requires_grad_(seed < 2) for seed in range(3))
+    gate = (x.mean((2, 3)) - x.flatten(2).max(2).values).sigmoid()
+    gated = x * gate[:, :, None, None]
+    spatial = (gated.mean(1) + gated.max(1).values).sigmoid()
+    total = gated * spatial[:, None] + shortcut
+    y = {"identity": lambda v: v, "relu": F.relu, "elu": lambda v: F.elu(v, ALPHA)}[act](total)
+    expected = torch.autograd.grad(y, (x, shortcut), grad)
+
+    with torch.no_grad():
+        mean, peak, position = ops.pool(x, True)
+        gate = (mean - peak).sigmoid()
+        pixel_mean, pixel_peak, channel = ops.pool_pixels(x, gate)
+        spatial = (pixel_mean + pixel_peak).sigmoid()
+        torch.testing.assert_close(ops.combine(x, gate, spatial, shortcut, act, ALPHA), y)
+        d, grad_gate, grad_spatial = ops.combine_backward(grad, y, x, gate, spatial, act, ALPHA)
+        back = grad_spatial * spatial * (1 - spatial)
+        grad_gate = grad_gate + ops.pool_pixels_backward(x, back, back, channel)
+        through = grad_gate * gate * (1 - gate)
+        pixels, channels = (back, back, channel), (through, -through, position)
+        grad_x = ops.input_backward(d, gate, spatial, pixels, channels)
+    torch.testing.assert_close(grad_x, expected[0])
+    torch.testing.assert_close(d, expected[1])
+
+
+def compile_and_compare(last, *, dynamic, widths):
+    compiled = torch.compile(formulas.run_all, fullgraph=True, backend="aot_eager", dynamic=dynamic)
+    for width in widths:
+        inputs = tensors(Case((2, 5, 3, width), torch.bfloat16, last))
+        for got, expected in zip(compiled(*inputs), formulas.run_all(*inputs), strict=True):
+            assert torch.equal(got, expected)
+            assert got.stride() == expected.stride()
+
+
+def test_torch_compile_takes_them_as_one_graph():
+    compile_and_compare(True, dynamic=False, widths=[7])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("last", [False, True])
+def test_torch_compile_takes_them_with_sizes_that_change(last):
+    compile_and_compare(last, dynamic=True, widths=[7, 4, 9])
+    compile_and_compare(last, dynamic=None, widths=[6, 5])
+
+
+def test_torch_export_takes_them():
+    class Steps(torch.nn.Module):
+        def forward(self, x, gate, positions, grad):
+            return formulas.run_all(x, gate, positions, grad)
+
+    inputs = tensors(Case((2, 5, 3, 7)))
+    exported = torch.export.export(Steps(), inputs)
+    for got, expected in zip(exported.module()(*inputs), formulas.run_all(*inputs), strict=True):
+        assert torch.equal(got, expected)
+
+
+def test_inference_mode_takes_them():
+    inputs = tensors(Case((2, 5, 3, 7)))
+    with torch.inference_mode():
+        results = formulas.run_all(*inputs)
+    for got, expected in zip(results, formulas.run_all(*inputs), strict=True):
+        assert torch.equal(got, expected)
+
+
+@each_format
+def test_the_operators_keep_their_contracts_with_pytorch(case):
+    x, gate, positions, grad = tensors(case)
+    strided = Case((2, 5, 3, 14), case.dtype, case.last).map(4)[..., ::2]
+    channel, position = ops.pool_pixels(x, gate)[2], ops.pool(x, True)[2]
+    calls = {
+        "pool": [((x,), {"peak": True}), ((strided,), {"peak": False})],
+        "pool_pixels": [((x, gate), {}), ((strided, gate), {})],
+        "combine": [
+            ((x, gate, positions, grad, "elu", ALPHA), {}),
+            ((strided, gate, None, None, "relu", 1.0), {}),
+        ],
+        "combine_backward": [
+            ((grad, x, x, gate, positions, "elu", ALPHA), {}),
+            ((grad, None, strided, gate, positions, "identity", 1.0), {}),
+            ((grad, x, strided, gate, None, "relu", 1.0), {}),
+        ],
+        "pool_pixels_backward": [((x, positions, positions, channel), {})],
+        "input_backward": [
+            ((x, gate, positions, positions, positions, channel, gate, gate, position), {}),
+            ((strided, gate, None, None, None, None, gate, None, None), {}),
+        ],
+    }
+    for name, arguments in calls.items():
+        for args, kwargs in arguments:
+            torch.library.opcheck(getattr(torch.ops.fer_attention, name).default, args, kwargs)
+
+
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize("name", ["se", "eca", "cbam", "ecbam"])
+def test_a_whole_block_on_them_is_that_of_the_plain_modules(monkeypatch, name, last):
+    for part in ("choice", "computation"):
+        module = importlib.import_module(f"fer_attention.attention.fused.{part}")
+        monkeypatch.setattr(module, "kernels_for", lambda x: cuda)
+    layout = torch.channels_last if last else torch.contiguous_format
+    outcomes = []
+    for way in ("fused", "plain"):
+        block = gate(name, 16, implementation=way, dtype=torch.float64)
+        norm = nn.BatchNorm2d(16, dtype=torch.float64)
+        x, shortcut = (
+            distinct(2, 16, 3, 5, seed=s).to(memory_format=layout).requires_grad_() for s in (1, 2)
+        )
+        assert way == "plain" or block.why_plain(x) is None
+        y = block.residual(x, shortcut, norm=norm, act=nn.ELU(0.5))
+        inputs = [x, shortcut, *norm.parameters(), *block.parameters()]
+        grads = torch.autograd.grad(y.square().sum(), inputs)
+        with torch.no_grad():
+            outcomes.append([y, block(x), *grads, norm.running_mean, norm.running_var])
+    torch.testing.assert_close(*outcomes)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize("dtype", TYPES, ids=str)
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_every_step_is_right_in_every_type(shape, dtype, last):
+    formulas.check_everything(Case(shape, dtype, last))
+
+
+@pytest.mark.slow
+@settings(max_examples=10)
+@given(
+    st.tuples(st.integers(1, 3), st.integers(1, 150), st.integers(1, 15), st.integers(1, 15)),
+    st.sampled_from(TYPES),
+    st.booleans(),
+)
+def test_any_shape_is_right(shape, dtype, last):
+    formulas.check_everything(Case(shape, dtype, last))

@@ -1,0 +1,219 @@
+"""The Triton kernels of fused attention without a GPU: under Triton's interpreter, and compiled for one.
+
+The interpreter has to be chosen before Triton is imported, and would stay for every other test. So
+`interpreted_triton.py` runs in a Python of its own, and each of its tests reports here by name.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from xml.etree import ElementTree  # noqa: S405 - the file is written by our own process
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fer_attention.attention.fused import triton_launch, triton_ops
+from tests.attention.fused import interpreted_triton
+from tests.support.paths import ROOT
+
+INNER = Path(interpreted_triton.__file__)
+TESTS = {name: test for name, test in vars(interpreted_triton).items() if name.startswith("test_")}
+SLOW = [name for name, test in TESTS.items() if "slow" in {m.name for m in getattr(test, "pytestmark", [])}]
+
+needs_triton = pytest.mark.skipif(not triton_ops.available(), reason="Triton is not installed")
+
+
+def run_interpreted(folder, marker):
+    """Failures by test: {name: [(case, what went wrong)]}; and what pytest printed."""
+    report = folder / "report.xml"
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        str(INNER),
+        "-o",
+        "addopts=",
+        "-m",
+        marker,
+        "-p",
+        "no:cacheprovider",
+    ]
+    environment = {**os.environ, "TRITON_INTERPRET": "1"}
+    run = subprocess.run(
+        [*command, f"--junitxml={report}"],
+        env=environment, cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    cases = {}
+    for case in ElementTree.parse(report).iter("testcase") if report.exists() else ():  # noqa: S314
+        trouble = [
+            part.text or part.get("message") for part in case if part.tag in ("failure", "error", "skipped")
+        ]
+        cases.setdefault(case.get("name").partition("[")[0], []).append((case.get("name"), trouble))
+    return cases, run.stdout + run.stderr
+
+
+@pytest.fixture(scope="module")
+def interpreted(tmp_path_factory):
+    return run_interpreted(tmp_path_factory.mktemp("interpreted"), "not slow")
+
+
+@pytest.fixture(scope="module")
+def interpreted_slow(tmp_path_factory):
+    return run_interpreted(tmp_path_factory.mktemp("interpreted"), "slow")
+
+
+def assert_passed(name, outcome):
+    cases, output = outcome
+    assert cases.get(name), f"{name} did not run:\n{output}"
+    failed = [f"{case}\n{text}" for case, trouble in cases[name] for text in trouble]
+    assert not failed, "\n\n".join(failed)
+
+
+@needs_triton
+@pytest.mark.parametrize("name", [name for name in TESTS if name not in SLOW])
+def test_under_the_interpreter(name, interpreted):
+    assert_passed(name, interpreted)
+
+
+@needs_triton
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SLOW)
+def test_under_the_interpreter_at_length(name, interpreted_slow):
+    assert_passed(name, interpreted_slow)
+
+
+def test_importing_the_library_and_the_operators_leaves_triton_alone():
+    code = (
+        "import sys, torch, timm, torchvision, torch.utils.flop_counter\n"
+        "import torch.library, torch._library.custom_ops\n"
+        "before = 'triton' in sys.modules\n"
+        "import fer_attention, fer_attention.attention.fused.triton_ops\n"
+        "assert ('triton' in sys.modules) == before"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@needs_triton
+@pytest.mark.skipif("TRITON_INTERPRET" in os.environ, reason="the interpreter is on")
+def test_on_a_cpu_they_say_where_they_run():
+    with pytest.raises(RuntimeError, match=r"Got maps on cpu, but .* CUDA devices"):
+        triton_ops.pool(torch.ones(1, 2, 3, 3), False)
+
+
+def test_without_triton_they_say_where_it_comes_from(monkeypatch):
+    monkeypatch.setitem(sys.modules, "triton", None)
+    with pytest.raises(ImportError, match="comes with PyTorch's CUDA builds"):
+        triton_ops.pool(torch.ones(1, 2, 3, 3), False)
+
+
+def test_shapes_that_do_not_fit_are_refused_before_a_kernel_reads_beyond_them():
+    x, gate, positions = torch.ones(2, 3, 4, 5), torch.ones(2, 3), torch.ones(2, 4, 5)
+    wrong = [
+        lambda: triton_ops.pool(x[0], True),
+        lambda: triton_ops.pool(x.int(), True),
+        lambda: triton_ops.pool_pixels(x, gate[:, :2]),
+        lambda: triton_ops.combine(x, gate, positions[:, :3], None, "relu"),
+        lambda: triton_ops.combine(x, gate, None, x[:1], "relu"),
+        lambda: triton_ops.combine(x, gate, None, None, "gelu"),
+        lambda: triton_ops.combine_backward(x[..., :2], x, x, gate, None, "relu"),
+        lambda: triton_ops.combine_backward(x, None, x, gate, None, "relu"),
+        lambda: triton_ops.pool_pixels_backward(x, positions, positions, positions[:1]),
+        lambda: triton_ops.input_backward(x, gate, None, None, (gate[:1], None, None)),
+    ]
+    for call in wrong:
+        with pytest.raises(ValueError, match=r"Beside a map|Needs a map|Unknown activation|found from y"):
+            call()
+
+
+def test_a_sample_beyond_32_bits_is_refused():
+    with pytest.raises(ValueError, match="A sample has 2×65536×32768 values"):
+        triton_launch.pool(torch.empty(1, 2, 65536, 32768, device="meta"), peak=False)
+
+
+@given(
+    st.integers(1, 9), st.integers(1, 5000), st.integers(1, 20000), st.booleans(), st.sampled_from([4, 32])
+)
+def test_chunks_cover_the_swept_axis_once(samples, kept, swept, kept_is_fast, least_kept):
+    launch = triton_launch.launch_config(
+        samples, kept, swept, kept_is_fast=kept_is_fast, least_kept=least_kept
+    )
+    assert launch.chunk * (launch.chunks - 1) < swept <= launch.chunk * launch.chunks
+    assert launch.chunk % launch.block_swept == 0
+    for block, length in ((launch.block_kept, kept), (launch.block_swept, swept)):
+        assert block & (block - 1) == 0
+        assert block < 2 * length
+    assert launch.block_kept * launch.block_swept <= triton_launch.TILE
+    assert 1 <= launch.num_warps <= 4
+
+
+@given(st.integers(1, 10**6), st.integers(1, 10**6))
+def test_a_tile_is_wide_along_the_contiguous_axis(fast, slow):
+    wide, high = triton_launch.tile_shape(fast, slow)
+    assert wide * high <= triton_launch.TILE
+    assert wide >= min(fast, triton_launch.WIDE)
+    if fast * slow >= 4 * triton_launch.TILE:
+        assert wide * high == triton_launch.TILE
+
+
+def launches(x, monkeypatch):
+    """Every kernel that a map's passes start, with and without what may be left out."""
+    started = []
+    monkeypatch.setattr(triton_launch, "_run", lambda name, *rest: started.append((name, *rest)))
+    n, c, h, w = x.shape
+    gate, positions = x.new_empty((n, c), dtype=torch.float32), x.new_empty((n, h, w), dtype=torch.float32)
+    channel, position = positions.int(), gate.int()
+    triton_launch.pool(x, peak=True)
+    triton_launch.pool_pixels(x, gate)
+    triton_launch.combine(x, gate, positions, x, "elu", 1.0)
+    triton_launch.combine(x, gate, None, None, "relu", 1.0)
+    triton_launch.combine_backward(x, x, x, gate, positions, "elu", 1.0)
+    triton_launch.combine_backward(x, None, x, gate, None, "identity", 1.0)
+    triton_launch.pool_pixels_backward(x, positions, positions, channel)
+    triton_launch.input_backward(x, gate, positions, positions, positions, channel, gate, gate, position)
+    triton_launch.input_backward(x, gate, None, None, None, None, gate, None, None)
+    return started
+
+
+def compiled(kernel, arguments, warps):
+    """A kernel's machine code for a Hopper GPU, which need not be there."""
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource, compile
+
+    names = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.int32: "i32"}
+    signature, constants, hints = {}, {}, {}
+    for position, (parameter, value) in enumerate(zip(kernel.params, arguments, strict=True)):
+        tensor = isinstance(value, torch.Tensor)
+        if parameter.is_constexpr or value is None or (not tensor and value == 1):
+            signature[parameter.name], constants[parameter.name] = "constexpr", value
+            continue
+        signature[parameter.name] = f"*{names[value.dtype]}" if tensor else "i32"
+        if tensor or value % 16 == 0:  # what Triton itself finds out at a launch
+            hints[(position,)] = [["tt.divisibility", 16]]
+    source = ASTSource(kernel, signature, constants, hints)
+    options = {"num_warps": warps, "enable_fp_fusion": True}
+    return compile(source, target=GPUTarget("cuda", 90, 32), options=options)
+
+
+@needs_triton
+@pytest.mark.slow
+@pytest.mark.skipif("TRITON_INTERPRET" in os.environ, reason="the interpreter is on")
+@pytest.mark.parametrize("shape", [(8, 256, 56, 56), (2, 24, 7, 7), (1, 1, 1, 1)], ids=str)
+@pytest.mark.parametrize("last", [False, True])
+def test_they_compile_for_a_gpu_and_move_16_bytes_per_instruction(shape, last, monkeypatch, tmp_path):
+    from fer_attention.attention.fused import triton_kernels
+
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
+    format_ = torch.channels_last if last else torch.contiguous_format
+    x = torch.empty(shape, dtype=torch.bfloat16, device="meta").contiguous(memory_format=format_)
+    for name, _, arguments, warps in launches(x, monkeypatch):
+        code = compiled(getattr(triton_kernels, name), arguments, warps)
+        ptx = code.asm["ptx"]
+        assert code.asm["cubin"]
+        assert ".local" not in ptx, f"{name} does not fit the registers"
+        if shape[1] == 256:
+            assert "ld.global.v4.b32" in ptx, name
+            assert "ld.global.b16" not in ptx, f"{name} reads its map number by number"
+            assert "st.global.b16" not in ptx, f"{name} writes its map number by number"

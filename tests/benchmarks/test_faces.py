@@ -1,0 +1,85 @@
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.support.paths import ROOT
+
+SCRIPT = ROOT / "benchmarks" / "faces.py"
+
+
+def run(record, *options):
+    pytest.importorskip("skimage.data")
+    tiny = ["--rounds", "3", "--device", "cpu", "--threads", "1", "--record", record]
+    ran = subprocess.run(
+        [sys.executable, SCRIPT, *tiny, *options],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert json.loads(ran.stdout) == json.loads(record.read_text())
+    return json.loads(ran.stdout), ran.stderr
+
+
+def check_path(measured):
+    low, high = measured["ms_p10_p90"]
+    assert low <= measured["ms_per_image"] <= high
+    assert measured["images_per_second"] == pytest.approx(1e3 / measured["ms_per_image"], rel=1e-2)
+
+
+def test_the_benchmark_of_faces_times_every_path_and_names_what_it_leaves_out(tmp_path):
+    record, said = run(
+        tmp_path / "record.json",
+        *("--detectors", "mtcnn", "yunet", "--sizes", "192x144", "--batch-sizes", "1", "2"),
+        "--no-memory",
+    )
+    assert "yunet is left out: --yunet names its weights." in said
+    assert record["environment"]["threads"] == 1
+    alone, pair = record["results"]
+    assert [alone["batch"], pair["batch"]] == [1, 2]
+    for result in (alone, pair):
+        assert (result["detector"], result["size"], result["device"]) == ("mtcnn", "192x144", "cpu")
+        assert result["faces_per_photo"] >= 1
+        assert result["rounds"] == 3
+        low, high = result["overhead"]["interval"]
+        assert -1 < low <= result["overhead"]["median"] <= high
+        check_path(result["ours"])
+        assert "peak_mib" not in result["ours"]
+    assert "batch_speedup" not in alone
+    check_path(pair["ours_one_by_one"])
+    assert pair["batch_speedup"]["median"] > 0
+
+
+@pytest.mark.data
+def test_the_benchmark_of_faces_runs_opencv_and_onnx_runtime_themselves(tmp_path, shared_dir):
+    pytest.importorskip("cv2")
+    pytest.importorskip("onnxruntime")
+    models = shared_dir / "models"
+    record, _ = run(
+        tmp_path / "record.json",
+        *("--yunet", models / "yunet_2026may.onnx", "--yolo", models / "yolov8_lite_t_face.onnx"),
+        *("--detectors", "yunet", "yolo", "--sizes", "320x240", "--batch-sizes", "2", "--no-memory"),
+        *("--inputs", "array", "pil", "--photos", shared_dir / "media" / "multiface.jpg"),
+    )
+    assert record["photos"] == ["multiface.jpg"]
+    kinds = [(result["detector"], result["input"]) for result in record["results"]]
+    assert kinds == [("yunet", "array"), ("yunet", "pil"), ("yolo", "array"), ("yolo", "pil")]
+    for result in record["results"]:
+        assert result["faces_per_photo"] >= 1
+        check_path(result["direct"])
+        assert "peak_mib" not in result["ours"]
+
+
+@pytest.mark.slow
+def test_the_benchmark_of_faces_reads_the_peak_memory_of_a_larger_batch_as_larger(tmp_path):
+    record, _ = run(
+        tmp_path / "record.json",
+        *("--detectors", "mtcnn", "--sizes", "640x480", "--batch-sizes", "1", "6", "--rounds", "1"),
+    )
+    alone, six = record["results"]
+    for path in ("ours", "direct"):
+        assert 1 < alone[path]["peak_mib"] < six[path]["peak_mib"] < 4000

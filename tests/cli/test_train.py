@@ -1,0 +1,199 @@
+"""`fer-attention train`, from a folder of images to weights that the other commands take."""
+
+import csv
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from typer.testing import CliRunner
+
+from fer_attention.cli import app
+from fer_attention.emotions import FER2013
+from fer_attention.models import read_metadata
+from fer_attention.training import recipe_names
+from tests.support.datasets import write_fer2013_csv, write_votes
+
+SETTINGS = ("epochs=1", "batch_size=8", "structure.width=0.125", "structure.img_size=16", "trackers=[]")
+FAST = [*(word for setting in SETTINGS for word in ("--set", setting)), "--device", "cpu"]
+
+
+def write(folder, names, label_count=2, each=10):
+    generator = np.random.default_rng(0)
+    for split in names:
+        for emotion in ("happy", "sad", "fear")[:label_count]:
+            place = folder / split / emotion
+            place.mkdir(parents=True)
+            for number in range(each):
+                pixels = generator.integers(0, 256, (20, 20), dtype=np.uint8)
+                Image.fromarray(pixels).save(place / f"{number}.png")
+    return folder
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, ["train", "quick", *map(str, arguments), *FAST])
+
+
+@pytest.mark.parametrize(
+    ("splits", "words", "counts"),
+    [
+        (("train", "val", "test"), "", (20, 20)),
+        (("train", "test"), "protocol holdout", (18, 2)),
+        (("",), "protocol stratified_kfold, fold 0", (12, 4)),
+    ],
+)
+def test_a_folder_is_trained_on_by_the_sound_protocol_of_its_layout(tmp_path, splits, words, counts):
+    data = write(tmp_path / "faces", splits)
+    result = run("--data", data, "--output", tmp_path / "run")
+    assert result.exit_code == 0, result.output
+    assert words in result.output
+    assert "Best epoch 1 of 1" in result.output
+    summary = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert (summary["training_images"], summary["selection_images"]) == counts
+    weights = tmp_path / "run" / "best.safetensors"
+    assert read_metadata(weights).spec.num_classes == 2
+    assert read_metadata(weights).record["config"]["epochs"] == 1
+    measured = CliRunner().invoke(app, ["evaluate", str(weights), "--data", str(data)])
+    assert measured.exit_code == 0, measured.output
+
+
+def test_a_saved_fold_trains_and_is_evaluated_on_its_test_part(tmp_path):
+    data, folds = write(tmp_path / "faces", ("",)), tmp_path / "folds.json"
+    made = ["data", "split", str(data), "--protocol", "stratified_kfold", "--output", str(folds)]
+    assert CliRunner().invoke(app, made).exit_code == 0
+    fold = ["--data", str(data), "--protocol", str(folds), "--fold", "2"]
+    result = run(*fold, "--output", tmp_path / "run")
+    assert result.exit_code == 0, result.output
+    numbers = tmp_path / "numbers.json"
+    arguments = ["evaluate", str(tmp_path / "run" / "best.safetensors"), *fold, "--json", str(numbers)]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    assert json.loads(numbers.read_text())["results"]["all images"]["n"] == 4
+    result = run(*fold[:-1], "9", "--output", tmp_path / "other")
+    assert result.exit_code == 2
+    assert "has folds 0 to 4" in result.output
+
+
+def test_a_fraction_takes_a_share_of_the_training_images_only(tmp_path):
+    data = write(tmp_path / "faces", ("train", "val", "test"))
+    result = run("--data", data, "--output", tmp_path / "run", "--fraction", "0.5")
+    assert result.exit_code == 0, result.output
+    summary = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert (summary["training_images"], summary["selection_images"]) == (10, 20)
+
+
+def test_damaged_images_stop_the_command_or_are_counted(tmp_path):
+    data = write(tmp_path / "faces", ("train", "val", "test"))
+    (data / "train" / "sad" / "3.png").write_bytes(b"no image")
+    result = run("--data", data, "--output", tmp_path / "run")
+    assert result.exit_code == 2
+    assert "3.png" in result.output
+    result = run("--data", data, "--output", tmp_path / "run", "--on-error", "skip")
+    assert result.exit_code == 0, result.output
+    assert "1 images are left out, the first: train/sad/3.png" in result.output
+
+
+def test_the_same_command_goes_on_and_another_config_does_not(tmp_path):
+    data = write(tmp_path / "faces", ("train", "val", "test"))
+    arguments = ["--data", data, "--output", tmp_path / "run"]
+    assert run(*arguments).exit_code == 0
+    assert len(list(csv.reader((tmp_path / "run" / "history.csv").open()))) == 2
+    assert run(*arguments).exit_code == 0
+    result = run(*arguments, "--set", "lr=0.3")
+    assert result.exit_code == 2
+    assert "lr was 0.1, is 0.3" in result.output
+
+
+def write_voted(folder):
+    """FER2013's table and FER+'s beside it: 28 images to train on, and 7 for each of the test splits."""
+    usages = ("Training",) * 28 + ("PublicTest",) * 7 + ("PrivateTest",) * 7
+    write_fer2013_csv(folder / "fer2013.csv", usages=usages)
+    votes = np.zeros((42, 10), np.int64)
+    votes[range(42), np.arange(42) % 8] = 7
+    votes[range(42), (np.arange(42) + 1) % 8] = 3
+    write_votes(folder / "fer2013new.csv", votes.tolist(), usages=usages)
+    return folder
+
+
+def targets_of(folder):
+    return torch.load(folder / "checkpoint.pt", weights_only=True)["run"]["targets"].numpy()
+
+
+@pytest.mark.parametrize("beside", [True, False])
+def test_votes_are_trained_on_as_the_options_say(tmp_path, beside):
+    data = write_voted(tmp_path / "voted")
+    arguments = ["--data", data]
+    if not beside:
+        (tmp_path / "alone").mkdir()
+        images = shutil.move(data / "fer2013.csv", tmp_path / "alone" / "fer2013.csv")
+        arguments = ["--data", images, "--votes", data / "fer2013new.csv"]
+
+    def trained(name, *options):
+        result = run(*arguments, "--output", tmp_path / name, *options)
+        assert result.exit_code == 0, result.output
+        return read_metadata(tmp_path / name / "best.safetensors").spec.num_classes, targets_of(
+            tmp_path / name
+        )
+
+    classes, targets = trained("shares", "--target", "distribution")
+    assert classes == 8
+    assert targets[0].tolist() == pytest.approx([0.7, 0.3, 0, 0, 0, 0, 0, 0])
+    classes, targets = trained("majority", "--target", "majority")
+    assert targets[0].tolist() == [1, 0, 0, 0, 0, 0, 0, 0]
+    classes, targets = trained("mixed", "--emotions", "fer2013", "--label-share", "0.5")
+    assert classes == 7  # neutral and happy by 7 and 3 votes, angry by FER2013's label
+    by_name = dict(zip(FER2013, targets[0].tolist(), strict=True))
+    assert by_name == pytest.approx(
+        {"neutral": 0.35, "happy": 0.15, "angry": 0.5, "disgust": 0, "fear": 0, "sad": 0, "surprise": 0}
+    )
+    if not beside:
+        assert trained("default")[1].tolist() == trained("shares")[1].tolist()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--target", "majorty"], "Did you mean 'majority'"),
+        (["--emotions", "ferpluss"], "Did you mean 'ferplus'"),
+        (["--label-share", "1.5"], "label_share lies between 0 and 1, got 1.5"),
+        (["--votes", "nowhere.csv"], "nowhere.csv does not exist"),
+        (
+            ["--target", "majority", "--data-format", "jaffe"],
+            "--target are for votes on FER2013; --data-format jaffe",
+        ),
+    ],
+)
+def test_wrong_options_of_votes_are_said_before_anything_is_written(tmp_path, options, message):
+    result = run("--data", write_voted(tmp_path / "voted"), "--output", tmp_path / "run", *options)
+    assert result.exit_code == 2
+    assert message in " ".join(result.output.split())
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_help_names_every_recipe():
+    text = CliRunner().invoke(app, ["train", "--help"]).output
+    assert all(name in text for name in recipe_names())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--set", "epochs"], "--set takes field=value"),
+        (["--set", "epoch=3"], "epoch: Unknown field 'epoch'. Did you mean 'epochs'"),
+        (["--set", "lr=-1"], "lr: Input should be greater than 0; got -1"),
+        (["--set", "teachers=x"], "teachers: Input should be a valid tuple; got 'x'"),
+        (["--model", "resnet18_cbma"], "Did you mean 'resnet18_cbam'"),
+        (["--protocol", "losso"], "Did you mean 'loso'"),
+        (["--protocol", "loso"], "needs subjects"),
+        (["--fraction", "0"], "above 0 and at most 1"),
+        (["--data-format", "jaff"], "Did you mean 'jaffe'"),
+    ],
+)
+def test_a_wrong_argument_fails_before_anything_is_written(tmp_path, arguments, message):
+    data = write(tmp_path / "faces", ("train", "val", "test"))
+    result = run("--data", data, "--output", tmp_path / "run", *arguments)
+    assert result.exit_code == 2
+    assert message in " ".join(result.output.split())
+    assert not (tmp_path / "run").exists()

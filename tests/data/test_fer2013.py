@@ -1,0 +1,199 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from fer_attention.data import DataError, FaceDataset, load_fer2013
+from fer_attention.emotions import FER2013
+from fer_attention.faces import CropRule, Face, cut_input
+from fer_attention.preprocessing import Preprocessing
+from tests.support.datasets import write_kaggle, zipped
+
+
+@pytest.fixture
+def kaggle(tmp_path):
+    return write_kaggle(tmp_path / "fer2013")
+
+
+def test_official_split_comes_from_the_file_names(kaggle):
+    faces = load_fer2013(kaggle)
+    assert len(faces) == 28
+    assert faces.label_names == FER2013
+    assert [len(faces.split(name)) for name in ("train", "public", "private")] == [14, 7, 7]
+    for name, label in zip(faces.names, faces.labels, strict=True):
+        assert f"/{FER2013[label]}/" in name
+
+
+def test_zip_gives_what_its_folder_gives(kaggle):
+    folder, archive = load_fer2013(kaggle), load_fer2013(zipped(kaggle))
+    for field in ("images", "labels", "names", "splits"):
+        np.testing.assert_array_equal(getattr(folder, field), getattr(archive, field))
+
+
+DAMAGE = {
+    "not a whole image": lambda root: (root / "train/sad/Training_99.png").write_bytes(b"no image"),
+    "not a whole": lambda root: (root / "train/sad/Training_99.jpg").write_bytes(truncated_jpeg()),
+    "40×30 pixels": lambda root: Image.new("L", (40, 30)).save(root / "train/sad/Training_99.png"),
+    "its split is unknown": lambda root: Image.new("L", (48, 48)).save(root / "train/sad/photo_99.png"),
+    "'happyy' is none of": lambda root: misnamed(root),
+}
+
+
+def truncated_jpeg():
+    import io
+
+    buffer = io.BytesIO()
+    Image.effect_noise((48, 48), 60).save(buffer, "JPEG")
+    return buffer.getvalue()[:600]
+
+
+def misnamed(root):
+    (root / "train/happyy").mkdir()
+    Image.new("L", (48, 48)).save(root / "train/happyy/Training_99.png")
+
+
+@pytest.mark.parametrize("reason", DAMAGE)
+def test_a_file_that_cannot_be_used_is_an_error_or_a_listed_skip(kaggle, reason):
+    DAMAGE[reason](kaggle)
+    with pytest.raises(DataError, match=reason):
+        load_fer2013(kaggle)
+    faces = load_fer2013(kaggle, on_error="skip")
+    assert len(faces) == 28
+    [(name, why)] = faces.skipped
+    assert "99" in name
+    assert reason in why
+
+
+def test_a_damaged_member_of_a_zip_is_an_error_or_a_listed_skip(kaggle):
+    archive = zipped(kaggle)
+    content = bytearray(archive.read_bytes())
+    place = content.index(b"IDAT") + 40  # inside the first image's stored pixels: its checksum fails
+    content[place : place + 4] = bytes(255 - byte for byte in content[place : place + 4])
+    archive.write_bytes(bytes(content))
+    with pytest.raises(DataError, match="not a whole image"):
+        load_fer2013(archive)
+    faces = load_fer2013(archive, on_error="skip")
+    assert (len(faces), len(faces.skipped)) == (27, 1)
+
+
+def test_absent_empty_and_foreign_sources_say_what_was_expected(tmp_path):
+    for path, message in ((tmp_path / "none", "does not exist"), (tmp_path, "No FER2013 image")):
+        with pytest.raises(DataError, match=message):
+            load_fer2013(path)
+    (tmp_path / "x.zip").write_bytes(b"PK no")
+    with pytest.raises(DataError, match="neither a folder nor a whole zip"):
+        load_fer2013(tmp_path / "x.zip")
+    with pytest.raises(ValueError, match="'raise' or 'skip'"):
+        load_fer2013(tmp_path, on_error="ignore")
+
+
+def test_a_split_that_is_not_there_names_those_that_are(kaggle):
+    with pytest.raises(DataError, match="private.*public.*train"):
+        load_fer2013(kaggle).split("validation")
+
+
+def test_seen_in_finds_equal_pixels_only(kaggle):
+    source, target = kaggle / "train/happy", kaggle / "test/sad"
+    [twin] = target.glob("PrivateTest_*")
+    twin.write_bytes(next(source.iterdir()).read_bytes())
+    faces = load_fer2013(kaggle)
+    private = faces.split("private")
+    seen = private.seen_in(faces.split("train"))
+    assert private.names[seen].tolist() == [f"test/sad/{twin.name}"]
+
+
+def test_crops_refuse_fields_that_do_not_fit_together():
+    fields = {
+        "images": np.zeros((2, 4, 4), np.uint8),
+        "labels": np.array([0, 1]),
+        "names": np.array(["a", "b"]),
+        "splits": np.array(["train", "train"]),
+        "label_names": ("sad", "happy"),
+    }
+    assert len(FaceDataset(**fields)) == 2
+    for change in (
+        {"labels": np.array([0])},
+        {"labels": np.array([0, 2])},
+        {"labels": np.array([-1, 0])},
+        {"images": np.zeros((2, 4, 4))},
+    ):
+        with pytest.raises(DataError):
+            FaceDataset(**{**fields, **change})
+
+
+@pytest.mark.data
+def test_the_real_fer2013_has_its_published_counts_and_duplicates(shared_dir):
+    faces = load_fer2013(shared_dir / "data" / "fer2013.zip")
+    train, public, private = (faces.split(name) for name in ("train", "public", "private"))
+    assert np.bincount(train.labels).tolist() == [3995, 436, 4097, 7215, 4830, 3171, 4965]
+    assert np.bincount(public.labels).tolist() == [467, 56, 496, 895, 653, 415, 607]
+    assert np.bincount(private.labels).tolist() == [491, 55, 528, 879, 594, 416, 626]
+    assert public.seen_in(train).sum() == 280
+    assert private.seen_in(train).sum() == 288
+
+
+def test_normalize_is_mean_and_std_of_pixels_in_0_1():
+    record = Preprocessing(size=(2, 2), mean=(0.25,), std=(0.5,))
+    crops = torch.tensor([[[[0, 51], [102, 255]]]], dtype=torch.uint8)
+    expected = (np.array([[0, 51], [102, 255]]) / 255 - 0.25) / 0.5
+    np.testing.assert_allclose(record.normalize(crops)[0, 0].numpy(), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "crops",
+    [
+        torch.zeros(1, 1, 4, 4),
+        torch.zeros(1, 1, 4, 5, dtype=torch.uint8),
+        torch.zeros(1, 4, 4, dtype=torch.uint8),
+    ],
+)
+def test_normalize_refuses_what_is_not_its_input(crops):
+    with pytest.raises(ValueError, match="Expected uint8"):
+        Preprocessing(size=(4, 4)).normalize(crops)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_prepare_resizes_and_converts_as_pillow_does(channels):
+    image = np.random.default_rng(0).integers(0, 256, (60, 70, 3), dtype=np.uint8)
+    record = Preprocessing(size=(30, 20), channels=channels, mean=(0.5,) * channels, std=(0.5,) * channels)
+    expected = Image.fromarray(image).resize((20, 30), Image.Resampling.BILINEAR)
+    expected = np.asarray(expected.convert("L" if channels == 1 else "RGB"))
+    got = record.prepare(image[None])
+    assert got.shape == (1, channels, 30, 20)
+    np.testing.assert_array_equal(got[0].transpose(1, 2, 0).squeeze(), expected)
+
+
+def test_a_whole_frame_crop_of_a_photo_is_the_prepared_frame():
+    image = np.random.default_rng(1).integers(0, 256, (48, 48), dtype=np.uint8)
+    record = Preprocessing(crop_rule=CropRule(scale=1.0))
+    cut = cut_input(Image.fromarray(image), Face((0, 0, 48, 48), 1.0), record)
+    assert np.array_equal(cut, record.prepare(image[None])[0])
+    assert np.array_equal(cut[0], image)
+
+
+def test_preprocessing_survives_json_and_refuses_foreign_fields():
+    record = Preprocessing(
+        size=(40, 44), mean=(0.1,), std=(0.2,), crop_rule=CropRule(scale=1.2, border="pad")
+    )
+    assert Preprocessing.from_json(record.to_json()) == record
+    with pytest.raises(TypeError):
+        Preprocessing.from_json(record.to_json().replace('"mean"', '"mead": [0], "mean"'))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"channels": 2},
+        {"mean": (0.1, 0.2)},
+        {"std": (0.0,)},
+        {"mean": ("x",)},
+        {"std": (math.nan,)},
+        {"size": (0, 4)},
+        {"interpolation": "area"},
+    ],
+)
+def test_preprocessing_refuses_numbers_that_cannot_be(fields):
+    with pytest.raises(ValueError):  # noqa: PT011  (each has its own message)
+        Preprocessing(**fields)

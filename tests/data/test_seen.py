@@ -1,0 +1,190 @@
+"""Weights that know the images they have seen, and evaluations that compare with them."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import timm
+from PIL import Image
+
+from fer_attention.classifiers import OnnxClassifier
+from fer_attention.data import DataError, FaceDataset, ImageFiles, SeenImages, records
+from fer_attention.data.seen import SEEN, without_digests
+from fer_attention.emotions import FER2013
+from fer_attention.evaluation import ALL, NEW, EvaluationReport, evaluate
+from fer_attention.export import export_onnx
+from fer_attention.models import bundled_path, create_model, load_weights, read_metadata, save_weights
+from fer_attention.preprocessing import Preprocessing
+from fer_attention.training import TrainingStopped, train
+from tests.support.tiny_runs import stripes, tiny, untrained
+
+
+def as_split(crops, split):
+    return replace(crops, splits=np.repeat(split, len(crops)))
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A model that was trained on 64 of `stripes()` and selected on 32."""
+    return load_weights(train(tiny(epochs=1), stripes(), tmp_path_factory.mktemp("run")).weights)
+
+
+def mixture():
+    """A set without training images: 4 that trained the model, 3 that selected its epoch, 5 that are new."""
+    before, new = stripes(), stripes(seed=1).images[:5]
+    images = np.concatenate([before.split("train").images[:4], before.split("public").images[:3], new])
+    return FaceDataset(
+        images, np.arange(12) % 7, np.arange(12).astype(str), np.repeat("test", 12), before.label_names
+    )
+
+
+def test_a_record_gives_back_the_digests_of_either_kind():
+    crops = stripes()
+    seen = SeenImages.of(crops.split("train"), crops.split("public"))
+    read = SeenImages.from_record({"seed": 0, **seen.to_record()})
+    assert read.trained_on(crops).tolist() == (crops.splits == "train").tolist()
+    assert read.selected_on(crops).tolist() == (crops.splits == "public").tolist()
+    assert not read.trained_on(stripes(seed=1)).any()
+    assert SeenImages.from_record({"seed": 0}) is None
+
+
+@pytest.mark.parametrize(
+    "entry", [5, {}, {"training": "AAAA", "selection": ""}, {"training": "?", "selection": ""}]
+)
+def test_a_damaged_entry_is_refused_rather_than_forgotten(entry):
+    with pytest.raises(DataError, match="the images that they have seen is damaged"):
+        SeenImages.from_record({SEEN: entry})
+
+
+def test_evaluations_on_data_without_a_training_split_leave_out_what_the_weights_saw(trained):
+    found = evaluate(trained, mixture())
+    assert (found.results[ALL].n, found.results[NEW].n) == (12, 8)
+    assert found.copies.tolist() == [True] * 4 + [False] * 8
+    assert "4 of the 12 images were among those that trained the model." in found.notes
+    assert any(note.startswith("3 of the 12 images selected the model's epoch") for note in found.notes)
+
+
+def test_images_of_the_datas_own_training_split_are_copies_too(trained):
+    tested, again = mixture(), as_split(mixture().take([10, 11]), "train")
+    both = FaceDataset(
+        np.concatenate([tested.images, again.images]),
+        np.concatenate([tested.labels, again.labels]),
+        np.arange(14).astype(str),
+        np.concatenate([tested.splits, again.splits]),
+        FER2013,
+    )
+    found = evaluate(trained, both)
+    assert found.results[NEW].n == 6
+    assert "2 of the 12 images are, pixel for pixel, also in the data's split train." in found.notes
+
+
+def test_a_training_split_counts_as_seen_only_as_far_as_the_weights_say_so(trained, tmp_path):
+    assert list(evaluate(trained, stripes(), split="train").results) == [ALL]
+    foreign = as_split(mixture(), "train")
+    assert evaluate(trained, foreign, split="train").results[NEW].n == 8
+    unknown = load_weights(untrained(tmp_path / "w.safetensors"))
+    found = evaluate(unknown, foreign, split="train")
+    assert list(found.results) == [ALL]
+    assert found.notes == ("These are the training images themselves.",)
+
+
+def test_unknown_training_images_are_said_to_be_unknown(tmp_path):
+    found = evaluate(load_weights(untrained(tmp_path / "w.safetensors")), mixture())
+    assert list(found.results) == [ALL]
+    assert not found.copies.any()
+    assert "could not be looked for" in found.notes[0]
+
+
+def test_an_evaluation_carries_what_it_was_computed_from(trained):
+    data = stripes()
+    found = evaluate(trained, data, split="public")
+    np.testing.assert_array_equal(found.crops.names, data.split("public").names)
+    np.testing.assert_allclose(found.probabilities.sum(1), 1)
+    right = (found.probabilities.argmax(1) == found.crops.labels).sum()
+    assert right == found.results[ALL].accuracy.correct
+
+
+def test_start_weights_and_teachers_hand_on_what_they_have_seen(trained, tmp_path):
+    save_weights(trained, tmp_path / "first.safetensors")  # keeps the record that it was loaded with
+    first = str(tmp_path / "first.safetensors")
+    assert SEEN in read_metadata(first).record
+    other = stripes(seed=2)
+    for number, origin in enumerate(({"weights": first, "structure": {}}, {"teachers": [first]})):
+        result = train(tiny(epochs=1, **origin), other, tmp_path / str(number))
+        seen = SeenImages.from_record(read_metadata(result.weights).record)
+        assert seen.trained_on(other).tolist() == (other.splits == "train").tolist()
+        assert seen.trained_on(stripes()).tolist() == (stripes().splits == "train").tolist()
+
+
+def test_a_run_that_was_stopped_keeps_what_it_has_seen_without_reading_the_images_again(
+    tmp_path, monkeypatch
+):
+    with pytest.raises(TrainingStopped):
+        train(tiny(epochs=2), stripes(), tmp_path, stop=lambda: True)
+    monkeypatch.setattr(records, "digest", lambda image: pytest.fail("read again"))
+    result = train(tiny(epochs=2), stripes(), tmp_path)
+    monkeypatch.undo()
+    assert SeenImages.from_record(read_metadata(result.weights).record).trained_on(stripes()).sum() == 64
+
+
+def test_digests_of_a_data_set_are_computed_once_for_all_evaluations(trained, monkeypatch):
+    data, computed = stripes(), []
+    digest = records.digest
+    monkeypatch.setattr(records, "digest", lambda image: computed.append(1) or digest(image))
+    for split in ("public", "train", "public"):
+        evaluate(trained, data, split=split)
+    assert len(computed) == len(data)
+    replace(data, images=255 - data.images).split("public").seen_in(data)
+    assert len(computed) == len(data) + 32  # other images have digests of their own
+
+
+def test_a_report_names_the_record_without_the_digests(trained):
+    report = EvaluationReport.of(evaluate(trained, stripes(), split="public"), trained, weights="w", data="d")
+    assert SEEN in trained.record
+    assert report.to_dict()["record"] == without_digests(trained.record)
+    assert report.model == "resnetv2_18_eca_elu"
+    assert SEEN not in report.to_html()
+
+
+def test_an_exported_file_remembers_what_the_weights_have_seen(trained, tmp_path):
+    classifier = OnnxClassifier(export_onnx(trained, tmp_path / "model.onnx").path, threads=1)
+    found = evaluate(classifier, mixture())
+    assert found.copies.tolist() == [True] * 4 + [False] * 8
+    np.testing.assert_allclose(found.probabilities, evaluate(trained, mixture()).probabilities, atol=1e-4)
+    report = EvaluationReport.of(found, classifier, weights="model.onnx", data="mixture")
+    assert report.parameters == sum(parameter.numel() for parameter in trained.parameters())
+    assert SEEN not in report.to_dict()["record"]
+
+
+class AlwaysHappy:
+    """A classifier of another kind, which keeps no metadata."""
+
+    labels, preprocessing = FER2013, Preprocessing((16, 16), 1, (0.5,), (0.5,))
+
+    def probabilities(self, crops, *, batch_size=64):
+        return np.tile(np.eye(7)[FER2013.index("happy")], (len(crops), 1))
+
+
+def test_any_classifier_is_evaluated_and_reported():
+    found = evaluate(AlwaysHappy(), stripes(), split="public")
+    assert found.results[ALL].accuracy.correct == (stripes().split("public").labels == 3).sum()
+    report = EvaluationReport.of(found, AlwaysHappy(), weights="none", data="stripes")
+    assert (report.model, report.parameters, report.record) == ("AlwaysHappy", None, {})
+    assert "AlwaysHappy" in report.to_html()
+
+
+def test_images_on_the_disk_are_compared_by_their_pixels(tmp_path):
+    crops = stripes().take(range(4))
+    files = tuple(tmp_path / f"{row}.png" for row in range(4))
+    for file, image in zip(files, crops.images, strict=True):
+        Image.fromarray(image).save(file)
+    on_disk = replace(crops, images=ImageFiles(files, size=(16, 16)))
+    np.testing.assert_array_equal(on_disk.digests, crops.digests)
+
+
+def test_a_model_knows_the_record_of_its_weights_however_it_is_created():
+    name = "resnetv2_18_eca_elu.fer2013"
+    expected = read_metadata(bundled_path(name)).record
+    assert create_model(name, pretrained=True).record == expected
+    assert timm.create_model(name, pretrained=True).record == expected
+    assert create_model(name).record == timm.create_model(name).record == {}

@@ -1,0 +1,52 @@
+"""Faces cut out of whole photos, as the readers' `crop`."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fer_attention.data import load_jaffe
+from fer_attention.faces import CropRule, Face, FaceCropper, ImageError, create_detector
+from tests.support.datasets import save
+
+
+@pytest.fixture(scope="module")
+def cropper():
+    return FaceCropper(rule=CropRule(scale=1.2))
+
+
+def test_the_crop_is_the_square_of_the_largest_face(cropper, astronaut):
+    photo = Image.fromarray(astronaut)
+    [[face]] = create_detector("mtcnn", device="cpu").detect([photo])
+    crop = cropper(photo)
+    assert crop.size == (round(1.2 * face.height),) * 2
+    x, y = (round(centre) for centre in face.centre)
+    centre = np.asarray(crop)[crop.height // 2, crop.width // 2].astype(int)
+    assert np.abs(centre - astronaut[y, x]).max() < 30
+
+
+def test_readers_take_it_and_list_photos_without_a_face(cropper, astronaut, tmp_path):
+    save(tmp_path / "KA.HA1.1.png", astronaut)
+    save(tmp_path / "KA.HA2.2.png", np.zeros((100, 100), np.uint8))
+    faces = load_jaffe(tmp_path, crop=cropper, on_error="skip")
+    expected = cropper(Image.fromarray(astronaut)).convert("L").resize((48, 48), Image.Resampling.BILINEAR)
+    np.testing.assert_array_equal(faces.images, [np.asarray(expected)])
+    assert faces.skipped == (("KA.HA2.2.png", "mtcnn finds no face in the 100×100 photo."),)
+
+
+class Everything:
+    name = "everything"
+
+    def detect(self, images):
+        return [[Face((0, 0, 8, 10), 1.0), Face((5, 5, 7, 7), 1.0)] for _ in images]
+
+
+def test_a_detector_that_is_built_already_serves_as_well():
+    crop = FaceCropper(Everything(), rule=CropRule(scale=0.5))(Image.new("L", (20, 20)))
+    assert crop.size == (5, 5)
+    with pytest.raises(ValueError, match="Unknown face detector 'mtcn'"):
+        FaceCropper("mtcn")
+
+
+def test_no_face_is_an_image_error(cropper):
+    with pytest.raises(ImageError, match="finds no face in the 64×48 photo"):
+        cropper(Image.new("RGB", (64, 48)))

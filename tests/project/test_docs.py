@@ -1,0 +1,175 @@
+"""What the documents say is run, or regenerated and compared."""
+
+import importlib.util
+import json
+import re
+
+import numpy as np
+import pretrained
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from fer_attention import create_model
+from fer_attention.attention import ATTENTIONS, AttentionGate
+from fer_attention.cli import app
+from fer_attention.models import (
+    BACKBONES,
+    bundled_names,
+    bundled_path,
+    list_models,
+    list_pretrained,
+    load_weights,
+)
+from fer_attention.models.bundled import DEFAULT, file_sha256
+from fer_attention.study import expand, load_study, study_names
+from tests.support.paths import ROOT
+
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCKS = [
+    pytest.param(block, id=f"{path.stem}-{number}")
+    for path in DOCUMENTS
+    for number, block in enumerate(re.findall(r"```python\n(.*?)```", path.read_text(encoding="utf-8"), re.S))
+]
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+def test_code_in_the_documents_runs(block, tmp_path, monkeypatch, astronaut, capsys):
+    Image.fromarray(np.asarray(astronaut)).save(tmp_path / "photo.jpg")
+    monkeypatch.chdir(tmp_path)
+    exec(compile(block, "document", "exec"), {})  # noqa: S102
+    if "EmotionRecognizer" in block and "photo.jpg" in block:
+        assert capsys.readouterr().out.startswith("happy")
+
+
+def test_the_study_in_the_documents_is_a_study(tmp_path):
+    text = (ROOT / "docs" / "studies.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```yaml\n(.*?)```", text, re.S)
+    (tmp_path / "own.yaml").write_text(block, encoding="utf-8")
+    assert len(expand(load_study(tmp_path / "own.yaml"))) == 2 * 2 * 5
+    assert sorted(re.findall(r"^\| `([\w-]+)` \|", text, re.M)) == study_names()
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_links_between_documents_lead_somewhere(path):
+    for target in re.findall(r"\]\((?!https?://)([^)#]+)\)", path.read_text(encoding="utf-8")):
+        assert (path.parent / target).exists(), target
+
+
+def test_the_readme_s_costs_are_the_measured_ones():
+    measured = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+    (section,) = re.findall(r"#### ResNet-50, 80×80, batch 32 \(.*?(?=\n####)", measured, re.S)
+    rows = dict(re.findall(r"^\| `(.*?)` \|(.*)\|$", section, re.M))
+
+    def ratios(way):
+        _, inference, _, training, _, memory = rows[way].split("|")
+        return [f"{float(cell.split()[0]):.2f}" for cell in (training, inference, memory)]
+
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    for block in ("SE", "ECA", "CBAM"):
+        ours, timms = ratios(f"{block.lower()} fused"), ratios(f"{block.lower()} timm")
+        model = create_model(f"resnet50_{block.lower()}_elu", device="meta")
+        millions = sum(parameter.numel() for parameter in model.parameters()) / 1e6
+        cells = [f"{millions:.2f} M", *(f"{a} ({b})" for a, b in zip(ours, timms, strict=True))]
+        assert f"| {block} | {' | '.join(cells)} |" in text
+    slower = 1 / float(rows["none timm"].split("|")[1].split()[0])
+    assert f"our plain ResNet-50 is {slower:.2f} times timm's" in text
+
+
+def test_the_faithfulness_of_maps_in_the_documents_is_the_recorded_one():
+    text = (ROOT / "docs" / "explain.md").read_text(encoding="utf-8").replace("−", "-")
+    record = ROOT / "benchmarks" / "records" / "explain_faithfulness.cpu.json"
+    for found in json.loads(record.read_text(encoding="utf-8"))["results"]:
+        assert found["count"] == 300
+        by_control = {advantage["control"]: advantage for advantage in found["advantages"]}
+        gains = [(by_control["other image's"], "insertion")]
+        gains += [(by_control["centre"], kind) for kind in ("deletion", "insertion")]
+        cells = [f"{found['grid']}×{found['grid']}", f"{found['deletion']:.3f}", f"{found['insertion']:.3f}"]
+        for gain, kind in gains:
+            low, high = gain[f"{kind}_interval"]
+            cells.append(f"{gain[kind]:+.3f} ({low:+.3f} to {high:+.3f})")
+        assert f", {found['layer'] or 'last map'} | {' | '.join(cells)} |" in text
+
+
+def test_the_readme_s_badges_are_true():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    (python,) = re.findall(r"badge/python-([\d.]+)%2B", text)
+    (licence,) = re.findall(r"badge/licence-([\w.-]+)-\w+\)", text)
+    assert f'requires-python = ">={python}"' in project
+    assert f'license = "{licence.replace("--", "-")}"' in project
+    assert len(re.findall(r"img\.shields\.io", text)) == 3  # no badge that nobody checks
+
+
+@pytest.fixture(scope="module")
+def generator():
+    """docs/generate_models.py as a module."""
+    spec = importlib.util.spec_from_file_location("generate_models", ROOT / "docs" / "generate_models.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_readme_has_the_registries_counts_and_blocks(generator):
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert generator.readme(text) == text
+    assert sorted(re.findall(r"^\| `(\w+)` \| \S", text, re.M)) == sorted(ATTENTIONS)
+
+
+@pytest.mark.slow
+def test_the_model_page_is_up_to_date(generator):
+    assert (ROOT / "docs" / "models.md").read_text(encoding="utf-8") == generator.page()
+
+
+def test_the_model_page_has_every_block_every_backbone_and_the_number_of_names(generator):
+    text = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
+    assert generator.blocks() in text
+    first_cells = re.findall(r"^\| `(\w+)` \|", text, re.M)
+    assert sorted(first_cells) == sorted([*ATTENTIONS, *BACKBONES, *BACKBONES])
+    assert f" {len(list_models())} names" in text.replace("\n", " ")
+
+
+@pytest.mark.parametrize("name", ATTENTIONS)
+def test_a_block_s_docstring_says_its_source_and_its_scale_within_its_bounds(generator, name):
+    title, source = generator.heading(name)
+    assert title
+    assert re.search(r"20\d\d", source)
+    assert generator.granularity(name)
+    if issubclass(ATTENTIONS[name], AttentionGate):
+        low, high = ATTENTIONS[name].bounds
+        assert f"One scale in ({low:g}, {high:g}) per" in " ".join(ATTENTIONS[name].__doc__.split())
+
+
+def test_bundled_weights_are_small():
+    assert all(bundled_path(name).stat().st_size <= 6_000_000 for name in bundled_names())
+
+
+def test_cards_and_tables_of_pretrained_models_follow_from_their_records():
+    for path, text in pretrained.render().items():
+        assert path.read_text(encoding="utf-8") == text, f"{path}: run python benchmarks/pretrained.py render"
+    assert list_pretrained()[0].name == DEFAULT
+
+
+@pytest.mark.parametrize("model", list_pretrained(), ids=lambda model: model.name)
+def test_a_record_is_of_the_file_that_it_lies_beside(model):
+    weights = load_weights(bundled_path(model.name))
+    assert file_sha256(bundled_path(model.name)) == model.sha256
+    assert bundled_path(model.name).stat().st_size == model.size
+    assert weights.labels == model.labels
+    assert sum(parameter.numel() for parameter in weights.parameters()) == model.parameters
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("model", list_pretrained(), ids=lambda model: model.name)
+def test_the_documented_accuracy_is_what_a_bundled_file_gives(model, shared_dir, tmp_path):
+    arguments = ["evaluate", model.name, "--json", str(tmp_path / "numbers.json"), "--emotions", "fer2013"]
+    data = ["--data", str(shared_dir / "data" / "fer2013.zip"), "--device", "cpu"]
+    votes = ["--votes", str(shared_dir / "data" / "ferplus_votes.csv")]
+    result = CliRunner().invoke(app, arguments + data + votes)
+    assert result.exit_code == 0, result.output
+    numbers = json.loads((tmp_path / "numbers.json").read_text())
+    # a processor with other instructions may decide a face or two otherwise
+    assert numbers["results"]["all images"]["accuracy"] == pytest.approx(model.label_accuracy.value, abs=1e-3)
+    crowd = numbers["crowd"]["all images"]["levels"]["6 votes or more"]
+    assert crowd["accuracy"] == pytest.approx(model.crowd_accuracy.value, abs=1e-3)
+    assert crowd["n"] == model.crowd_accuracy.n

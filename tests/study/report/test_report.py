@@ -1,0 +1,258 @@
+"""The files of a study's report: whole, self-contained, equal for equal studies, true to the analysis."""
+
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+pytest.importorskip("statsmodels")
+
+import pandas as pd  # noqa: E402
+from PIL import Image  # noqa: E402
+
+from fer_attention.study import StudyError  # noqa: E402
+from fer_attention.study.analysis import analyse_folder, answers  # noqa: E402
+from fer_attention.study.records import PREDICTIONS  # noqa: E402
+from fer_attention.study.report import numbers, write_report  # noqa: E402
+from fer_attention.study.report.numbers import MINUS  # noqa: E402
+from fer_attention.study.report.tables import report_tables  # noqa: E402
+from tests.support.study_records import SIZES, TWO_BY_TWO, VGG, effect, make_study  # noqa: E402
+
+EVIL = "<script>alert('1')</script>|$x_1$ & \\b {é} 5% #```"
+VOID = {"meta", "path", "use", "rect"}
+QUESTIONS = {
+    "comparisons": [
+        {"factor": "attention", "baseline": "none"},
+        {"factor": "activation", "baseline": "relu"},
+    ],
+    "interactions": [{}],
+}
+
+
+class Page(HTMLParser):
+    """Tags with their attributes, the text, and what is opened but not closed."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.texts, self.stack = [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+        if tag not in VOID:
+            self.stack.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+
+    def handle_endtag(self, tag):
+        if tag not in VOID:
+            assert self.stack.pop() == tag
+
+    def handle_data(self, data):
+        self.texts.append(data)
+
+    @property
+    def text(self):
+        return " ".join(" ".join(self.texts).split()).replace("\N{NARROW NO-BREAK SPACE}", " ")
+
+
+def measured(record, run):
+    """Layers, copies and curves, as a real run has them."""
+    elu = run.factors["activation"] == "elu"
+    layer = {"kind": "ELU" if elu else "ReLU", "variance": 1.0, "fraction_negative": 0.5}
+    record["activations"] = [{"layer": name, "mean": 0.1 if elu else 0.4, **layer} for name in ("a", "b")]
+    record["test_new"] = {**record["test"], "accuracy": record["test"]["accuracy"] - 0.02}
+    record["data"]["copies"] = 20 + run.seed
+    record["config"]["structure"] = {"width": 0.25}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A study of attention and activation, with a failed, a damaged and a troubled run."""
+    place = tmp_path_factory.mktemp("study")
+
+    def change(record, run):
+        measured(record, run)
+        record["warnings"] = (
+            ["vanishing gradients"] if run.factors["attention"] == "se" and not run.seed else []
+        )
+
+    store = make_study(place, TWO_BY_TWO, effect=effect, change=change, seeds=6, **QUESTIONS)
+    runs = store.manifest().runs
+    (store.run_folder(runs[-1].id) / PREDICTIONS).write_bytes(b"cut off")
+    return place
+
+
+@pytest.fixture(scope="module")
+def analysis(folder):
+    return analyse_folder(folder)
+
+
+@pytest.fixture(scope="module")
+def written(folder):
+    return write_report(folder)
+
+
+CASES = {
+    "one run": ({"backbone": "vgg11"}, {"seeds": 1}),
+    "one condition": ({"backbone": "vgg11"}, {}),
+    "one run of each condition": (TWO_BY_TWO, {"seeds": 1, **QUESTIONS}),
+    "all runs alike": (TWO_BY_TWO, {"effect": lambda *_: 0.0, **QUESTIONS}),
+    "sizes": (SIZES, {}),
+    "two sets in folds": (VGG, {"seeds": 2, "folds": 3, "data": ("ck+", "c k")}),
+    "hostile names": (
+        {**VGG, "setting": {EVIL: {}, "b": {"epochs": 3}}},
+        {
+            "title": EVIL,
+            "question": EVIL,
+            "data": (EVIL,),
+            "interactions": [{"first": "attention", "second": "setting"}],
+            "change": lambda record, run: record.update(warnings=[EVIL]),
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_every_kind_of_study_renders(case, tmp_path):
+    factors, options = CASES[case]
+    make_study(tmp_path, factors, **{"effect": effect, "change": measured, **options})
+    paths = write_report(tmp_path, tmp_path / "deep" / "er")
+    text = paths.html.read_text()
+    page = Page(text)
+    assert page.stack == []
+    assert "script" not in {tag for tag, _ in page.tags}
+    for nothing in ("nan", "None", "{{", "()"):
+        assert nothing not in page.text.replace("null", "")
+    ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    markdown = paths.markdown.read_text()
+    tables = re.findall(r"(?:^\|.*\n)+", markdown, flags=re.MULTILINE)
+    assert len(tables) == sum(path.suffix == ".tex" for path in paths.tables)
+    for table in tables:
+        bare = [re.sub(r"\\.", "", line) for line in table.splitlines()]
+        assert len({line.count("|") for line in bare}) == 1
+    shown = re.findall(r"\]\((plots/[^)]*)\)", markdown)
+    assert sorted(shown) == sorted(f"plots/{path.name}" for path in paths.plots)
+    assert text.count('role="img"') == len(paths.plots) / 2
+    assert "<" not in re.sub(r"^(`{3,}).*?^\1$", "", markdown, flags=re.MULTILINE | re.DOTALL)
+
+
+def test_the_page_needs_nothing_from_elsewhere(written):
+    text = written.html.read_text()
+    tags = Page(text).tags
+    assert not {tag for tag, _ in tags} & {"script", "link", "iframe", "img", "object", "embed"}
+    assert "@import" not in text
+    assert text.count("url(") == text.count("url(#")
+    ids = {attributes["id"] for _, attributes in tags if "id" in attributes}
+    for tag, attributes in tags:
+        assert not {"src", "srcset", "data"} & set(attributes)
+        for name in ("href", "xlink:href"):
+            target = attributes.get(name, "")
+            assert not target or target[1:] in ids or (tag == "a" and "://arxiv.org/abs/" in target)
+    assert text.count("://") == text.count("https://arxiv.org/abs/")
+
+
+def test_the_same_study_gives_the_same_bytes(folder, written, tmp_path):
+    write_report(folder, tmp_path)
+    first = {path.relative_to(written.html.parent): path for path in written.html.parent.rglob("*.*")}
+    assert {path.relative_to(tmp_path) for path in tmp_path.rglob("*.*")} == set(first)
+    for name, path in first.items():
+        assert (tmp_path / name).read_bytes() == path.read_bytes(), name
+
+
+def test_page_and_markdown_have_every_cell_of_every_table(analysis, written):
+    page, markdown = Page(written.html.read_text()).text, written.markdown.read_text()
+    for table in report_tables(analysis).values():
+        latex = (written.html.parent / "tables" / f"{table.name}.tex").read_text()
+        assert latex.count(r"\\") == len(table.frame) + 1
+        assert r"\begin{table}" in latex
+        assert MINUS not in latex
+        for cell in {*table.frame.columns, *table.frame.to_numpy().ravel()}:
+            assert cell in page
+            assert cell.replace("|", r"\|").replace("<", "&lt;") in markdown
+
+
+def test_printed_tables_are_the_analysis(analysis):
+    tables = report_tables(analysis)
+    conditions = tables["conditions-1"].frame
+    for row, one in zip(conditions.to_dict("records"), analysis.conditions.itertuples(), strict=True):
+        runs = analysis.runs[analysis.runs["condition"] == one.condition]["test_accuracy"]
+        assert (row["condition"], row["runs"]) == (one.condition, f"{len(runs)}")
+        assert (row["accuracy %"], row["sd"]) == (f"{runs.mean() * 100:.2f}", f"{runs.std() * 100:.2f}")
+        assert row["95 % interval"] == f"{one.low * 100:.2f} to {one.high * 100:.2f}"
+        assert row["without copies %"] == f"{(runs.mean() - 0.02) * 100:.2f}"
+    compared = tables["comparisons-1"].frame
+    rows = analysis.comparisons[analysis.comparisons["family"] == 1]
+    assert compared["difference, points"].tolist() == [numbers.points(value) for value in rows["mean"]]
+    assert compared["p not worse"].tolist() == [numbers.p_value(value) for value in rows["p_not_worse"]]
+    assert compared["verdict"].tolist() == rows["verdict"].tolist()
+
+
+def test_csv_tables_hold_all_numbers_and_the_records_alone_give_the_answers(analysis, written):
+    records = pd.read_csv(written.csv)
+    assert records["id"].tolist() == analysis.runs["id"].tolist()
+    found = answers(analysis.study, records)
+    for name in ("conditions", "comparisons", "interactions", "contrasts", "costs"):
+        kept = pd.read_csv(written.html.parent / "tables" / f"{name}.csv", keep_default_na=True)
+        for column in getattr(found, name).select_dtypes("number"):
+            again, first = getattr(found, name)[column].tolist(), getattr(analysis, name)[column].tolist()
+            assert again == pytest.approx(first, nan_ok=True, rel=1e-12)
+            assert kept[column].tolist() == pytest.approx(first, nan_ok=True, rel=1e-12)
+
+
+def test_the_answer_says_what_was_decided_with_intervals_and_n(analysis, written):
+    said = written.markdown.read_text().replace("&lt;", "<")
+    se = analysis.comparisons.iloc[0]
+    assert "- Attention: se is better than none." in said
+    assert (
+        f"- se against none: {numbers.points(se['mean'])} points (95 % interval {numbers.points(se.low)} to "
+        f"{numbers.points(se.high)}, n = 5 pairs, p {numbers.equals(se.p_holm)} after Holm). se is better."
+    ) in said
+    overall = analysis.interactions.iloc[0]
+    assert f"F(1, {overall.df_residual}) = {overall.f:.2f}, p {numbers.equals(overall.p)}" in said
+    contrast = analysis.contrasts.iloc[0]
+    assert f"- se with elu: {numbers.points(contrast['mean'])} points beyond the sum of both gains" in said
+    assert "1.000 times the parameters" in said
+    assert "over 2 layers, 0.400 away from zero with relu (12 runs) and 0.100 away from zero with elu" in said
+    assert "- Highest on fer2013: se, elu with" in said
+
+
+def test_the_answer_names_gaps_troubles_and_limits(written):
+    said = written.markdown.read_text()
+    for words in (
+        "- 23 of 24 planned runs are finished: 4 conditions, 6 seeds.",
+        "- 1 planned run is not finished.",
+        "- 1 run with damaged files is left out.",
+        "- Training problems were detected in 2 of 23 runs; see below.",
+        "All of it is on one data set, fer2013",
+        "The models have 0.25 of the usual number of channels",
+        "seed 0, fold 0: vanishing gradients",
+        "is not the file that the record names",
+        "20 to 25 of the test images are, pixel for pixel, also training images.",
+        "fingerprint ",
+        "device cpu: x86_64",
+        "- 0, 1, 2, 3, 4, 5, of initialisation, order, augmentation;",
+        "```sh\nfer-attention study run study.yaml --output DIR --data fer2013=PATH",
+    ):
+        assert words in said, words
+
+
+def test_plots_are_drawn_on_white_and_follow_the_page_s_colours(written):
+    for path in written.plots:
+        if path.suffix == ".png":
+            picture = np.asarray(Image.open(path).convert("RGB"))
+            assert picture[0, 0].tolist() == [255, 255, 255]
+            assert picture.std() > 5  # it is not empty
+        else:
+            assert 'fill="white"' in path.read_text()
+    assert "#1d2430" not in written.html.read_text().split("</style>")[1]  # ink is a variable, for the dark
+
+
+def test_a_study_without_a_finished_run_is_refused(tmp_path):
+    store = make_study(tmp_path, VGG, without=lambda run: True)
+    with pytest.raises(StudyError, match=r"No run of the study is finished"):
+        write_report(store.folder)
+    assert not (tmp_path / "report").exists()

@@ -1,0 +1,174 @@
+"""What one run leaves: a record that its predictions bear out."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from fer_attention.data import DataError
+from fer_attention.evaluation import classification_metrics, predict_crops
+from fer_attention.models import load_weights
+from fer_attention.study import execute
+from fer_attention.study.datasets import synthetic_faces
+from fer_attention.study.records import PREDICTIONS, RECORD, WEIGHTS, Predictions, read_record
+from fer_attention.study.store import Store
+from tests.support.tiny_studies import runs_of, tiny_study
+
+
+def carried_out(folder, data, **changes):
+    """The first run of a tiny study, in its place under a folder."""
+    run = runs_of(tiny_study(changes__epochs=2, **changes))[0]
+    place = Store(folder).run_folder(run.id)
+    return execute.execute(run, data, place, device="cpu"), place
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread():
+    """Sums that several threads share may be split otherwise from run to run."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def data():
+    return synthetic_faces(images=70, noise=30)
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory, data):
+    """Two records, with weights: (folder of the study, one record, its folder)."""
+    folder = tmp_path_factory.mktemp("execute") / "study"
+    carried_out(folder, data, replications__seeds=[4])
+    record, place = carried_out(folder, data, keep_weights=True)
+    return folder, record, place
+
+
+def test_the_record_is_what_the_predictions_say(done, data):
+    folder, record, place = done
+    found = Predictions.from_bytes((place / PREDICTIONS).read_bytes())
+    test = data.split("test")
+    assert list(found.names) == list(test.names)
+    assert (found.labels == test.labels).all()
+    right = sum(int(answer == label) for answer, label in zip(found.predicted, test.labels, strict=True))
+    assert record.test.accuracy == right / len(test) == found.correct.mean()
+    assert record.test.n == len(test) == record.data.test_images == 14
+    recalls = [found.correct[test.labels == label].mean() for label in np.unique(test.labels)]
+    assert record.test.balanced_accuracy == pytest.approx(np.mean(recalls))
+    likelihoods = found.probabilities[np.arange(14), test.labels]
+    assert record.test.negative_log_likelihood == pytest.approx(-np.log(likelihoods).mean(), rel=2e-3)
+    assert found.probabilities.sum(axis=1) == pytest.approx(np.ones(14), abs=2e-3)
+    assert found.groups is None
+    assert not found.copies.any()
+    assert read_record(place) == record
+
+
+def test_the_record_holds_what_was_asked_measured_and_taken(done):
+    record = done[1]
+    assert (record.seed, record.fold, record.replication, record.model) == (0, 0, (0, 0), "resnetv2_18_elu")
+    assert record.factors["attention"] == "none"
+    assert record.config["epochs"] == len(record.history) == 2
+    assert (record.data.train_images, record.data.validation_images) == (42, 14)
+    best = max(record.history, key=lambda epoch: epoch["validation_accuracy"])
+    assert record.selected_epoch == best["epoch"]
+    assert record.validation.accuracy == best["validation_accuracy"]
+    cost = record.cost
+    assert min(cost.parameters, cost.macs, cost.train_seconds, cost.images_per_second, cost.latency_ms) > 0
+    assert cost.train_seconds == pytest.approx(sum(epoch["seconds"] for epoch in record.history))
+    assert {layer.kind for layer in record.activations} == {"ELU"}
+    assert all(layer.variance > 0 and 0 < layer.fraction_negative < 1 for layer in record.activations)
+    assert record.environment
+
+
+def test_kept_weights_give_the_recorded_accuracy_and_others_leave_nothing(done, data):
+    folder, record, place = done
+    model = load_weights(place / WEIGHTS, device="cpu")
+    assert model.spec.name == record.model
+    test = data.split("test")
+    answers = predict_crops(model, test).argmax(1)
+    assert (answers == Predictions.from_bytes((place / PREDICTIONS).read_bytes()).predicted).all()
+    assert (answers == test.labels).mean() == record.test.accuracy
+    assert {path.name for path in place.iterdir()} == {RECORD, PREDICTIONS, WEIGHTS}
+    others = [path for path in (folder / "runs").iterdir() if path != place]
+    assert [{path.name for path in other.iterdir()} for other in others] == [{RECORD, PREDICTIONS}]
+
+
+def test_one_run_done_twice_gives_the_same_predictions_and_numbers(done, data, tmp_path):
+    record, place = carried_out(tmp_path, data, keep_weights=True)
+    assert record.predictions_sha256 == done[1].predictions_sha256
+    assert record.test == done[1].test
+    assert record.activations == done[1].activations
+    assert (place / PREDICTIONS).read_bytes() == (done[2] / PREDICTIONS).read_bytes()
+
+
+def test_the_test_images_are_looked_at_once_and_after_the_training(data, tmp_path, monkeypatch):
+    looks = []
+    real_train, real_evaluate = execute.train, execute.evaluate
+
+    def train(config, crops, output, **options):
+        result = real_train(config, crops, output, **options)
+        looks.append("trained")
+        return result
+
+    def evaluate(model, crops, *, split, **options):
+        looks.append(split)
+        return real_evaluate(model, crops, split=split, **options)
+
+    monkeypatch.setattr(execute, "train", train)
+    monkeypatch.setattr(execute, "evaluate", evaluate)
+    carried_out(tmp_path, data)
+    assert looks == ["trained", "validation", "test"]
+
+
+def test_other_test_images_change_nothing_but_the_test_scores(done, data, tmp_path):
+    images = data.images.copy()
+    images[data.splits == "test"] = 255 - images[data.splits == "test"]
+    record, _ = carried_out(tmp_path, replace(data, images=images))
+    times = {"seconds", "images_per_second"}
+    for epoch, other in zip(record.history, done[1].history, strict=True):
+        assert {k: v for k, v in epoch.items() if k not in times} == {
+            k: v for k, v in other.items() if k not in times
+        }
+    assert record.validation == done[1].validation
+    assert record.predictions_sha256 != done[1].predictions_sha256
+
+
+def test_copies_of_training_images_are_counted_and_left_out_of_a_second_number(data, tmp_path):
+    images = data.images.copy()
+    test, train = (np.flatnonzero(data.splits == name) for name in ("test", "train"))
+    images[test[:5]] = images[train[:5]]
+    record, place = carried_out(tmp_path, replace(data, images=images))
+    found = Predictions.from_bytes((place / PREDICTIONS).read_bytes())
+    assert found.copies.tolist() == [True] * 5 + [False] * 9
+    assert (record.data.copies, record.test.n, record.test_new.n) == (5, 14, 9)
+    assert record.test_new.accuracy == found.correct[5:].mean()
+
+
+def test_subjects_are_the_groups_of_the_predictions_and_views_change_the_answers(tmp_path):
+    people = {"images": 70, "size": 16, "subjects": 5}
+    fields = {"data__bars__options": people, "data__bars__protocol": "loso", "data__bars__folds": [2]}
+    contents = {}
+    for views in ("none", "flip"):
+        record, place = carried_out(tmp_path, synthetic_faces(**people), tta=views, **fields)
+        contents[views] = Predictions.from_bytes((place / PREDICTIONS).read_bytes())
+        assert set(contents[views].groups) == {"P02"}
+        assert (record.tta, record.data.fold, record.fold) == (views, "P02", 2)
+    assert (contents["none"].probabilities != contents["flip"].probabilities).any()
+
+
+def test_metrics_of_the_record_are_those_of_the_library(done, data):
+    record, place = done[1:]
+    model = load_weights(place / WEIGHTS, device="cpu")
+    test = data.split("test")
+    found = classification_metrics(predict_crops(model, test), test.labels, test.label_names)
+    assert record.test.macro_f1 == pytest.approx(found.macro_f1)
+    assert record.test.calibration_error == pytest.approx(found.reliability.ece)
+    assert (record.test.low, record.test.high) == (found.accuracy.low, found.accuracy.high)
+
+
+def test_a_set_that_cannot_be_divided_is_an_error_of_the_run(data, tmp_path):
+    options = {"images": 70, "size": 16, "subjects": 5}
+    with pytest.raises(DataError, match="loso needs subjects"):
+        carried_out(tmp_path, data, data__bars__options=options, data__bars__protocol="loso")

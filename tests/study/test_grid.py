@@ -1,0 +1,229 @@
+"""From a study to its runs: how many, in which order, under which names, with which seeds."""
+
+import json
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fer_attention.study import StudyConfig, expand
+from fer_attention.study.datasets import DataSets, synthetic_faces
+from fer_attention.training.setup import create_start
+from tests.support.tiny_studies import TINY, merged, runs_of, tiny_study
+
+PEOPLE = {"data__bars__options": {"images": 70, "size": 16, "subjects": 5}}
+
+
+def ids(study):
+    return [run.id for run in runs_of(study)]
+
+
+LEVELS = {
+    "backbone": ["resnet18", "resnetv2_18"],
+    "attention": ["none", "se", "eca"],
+    "activation": ["relu", "elu"],
+    "fraction": [0.5, 1.0],
+}
+
+
+@given(
+    factors=st.fixed_dictionaries(
+        {name: st.lists(st.sampled_from(levels), min_size=1, unique=True) for name, levels in LEVELS.items()}
+    ),
+    seeds=st.lists(st.integers(0, 9), min_size=1, max_size=3, unique=True),
+    settings=st.sampled_from([{"a": {}}, {"a": {}, "b": {"lr": 0.01}}]),
+    folds=st.sampled_from([None, [0], [2, 0]]),
+)
+def test_the_runs_are_the_product_of_levels_seeds_and_folds(factors, seeds, settings, folds):
+    study = tiny_study(
+        **PEOPLE,
+        factors={**factors, "setting": settings},
+        replications={"seeds": seeds},
+        data__bars__protocol="subject_kfold",
+        data__bars__protocol_options={"folds": 5},
+        data__bars__folds=folds,
+    )
+    runs = runs_of(study)
+    count = len(seeds) * len(folds or range(5)) * len(settings)
+    for levels in factors.values():
+        count *= len(levels)
+    assert len(runs) == len({run.id for run in runs}) == count
+    replications = [(run.seed, run.fold) for run in runs]
+    conditions = count // len(set(replications))
+    assert replications == [
+        (seed, fold) for seed in seeds for fold in folds or range(5) for _ in range(conditions)
+    ]  # one replication after the other: a study that is stopped is balanced
+
+
+def test_ids_are_the_same_for_another_order_of_the_keys():
+    def reversed_keys(value):
+        if isinstance(value, dict):
+            return {name: reversed_keys(value[name]) for name in reversed(value)}
+        return value
+
+    study = tiny_study(factors__setting={"a": {}, "b": {"augment": {"flip": 0, "rotate": 3}}})
+    other = StudyConfig.model_validate(reversed_keys(json.loads(study.model_dump_json(exclude_unset=True))))
+    assert set(ids(other)) == set(ids(study))
+
+
+NUMBERS_HANG_ON = [
+    {"changes__epochs": 2},
+    {"changes__lr": 0.05},
+    {"changes__augment": {"flip": 0.25}},
+    {"changes__structure__width": 0.25},
+    {"changes__structure__drop_rate": 0.3},
+    {"changes__select_by": "loss"},
+    {"data__bars__changes": {"batch_size": 4}},
+    {"data__bars__options__noise": 5},
+    {"data__bars__protocol": "holdout"},
+    {"data__bars__protocol": "holdout", "data__bars__protocol_options": {"share": 0.3}},
+    {"replications__seeds": [2, 3]},
+    {"replications__vary": ["order"]},
+    {"replications__vary": ["initialisation", "order", "augmentation", "subset"]},
+    {"factors__fraction": 0.5},
+    {"factors__activation": "relu"},
+    {"factors__backbone": "resnet18"},
+    {"factors__setting": {"default": {"lr": 0.01}}},
+    {"recipe": "strong"},
+    {"tta": "flip"},
+    {"statistics_images": 4},
+]
+
+
+@pytest.mark.parametrize("fields", NUMBERS_HANG_ON, ids=str)
+def test_another_name_for_each_run_whose_numbers_may_be_others(fields):
+    before, after = runs_of(tiny_study()), runs_of(tiny_study(**fields))
+    if "replications__vary" in fields:  # in replication 0 all sources have seed 0, whichever vary
+        before, after = ([run for run in runs if run.seed] for runs in (before, after))
+    assert not {run.id for run in before} & {run.id for run in after}
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"title": "Another title"},
+        {"question": "Another?"},
+        {"changes__trackers": ["tensorboard"]},
+        {"changes__workers": 0},
+        {"changes__checkpoint_minutes": 1},
+        {"keep_weights": True},
+        {"alpha": 0.01},
+        {"margin": 0.02},
+        {"budget": {"hours": 1}},
+        {"comparisons": [{"factor": "attention", "baseline": "eca"}]},
+        {"factors__setting": {"renamed": {}}},
+    ],
+    ids=str,
+)
+def test_the_same_names_where_no_number_hangs_on_the_change(fields):
+    assert ids(tiny_study(**fields)) == ids(tiny_study())
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"replications__seeds": 5},
+        {"factors__attention": ["se", "none", "eca"]},
+        {"factors__activation": ["relu", "elu"]},
+        {"factors__fraction": [0.5, 1.0]},
+        {"factors__setting": {"default": {}, "slow": {"lr": 0.01}}},
+    ],
+    ids=str,
+)
+def test_what_is_added_to_a_study_leaves_its_done_runs_done(fields):
+    more = set(ids(tiny_study(**fields)))
+    assert set(ids(tiny_study())) < more
+
+
+def test_a_second_data_set_and_the_place_of_the_first_leave_done_runs_done(tmp_path):
+    one = merged(TINY, {"data.bars": {"path": "here", "protocol": "official"}})
+    two = merged(one, {"data.bars.path": "there", "data.more": {"data_format": "synthetic"}})
+    first = {run.id for run in expand(StudyConfig.model_validate(one))}
+    assert first < {run.id for run in expand(StudyConfig.model_validate(two))}
+
+
+def test_fewer_folds_are_some_of_all_folds():
+    options = {**PEOPLE, "data__bars__protocol": "loso"}
+    assert set(ids(tiny_study(**options, data__bars__folds=[1, 4]))) < set(ids(tiny_study(**options)))
+
+
+CHANCES = ("initialisation", "order", "augmentation")
+
+
+@pytest.mark.parametrize("varied", [(name,) for name in (*CHANCES, "subset", "folds")])
+def test_replications_vary_in_what_is_named_alone(varied):
+    first, second = runs_of(tiny_study(factors__attention="none", replications__vary=list(varied)))
+    for source in CHANCES:
+        differs = first.config.seed_of(source) != second.config.seed_of(source)
+        assert differs == (source in varied)
+    assert (first.seed_of("subset") != second.seed_of("subset")) == ("subset" in varied)
+    assert (first.seed_of("folds") != second.seed_of("folds")) == ("folds" in varied)
+
+
+@pytest.mark.parametrize(("varied", "equal"), [("order", True), ("initialisation", False)])
+def test_replications_start_from_equal_weights_unless_the_initialisation_varies(varied, equal):
+    study = tiny_study(factors__attention="none", replications__vary=[varied])
+    data = synthetic_faces(images=70)
+    starts = [create_start(run.config, data.split("train")).state_dict() for run in runs_of(study)]
+    assert torch.equal(starts[0]["stem.conv.weight"], starts[1]["stem.conv.weight"]) == equal
+
+
+def test_a_varied_subset_takes_other_images_and_a_fixed_one_the_same():
+    for vary, same in ((["order", "subset"], False), (["order"], True)):
+        study = tiny_study(factors__attention="none", factors__fraction=0.5, replications__vary=vary)
+        data = DataSets(study)["bars"]
+        one, other = (run.crops(data, run.protocol(data)) for run in runs_of(study))
+        assert (set(one.split("train").names) == set(other.split("train").names)) == same
+        assert set(one.split("test").names) == set(data.split("test").names)
+
+
+def test_a_fraction_cuts_the_training_images_and_nothing_else():
+    study = tiny_study(factors__attention="none", factors__fraction=[0.5, 1.0], replications__seeds=[3])
+    data = DataSets(study)["bars"]
+    half, whole = (run.crops(data, run.protocol(data)) for run in runs_of(study))
+    assert (len(half.split("train")), len(whole.split("train"))) == (21, 42)
+    assert set(half.split("train").names) < set(whole.split("train").names)
+    for name in ("validation", "test"):
+        assert list(half.split(name).names) == list(whole.split(name).names)
+
+
+def test_a_protocol_drawn_at_random_divides_anew_where_folds_vary():
+    for vary, same in ((["order", "folds"], False), (["order"], True)):
+        study = tiny_study(factors__attention="none", data__bars__protocol="holdout", replications__vary=vary)
+        data = DataSets(study)["bars"]
+        one, other = (run.crops(data, run.protocol(data)).split("validation") for run in runs_of(study))
+        assert (set(one.names) == set(other.names)) == same
+
+
+def test_the_structure_of_a_recipe_is_no_conditions_own(tmp_path):
+    """A recipe is made for one model; its structure must not reach the condition that has this model."""
+    recipe = tmp_path / "own.yaml"
+    recipe.write_text("model: resnetv2_18_eca_elu\nstructure: {width: 0.5, drop_rate: 0.4}\nepochs: 3\n")
+    study = tiny_study(recipe=str(recipe), changes={"structure": {"stem": "half"}})
+    assert {json.dumps(run.config.structure) for run in runs_of(study)} == {'{"stem": "half"}'}
+    assert {run.config.epochs for run in runs_of(study)} == {3}
+
+
+def test_changes_go_over_the_recipe_a_data_sets_over_the_studys_and_a_settings_over_all():
+    study = tiny_study(
+        changes={"epochs": 5, "batch_size": 9, "lr": 0.3, "augment": {"flip": 0.1, "rotate": 7}},
+        data__bars__changes={"batch_size": 4, "lr": 0.2},
+        factors__setting={"plain": {}, "own": {"lr": 0.1, "augment": {"flip": 0.0}}},
+    )
+    found = {str(run.factors["setting"]): run.config for run in runs_of(study)}
+    assert [found[name].lr for name in ("plain", "own")] == [0.2, 0.1]
+    assert {config.batch_size for config in found.values()} == {4}
+    assert {config.epochs for config in found.values()} == {5}
+    assert (found["own"].augment.flip, found["own"].augment.rotate) == (0.0, 7)
+
+
+def test_without_data_a_study_counts_the_folds_that_its_file_names():
+    study = tiny_study(**PEOPLE, data__bars__protocol="loso")
+    assert len(expand(study)) == 4
+    assert len(expand(tiny_study(data__bars__folds=[0, 1, 2]))) == 12
+
+
+def test_the_title_of_a_run_names_what_makes_it_differ():
+    study = tiny_study(factors__fraction=0.2, factors__setting={"slow": {"lr": 0.01}})
+    assert runs_of(study)[-1].title == "resnetv2_18_eca_elu, bars, 20 % of train, slow, seed 1, fold 0"

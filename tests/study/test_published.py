@@ -1,0 +1,54 @@
+"""The studies in docs/studies: their reports follow from their CSV of runs, and the documents quote them."""
+
+import re
+
+import pytest
+
+pytest.importorskip("statsmodels")
+
+import pandas as pd  # noqa: E402
+
+from fer_attention.study import expand, load_study  # noqa: E402
+from fer_attention.study.analysis import answers  # noqa: E402
+from fer_attention.study.report.numbers import equals, points  # noqa: E402
+from tests.support.paths import ROOT
+
+STUDIES = sorted(path.parent.parent for path in (ROOT / "docs" / "studies").glob("*/report/records.csv"))
+
+
+def report(folder):
+    return (folder / "report" / "report.md").read_text(encoding="utf-8").replace("&lt;", "<")
+
+
+@pytest.mark.parametrize("folder", STUDIES, ids=lambda folder: folder.name)
+def test_its_runs_are_all_that_the_study_of_this_name_plans(folder):
+    planned = expand(load_study(folder.name))
+    runs = pd.read_csv(folder / "report" / "records.csv")
+    done = {(*row[:-2], row[-2], row[-1]) for row in runs[[*planned[0].factors, "seed", "fold"]].to_numpy()}
+    assert done == {(*run.factors.values(), run.seed, run.fold) for run in planned}
+
+
+@pytest.mark.parametrize("folder", STUDIES, ids=lambda folder: folder.name)
+def test_its_report_is_what_its_runs_say(folder):
+    found = answers(load_study(folder.name), pd.read_csv(folder / "report" / "records.csv"))
+    text = report(folder)
+    for row in found.comparisons[found.comparisons["pooled"]].to_dict("records"):
+        assert (
+            f"- {row['level']} against {row['baseline']}: {points(row['mean'])} points (95 % interval "
+            f"{points(row['low'])} to {points(row['high'])}, n = {row['n']} pairs, p {equals(row['p_holm'])}"
+        ) in text
+    for row in found.contrasts.to_dict("records"):
+        assert f"- {row['first']} with {row['second']}: {points(row['mean'])} points beyond the sum" in text
+
+
+def test_the_page_on_studies_quotes_the_report_of_smoke():
+    page = " ".join((ROOT / "docs" / "studies.md").read_text(encoding="utf-8").split())
+    found = re.findall(
+        r"^- (\w+) against \w+: .(\d\.\d\d) points \(95 % interval .(\d\.\d\d) to .(\d\.\d\d)",
+        report(ROOT / "docs" / "studies" / "smoke"),
+        re.M,
+    )
+    assert [name for name, *_ in found] == ["se", "eca", "cbam", "elu"]
+    for _, difference, one, other in found:
+        low, high = sorted((one, other))
+        assert re.search(rf"{difference}(?: points)? \((?:95 % interval )?{low} to {high}", page), difference

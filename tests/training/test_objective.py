@@ -1,0 +1,186 @@
+"""Targets of a run: labels, teachers, and logit adjustment."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from fer_attention.data import DataError
+from fer_attention.emotions import FER2013, FERPLUS
+from fer_attention.evaluation import predict_crops
+from fer_attention.models import load_weights, save_weights
+from fer_attention.training import TrainingStopped, objective, run, train
+from fer_attention.training.objective import adjustment, target_distributions, teacher_probabilities
+from tests.support.tiny_runs import assert_same, checkpoint_of, stripes, tiny, untrained
+
+CPU = torch.device("cpu")
+
+
+def logits_of(model, crops):
+    """The model's answers to the images and to their mirror images, without the library's prediction."""
+    model.eval()
+    pixels = torch.from_numpy(crops.images)[:, None].float() / 255
+    mean, std = model.preprocessing.mean[0], model.preprocessing.std[0]
+    with torch.no_grad():
+        return model((pixels - mean) / std), model((pixels.flip(-1) - mean) / std)
+
+
+def test_several_teachers_count_as_the_mean_of_single_ones(tmp_path):
+    data = stripes()
+    teachers = [untrained(tmp_path / f"{seed}.safetensors", seed=seed) for seed in range(3)]
+    single = [teacher_probabilities(path, data, device=CPU).double().numpy() for path in teachers]
+    assert np.abs(single[0] - single[1]).max() > 0.1
+    labels = np.eye(7)[data.labels]
+    for share in (0.0, 0.3, 1.0):
+        config = tiny(teachers=tuple(teachers), teacher_weight=share)
+        targets = target_distributions(data, config, device=CPU)
+        assert targets.dtype == torch.float32
+        expected = (1 - share) * labels + share * np.mean(single, axis=0)
+        np.testing.assert_allclose(targets.numpy(), expected, atol=1e-6)
+
+
+def test_a_teachers_views_are_averaged_as_in_evaluation(tmp_path):
+    data, path = stripes(), untrained(tmp_path / "teacher.safetensors")
+    plain, flipped = logits_of(load_weights(path), data)
+    assert (plain - flipped).abs().max() > 0.01
+    for views, logits in (("none", plain), ("flip", (plain + flipped) / 2)):
+        found = teacher_probabilities(path, data, views=views, device=CPU)
+        torch.testing.assert_close(found, logits.softmax(1), rtol=1e-4, atol=1e-5)
+        config = tiny(teachers=(path,), teacher_weight=1.0, teacher_views=views)
+        torch.testing.assert_close(target_distributions(data, config, device=CPU), found)
+
+
+def test_a_teacher_of_more_labels_answers_among_those_of_the_data(tmp_path):
+    path = untrained(tmp_path / "eight.safetensors", labels=FERPLUS)
+    found = teacher_probabilities(path, stripes(), views="none", device=CPU)
+    columns = [FERPLUS.index(name) for name in FER2013]  # contempt is not among them
+    logits, _ = logits_of(load_weights(path), stripes())
+    # shares of a softmax among some classes are the softmax of their logits alone
+    torch.testing.assert_close(found, logits[:, columns].softmax(1), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(found.sum(1), torch.ones(len(found)))
+
+
+def test_a_teacher_that_is_all_but_sure_of_a_label_the_data_lacks_still_gives_a_distribution(tmp_path):
+    path = tmp_path / "sure.safetensors"
+    model = load_weights(untrained(path, labels=FERPLUS))
+    with torch.no_grad():
+        model.get_classifier().bias[FERPLUS.index("contempt")] = 70
+    save_weights(model, path)
+    found = teacher_probabilities(str(path), stripes(), device=CPU)
+    assert float(predict_crops(load_weights(path), stripes())[:, FERPLUS.index("contempt")].min()) == 1
+    torch.testing.assert_close(found.sum(1), torch.ones(len(found)))
+
+
+def test_a_teacher_of_fewer_labels_is_refused_with_their_names(tmp_path):
+    path = untrained(tmp_path / "seven.safetensors")
+    data = replace(stripes(), label_names=FERPLUS)
+    with pytest.raises(DataError, match="does not know contempt; it knows angry, disgust, fear"):
+        train(tiny(teachers=(path,)), data, tmp_path / "run")
+    others = replace(stripes(), label_names=("anger", "awe", "boredom", "joy", "sadness", "pain", "neutral"))
+    with pytest.raises(DataError, match="does not know awe, boredom, pain; it knows"):
+        teacher_probabilities(path, others, device=CPU)
+
+
+def test_what_teachers_said_is_kept_with_the_checkpoint(tmp_path, monkeypatch):
+    path = untrained(tmp_path / "teacher.safetensors")
+    config = tiny(teachers=(path,), epochs=2)
+    targets = target_distributions(stripes().split("train"), config, device=CPU)
+    train(config, stripes(), tmp_path / "run")
+    assert torch.equal(checkpoint_of(tmp_path / "run")["targets"], targets)
+
+    def again(*arguments, **options):
+        raise AssertionError("asked again")
+
+    monkeypatch.setattr(objective, "teacher_probabilities", again)
+    train(config, stripes(), tmp_path / "run")
+
+
+def rare(counts=(20, 10, 6, 2, 5, 9, 12)):
+    """Training images of classes that are not equally frequent, and images to select on."""
+    data = stripes(400)
+    rows = np.concatenate(
+        [
+            np.flatnonzero((data.labels == label) & (data.splits == "train"))[:n]
+            for label, n in enumerate(counts)
+        ]
+        + [np.flatnonzero(data.splits == "public")]
+    )
+    return data.take(rows)
+
+
+@pytest.mark.parametrize("tau", [0.0, 0.5, 1.0, 2.0])
+def test_the_adjustment_is_tau_times_the_log_of_the_classes_shares(tau):
+    generator = np.random.default_rng(0)
+    targets = generator.dirichlet(np.ones(5), size=40)
+    shift = adjustment(torch.from_numpy(targets).float(), "abcde", tau)
+    np.testing.assert_allclose(shift.numpy(), tau * np.log(targets.sum(0) / 40), atol=1e-6)
+
+
+def test_a_label_without_images_cannot_be_adjusted_for(tmp_path):
+    data = rare(counts=(20, 10, 6, 0, 5, 9, 12))
+    message = "needs training images of every label; there are none of happy"
+    with pytest.raises(DataError, match=message):
+        train(tiny(logit_adjustment=1.0), data, tmp_path)
+    assert adjustment(torch.eye(3)[[0, 1]], "abc", 0.0).tolist() == [0, 0, 0]
+
+
+def test_an_adjusted_loss_is_that_of_shifted_logits(tmp_path, monkeypatch):
+    seen = []
+
+    def spied(*arguments, **options):
+        def loss(logits, targets):
+            seen.append(logits.detach().clone())
+            return F.cross_entropy(logits, targets)
+
+        return loss
+
+    monkeypatch.setattr(run, "create_loss", spied)
+    for tau, folder in ((0.0, "plain"), (1.5, "adjusted")):
+        config = tiny(epochs=1, logit_adjustment=tau, structure={**tiny().structure, "drop_rate": 0})
+        train(config, rare(), tmp_path / folder)
+    steps = len(seen) // 2
+    counts = np.bincount(rare().split("train").labels, minlength=7)
+    shift = torch.from_numpy(1.5 * np.log(counts / counts.sum())).float()
+    torch.testing.assert_close(seen[steps], seen[0] + shift, rtol=1e-4, atol=1e-5)  # the first step's
+    assert not torch.allclose(seen[-1], seen[steps - 1] + shift, atol=1e-3)  # it learns from another loss
+
+
+def test_adjusted_weights_are_the_averaged_ones_with_another_bias(tmp_path):
+    tau, data = 1.5, rare()
+    train(tiny(epochs=1), data, tmp_path / "plain")
+    config = tiny(epochs=1, logit_adjustment=tau, adjust="weights")
+    result = train(config, data, tmp_path / "adjusted")
+    plain, adjusted = (checkpoint_of(tmp_path / name) for name in ("plain", "adjusted"))
+    for part in ("model", "ema"):  # training itself is the same
+        assert_same(plain[part], adjusted[part])
+    averaged = load_weights(result.weights)
+    averaged.load_state_dict({name.removeprefix("module."): value for name, value in plain["ema"].items()})
+    selection = data.split("public")
+    before, _ = logits_of(averaged, selection)
+    counts = np.bincount(data.split("train").labels, minlength=7)
+    shift = torch.from_numpy(tau * np.log(counts / counts.sum())).float()
+    logits, _ = logits_of(load_weights(result.weights), selection)
+    torch.testing.assert_close(logits, before - shift, rtol=1e-4, atol=1e-4)
+    answers = logits.argmax(1).numpy()
+    assert (answers != before.argmax(1).numpy()).any()
+    assert result.best.validation_accuracy == np.mean(answers == selection.labels)
+
+
+def test_a_run_can_be_stopped_while_its_teachers_answer(tmp_path, monkeypatch):
+    monkeypatch.setattr(objective, "BLOCK", 16)
+    path = untrained(tmp_path / "teacher.safetensors")
+    asked = []
+
+    def stop():
+        asked.append(True)
+        return len(asked) == 3
+
+    with pytest.raises(TrainingStopped, match="while the teachers answered"):
+        train(tiny(teachers=(path,)), stripes(), tmp_path / "run", stop=stop)
+    assert len(asked) == 3  # 64 images are four blocks
+    assert not (tmp_path / "run" / "checkpoint.pt").exists()
+    whole = teacher_probabilities(path, stripes(), device=CPU)
+    monkeypatch.setattr(objective, "BLOCK", 1000)
+    torch.testing.assert_close(teacher_probabilities(path, stripes(), device=CPU), whole)

@@ -1,0 +1,138 @@
+import pytest
+import yaml
+
+from fer_attention.models.bundled import DEFAULT
+from fer_attention.training import load_recipe, recipe_names, train
+from tests.support.tiny_runs import stripes, tiny
+
+
+def test_the_recipes_are_those_the_documents_name():
+    assert recipe_names() == ["compact", "finetune", "paper", "quick", "robust", "strong"]
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_every_recipe_is_valid_and_takes_changes(name):
+    config = load_recipe(name, {"epochs": 2, "augment": {"flip": 0.25}})
+    assert (config.epochs, config.augment.flip) == (2, 0.25)
+    assert config.augment.rotate == load_recipe(name).augment.rotate
+
+
+def test_the_paper_recipe_is_the_papers():
+    config = load_recipe("paper")
+    assert (config.optimizer, config.lr, config.weight_decay, config.schedule) == (
+        "adam",
+        1e-4,
+        0,
+        "constant",
+    )
+    assert (config.batch_size, config.epochs, config.stop_after) == (64, 200, 15)
+    assert (config.augment.flip, config.augment.scale) == (0.5, 0.3)
+    assert config.normalization == "unit"
+    assert config.select_by == "accuracy"
+    assert (config.label_smoothing, config.ema_decay, config.clip_norm) == (0, 0, None)
+
+
+def test_another_model_starts_without_the_recipes_structure():
+    assert load_recipe("compact").structure["width"] == 0.5
+    assert load_recipe("compact", {"model": "resnet18"}).structure == {}
+
+
+def test_weights_to_start_from_settle_model_and_structure(tmp_path):
+    start = str(train(tiny(model="resnet18", epochs=1), stripes(), tmp_path).weights)
+    for recipe in ("compact", "robust"):
+        config = load_recipe(recipe, {"weights": start})
+        assert (config.weights, config.model, config.structure) == (start, "resnet18", {})
+    own = tmp_path / "own.yaml"
+    own.write_text(yaml.safe_dump({"weights": start}))
+    assert load_recipe(own).model == "resnet18"
+    anew = load_recipe("robust", {"weights": None, "structure": {"width": 0.5}})
+    assert (anew.weights, anew.model) == (None, load_recipe("robust").model)
+
+
+def test_a_recipe_may_be_a_file_of_the_user(tmp_path):
+    config = load_recipe("compact", {"epochs": 3})
+    saved = tmp_path / "config.json"
+    saved.write_text(config.model_dump_json())
+    assert load_recipe(saved) == config
+    own = tmp_path / "mine.yaml"
+    own.write_text(yaml.safe_dump({"model": "vgg11_cbam", "epochs": 7}))
+    assert load_recipe(str(own), {"lr": 0.5}).lr == 0.5
+    own.write_text("- a list")
+    with pytest.raises(ValueError, match="holds no fields, but list"):
+        load_recipe(own)
+    own.write_text("epochs: 3\nmodel: [")
+    with pytest.raises(ValueError, match=r"mine.yaml is not valid YAML: line 2, column 9: expected"):
+        load_recipe(own)
+    own.write_bytes(b"\x80abc")
+    with pytest.raises(ValueError, match=r"mine.yaml is not valid YAML: \S+"):
+        load_recipe(own)
+    own.write_text("model: vgg11\naugment: {flip: 0, flip: 1}")
+    with pytest.raises(ValueError, match=r"mine.yaml .*line 2, column 20: the field 'flip' is there twice"):
+        load_recipe(own)
+    with pytest.raises(ValueError, match="no recipe file"):
+        load_recipe(tmp_path / "absent.yaml")
+
+
+def degrade(name, low, high, probability=1.0):
+    return {"augment": {"degrade": {name: {"probability": probability, "low": low, "high": high}}}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"epochs": 0}, "epochs"),
+        ({"epoch": 3}, "epoch"),
+        ({"augment": {"flipp": 1}}, "flipp"),
+        ({"augment": 3}, "augment"),
+        ({"model": "resnet18_cbma"}, "Did you mean 'resnet18_cbam'"),
+        ({"structure": {"stem": "tiny"}}, "stem of resnetv2_18 is one of"),
+        ({"optimizer": "admw"}, "Did you mean 'adamw'"),
+        ({"schedule": "cosin"}, "schedule"),
+        ({"layer_decay": 0.5}, "layer_decay and schedule=one_cycle"),
+        ({"teacher": DEFAULT}, "Did you mean 'teachers'"),
+        ({"teachers": DEFAULT}, "teachers: Input should be a valid tuple"),
+        ({"teachers": ["nowhere/best.safetensors"]}, "no weights file nowhere"),
+        ({"teachers": ["resnetv2_18_ec_elu"]}, "Did you mean"),
+        ({"teacher_views": "flp"}, "Did you mean 'flip'"),
+        ({"weights": "nowhere/best.safetensors"}, "no weights file nowhere"),
+        ({"weights": "resnetv2_18_ec_elu"}, "Did you mean"),
+        ({"weights": 5}, "weights: Input should be a valid string; got 5"),
+        ({"weights": DEFAULT, "structure": {"width": 0.5}}, "weights settle the structure.* weights=null"),
+        ({"weights": "a.safetensors", "backbone_weights": "b"}, "give one"),
+        ({"logit_adjustment": -1}, "logit_adjustment"),
+        ({"logit_adjustment": 1, "loss": "binary"}, "loss=cross_entropy or loss=focal"),
+        ({"adjust": "wieghts"}, "'loss' or 'weights'"),
+        ({"precision": "int8"}, "'auto', 'float32', 'bfloat16' or 'float16'"),
+        ({"augment": {"degrade": {"nois": {}}}}, "probability: is missing"),
+        (degrade("nois", 0, 1), "augment: Unknown degradation 'nois'. Did you mean 'noise'"),
+        (degrade("noise", 0, 300), "strength of noise is 0 to 255 .*, got 300"),
+        (degrade("resampling", 2, 40), "strength of resampling is 4 to 1024 .*, got 2"),
+        (degrade("blur", 3, 1), "blur: low=3 is above high=1"),
+        (degrade("blur", 1, 3, probability=1.5), "degrade.blur.probability: .* less than or equal to 1"),
+        ({"augment": {"degrade": {"blur": {"hihg": 3}}}}, "Did you mean 'high'"),
+    ],
+)
+def test_a_wrong_field_fails_before_anything_runs(changes, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        load_recipe("compact", changes)
+    assert "pydantic" not in str(caught.value)  # whose dumps name types and web pages
+
+
+def test_an_unknown_recipe_names_the_nearest():
+    with pytest.raises(ValueError, match="Did you mean 'compact'"):
+        load_recipe("compcat")
+
+
+def test_another_model_than_the_recipes_starts_without_its_weights():
+    assert load_recipe("robust", {"model": "resnet18_se"}).weights is None
+    assert load_recipe("robust").weights is not None
+
+
+def test_degradations_are_changed_one_by_one_field_by_field():
+    usual = load_recipe("robust").augment.degrade
+    changed = load_recipe("robust", {"augment": {"degrade": {"noise": {"probability": 1.0}, "blur": None}}})
+    degrade = changed.augment.degrade
+    assert list(degrade) == [name for name in usual if name != "blur"]
+    assert degrade["noise"] == usual["noise"].model_copy(update={"probability": 1.0})
+    assert degrade["jpeg"] == usual["jpeg"]
+    assert changed.augment.rotate == 15
