@@ -50,7 +50,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 def readable(error: ValidationError, model: type[BaseModel], *, where: str) -> str:
     """All that is wrong in a file, one line for each field."""
-    lines = [f"  {_field(one['loc'])}: {_reason(one, model)}" for one in _causes(error)]
+    lines = [
+        f"  {'.'.join(map(str, one['loc'])) or 'as a whole'}: {_reason(one, model)}" for one in _causes(error)
+    ]
     return f"{where} cannot be used:\n" + "\n".join(lines)
 
 
@@ -64,10 +66,6 @@ def _causes(error: ValidationError) -> list[Any]:
         if one["type"] != "too_short"
         or not any(len(loc) > len(one["loc"]) and loc[: len(one["loc"])] == one["loc"] for loc in places)
     ]
-
-
-def _field(location: Sequence[int | str]) -> str:
-    return ".".join(map(str, location)) or "as a whole"
 
 
 def _reason(error: Any, model: type[BaseModel]) -> str:

@@ -131,13 +131,24 @@ class Preprocessing:
         mode = "L" if self.channels == 1 else "RGB"
         return _channels_first(np.stack([np.asarray(crop.convert(mode)) for crop in crops]))
 
+    def check(self, crops: torch.Tensor | NDArray[np.uint8]) -> None:
+        """Check that crops are uint8 (N, channels, H, W) of this size.
+
+        Raises:
+            ValueError: They have another type or shape.
+        """
+        form = (self.channels, *self.size)
+        if str(crops.dtype).removeprefix("torch.") != "uint8" or tuple(crops.shape[1:]) != form:
+            raise ValueError(
+                f"Crops are uint8 (N, {', '.join(map(str, form))}); got {crops.dtype} {tuple(crops.shape)}. "
+                "Preprocessing.prepare() makes them from whole crops, faces.cut_input() from photos."
+            )
+
     def normalize(self, crops: torch.Tensor | NDArray[np.uint8]) -> torch.Tensor:
         """uint8 (N, channels, H, W) of this size -> float32 of the same shape, on the same device."""
-        expected = (self.channels, *self.size)
-        crops = torch.from_numpy(crops) if isinstance(crops, np.ndarray) else crops
-        if crops.dtype != torch.uint8 or crops.ndim != 4 or tuple(crops.shape[1:]) != expected:
-            raise ValueError(f"Expected uint8 (N, {expected}), got {crops.dtype} {tuple(crops.shape)}.")
-        return self.standardize(crops.float() / 255)
+        self.check(crops)
+        pixels = torch.from_numpy(crops) if isinstance(crops, np.ndarray) else crops
+        return self.standardize(pixels.float() / 255)
 
     def standardize(self, pixels: torch.Tensor) -> torch.Tensor:
         """(N, channels, H, W) in [0, 1] -> the same, minus the mean, over the standard deviation."""

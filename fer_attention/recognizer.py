@@ -154,9 +154,13 @@ class EmotionRecognizer:
         Raises:
             ImageError: A photo cannot be read.
         """
-        if isinstance(photos, (list, tuple)):
-            return self._predict([borrow_image(photo) for photo in photos])
-        return self._predict([borrow_image(photos)])[0]
+        several = isinstance(photos, (list, tuple))
+        images = [borrow_image(photo) for photo in (photos if several else [photos])]
+        faces = self.detector.detect(images)
+        pairs = [(image, face) for image, found in zip(images, faces, strict=True) for face in found]
+        predictions = iter(self._classify(pairs))
+        results = [[next(predictions) for _ in found] for found in faces]
+        return results if several else results[0]
 
     def classify(self, photo: ImageSource, faces: Sequence[Face]) -> list[FacePrediction]:
         """Name the expressions of faces that are known already, in their order.
@@ -170,12 +174,6 @@ class EmotionRecognizer:
             ValueError: A face lies outside the photo, or lacks the landmarks that the crop rule needs.
         """
         return self._classify([(borrow_image(photo), face) for face in faces])
-
-    def _predict(self, images: Sequence[Image.Image]) -> list[list[FacePrediction]]:
-        faces = self.detector.detect(images)
-        pairs = [(image, face) for image, found in zip(images, faces, strict=True) for face in found]
-        predictions = iter(self._classify(pairs))
-        return [[next(predictions) for _ in found] for found in faces]
 
     def _classify(self, faces: Sequence[tuple[Image.Image, Face]]) -> list[FacePrediction]:
         if not faces:

@@ -43,19 +43,17 @@ def images_of(faces: Faces) -> Pixels | ImageFiles:
 
 
 def check_crops(preprocessing: Preprocessing, faces: Faces | None) -> Pixels:
-    """uint8 (N, C, H, W): four images of noise, the face that comes with the package, and the given ones."""
+    """Return uint8 crops (N, C, H, W): noise, the package's own face, and the given faces.
+
+    The package's face is that of the astronaut Eileen Collins (NASA, public domain), 80×80 pixels, grey.
+    """
     shape = (NOISE, preprocessing.channels, *preprocessing.size)
     crops = [np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)]
-    crops.append(preprocessing.prepare(reference_face()[None]))
+    with resources.files("fer_attention.export").joinpath("face.png").open("rb") as file:
+        crops.append(preprocessing.prepare(np.asarray(Image.open(file))[None]))
     if faces is not None and len(faces):
         crops.append(preprocessing.prepare(images_of(faces)[:]))
     return np.concatenate(crops)
-
-
-def reference_face() -> Pixels:
-    """uint8 (80, 80): the face of the astronaut Eileen Collins (NASA, public domain), grey."""
-    with resources.files("fer_attention.export").joinpath("face.png").open("rb") as file:
-        return np.asarray(Image.open(file))
 
 
 def largest_difference(

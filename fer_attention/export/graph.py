@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
@@ -14,7 +15,14 @@ from torch import nn
 import fer_attention
 from fer_attention.atomic import replacing
 from fer_attention.classifiers.base import Pixels
-from fer_attention.export.check import ExportError, Faces, Logits, check_crops, largest_difference
+from fer_attention.export.check import (
+    ExportError,
+    Faces,
+    Logits,
+    check_crops,
+    check_suffix,
+    largest_difference,
+)
 from fer_attention.models import FERModel, ModelMetadata
 from fer_attention.preprocessing import Preprocessing
 
@@ -30,14 +38,12 @@ class Export:
         checked: Crops on which it was compared with the model, each alone and among three.
         difference: The largest difference of logits (`check.largest_difference`).
         opset: Version of ONNX's operators in an ONNX file.
-        compiled: Whether a `.pt2` file holds machine code (AOTInductor) and not a graph (torch.export).
     """
 
     path: Path
     checked: int
     difference: float
     opset: int | None = None
-    compiled: bool = False
 
 
 class PixelClassifier(nn.Module):
@@ -84,10 +90,11 @@ def exported(network: PixelClassifier, preprocessing: Preprocessing) -> torch.ex
 
 def write_verified(
     model: FERModel,
-    path: Path,
+    path: str | os.PathLike[str],
     write: Callable[[torch.export.ExportedProgram, ModelMetadata, Path], Run],
     *,
     what: str,
+    suffix: str,
     faces: Faces | None,
     tolerance: float,
 ) -> Export:
@@ -101,6 +108,8 @@ def write_verified(
         ExportError: The file differs from the model.
         ValueError: The tolerance is no number above 0.
     """
+    path = Path(path)
+    check_suffix(path, suffix)
     if not 0 < tolerance < float("inf"):
         raise ValueError(f"tolerance is a number above 0, got {tolerance}.")
     metadata = ModelMetadata.of(model, {**model.record, "fer_attention": fer_attention.__version__})

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from fer_attention.classifiers.onnx_classifier import INPUT, OUTPUT, OnnxClassifier
-from fer_attention.export.check import ExportError, Faces, check_suffix
+from fer_attention.export.check import ExportError, Faces
 from fer_attention.export.graph import Export, Run, write_verified
 from fer_attention.models import FERModel, ModelMetadata
 from fer_attention.optional import needs_extra
@@ -50,8 +50,7 @@ def export_onnx(
         import onnx
         import onnxruntime  # noqa: F401
         import onnxscript  # noqa: F401
-    path, opset = Path(path), OPSET if opset is None else opset
-    check_suffix(path, ".onnx")
+    opset = OPSET if opset is None else opset
     if opset < OPSET:
         raise ValueError(f"opset is at least {OPSET}, what torch's exporter writes; got {opset}.")
 
@@ -62,7 +61,9 @@ def export_onnx(
         onnx.save(graph, str(to))
         return OnnxClassifier(to, threads=1).logits
 
-    made = write_verified(model, path, write, what="The ONNX file", faces=faces, tolerance=tolerance)
+    made = write_verified(
+        model, path, write, what="The ONNX file", suffix=".onnx", faces=faces, tolerance=tolerance
+    )
     return replace(made, opset=opset)
 
 

@@ -6,14 +6,13 @@ import json
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from fer_attention.classifiers.base import Pixels
-from fer_attention.export.check import ExportError, Faces, Logits, check_suffix
+from fer_attention.export.check import ExportError, Faces, Logits
 from fer_attention.export.graph import Export, Run, write_verified
 from fer_attention.models import FERModel, ModelMetadata
 
@@ -43,14 +42,14 @@ def export_program(
         ValueError: Another suffix, or a tolerance that cannot be.
         FileNotFoundError: The folder does not exist.
     """
-    path = Path(path)
-    check_suffix(path, ".pt2")
 
     def write(program: torch.export.ExportedProgram, metadata: ModelMetadata, to: Path) -> Run:
         torch.export.save(program, str(to), extra_files={METADATA_FILE: json.dumps(metadata.to_strings())})
         return _runner(torch.export.load(str(to)).module())
 
-    return write_verified(model, path, write, what="The program", faces=faces, tolerance=tolerance)
+    return write_verified(
+        model, path, write, what="The program", suffix=".pt2", faces=faces, tolerance=tolerance
+    )
 
 
 def export_compiled(
@@ -65,8 +64,6 @@ def export_compiled(
     Raises:
         ExportError: There is no C++ compiler, or as in `export_program`.
     """
-    path = Path(path)
-    check_suffix(path, ".pt2")
     if not os.environ.get("CXX") and not any(map(shutil.which, COMPILERS)):
         raise ExportError(
             f"AOTInductor needs a C++ compiler, and there is none of {', '.join(COMPILERS)}. Install one or "
@@ -78,8 +75,9 @@ def export_compiled(
         torch._inductor.aoti_compile_and_package(program, package_path=str(to), inductor_configs=options)
         return _runner(torch._inductor.aoti_load_package(str(to)))
 
-    made = write_verified(model, path, write, what="The compiled package", faces=faces, tolerance=tolerance)
-    return replace(made, compiled=True)
+    return write_verified(
+        model, path, write, what="The compiled package", suffix=".pt2", faces=faces, tolerance=tolerance
+    )
 
 
 def _runner(module: Callable[..., Any]) -> Run:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -169,15 +170,15 @@ class FERModel(nn.Module):
         levels = self.levels()
         take, deepest = feature_take_indices(len(levels), indices)
         last = len(levels) - 1
+        stop = deepest if stop_early else last
         maps = []
-        reached = 0
-        for reached, level in enumerate(levels[: deepest + 1] if stop_early else levels):  # noqa: B007
+        for index, level in enumerate(levels[: stop + 1]):
             x = self._run(level, x)
-            if reached in take:
-                maps.append(self.final_norm(x) if norm and reached == last else x)
+            if index in take:
+                maps.append(self.final_norm(x) if norm and index == last else x)
         if intermediates_only:
             return maps
-        return (self.final_norm(x) if reached == last else x), maps
+        return (self.final_norm(x) if stop == last else x), maps
 
     def prune_intermediate_layers(
         self, indices: int | list[int] = 1, prune_norm: bool = False, prune_head: bool = True
@@ -241,12 +242,8 @@ class FERModel(nn.Module):
 
 
 def activation_of(spec: ModelSpec, factory: Factory) -> Callable[..., nn.Module]:
-    """A maker of the spec's activation, for layers that take `act_layer(inplace=...)`."""
-
-    def make(inplace: bool = True) -> nn.Module:
-        return create_activation(spec.activation, inplace=inplace, **factory)
-
-    return make
+    """Return a function that makes the spec's activation, as timm's layers take it (`act_layer=...`)."""
+    return partial(create_activation, spec.activation, inplace=True, **factory)
 
 
 def gate_of(spec: ModelSpec, channels: int, factory: Factory) -> AttentionBlock | None:

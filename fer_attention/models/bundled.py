@@ -5,10 +5,8 @@ Beside each weights file lies a record of what was measured on it, written by `b
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ from fer_attention.registry import unknown_name
 DEFAULT = "resnetv2_18_eca_elu.ferplus"
 """What `EmotionRecognizer.from_pretrained()` takes."""
 
+_FOLDER = Path(__file__).parents[1] / "weights"
 _SUFFIX = ".safetensors"
 
 
@@ -92,20 +91,12 @@ def pretrained_record(name: str) -> dict[str, Any]:
     path = bundled_path(name).with_suffix(".json")
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing: run python benchmarks/pretrained.py measure {name}.")
-    record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return record
-
-
-def file_sha256(path: Path) -> str:
-    """The SHA-256 of a file, as 64 hexadecimal digits."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return dict(json.loads(path.read_text(encoding="utf-8")))
 
 
 def bundled_names() -> list[str]:
     """The names of all bundled weights, sorted."""
-    return sorted(
-        file.name.removesuffix(_SUFFIX) for file in _folder().iterdir() if file.name.endswith(_SUFFIX)
-    )
+    return sorted(file.stem for file in _FOLDER.glob(f"*{_SUFFIX}"))
 
 
 def weights_path(source: str | Path) -> Path:
@@ -129,8 +120,4 @@ def bundled_path(name: str) -> Path:
     fitting = [known for known in bundled_names() if name in (known, known.split(".")[0])]
     if not fitting:
         raise unknown_name("bundled weights", name, bundled_names())
-    return _folder() / f"{fitting[0]}{_SUFFIX}"
-
-
-def _folder() -> Path:
-    return Path(str(resources.files("fer_attention") / "weights"))
+    return _FOLDER / f"{fitting[0]}{_SUFFIX}"

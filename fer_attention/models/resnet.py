@@ -89,12 +89,7 @@ def _projection(in_chs: int, out_chs: int, stride: int, factory: Factory) -> nn.
 class ResNet(FERModel):
     """Four stages of residual blocks, global pooling and one linear layer."""
 
-    traits = Traits(
-        total_stride=TOTAL_STRIDE,
-        feature_levels=5,
-        residual_blocks=True,
-        paper_biases=".*",
-    )
+    traits = Traits(total_stride=TOTAL_STRIDE, feature_levels=5, residual_blocks=True, paper_biases=".*")
     first_conv = "conv1"
     classifier = "fc"
 

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from difflib import ndiff
 from pathlib import Path
 from typing import Any
@@ -67,9 +66,14 @@ def load_weights(path: str | os.PathLike[str], *, device: Device = None) -> FERM
             message names what is wrong. No half-loaded model is ever given.
     """
     path = Path(path)
-    metadata, tensors = _read(path)
-    with _weights_errors(path, "its metadata cannot be used"):
-        model: FERModel = BACKBONES[metadata.spec.backbone](metadata.spec, device="meta")
+    with _open(path) as file:
+        metadata = ModelMetadata.from_strings(file.metadata() or {}, path)
+        try:
+            model: FERModel = BACKBONES[metadata.spec.backbone](metadata.spec, device="meta")
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a mapping)
+        except Exception as error:  # a damaged file can cause any
+            reason = f"{type(error).__name__}: {error}"
+            raise WeightsError(f"{path}: its metadata or tensors cannot be used: {reason}") from error
     _check_tensors(path, model, tensors)
     # copies: safetensors maps the file, and whoever writes into it later would write into the model
     own = {
@@ -94,23 +98,6 @@ def read_metadata(path: str | os.PathLike[str]) -> ModelMetadata:
     path = Path(path)
     with _open(path) as file:
         return ModelMetadata.from_strings(file.metadata() or {}, path)
-
-
-@contextmanager
-def _weights_errors(path: str | os.PathLike[str], what: str) -> Iterator[None]:
-    """Whatever a damaged file provokes inside becomes a WeightsError that names it."""
-    try:
-        yield
-    except Exception as error:
-        raise WeightsError(f"{path}: {what}: {type(error).__name__}: {error}") from error
-
-
-def _read(path: Path) -> tuple[ModelMetadata, dict[str, torch.Tensor]]:
-    with _open(path) as file:
-        metadata = ModelMetadata.from_strings(file.metadata() or {}, path)
-        with _weights_errors(path, "its tensors cannot be read"):
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (no mapping)
-        return metadata, tensors
 
 
 def _open(path: Path) -> Any:
