@@ -1,4 +1,4 @@
-"""Files that are whole or untouched."""
+"""Write files atomically: a path holds the whole new content or the old one."""
 
 from __future__ import annotations
 
@@ -10,9 +10,7 @@ from secrets import token_hex
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file under a temporary name beside it, flush it to the disk, then rename it.
-
-    Whatever happens, `path` holds all of `content` or what it held before.
+    """Write a file so that `path` holds all of `content` or, after any failure, what it held before.
 
     Raises:
         FileNotFoundError: The folder does not exist.
@@ -23,7 +21,10 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary file beside `path`, of the same suffix, that takes its place when the block ends well.
+    """Yield a temporary file that replaces `path` if the block succeeds.
+
+    The temporary file lies in the same folder and has the same suffix. It is flushed to the disk, then renamed.
+    After an error it is deleted, and `path` holds what it held before.
 
     >>> import tempfile
     >>> folder = Path(tempfile.mkdtemp())
@@ -33,9 +34,6 @@ def replacing(path: Path) -> Iterator[Path]:
     ...             _ = file.write(f"{number} ")
     >>> (folder / "numbers.txt").read_text()
     '0 1 2 '
-
-    Whatever happens, `path` holds all that was written in the block, flushed to the disk, or what it held
-    before; after an error the temporary file is gone.
 
     Raises:
         FileNotFoundError: The folder does not exist.
