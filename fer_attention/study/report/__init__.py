@@ -16,14 +16,14 @@ with needs_extra("study", "The report of a study needs matplotlib and pandas"):
 
 from fer_attention.atomic import write_atomically
 from fer_attention.rendering.figures import png_file, svg_file
-from fer_attention.study.analysis import StudyAnalysis, analyse_folder
+from fer_attention.study.analysis import analyse_folder
 from fer_attention.study.config import StudyError
 from fer_attention.study.report.numbers import MINUS
 from fer_attention.study.report.plots import report_plots
 from fer_attention.study.report.render import html, markdown
 from fer_attention.study.report.tables import TEXT, ReportTable, report_tables
 
-__all__ = ["ReportPaths", "write_analysis", "write_report"]
+__all__ = ["ReportPaths", "write_report"]
 
 NUMBERS = ("conditions", "comparisons", "interactions", "contrasts", "slopes", "costs", "bias")
 """Tables of the analysis that are written as CSV, in full precision."""
@@ -59,16 +59,7 @@ def write_report(folder: Path, output: Path | None = None) -> ReportPaths:
         StudyError: The folder holds no study, or none of its runs is finished.
         OSError: A file cannot be written.
     """
-    return write_analysis(analyse_folder(folder), folder / "report" if output is None else output)
-
-
-def write_analysis(analysis: StudyAnalysis, output: Path) -> ReportPaths:
-    """Write the report of an analysis into a folder, which is made if it is not there.
-
-    Raises:
-        StudyError: No run is finished.
-        OSError: A file cannot be written.
-    """
+    analysis, output = analyse_folder(folder), folder / "report" if output is None else output
     if not len(analysis.runs):
         failed = f" {len(analysis.failed)} failed." if analysis.failed else ""
         raise StudyError(

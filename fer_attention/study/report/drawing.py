@@ -53,11 +53,6 @@ class Roles:
         hue, style = self._number(self.hue, row), self._number(self.style, row)
         return {"color": SERIES[hue], **_style(style, markers)}
 
-    def groups(self, frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
-        """Rows by the title of their panel."""
-        titles = [label_of(row._asdict(), self.panels) for row in frame.itertuples()]
-        return dict(iter(frame.groupby(pd.Series(titles, frame.index), sort=False)))
-
     def handles(self, *, markers: bool = False) -> list[Line2D]:
         """What a legend shows: the colours' levels, then the styles'."""
         lines = levels_legend(self.hue, self.study.levels(self.hue)) if self.hue else []
@@ -77,6 +72,14 @@ def levels_legend(factor: str, levels: Sequence[Level]) -> list[Line2D]:
         Line2D([], [], color=SERIES[n % len(SERIES)], linewidth=2.5, label=level_text(factor, level))
         for n, level in enumerate(levels)
     ]
+
+
+def panels_of(frame: pd.DataFrame, factors: Sequence[str]) -> tuple[Figure, list[tuple[Axes, pd.DataFrame]]]:
+    """A figure with a panel for each combination of levels of some factors, and the rows of each."""
+    titles = [label_of(row._asdict(), factors) for row in frame.itertuples()]
+    parts = dict(iter(frame.groupby(pd.Series(titles, frame.index), sort=False)))
+    figure, axes = panels(list(parts))
+    return figure, list(zip(axes, parts.values(), strict=True))
 
 
 def panels(titles: Sequence[str], *, height: float = 2.4) -> tuple[Figure, list[Axes]]:

@@ -12,8 +12,9 @@ from matplotlib.ticker import MaxNLocator
 
 from fer_attention.rendering.figures import ACCENT, CARD, MUTED, SERIES, WARM
 from fer_attention.study.analysis import StudyAnalysis
+from fer_attention.study.analysis.conditions import pareto_fronts
 from fer_attention.study.analysis.interactions import fitted_lines
-from fer_attention.study.analysis.runs import label_of, varied_factors
+from fer_attention.study.analysis.runs import varied_factors
 from fer_attention.study.analysis.statistics import mean_interval
 from fer_attention.study.config import level_text
 from fer_attention.study.report.drawing import (
@@ -23,9 +24,10 @@ from fer_attention.study.report.drawing import (
     labelled_rows,
     levels_legend,
     panels,
+    panels_of,
     wrapped,
 )
-from fer_attention.study.report.tables import groups, pareto_fronts
+from fer_attention.study.report.tables import groups
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -129,13 +131,8 @@ def _interaction(analysis: StudyAnalysis, number: int) -> Figure:
     first, second = question.first, question.second
     others = [name for name in varied_factors(study) if name not in (first, second)]
     places = {level: at for at, level in enumerate(study.levels(second))}
-    titles = pd.Series(
-        [label_of(row._asdict(), others) for row in analysis.conditions.itertuples()],
-        analysis.conditions.index,
-    )
-    by_panel = dict(iter(analysis.conditions.groupby(titles, sort=False)))
-    figure, grid = panels(list(by_panel))
-    for axes, group in zip(grid, by_panel.values(), strict=True):
+    figure, grid = panels_of(analysis.conditions, others)
+    for axes, group in grid:
         for at, level in enumerate(study.levels(first)):
             cells = group[group[first] == level]
             colour = SERIES[at % len(SERIES)]
@@ -149,10 +146,9 @@ def _interaction(analysis: StudyAnalysis, number: int) -> Figure:
 
 def _sizes(analysis: StudyAnalysis, factor: str, gains: pd.DataFrame) -> Figure:
     levels = [level_text(factor, level) for level in analysis.study.levels(factor)]
-    by_panel = dict(iter(gains.groupby("within", sort=False)))
-    figure, grid = panels(list(by_panel))
+    figure, grid = panels_of(gains, ["within"])
     handles: dict[str, Line2D] = {}
-    for axes, group in zip(grid, by_panel.values(), strict=True):
+    for axes, group in grid:
         axes.axhline(0, color=MUTED, linewidth=1)
         for level, own in group.groupby("level", sort=False):
             number = levels.index(level)
@@ -191,9 +187,8 @@ def _pareto(analysis: StudyAnalysis, conditions: pd.DataFrame) -> Figure:
 def _training(analysis: StudyAnalysis) -> Figure:
     """Mean and range over the runs of a condition, as far as all of its runs went."""
     roles = Roles.of(analysis)
-    by_panel = roles.groups(analysis.epochs)
-    figure, grid = panels(list(by_panel))
-    for axes, group in zip(grid, by_panel.values(), strict=True):
+    figure, grid = panels_of(analysis.epochs, roles.panels)
+    for axes, group in grid:
         for _, own in group.groupby("condition", sort=False):
             table = own.pivot_table("validation_accuracy", "epoch", ["seed", "fold"]).dropna() * 100
             look = roles.look(next(own.itertuples()))
@@ -206,10 +201,9 @@ def _training(analysis: StudyAnalysis) -> Figure:
 
 
 def _bias(bias: pd.DataFrame) -> Figure:
-    by_panel = dict(iter(bias.groupby("backbone", sort=False)))
-    names = list(dict.fromkeys(bias["activation"]))
-    figure, grid = panels(list(by_panel) if len(by_panel) > 1 else [""])
-    for axes, group in zip(grid, by_panel.values(), strict=True):
+    names = list(bias["activation"].unique())
+    figure, grid = panels_of(bias, ["backbone"] if bias["backbone"].nunique() > 1 else [])
+    for axes, group in grid:
         axes.axhline(0, color=MUTED, linewidth=1)
         means = group.pivot_table("mean", "layer", "activation", sort=False)
         for name in means:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import pandas as pd
 
 from fer_attention.study.analysis import StudyAnalysis
-from fer_attention.study.analysis.conditions import COSTS, counted_by_the_paper
-from fer_attention.study.analysis.statistics import pareto_front
+from fer_attention.study.analysis.conditions import COSTS, counted_by_the_paper, pareto_fronts
 from fer_attention.study.report.numbers import (
     MINUS,
     MISSING,
+    Form,
     count,
     decimal,
     millions,
@@ -29,12 +29,9 @@ TEXT = ("condition", "comparison", "model", "data", "layer", "verdict", "levels"
         "cheapest in", "level / baseline")  # fmt: skip
 """Columns on the left; numbers stand on the right."""
 
-COST_NAMES = {
-    "parameters": "parameters",
-    "macs": "MACs",
-    "train_seconds": "training",
-    "latency_ms": "latency",
-}
+
+Columns = Mapping[str, tuple[str, Form]]
+"""For each heading a column of a frame, and how its cells are printed."""
 
 
 class ReportTable(NamedTuple):
@@ -79,7 +76,7 @@ def groups(frame: pd.DataFrame, column: str | list[str]) -> Iterable[tuple[Any, 
     return frame.groupby(column, sort=False) if len(frame) else ()
 
 
-def _printed(frame: pd.DataFrame, columns: Mapping[str, tuple[str, Callable[[Any], str]]]) -> pd.DataFrame:
+def _printed(frame: pd.DataFrame, columns: Columns) -> pd.DataFrame:
     """Columns under their headings, each cell printed; columns without any number are left out.
 
     The column `low` is printed as the interval from it to `high`.
@@ -95,22 +92,20 @@ def _printed(frame: pd.DataFrame, columns: Mapping[str, tuple[str, Callable[[Any
 
 
 def _conditions(group: pd.DataFrame, level: str) -> pd.DataFrame:
-    return _printed(
-        group,
-        {
-            "condition": ("condition", str),
-            "runs": ("n", count),
-            "accuracy %": ("accuracy", percent),
-            level: ("low", percent),
-            "sd": ("sd", percent),
-            "without copies %": ("accuracy_new", percent),
-            "balanced %": ("balanced_accuracy", percent),
-            "macro-F1 %": ("macro_f1", percent),
-            "ECE %": ("calibration_error", percent),
-            "validation %": ("validation_accuracy", percent),
-            "paper %": ("published", percent),
-        },
-    )
+    columns: Columns = {
+        "condition": ("condition", str),
+        "runs": ("n", count),
+        "accuracy %": ("accuracy", percent),
+        level: ("low", percent),
+        "sd": ("sd", percent),
+        "without copies %": ("accuracy_new", percent),
+        "balanced %": ("balanced_accuracy", percent),
+        "macro-F1 %": ("macro_f1", percent),
+        "ECE %": ("calibration_error", percent),
+        "validation %": ("validation_accuracy", percent),
+        "paper %": ("published", percent),
+    }
+    return _printed(group, columns)
 
 
 def _paper(conditions: pd.DataFrame, level: str) -> pd.DataFrame:
@@ -119,40 +114,36 @@ def _paper(conditions: pd.DataFrame, level: str) -> pd.DataFrame:
         difference=shown["accuracy"] - shown["published"],
         counted=[counted_by_the_paper(*row) for row in shown[["model", "attention"]].itertuples(index=False)],
     )
-    return _printed(
-        frame,
-        {
-            "condition": ("condition", str),
-            "model": ("model", str),
-            "data": ("data", str),
-            "runs": ("n", count),
-            "ours %": ("accuracy", percent),
-            level: ("low", percent),
-            "paper %": ("published", percent),
-            f"ours {MINUS} paper, points": ("difference", points),
-            "parameters M": ("parameters", millions),
-            "paper's way of counting M": ("counted", millions),
-        },
-    )
+    columns: Columns = {
+        "condition": ("condition", str),
+        "model": ("model", str),
+        "data": ("data", str),
+        "runs": ("n", count),
+        "ours %": ("accuracy", percent),
+        level: ("low", percent),
+        "paper %": ("published", percent),
+        f"ours {MINUS} paper, points": ("difference", points),
+        "parameters M": ("parameters", millions),
+        "paper's way of counting M": ("counted", millions),
+    }
+    return _printed(frame, columns)
 
 
 def _comparisons(group: pd.DataFrame, level: str) -> pd.DataFrame:
-    return _printed(
-        group,
-        {
-            "comparison": ("label", lambda label: label.replace(" - ", f" {MINUS} ")),
-            "pairs": ("n", count),
-            "difference, points": ("mean", points),
-            level: ("low", points),
-            "p": ("p", p_value),
-            "p (Holm)": ("p_holm", p_value),
-            "p not worse": ("p_not_worse", p_value),
-            "p equivalent": ("p_equivalent", p_value),
-            "verdict": ("verdict", str),
-            "pairs needed": ("needed", count),
-            "detectable, points": ("detectable", percent),
-        },
-    )
+    columns: Columns = {
+        "comparison": ("label", lambda label: label.replace(" - ", f" {MINUS} ")),
+        "pairs": ("n", count),
+        "difference, points": ("mean", points),
+        level: ("low", points),
+        "p": ("p", p_value),
+        "p (Holm)": ("p_holm", p_value),
+        "p not worse": ("p_not_worse", p_value),
+        "p equivalent": ("p_equivalent", p_value),
+        "verdict": ("verdict", str),
+        "pairs needed": ("needed", count),
+        "detectable, points": ("detectable", percent),
+    }
+    return _printed(group, columns)
 
 
 def _contrasts(group: pd.DataFrame, level: str) -> pd.DataFrame:
@@ -160,20 +151,18 @@ def _contrasts(group: pd.DataFrame, level: str) -> pd.DataFrame:
         f"{row.first} with {row.second}{f', {row.within}' if row.within else ''}"
         for row in group.itertuples()
     ]
-    return _printed(
-        group.assign(levels=levels),
-        {
-            "levels": ("levels", str),
-            "replications": ("n", count),
-            "beyond the sum, points": ("mean", points),
-            level: ("low", points),
-            "p": ("p", p_value),
-            "p (Holm)": ("p_holm", p_value),
-            "p additive": ("p_equivalent", p_value),
-            "verdict": ("verdict", str),
-            "replications needed": ("needed", count),
-        },
-    )
+    columns: Columns = {
+        "levels": ("levels", str),
+        "replications": ("n", count),
+        "beyond the sum, points": ("mean", points),
+        level: ("low", points),
+        "p": ("p", p_value),
+        "p (Holm)": ("p_holm", p_value),
+        "p additive": ("p_equivalent", p_value),
+        "verdict": ("verdict", str),
+        "replications needed": ("needed", count),
+    }
+    return _printed(group.assign(levels=levels), columns)
 
 
 def _sizes(analysis: StudyAnalysis, level: str) -> pd.DataFrame:
@@ -185,37 +174,22 @@ def _sizes(analysis: StudyAnalysis, level: str) -> pd.DataFrame:
         gain=analysis.slopes["level"] + f" {MINUS} " + analysis.slopes["baseline"]
     ).merge(means, on=keys)
     sizes = sorted(analysis.gains["images"].unique())
-    return _printed(
-        frame,
-        {
-            "gain": ("gain", str),
-            "within": ("within", lambda text: text or MISSING),
-            **{f"{count(size)} images": (f"at {size}", points) for size in sizes},
-            "slope per doubling, points": ("mean", points),
-            level: ("low", points),
-            "p": ("p", p_value),
-            "p (Holm)": ("p_holm", p_value),
-        },
-    )
-
-
-def pareto_fronts(conditions: pd.DataFrame) -> pd.DataFrame:
-    """Conditions with the most training images, and for each cost whether they are on its Pareto front.
-
-    The columns are `front_<cost>`: no other condition on the data set is cheaper and better.
-    """
-    shown = conditions[conditions["fraction"] == conditions["fraction"].max()]
-    parts = [
-        group.assign(**{f"front_{cost}": pareto_front(group[cost], group["accuracy"]) for cost in COSTS})
-        for _, group in shown.groupby("data", sort=False)
-    ]
-    return pd.concat(parts)
+    columns: Columns = {
+        "gain": ("gain", str),
+        "within": ("within", lambda text: text or MISSING),
+        **{f"{count(size)} images": (f"at {size}", points) for size in sizes},
+        "slope per doubling, points": ("mean", points),
+        level: ("low", points),
+        "p": ("p", p_value),
+        "p (Holm)": ("p_holm", p_value),
+    }
+    return _printed(frame, columns)
 
 
 def _costs(analysis: StudyAnalysis) -> pd.DataFrame:
     fronts = pareto_fronts(analysis.conditions)
     named = [
-        ", ".join(name for cost, name in COST_NAMES.items() if getattr(row, f"front_{cost}"))
+        ", ".join(name for cost, name in COSTS.items() if getattr(row, f"front_{cost}"))
         for row in fronts.itertuples()
     ]
     frame = analysis.conditions.assign(
@@ -223,40 +197,36 @@ def _costs(analysis: StudyAnalysis) -> pd.DataFrame:
         minutes=analysis.conditions["train_seconds"] / 60,
         millions=analysis.conditions["macs"] / 1e6,
     )
-    return _printed(
-        frame,
-        {
-            "condition": ("condition", str),
-            "accuracy %": ("accuracy", percent),
-            "parameters M": ("parameters", millions),
-            "MACs M": ("millions", short),
-            "training of a run, min": ("minutes", short),
-            "training images / s": ("images_per_second", short),
-            "latency, ms": ("latency_ms", short),
-            "peak memory, MB": ("peak_memory_mb", short),
-            "cheapest in": ("cheapest", lambda names: names if isinstance(names, str) and names else MISSING),
-        },
-    )
+    columns: Columns = {
+        "condition": ("condition", str),
+        "accuracy %": ("accuracy", percent),
+        "parameters M": ("parameters", millions),
+        "MACs M": ("millions", short),
+        "training of a run, min": ("minutes", short),
+        "training images / s": ("images_per_second", short),
+        "latency, ms": ("latency_ms", short),
+        "peak memory, MB": ("peak_memory_mb", short),
+        "cheapest in": ("cheapest", lambda names: names if isinstance(names, str) and names else MISSING),
+    }
+    return _printed(frame, columns)
 
 
 def _ratios(costs: pd.DataFrame, level: str) -> pd.DataFrame:
     if not len(costs):
         return costs
-    return _printed(
-        costs.assign(names=costs["level"] + " / " + costs["baseline"]),
-        {
-            "level / baseline": ("names", str),
-            "difference, points": ("mean", points),
-            level: ("low", points),
-            "parameters": ("parameters", three),
-            "MACs": ("macs", three),
-            "training of a run": ("train_seconds", decimal),
-            "a training image": ("seconds_per_image", decimal),
-            "latency": ("latency_ms", decimal),
-            "memory": ("peak_memory_mb", decimal),
-            "pairs of conditions": ("pairs", count),
-        },
-    )
+    columns: Columns = {
+        "level / baseline": ("names", str),
+        "difference, points": ("mean", points),
+        level: ("low", points),
+        "parameters": ("parameters", three),
+        "MACs": ("macs", three),
+        "training of a run": ("train_seconds", decimal),
+        "a training image": ("seconds_per_image", decimal),
+        "latency": ("latency_ms", decimal),
+        "memory": ("peak_memory_mb", decimal),
+        "pairs of conditions": ("pairs", count),
+    }
+    return _printed(costs.assign(names=costs["level"] + " / " + costs["baseline"]), columns)
 
 
 def _bias(group: pd.DataFrame) -> pd.DataFrame:
