@@ -5,7 +5,6 @@ The words are a template (`templates/report.jinja`), fed by the tables of a `Stu
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from fer_attention.optional import needs_extra
@@ -23,37 +22,22 @@ from fer_attention.study.report.plots import report_plots
 from fer_attention.study.report.render import html, markdown
 from fer_attention.study.report.tables import TEXT, ReportTable, report_tables
 
-__all__ = ["ReportPaths", "write_report"]
+__all__ = ["write_report"]
 
 NUMBERS = ("conditions", "comparisons", "interactions", "contrasts", "slopes", "costs", "bias")
 """Tables of the analysis that are written as CSV, in full precision."""
 
 
-@dataclass(frozen=True)
-class ReportPaths:
-    """Where the files of a report are.
-
-    Attributes:
-        html: One page with everything in it.
-        markdown: The same for GitHub.
-        csv: One line for each finished run.
-        tables: LaTeX tables as printed, and CSV tables of all numbers in full precision.
-        plots: SVG and PNG, two files for each plot.
-    """
-
-    html: Path
-    markdown: Path
-    csv: Path
-    tables: tuple[Path, ...]
-    plots: tuple[Path, ...]
-
-
-def write_report(folder: Path, output: Path | None = None) -> ReportPaths:
+def write_report(folder: Path, output: Path | None = None) -> Path:
     """Analyse a study and write its report; the same folder gives the same bytes.
 
     Args:
         folder: Of the study.
         output: Folder of the report, made if it is not there; by default `report` in the study's folder.
+
+    Returns:
+        Path of the page, `report.html`. Beside it: `report.md`, `records.csv` with a row for each finished
+        run, `tables/` (LaTeX as printed, CSV in full precision) and `plots/` (SVG and PNG).
 
     Raises:
         StudyError: The folder holds no study, or none of its runs is finished.
@@ -77,17 +61,10 @@ def write_report(folder: Path, output: Path | None = None) -> ReportPaths:
         "report.md": markdown(analysis, tables, plots).encode(),
         "report.html": html(analysis, tables, plots).encode(),  # the last: where it is new, all else is
     }
-    for part in (output, output / "tables", output / "plots"):
-        part.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
+        (output / name).parent.mkdir(parents=True, exist_ok=True)
         write_atomically(output / name, content)
-    return ReportPaths(
-        html=output / "report.html",
-        markdown=output / "report.md",
-        csv=output / "records.csv",
-        tables=tuple(output / name for name in files if name.startswith("tables/")),
-        plots=tuple(output / name for name in files if name.startswith("plots/")),
-    )
+    return output / "report.html"
 
 
 def _csv(frame: pd.DataFrame) -> bytes:
