@@ -1,6 +1,6 @@
-"""The report of a study: one page, Markdown, LaTeX and CSV tables, plots.
+"""Report of a study: an HTML page, Markdown, LaTeX and CSV tables, and plots.
 
-The words are a template (`templates/report.jinja`), fed by the tables of a `StudyAnalysis`.
+The text is a template (`templates/report.jinja`) that is filled from the tables of a `StudyAnalysis`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from pathlib import Path
 from fer_attention.optional import needs_extra
 
 with needs_extra("study", "The report of a study needs matplotlib and pandas"):
-    import matplotlib as _matplotlib  # noqa: F401  (that it is there is looked at once, here)
+    import matplotlib as _matplotlib  # noqa: F401  (checked once, here)
     import pandas as pd
 
 from fer_attention.atomic import write_atomically
@@ -29,11 +29,11 @@ NUMBERS = ("conditions", "comparisons", "interactions", "contrasts", "slopes", "
 
 
 def write_report(folder: Path, output: Path | None = None) -> Path:
-    """Analyse a study and write its report; the same folder gives the same bytes.
+    """Analyse a study and write its report; the same folder always gives the same bytes.
 
     Args:
-        folder: Of the study.
-        output: Folder of the report, made if it is not there; by default `report` in the study's folder.
+        folder: Folder of the study.
+        output: Folder of the report, created if it does not exist; by default `report` in the study's folder.
 
     Returns:
         Path of the page, `report.html`. Beside it: `report.md`, `records.csv` with a row for each finished
@@ -48,7 +48,7 @@ def write_report(folder: Path, output: Path | None = None) -> Path:
         failed = f" {len(analysis.failed)} failed." if analysis.failed else ""
         raise StudyError(
             f"No run of the study is finished, so there is nothing to report.{failed} "
-            "Carry it out first: fer-attention study run."
+            "Run the study first: fer-attention study run."
         )
     tables, plots = report_tables(analysis), report_plots(analysis)
     numbers = {name: getattr(analysis, name) for name in NUMBERS if len(getattr(analysis, name))}
@@ -59,7 +59,7 @@ def write_report(folder: Path, output: Path | None = None) -> Path:
         **{f"plots/{name}.svg": svg_file(plot.figure, name).encode() for name, plot in plots.items()},
         **{f"plots/{name}.png": png_file(plot.figure) for name, plot in plots.items()},
         "report.md": markdown(analysis, tables, plots).encode(),
-        "report.html": html(analysis, tables, plots).encode(),  # the last: where it is new, all else is
+        "report.html": html(analysis, tables, plots).encode(),  # last: a new page has new files beside it
     }
     for name, content in files.items():
         (output / name).parent.mkdir(parents=True, exist_ok=True)
@@ -72,7 +72,7 @@ def _csv(frame: pd.DataFrame) -> bytes:
 
 
 def latex(table: ReportTable) -> str:
-    r"""A table to \\input; it needs the packages booktabs and fontenc with T1."""
+    r"""Return LaTeX of a table, to be read with \\input; it needs booktabs and T1 fontenc."""
     text = table.frame.to_latex(
         index=False,
         escape=True,

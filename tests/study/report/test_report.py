@@ -211,16 +211,16 @@ def test_the_answer_says_what_was_decided_with_intervals_and_n(analysis, written
     se = analysis.comparisons.iloc[0]
     assert "- Attention: se is better than none." in said
     assert (
-        f"- se against none: {numbers.points(se['mean'])} points (95 % interval {numbers.points(se.low)} to "
-        f"{numbers.points(se.high)}, n = 5 pairs, p {numbers.equals(se.p_holm)} after Holm). se is better."
+        f"- se vs. none: {numbers.points(se['mean'])} points (95 % interval {numbers.points(se.low)} to "
+        f"{numbers.points(se.high)}, n = 5 pairs, Holm-adjusted p {numbers.equals(se.p_holm)}). se is better."
     ) in said
     overall = analysis.interactions.iloc[0]
     assert f"F(1, {overall.df_residual}) = {overall.f:.2f}, p {numbers.equals(overall.p)}" in said
     contrast = analysis.contrasts.iloc[0]
-    assert f"- se with elu: {numbers.points(contrast['mean'])} points beyond the sum of both gains" in said
+    assert f"- se with elu: {numbers.points(contrast['mean'])} points compared with the sum of both gains" in said
     assert "1.000 times the parameters" in said
-    assert "over 2 layers, 0.400 away from zero with relu (12 runs) and 0.100 away from zero with elu" in said
-    assert "- Highest on fer2013: se, elu with" in said
+    assert "over 2 layers, differs from zero by 0.400 with relu (12 runs) and by 0.100 with elu" in said
+    assert "- Highest mean on fer2013: se, elu with" in said
 
 
 def test_the_answer_names_gaps_troubles_and_limits(written):
@@ -228,16 +228,16 @@ def test_the_answer_names_gaps_troubles_and_limits(written):
     for words in (
         "- 23 of 24 planned runs are finished: 4 conditions, 6 seeds.",
         "- 1 planned run is not finished.",
-        "- 1 run with damaged files is left out.",
+        "- 1 run with damaged files is excluded.",
         "- Training problems were detected in 2 of 23 runs; see below.",
-        "All of it is on one data set, fer2013",
-        "The models have 0.25 of the usual number of channels",
+        "All results are from one data set, fer2013",
+        "The models have 0.25 times the usual number of channels",
         "seed 0, fold 0: vanishing gradients",
         "is not the file that the record names",
-        "20 to 25 of the test images are, pixel for pixel, also training images.",
+        "20 to 25 test images are pixel-identical to training images.",
         "fingerprint ",
         "device cpu: x86_64",
-        "- 0, 1, 2, 3, 4, 5, of initialisation, order, augmentation;",
+        "- 0, 1, 2, 3, 4, 5, for initialisation, order, augmentation;",
         "```sh\nfer-attention study run study.yaml --output DIR --data fer2013=PATH",
     ):
         assert words in said, words

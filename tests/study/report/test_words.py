@@ -29,7 +29,7 @@ def markdown(folder):
         (
             0.0,
             0.01,
-            "neither a difference is shown, nor that se is less than 0.50 points worse; about 34 pairs",
+            "neither a difference nor that se is less than 0.50 points worse; about 34 pairs would be needed",
         ),
     ],
 )
@@ -49,7 +49,7 @@ def test_gains_by_size_are_said_and_the_paper_stands_beside_runs_with_the_most_i
         latency_ms=1 + run.seed
     ))  # fmt: skip
     said = markdown(tmp_path)
-    assert "From 2,000 to 8,000 training images the gain of se over none changes by +2.00 points" in said
+    assert "Between 2,000 and 8,000 training images, the gain of se over none changes by +2.00 points" in said
     tables = report_tables(analyse_folder(tmp_path))
     assert tables["sizes"].frame["8,000 images"].tolist() == ["+0.15"]
     paper = tables["paper"].frame
