@@ -144,7 +144,7 @@ def report(
         from fer_attention.study.report import write_report
 
         written = write_report(folder, output)
-        out.print(f"Report: {written.html}", soft_wrap=True, highlight=False)
+        out.print(f"Report: {written}", soft_wrap=True, highlight=False)
 
 
 def _paths(data: list[str] | None, study: StudyConfig) -> dict[str, Path]:
