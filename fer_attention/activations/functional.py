@@ -5,8 +5,6 @@ from __future__ import annotations
 import copy
 import random
 from collections import OrderedDict
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -34,7 +32,8 @@ def functional_calls(model: nn.Module, classes: frozenset[type[nn.Module]], scop
     closed = classes | activation_classes()
     found: dict[str, None] = {}  # a set that keeps the order
     pending = [("", model)]
-    with _kept_random_state():
+    state = random.getstate()
+    with torch.random.fork_rng(devices=[]):
         while pending:
             path, module = pending.pop(0)
             tracer = _CallTracer(functions, closed, scope)
@@ -43,6 +42,8 @@ def functional_calls(model: nn.Module, classes: frozenset[type[nn.Module]], scop
                 inner = [(name, module.get_submodule(name)) for name in tracer.opaque]
             except Exception:  # forward code may raise anything when it is run on stand-ins for tensors
                 inner = [(name, child) for name, child in module.named_children() if not tracer.skips(child)]
+            finally:
+                random.setstate(state)
             prefix = f"{path}." if path else ""
             pending += [(f"{prefix}{name}", child) for name, child in inner]
             for place, function in tracer.calls:
@@ -102,13 +103,3 @@ def _skeleton(module: nn.Module) -> nn.Module:
         for hooks in HOOKS:
             memo[id(getattr(part, hooks))] = OrderedDict()
     return copy.deepcopy(module, memo)
-
-
-@contextmanager
-def _kept_random_state() -> Iterator[None]:
-    state = random.getstate()
-    try:
-        with torch.random.fork_rng(devices=[]):
-            yield
-    finally:
-        random.setstate(state)

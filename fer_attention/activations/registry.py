@@ -18,9 +18,7 @@ from torch.types import Device
 from fer_attention.plugins import open_registry
 from fer_attention.registry import Registry
 
-ActivationFactory = Callable[..., nn.Module]
-
-ACTIVATIONS: Registry[ActivationFactory] = open_registry("activation")
+ACTIVATIONS: Registry[Callable[..., nn.Module]] = open_registry("activation")
 
 for _name, _factory in {
     "celu": nn.CELU,

@@ -12,13 +12,7 @@ from torch import nn
 
 from fer_attention.activations.functional import functional_calls
 from fer_attention.activations.registry import ACTIVATIONS, create_activation
-from fer_attention.activations.tree import (
-    Reference,
-    Scope,
-    activation_classes,
-    classes_of,
-    references,
-)
+from fer_attention.activations.tree import Reference, Scope, activation_classes, classes_of, references
 
 Source: TypeAlias = str | type[nn.Module]
 
@@ -160,7 +154,11 @@ def _nothing_found(
 ) -> str:
     wanted = " or ".join(sorted(c.__name__ for c in classes)) or "activation (source is empty)"
     where = " outside its attention gates" if scope == "backbone" else ""
-    message = f"{type(model).__name__} has no {wanted}{where}. It has: {_inventory(model, scope)}."
+    known = activation_classes()
+    found = {reference.module for reference in references(model, scope)}
+    counts = Counter(type(module).__name__ for module in found if type(module) in known)
+    present = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))
+    message = f"{type(model).__name__} has no {wanted}{where}. It has: {present or 'no activation modules'}."
     if scope == "backbone" and any(type(module) in classes for module in model.modules()):
         message += " Its gates have some: scope='all' exchanges them."
     if calls:
@@ -168,13 +166,6 @@ def _nothing_found(
     return message
 
 
-def _inventory(model: nn.Module, scope: Scope) -> str:
-    known = activation_classes()
-    found = {reference.module for reference in references(model, scope)}
-    counts = Counter(type(module).__name__ for module in found if type(module) in known)
-    return ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items())) or "no activation modules"
-
-
-def _listed(places: list[str], limit: int = 20) -> str:
-    more = f", … ({len(places)} in all)" if len(places) > limit else ""
-    return ", ".join(places[:limit]) + more
+def _listed(calls: list[str]) -> str:
+    more = f", … ({len(calls)} in all)" if len(calls) > 20 else ""
+    return ", ".join(calls[:20]) + more

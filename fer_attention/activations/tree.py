@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple, TypeAlias
 from timm import layers as timm_layers
 from timm.layers import activations as timm_activations
 from timm.layers.cbam import CbamModule, ChannelAttn, LightCbamModule, LightSpatialAttn, SpatialAttn
+from timm.layers.coord_attn import CoordAttn, EfficientLocalAttn, SimpleCoordAttn, StripAttn
 from timm.layers.selective_kernel import SelectiveKernelAttn
 from timm.layers.squeeze_excite import SqueezeExciteCl
 from timm.models.efficientnet import SqueezeExcite as EfficientNetSqueezeExcite
@@ -16,13 +17,6 @@ from torch import nn
 from torchvision.ops import SqueezeExcitation
 
 from fer_attention.activations.registry import ACTIVATIONS
-
-try:
-    from timm.layers.coord_attn import CoordAttn, EfficientLocalAttn, SimpleCoordAttn, StripAttn
-except ImportError:  # timm 1.0.20 has none of them
-    COORDINATE_GATES: tuple[type[nn.Module], ...] = ()
-else:
-    COORDINATE_GATES = (CoordAttn, EfficientLocalAttn, SimpleCoordAttn, StripAttn)
 
 Scope: TypeAlias = Literal["backbone", "all"]
 
@@ -45,7 +39,10 @@ GATES: tuple[type[nn.Module], ...] = (
     EfficientNetSqueezeExcite,
     LegacySEModule,
     SqueezeExcitation,
-    *COORDINATE_GATES,
+    CoordAttn,
+    SimpleCoordAttn,
+    EfficientLocalAttn,
+    StripAttn,
 )
 """The attention gates of timm and torchvision; ours carry `is_attention_gate = True`."""
 

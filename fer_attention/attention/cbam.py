@@ -141,4 +141,4 @@ class CBAM(SequentialGate):
         """The channel gate for the fused step."""
         if type(self) is not CBAM or type(self.channel) is not CBAMChannelGate:
             return None
-        return mlp_formula(self.channel, FORMULA, bias=False)
+        return mlp_formula(self.channel, FORMULA)

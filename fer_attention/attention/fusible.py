@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 from torch import Tensor, nn
 
 from fer_attention.attention.base import AttentionGate
-from fer_attention.attention.fused.choice import Implementation, check_implementation, kernels_for, why_plain
+from fer_attention.attention.fused.choice import Implementation, kernels_for, why_plain
 from fer_attention.attention.fused.computation import FusedStep
 from fer_attention.attention.fused.function import residual
-from fer_attention.attention.fused.gates import ChannelFormula, FusedActivation
+from fer_attention.attention.fused.gates import ChannelFormula, FusedActivation, MLPFormula
 from fer_attention.attention.fused.norm import FusedBatchNorm
 
 
@@ -34,7 +34,9 @@ class FusibleGate(AttentionGate):
 
     def __init__(self, channels: int, *, implementation: Implementation = "auto") -> None:
         super().__init__(channels)
-        self.implementation = check_implementation(implementation)
+        if implementation not in get_args(Implementation):
+            raise ValueError(f"implementation is one of auto, plain, fused; got {implementation!r}.")
+        self.implementation = implementation
 
     def extra_repr(self) -> str:
         """Text that `repr` shows in front of the layers."""
@@ -52,7 +54,7 @@ class FusibleGate(AttentionGate):
         """(N, C, H, W) -> (N, C, H, W), the input times its scale."""
         self._enter(x)
         formula = self._usable(x, None, ())
-        return self.plain(x) if formula is None else self._fused(formula, x, None, None, FusedActivation())
+        return self.plain(x) if formula is None else self._fused(formula, x)
 
     def residual(
         self, x: Tensor, shortcut: Tensor, *, norm: nn.Module | None = None, act: nn.Module | None = None
@@ -61,12 +63,12 @@ class FusibleGate(AttentionGate):
         formula = self._usable(x, shortcut, (norm, act))
         if formula is None:
             return super().residual(x, shortcut, norm=norm, act=act)
-        inner = norm if isinstance(norm, nn.BatchNorm2d) and FusedBatchNorm.takes(norm, x) else None
+        inner = norm if FusedBatchNorm.takes(norm, x) else None
         if norm is not None and inner is None:
             x = norm(x)
         self._enter(x, inner)
         closing = FusedActivation.of(act)
-        y = self._fused(formula, x, shortcut, inner, closing or FusedActivation())
+        y = self._fused(formula, x, shortcut, inner, closing)
         return y if act is None or closing is not None else act(y)
 
     def why_plain(self, x: Tensor) -> str | None:
@@ -97,14 +99,14 @@ class FusibleGate(AttentionGate):
         self,
         formula: GateFormula,
         x: Tensor,
-        shortcut: Tensor | None,
-        norm: nn.BatchNorm2d | None,
-        activation: FusedActivation,
+        shortcut: Tensor | None = None,
+        norm: nn.BatchNorm2d | None = None,
+        activation: FusedActivation | None = None,
     ) -> Tensor:
         step = FusedStep(
             formula.channel,
             spatial=formula.spatial,
-            activation=activation,
+            activation=activation or FusedActivation(),
             norm=None if norm is None else FusedBatchNorm.of(norm),
             block=self,
             names=tuple(formula.parameters),
@@ -113,7 +115,7 @@ class FusibleGate(AttentionGate):
         return residual(step, x, shortcut, affine, tuple(formula.parameters.values()))
 
 
-def mlp_formula(gate: nn.Module, channel: ChannelFormula, *, bias: bool) -> GateFormula | None:
+def mlp_formula(gate: nn.Module, channel: MLPFormula) -> GateFormula | None:
     """The formula of a gate by two 1×1 convolutions with a ReLU between; None if it has other layers."""
     fc1, act, fc2 = gate.fc1, gate.act, gate.fc2
     if type(fc1) is not nn.Conv2d or type(act) is not nn.ReLU or type(fc2) is not nn.Conv2d:
@@ -125,6 +127,6 @@ def mlp_formula(gate: nn.Module, channel: ChannelFormula, *, bias: bool) -> Gate
         "fc2.bias": fc2.bias,
     }
     present = {name: parameter for name, parameter in parameters.items() if parameter is not None}
-    return (
-        GateFormula(channel, present, (gate, fc1, act, fc2)) if len(present) == (4 if bias else 2) else None
-    )
+    if len(present) != (4 if channel.bias else 2):
+        return None
+    return GateFormula(channel, present, (gate, fc1, act, fc2))

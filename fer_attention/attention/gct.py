@@ -6,8 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.types import Device
 
-from fer_attention.attention.base import ATTENTIONS, AttentionGate
-from fer_attention.attention.energy import energy
+from fer_attention.attention.base import ATTENTIONS, AttentionGate, energy
 
 EPSILON = 1e-5
 

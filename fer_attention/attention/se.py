@@ -48,4 +48,4 @@ class SEBlock(FusibleGate):
 
     def formula(self) -> GateFormula | None:
         """The gate for the fused step."""
-        return mlp_formula(self, FORMULA, bias=True) if type(self) is SEBlock else None
+        return mlp_formula(self, FORMULA) if type(self) is SEBlock else None

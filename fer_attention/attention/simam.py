@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 from torch.types import Device
 
-from fer_attention.attention.base import ATTENTIONS, AttentionGate
-from fer_attention.attention.energy import energy
+from fer_attention.attention.base import ATTENTIONS, AttentionGate, energy
 
 
 @ATTENTIONS.register("simam")

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from types import ModuleType
-from typing import Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +27,8 @@ DTYPES = {
 SMALL = 2**18
 """On a CPU the fused step does not pay below about so many values: 12×12 maps of 256 channels, batch 8."""
 
+HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+
 CUDA_CAPABILITY = (7, 0)
 """The oldest GPUs that Triton compiles for."""
 
@@ -43,26 +45,22 @@ def plain_modules() -> Iterator[None]:
         _plain_only.reset(token)
 
 
-def check_implementation(implementation: Implementation) -> Implementation:
-    """The option if it is one of the three, else a ValueError."""
-    if implementation not in get_args(Implementation):
-        raise ValueError(f"implementation is one of auto, plain, fused; got {implementation!r}.")
-    return implementation
-
-
 def kernels_for(x: Tensor) -> ModuleType | None:
     """The passes for this tensor's device and type; None if there are none."""
     if x.dtype not in DTYPES.get(x.device.type, ()):
         return None
     if x.device.type == "cpu":
         return aten
-    if not cuda.available() or torch.cuda.get_device_capability(x.device) < CUDA_CAPABILITY:
+    if not cuda.AVAILABLE or torch.cuda.get_device_capability(x.device) < CUDA_CAPABILITY:
         return None
     return cuda
 
 
 def why_plain(
-    implementation: Implementation, x: object, shortcut: object, modules: Iterable[nn.Module | None]
+    implementation: Implementation,
+    x: Tensor,
+    shortcut: Tensor | None,
+    modules: Iterable[nn.Module | None],
 ) -> str | None:
     """Why the plain modules have to run, in a few words; None if the fused block may.
 
@@ -75,13 +73,15 @@ def why_plain(
         return "the model is being compiled or traced"
     if implementation == "plain" or _plain_only.get():
         return "plain modules were asked for"
-    if type(x) not in (Tensor, nn.Parameter) or not isinstance(x, Tensor):
+    if type(x) not in (Tensor, nn.Parameter):
         return f"the input is a {type(x).__name__}"
     if not x.numel():
         return "the input is empty"
     if implementation == "auto" and x.device.type == "cpu" and x.numel() < SMALL:
         return "the map is small"
-    if shortcut is not None and not _fits(x, shortcut):
+    if shortcut is not None and (
+        (shortcut.shape, shortcut.dtype, shortcut.device) != (x.shape, x.dtype, x.device)
+    ):
         return "the shortcut differs from the input in shape, type or device"
     if torch.onnx.is_in_onnx_export():
         return "the model is being exported"
@@ -98,31 +98,10 @@ def why_plain(
     return None
 
 
-def _fits(x: Tensor, shortcut: object) -> bool:
-    return (
-        isinstance(shortcut, Tensor)
-        and shortcut.shape == x.shape
-        and shortcut.dtype == x.dtype
-        and shortcut.device == x.device
-    )
-
-
 def _watched(modules: Iterable[nn.Module | None]) -> bool:
     """Return whether one of these modules has hooks, global ones among them, or was compiled by itself."""
-    if (
-        module_hooks._global_forward_hooks
-        or module_hooks._global_forward_pre_hooks
-        or module_hooks._global_backward_hooks
-        or module_hooks._global_backward_pre_hooks
-    ):
-        return True
-    for module in modules:
-        if module is not None and (
-            module._forward_hooks
-            or module._forward_pre_hooks
-            or module._backward_hooks
-            or module._backward_pre_hooks
-            or module._compiled_call_impl is not None
-        ):
-            return True
-    return False
+    return any(getattr(module_hooks, f"_global{kind}") for kind in HOOKS) or any(
+        module._compiled_call_impl is not None or any(getattr(module, kind) for kind in HOOKS)
+        for module in modules
+        if module is not None
+    )

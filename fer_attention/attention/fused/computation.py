@@ -131,10 +131,10 @@ def backward(
     `needs_x` says whether anybody wants the gradient of x, of the norm's weight or of its bias.
     """
     passes: Any = kernels_for(inputs.x)
-    x, gate, norm = inputs.x, saved.gate, _normalisation(inputs, saved)
+    x, gate, norm = inputs.x, saved.gate, _normalisation(step.norm, inputs, saved)
     folds = step.folds(x)
-    if norm is not None and step.norm is not None and not folds:
-        x = step.norm.again(x, norm)
+    if norm is not None and not folds:
+        x = norm.again(x)
     layout = torch.contiguous_format if x.is_contiguous() else torch.channels_last
     d, product, total, of_spatial = passes.apply_backward(
         grad.contiguous(memory_format=layout),
@@ -164,12 +164,12 @@ def backward(
         return result
 
     spread = of_mean / (x.shape[2] * x.shape[3])
-    if norm is None or step.norm is None or total is None:
+    if norm is None or total is None:
         peak = None if of_peak is None else (of_peak, saved.position)
         of_x = passes.input_backward(d, gate, saved.spatial, pixels, spread, peak, None)
-        if norm is None or step.norm is None:
+        if norm is None:
             return result._replace(x=of_x)
-        of_x, of_weight, of_bias = step.norm.backward(of_x, inputs.x, norm)
+        of_x, of_weight, of_bias = norm.backward(of_x, inputs.x)
         return result._replace(x=of_x, weight=of_weight, bias=of_bias)
 
     total, product = gate * total + of_mean, gate * product + of_mean * saved.mean
@@ -177,15 +177,17 @@ def backward(
     if of_peak is not None:
         total, product = total + of_peak, product + of_peak * passes.values_at(x, saved.position)
         peak = of_peak * norm.scale, saved.position
-    through = step.norm.backward_from_sums(total, product, norm, count=x.numel() // x.shape[1])
-    spread = spread * norm.scale + through.offset
-    of_x = passes.input_backward(
-        d, gate * norm.scale, saved.spatial, pixels, spread, peak, (x, through.slope)
-    )
-    return result._replace(x=of_x, weight=through.weight, bias=through.bias)
+    count = x.numel() // x.shape[1]
+    slope, offset, of_weight, of_bias = norm.backward_from_sums(total, product, count=count)
+    spread = spread * norm.scale + offset
+    of_x = passes.input_backward(d, gate * norm.scale, saved.spatial, pixels, spread, peak, (x, slope))
+    return result._replace(x=of_x, weight=of_weight, bias=of_bias)
 
 
-def _normalisation(inputs: BlockInputs, saved: SavedTensors) -> Normalisation | None:
-    if inputs.weight is None or inputs.bias is None or saved.norm_mean is None or saved.norm_invstd is None:
+def _normalisation(
+    norm: FusedBatchNorm | None, inputs: BlockInputs, saved: SavedTensors
+) -> Normalisation | None:
+    weight, bias, mean, invstd = inputs.weight, inputs.bias, saved.norm_mean, saved.norm_invstd
+    if norm is None or weight is None or bias is None or mean is None or invstd is None:
         return None
-    return Normalisation(inputs.weight, inputs.bias, saved.norm_mean, saved.norm_invstd)
+    return Normalisation(norm, weight, bias, mean, invstd)

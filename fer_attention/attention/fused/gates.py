@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -42,24 +42,6 @@ class BlockOutput(NamedTuple):
     spatial: Tensor | None  # scale (N, H, W)
     # where each pixel's maximum is first reached, (N, H, W); None if no gradient is wanted
     channel: Tensor | None
-
-
-class ChannelFormula(Protocol):
-    """From each channel's mean, and maximum if it asks for one, to its scale: (N, C) -> (N, C)."""
-
-    @property
-    def peak(self) -> bool:
-        """True if the maximum is read, too."""
-
-    def forward(
-        self, mean: Tensor, peak: Tensor | None, parameters: Sequence[Tensor]
-    ) -> tuple[Tensor, Tensors]:
-        """The scale, and what the backward pass needs."""
-
-    def backward(
-        self, grad: Tensor, saved: Tensors, parameters: Sequence[Tensor]
-    ) -> tuple[Tensor, Tensor | None, Tensors]:
-        """Gradients of the mean, of the maximum, and of the parameters."""
 
 
 @dataclass(frozen=True)
@@ -108,11 +90,10 @@ class MLPFormula:
     def _unpack(
         self, parameters: Sequence[Tensor], dtype: torch.dtype
     ) -> tuple[Tensor, Tensor | None, Tensor, Tensor | None]:
-        if self.bias:
-            w1, b1, w2, b2 = (_as(parameter, dtype) for parameter in parameters[:4])
-            return w1.flatten(1), b1, w2.flatten(1), b2
-        w1, w2 = (_as(parameter, dtype) for parameter in parameters[:2])
-        return w1.flatten(1), None, w2.flatten(1), None
+        if not self.bias:
+            return parameters[0].to(dtype).flatten(1), None, parameters[1].to(dtype).flatten(1), None
+        w1, b1, w2, b2 = (parameter.to(dtype) for parameter in parameters[:4])
+        return w1.flatten(1), b1, w2.flatten(1), b2
 
 
 @dataclass(frozen=True)
@@ -128,7 +109,7 @@ class NeighbourFormula:
         self, mean: Tensor, peak: Tensor | None, parameters: Sequence[Tensor]
     ) -> tuple[Tensor, Tensors]:
         """(N, C) -> (N, C)."""
-        kernel = _as(parameters[0], mean.dtype)
+        kernel = parameters[0].to(mean.dtype)
         scale = self._slide(mean, kernel).sigmoid()
         return scale, (mean, scale)
 
@@ -137,7 +118,7 @@ class NeighbourFormula:
     ) -> tuple[Tensor, Tensor | None, Tensors]:
         """Gradients of mean, none, kernel."""
         mean, scale = saved
-        kernel = _as(parameters[0], mean.dtype)
+        kernel = parameters[0].to(mean.dtype)
         grad_out = _through_sigmoid(grad, scale)
         half = kernel.shape[2] // 2
         flat = F.pad(grad_out, (half, half)).flatten()
@@ -162,12 +143,20 @@ class NeighbourFormula:
         return flat.unfold(0, len(flat) - 2 * half, 1)
 
 
+ChannelFormula: TypeAlias = MLPFormula | NeighbourFormula
+"""From each channel's mean, and maximum if `peak`, to its scale: (N, C) -> (N, C).
+
+`forward` returns the scale and tensors for `backward`, which returns the gradients of mean, maximum and
+parameters.
+"""
+
+
 def spatial_scale(pooled: Tensor, kernel: Tensor) -> Tensor:
     """sigmoid(conv_k(pooled)) of each pixel's mean and maximum, (N, 2, H, W) -> (N, H, W).
 
     CBAM (Woo et al. 2018, eq. 3).
     """
-    weight = _as(kernel, pooled.dtype)
+    weight = kernel.to(pooled.dtype)
     return F.conv2d(pooled, weight, padding=weight.shape[-1] // 2).sigmoid_()[:, 0]
 
 
@@ -176,16 +165,12 @@ def spatial_scale_backward(
 ) -> tuple[Tensor, Tensor]:
     """Gradients of the pixels' mean and maximum, (N, 2, H, W), and of the kernel."""
     grad_out = _through_sigmoid(grad, scale)[:, None]
-    weight = _as(kernel, grad.dtype)
+    weight = kernel.to(grad.dtype)
     half = weight.shape[-1] // 2
     # two forward convolutions: a CPU's kernels for the backward ones take five times as long on one channel
     grad_pooled = F.conv2d(grad_out, weight.flip(2, 3).transpose(0, 1), padding=half)
     grad_kernel = F.conv2d(pooled.transpose(0, 1), grad_out.transpose(0, 1), padding=half)
     return grad_pooled, grad_kernel.transpose(0, 1)
-
-
-def _as(parameter: Tensor, dtype: torch.dtype) -> Tensor:
-    return parameter if parameter.dtype is dtype else parameter.to(dtype)
 
 
 def _through_sigmoid(grad: Tensor, scale: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 import tests.support.triton_formulas as formulas
 from fer_attention.attention.fused import cuda
-from fer_attention.attention.fused import triton_ops as ops
+from fer_attention.attention.fused.gates import FusedActivation
 from tests.support.gates import distinct, gate
 from tests.support.triton_formulas import ACTS, ALPHA, TYPES, Case
 
@@ -52,16 +52,14 @@ def test_pool_pixels_gives_each_positions_mean_and_first_maximum(case):
 
 @each_case
 def test_combine_is_the_activation_of_the_gated_map_and_shortcut(case):
-    formulas.check_combine(case, "identity", spatial=False, shortcut=False)
-    formulas.check_combine(case, "relu", spatial=True, shortcut=False)
-    formulas.check_combine(case, "elu", spatial=True, shortcut=True)
+    for act, spatial, shortcut in zip(ACTS, (False, True, True), (False, False, True), strict=True):
+        formulas.check_combine(case, act, spatial=spatial, shortcut=shortcut)
 
 
 @each_case
 def test_combine_backward_gives_all_three_gradients(case):
-    formulas.check_combine_backward(case, "identity", spatial=True)
-    formulas.check_combine_backward(case, "relu", spatial=False)
-    formulas.check_combine_backward(case, "elu", spatial=True)
+    for act, spatial in zip(ACTS, (True, False, True), strict=True):
+        formulas.check_combine_backward(case, act, spatial=spatial)
 
 
 @each_case
@@ -87,16 +85,16 @@ def test_nan_is_the_maximum_and_passes_every_activation(case):
 
 def test_a_map_of_minus_infinity_has_its_first_position_as_maximum():
     x = torch.full((1, 2, 3, 3), float("-inf"))
-    _, peak, where = ops.pool(x, True)
+    _, peak, where = formulas.pool(x)
     assert (peak == float("-inf")).all()
     assert (where == 0).all()
-    assert (ops.pool_pixels(x, torch.ones(1, 2))[2] == 0).all()
+    assert (cuda.pool_pixels(x, torch.ones(1, 2))[2] == 0).all()
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_elu_is_accurate_down_to_the_smallest_numbers(dtype):
     x = -torch.logspace(-30, 2, 4000, dtype=torch.float64).to(dtype).reshape(1, 1, 40, 100)
-    y = ops.combine(x, torch.ones(1, 1), None, None, "elu", 1.0).double()
+    y = cuda.combine(x, torch.ones(1, 1), None, None, FusedActivation("elu")).double()
     assert ((y / x.double().expm1() - 1).abs() <= 4 * torch.finfo(dtype).eps).all()
 
 
@@ -138,12 +136,12 @@ def test_gates_of_a_narrower_type_and_any_layout_are_taken():
     x, gate, positions, _ = tensors(case)
     narrow = gate.bfloat16()
     strided = narrow.t().contiguous().t(), positions.transpose(1, 2).contiguous().transpose(1, 2)
-    expected = ops.combine(x, narrow.float(), positions, None, "relu")
-    assert torch.equal(ops.combine(x, *strided, None, "relu"), expected)
+    expected = cuda.combine(x, narrow.float(), positions, None, ACTS[1])
+    assert torch.equal(cuda.combine(x, *strided, None, ACTS[1]), expected)
 
 
 @pytest.mark.parametrize("last", [False, True])
-@pytest.mark.parametrize("act", ACTS)
+@pytest.mark.parametrize("act", ACTS, ids=lambda act: act.name)
 def test_the_steps_together_give_autograds_gradient(act, last):
     """A small CBAM: gate = sigmoid(mean - maximum), spatial = sigmoid(mean + maximum of the gated map)."""
     case = Case((2, 5, 3, 7), torch.float64, last)
@@ -152,21 +150,21 @@ def test_the_steps_together_give_autograds_gradient(act, last):
     gated = x * gate[:, :, None, None]
     spatial = (gated.mean(1) + gated.max(1).values).sigmoid()
     total = gated * spatial[:, None] + shortcut
-    y = {"identity": lambda v: v, "relu": F.relu, "elu": lambda v: F.elu(v, ALPHA)}[act](total)
+    y = {"identity": lambda v: v, "relu": F.relu, "elu": lambda v: F.elu(v, ALPHA)}[act.name](total)
     expected = torch.autograd.grad(y, (x, shortcut), grad)
 
     with torch.no_grad():
-        mean, peak, position = ops.pool(x, True)
+        mean, peak, position = formulas.pool(x)
         gate = (mean - peak).sigmoid()
-        pixel_mean, pixel_peak, channel = ops.pool_pixels(x, gate)
+        pixel_mean, pixel_peak, channel = cuda.pool_pixels(x, gate)
         spatial = (pixel_mean + pixel_peak).sigmoid()
-        torch.testing.assert_close(ops.combine(x, gate, spatial, shortcut, act, ALPHA), y)
-        d, grad_gate, grad_spatial = ops.combine_backward(grad, y, x, gate, spatial, act, ALPHA)
+        torch.testing.assert_close(cuda.combine(x, gate, spatial, shortcut, act), y)
+        d, grad_gate, _, grad_spatial = cuda.apply_backward(grad, y, x, gate, spatial, act, affine=None)
         back = grad_spatial * spatial * (1 - spatial)
-        grad_gate = grad_gate + ops.pool_pixels_backward(x, back, back, channel)
+        grad_gate = grad_gate + cuda.pool_pixels_backward(x, back, back, channel)[0]
         through = grad_gate * gate * (1 - gate)
-        pixels, channels = (back, back, channel), (through, -through, position)
-        grad_x = ops.input_backward(d, gate, spatial, pixels, channels)
+        spread, peak = through / (x.shape[2] * x.shape[3]), (-through, position)
+        grad_x = cuda.input_backward(d, gate, spatial, (back, back, channel), spread, peak, None)
     torch.testing.assert_close(grad_x, expected[0])
     torch.testing.assert_close(d, expected[1])
 
@@ -214,7 +212,7 @@ def test_inference_mode_takes_them():
 def test_the_operators_keep_their_contracts_with_pytorch(case):
     x, gate, positions, grad = tensors(case)
     strided = Case((2, 5, 3, 14), case.dtype, case.last).map(4)[..., ::2]
-    channel, position = ops.pool_pixels(x, gate)[2], ops.pool(x, True)[2]
+    channel, position = cuda.pool_pixels(x, gate)[2], formulas.pool(x)[2]
     calls = {
         "pool": [((x,), {"peak": True}), ((strided,), {"peak": False})],
         "pool_pixels": [((x, gate), {}), ((strided, gate), {})],

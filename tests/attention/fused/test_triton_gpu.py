@@ -4,8 +4,9 @@ import pytest
 import torch
 
 import tests.support.triton_formulas as formulas
-from fer_attention.attention.fused import triton_ops as ops
-from tests.support.triton_formulas import TYPES, Case
+from fer_attention.attention.fused import cuda
+from fer_attention.attention.fused.gates import FusedActivation
+from tests.support.triton_formulas import ACTS, TYPES, Case
 
 pytestmark = [
     pytest.mark.gpu,
@@ -34,7 +35,7 @@ def test_every_step_is_right(case):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_elu_is_accurate_down_to_the_smallest_numbers(dtype):
     x = -torch.logspace(-30, 2, 4000, dtype=torch.float64).to(dtype).reshape(1, 1, 40, 100).cuda()
-    y = ops.combine(x, torch.ones(1, 1).cuda(), None, None, "elu", 1.0).double()
+    y = cuda.combine(x, torch.ones(1, 1).cuda(), None, None, FusedActivation("elu")).double()
     assert ((y / x.double().expm1() - 1).abs() <= 8 * torch.finfo(dtype).eps).all()
 
 
@@ -78,13 +79,14 @@ def test_maps_beyond_32_bits_are_right_at_their_end():
         pytest.skip("needs 24 GiB of free GPU memory")
     x = torch.zeros(n, c, h, w, dtype=torch.bfloat16, device="cuda")
     x[-1, -1, -1, -1] = 4
-    _, peak, where = ops.pool(x, True)
+    _, peak, where = formulas.pool(x)
     assert peak.flatten().tolist() == [0, 4]
     assert where.flatten().tolist() == [0, h * w - 1]
-    y = ops.combine(x, torch.full((n, c), 0.5, device="cuda"), None, x, "relu")
+    relu = ACTS[1]
+    y = cuda.combine(x, torch.full((n, c), 0.5, device="cuda"), None, x, relu)
     assert y[-1, -1, -1, -1].item() == 6
     assert y.sum(dtype=torch.float32).item() == 6
-    d, grad_gate, _ = ops.combine_backward(x, y, x, torch.ones(n, c, device="cuda"), None, "relu")
+    d, grad_gate, *_ = cuda.apply_backward(x, y, x, torch.ones(n, c, device="cuda"), None, relu, affine=None)
     assert d[-1, -1, -1, -1].item() == 4
     assert grad_gate.flatten().tolist() == [0, 16]
 

@@ -15,7 +15,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fer_attention.attention.fused import triton_launch, triton_ops
+import tests.support.triton_formulas as formulas
+from fer_attention.attention.fused import cuda, triton_launch
+from fer_attention.attention.fused.gates import FusedActivation
 from tests.attention.fused import interpreted_triton
 from tests.support.paths import ROOT
 
@@ -23,7 +25,7 @@ INNER = Path(interpreted_triton.__file__)
 TESTS = {name: test for name, test in vars(interpreted_triton).items() if name.startswith("test_")}
 SLOW = [name for name, test in TESTS.items() if "slow" in {m.name for m in getattr(test, "pytestmark", [])}]
 
-needs_triton = pytest.mark.skipif(not triton_ops.available(), reason="Triton is not installed")
+needs_triton = pytest.mark.skipif(not cuda.AVAILABLE, reason="Triton is not installed")
 
 
 def run_interpreted(folder, marker):
@@ -90,7 +92,7 @@ def test_importing_the_library_and_the_operators_leaves_triton_alone():
         "import sys, torch, timm, torchvision, torch.utils.flop_counter\n"
         "import torch.library, torch._library.custom_ops\n"
         "before = 'triton' in sys.modules\n"
-        "import fer_attention, fer_attention.attention.fused.triton_ops\n"
+        "import fer_attention, fer_attention.attention.fused.cuda\n"
         "assert ('triton' in sys.modules) == before"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
@@ -100,31 +102,31 @@ def test_importing_the_library_and_the_operators_leaves_triton_alone():
 @pytest.mark.skipif("TRITON_INTERPRET" in os.environ, reason="the interpreter is on")
 def test_on_a_cpu_they_say_where_they_run():
     with pytest.raises(RuntimeError, match=r"Got maps on cpu, but .* CUDA devices"):
-        triton_ops.pool(torch.ones(1, 2, 3, 3), False)
+        formulas.pool(torch.ones(1, 2, 3, 3))
 
 
 def test_without_triton_they_say_where_it_comes_from(monkeypatch):
     monkeypatch.setitem(sys.modules, "triton", None)
     with pytest.raises(ImportError, match="comes with PyTorch's CUDA builds"):
-        triton_ops.pool(torch.ones(1, 2, 3, 3), False)
+        formulas.pool(torch.ones(1, 2, 3, 3))
 
 
 def test_shapes_that_do_not_fit_are_refused_before_a_kernel_reads_beyond_them():
     x, gate, positions = torch.ones(2, 3, 4, 5), torch.ones(2, 3), torch.ones(2, 4, 5)
+    relu = FusedActivation("relu")
     wrong = [
-        lambda: triton_ops.pool(x[0], True),
-        lambda: triton_ops.pool(x.int(), True),
-        lambda: triton_ops.pool_pixels(x, gate[:, :2]),
-        lambda: triton_ops.combine(x, gate, positions[:, :3], None, "relu"),
-        lambda: triton_ops.combine(x, gate, None, x[:1], "relu"),
-        lambda: triton_ops.combine(x, gate, None, None, "gelu"),
-        lambda: triton_ops.combine_backward(x[..., :2], x, x, gate, None, "relu"),
-        lambda: triton_ops.combine_backward(x, None, x, gate, None, "relu"),
-        lambda: triton_ops.pool_pixels_backward(x, positions, positions, positions[:1]),
-        lambda: triton_ops.input_backward(x, gate, None, None, (gate[:1], None, None)),
+        lambda: formulas.pool(x[0]),
+        lambda: formulas.pool(x.int()),
+        lambda: cuda.pool_pixels(x, gate[:, :2]),
+        lambda: cuda.combine(x, gate, positions[:, :3], None, relu),
+        lambda: cuda.combine(x, gate, None, x[:1], relu),
+        lambda: cuda.apply_backward(x[..., :2], x, x, gate, None, relu, affine=None),
+        lambda: cuda.apply_backward(x, None, x, gate, None, relu, affine=None),
+        lambda: cuda.pool_pixels_backward(x, positions, positions, positions[:1]),
+        lambda: cuda.input_backward(x, gate, None, None, gate[:1], None, None),
     ]
     for call in wrong:
-        with pytest.raises(ValueError, match=r"Beside a map|Needs a map|Unknown activation|found from y"):
+        with pytest.raises(ValueError, match=r"Beside a map|Needs a map|found from y"):
             call()
 
 
