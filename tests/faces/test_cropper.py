@@ -30,7 +30,7 @@ def test_readers_take_it_and_list_photos_without_a_face(cropper, astronaut, tmp_
     faces = load_jaffe(tmp_path, crop=cropper, on_error="skip")
     expected = cropper(Image.fromarray(astronaut)).convert("L").resize((48, 48), Image.Resampling.BILINEAR)
     np.testing.assert_array_equal(faces.images, [np.asarray(expected)])
-    assert faces.skipped == (("KA.HA2.2.png", "mtcnn finds no face in the 100×100 photo."),)
+    assert faces.skipped == (("KA.HA2.2.png", "mtcnn found no face in the 100×100 photo."),)
 
 
 class Everything:
@@ -48,5 +48,5 @@ def test_a_detector_that_is_built_already_serves_as_well():
 
 
 def test_no_face_is_an_image_error(cropper):
-    with pytest.raises(ImageError, match="finds no face in the 64×48 photo"):
+    with pytest.raises(ImageError, match="found no face in the 64×48 photo"):
         cropper(Image.new("RGB", (64, 48)))

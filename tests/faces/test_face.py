@@ -182,7 +182,7 @@ def test_annotations_change_a_copy_within_its_size():
     assert picture.size == photo.size
     assert (np.asarray(picture) != before).any()
     np.testing.assert_array_equal(np.asarray(photo), before)
-    with pytest.raises(ValueError, match="one caption a face"):
+    with pytest.raises(ValueError, match="one caption per face"):
         annotate(photo, faces, ["happy"])
 
 

@@ -220,7 +220,7 @@ def test_a_view_is_read_as_seen():
     ("array", "fix"),
     [
         (PIXELS / 255, r"\(array \* 255\)\.round\(\)"),
-        (PIXELS.astype(np.int32), r"array\.astype\(np\.uint8\) if they run from 0 to 255"),
+        (PIXELS.astype(np.int32), r"array\.astype\(np\.uint8\) if they range from 0 to 255"),
         (PIXELS.transpose(2, 0, 1), r"array\.transpose\(1, 2, 0\)"),
         (PIXELS[None], r"list\(array\)"),
     ],

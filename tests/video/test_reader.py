@@ -118,12 +118,12 @@ def test_what_is_no_video_is_refused_with_the_reason(tmp_path):
         container.mux(stream.encode(frame))
     for name, reason in {
         "missing.mp4": "no such file",
-        "empty.mp4": "damaged, incomplete or no video",
-        "noise.mp4": "damaged, incomplete or no video",
-        "without_index.mp4": "damaged, incomplete or no video",
-        "text.txt": "a text, not a video",
-        "picture.png": "use `predict` for pictures",
-        "sound.wav": "no pictures: it holds audio",
+        "empty.mp4": "damaged, incomplete or not a video",
+        "noise.mp4": "damaged, incomplete or not a video",
+        "without_index.mp4": "damaged, incomplete or not a video",
+        "text.txt": "a text file, not a video",
+        "picture.png": "use `predict` for images",
+        "sound.wav": "no video stream, only audio",
         ".": "a folder",
     }.items():
         with pytest.raises(VideoError, match=reason) as error:
@@ -136,7 +136,7 @@ def test_a_video_without_a_single_frame_is_refused(tmp_path):
         stream = container.add_stream("libx264", rate=10)
         stream.width, stream.height, stream.pix_fmt = 160, 120, "yuv420p"
         container.start_encoding()
-    with pytest.raises(VideoError, match=r"none\.mkv': it holds no frame"):
+    with pytest.raises(VideoError, match=r"none\.mkv': it has no frame"):
         VideoReader(tmp_path / "none.mkv")
 
 
@@ -155,7 +155,7 @@ def test_damage_in_the_middle_comes_after_the_frames_before_it_and_says_where(cu
 
 def test_a_file_that_ends_before_its_header_says_is_warned_about(tmp_path):
     path = make_clip(tmp_path / "cut.mkv", [square(i, size=(640, 480)) for i in range(60)])
-    with pytest.warns(VideoWarning, match=r"by its header it lasts 6\.0 s"):
+    with pytest.warns(VideoWarning, match=r"its header says 6\.0 s"):
         assert 10 < len(frames_of(truncate(path, 0.6))) < 60
 
 
@@ -184,7 +184,7 @@ def test_without_pyav_the_extra_is_named(clip, monkeypatch):
 
 
 def test_a_camera_gives_frames_one_by_one(clip, monkeypatch):
-    monkeypatch.setattr("fer_attention.video.source.open_camera", lambda number: av.open(str(clip)))
+    monkeypatch.setattr("fer_attention.video.reader.open_camera", lambda number: av.open(str(clip)))
     detector = SquareDetector()
     assert len(list(detect_video(0, detector))) == 20
     assert detector.batches == [1] * 20

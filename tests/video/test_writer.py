@@ -91,7 +91,7 @@ def test_the_sound_is_copied_packet_by_packet_and_stays_in_step(tmp_path, start,
 
 def test_sound_that_the_container_cannot_hold_is_left_out_with_a_warning(tmp_path):
     source = make_clip(tmp_path / "source.mov", map(square, range(10)), tone="pcm_mulaw")
-    with pytest.warns(VideoWarning, match=r"sound of .*source\.mov is left out: \.mp4 cannot hold it"):
+    with pytest.warns(VideoWarning, match=r"sound of .*source\.mov is left out: not supported by \.mp4"):
         path = write(tmp_path / "out.mp4", map(square, range(10)), audio_from=source)
     assert len(frames_of(path)) == 10
     with av.open(str(path)) as container:
@@ -108,7 +108,7 @@ def test_a_source_without_sound_is_no_matter(tmp_path):
 def test_damaged_sound_ends_with_a_warning(tmp_path):
     images = [square(i, size=(640, 480)) for i in range(60)]
     source = make_clip(tmp_path / "source.mp4", images, tone="aac", options={"movflags": "faststart"})
-    with pytest.warns(VideoWarning, match=r"sound of .* is damaged or cut off: it ends after [1-5]\."):
+    with pytest.warns(VideoWarning, match=r"sound of .* is damaged or truncated: it ends after [1-5]\."):
         path = write(tmp_path / "out.mp4", images, audio_from=truncate(source, 0.6))
     assert len(frames_of(path)) == 60
     assert 1 < sound_of(path)[-1][0] < 5.5
@@ -194,7 +194,7 @@ def test_wrong_frames_and_times_are_refused(tmp_path):
             with pytest.raises(ValueError, match=r"uint8 RGB of shape \(120, 160, 3\); got"):
                 writer.write(image)
         for time in (-1, 0.5, float("inf"), float("nan")):
-            with pytest.raises(ValueError, match="never fall; got"):
+            with pytest.raises(ValueError, match="do not decrease; got"):
                 writer.write(square(0), time)
         writer.write(square(1))
     assert [frame.time for frame in frames_of(tmp_path / "out.mp4")] == pytest.approx([0, 0.1], abs=1e-4)

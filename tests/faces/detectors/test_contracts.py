@@ -144,11 +144,11 @@ def test_the_whole_image_is_one_face_whose_usual_crop_is_the_image(astronaut):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"min_score": 1.5}, r"min_score lies in \[0, 1\]; got 1.5"),
-        ({"iou": -1}, r"iou lies in \[0, 1\]"),
+        ({"min_score": 1.5}, r"min_score is a number in \[0, 1\]; got 1.5"),
+        ({"iou": -1}, r"iou is a number in \[0, 1\]"),
         ({"device": "cuda:99"}, "not available|runs on the CPU"),
-        ({"weights": "absent.onnx"}, r"'absent\.onnx' are not there"),
-        ({"weights": __file__}, "no YuNet model"),
+        ({"weights": "absent.onnx"}, r"no file 'absent\.onnx' to read the YuNet model"),
+        ({"weights": __file__}, "not a YuNet model"),
         ({"max_side": 3}, "max_side is at least"),
     ],
 )

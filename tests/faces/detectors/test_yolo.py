@@ -227,7 +227,7 @@ def test_it_is_the_detector_of_that_name(finder):
 
 
 def test_pictures_come_as_a_sequence_and_must_be_readable(finder, tmp_path):
-    with pytest.raises(TypeError, match="lone"):
+    with pytest.raises(TypeError, match="got a single Image"):
         finder.detect(Image.new("RGB", (9, 9)))
     with pytest.raises(ImageError, match="gone.jpg"):
         finder.detect([tmp_path / "gone.jpg"])

@@ -121,7 +121,7 @@ def test_a_missing_library_for_the_manifest_shows_before_the_work(photos, tmp_pa
 
 def test_a_restart_without_a_run_touches_nothing(photos, tmp_path):
     (tmp_path / "manifest.csv").write_text("mine")
-    with pytest.raises(ValueError, match="holds manifest.csv and no run"):
+    with pytest.raises(ValueError, match="contains manifest.csv and no earlier run"):
         crop_folder(photos, tmp_path, device="cpu", restart=True)
     assert (tmp_path / "manifest.csv").read_text() == "mine"
 
@@ -205,4 +205,4 @@ def test_an_error_in_a_process_of_several_comes_back_as_it_is(photos, tmp_path):
     arguments = [sys.executable, str(script), str(photos), str(tmp_path / "crops"), "2"]
     result = subprocess.run(arguments, capture_output=True, text=True, check=False)
     assert result.returncode == 1
-    assert "FolderError: mtcnn finds no face in" in result.stderr
+    assert "FolderError: mtcnn found no face in" in result.stderr
