@@ -35,6 +35,10 @@ def alignment(landmarks: Sequence[Point], *, size: int, scale: float = 1.0) -> C
 
     It is the similarity with the least squared error over the eyes and the corners of the mouth.
 
+    >>> landmarks = ((130, 140), (170, 140), (150, 160), (135, 180), (165, 180))
+    >>> alignment(landmarks, size=80).to_photo([(40, 40)]).round()  # the centre of the crop
+    array([[150., 151.]])
+
     Args:
         landmarks: Five points (x, y) in pixels of the photo: `Face.landmarks`.
         size: Side of the crop in pixels.
@@ -72,6 +76,10 @@ def align_face(
     The photo is sampled bilinearly, about once per pixel, and shrunk by the same antialiased resize as in
     `crop_face`. Beyond the photo's border its outermost pixels are repeated. The positions of the crop's
     pixels in the photo are given by `alignment` for the same arguments.
+
+    >>> landmarks = ((130, 140), (170, 140), (150, 160), (135, 180), (165, 180))
+    >>> align_face(Image.new("RGB", (300, 300)), landmarks, size=80).size
+    (80, 80)
 
     Args:
         image: An upright RGB or grey ("L") photo, as `load_image` returns it.

@@ -20,6 +20,9 @@ def crop_region(box: Sequence[float], rule: CropRule, *, image_size: tuple[int, 
 
     It is centred on the box unless clamped, and its sides are at least one pixel long.
 
+    >>> crop_region((10, 20, 90, 120), CropRule(scale=1.0), image_size=(200, 150))
+    (0.0, 20.0, 100.0, 120.0)
+
     Args:
         box: (x1, y1, x2, y2) in pixels; it may extend beyond the photo.
         rule: The part of the photo that belongs to the box.
@@ -79,6 +82,9 @@ def crop_face(
 
     The region is resampled without rounding to whole pixels, with antialiasing (Pillow's `resize`).
     `cut_face` returns the map from the crop to the photo as well.
+
+    >>> crop_face(Image.new("RGB", (200, 150)), (60, 40, 120, 120), size=48).size
+    (48, 48)
 
     Args:
         image: An upright RGB or grey ("L") photo, as `load_image` returns it.

@@ -31,6 +31,10 @@ def checked_box(box: Sequence[float]) -> Box:
 class Face:
     """A detected face, in pixels of the upright photo (EXIF orientation applied).
 
+    >>> face = Face(box=(10, 20, 90, 120), score=0.99)
+    >>> face.width, face.height, face.centre
+    (80.0, 100.0, (50.0, 70.0))
+
     Args:
         box: (x1, y1, x2, y2): left, top, right and bottom edge. It may extend beyond the photo.
         score: The detector's confidence, in [0, 1].
@@ -142,7 +146,15 @@ class BoxCalibration:
 
 @runtime_checkable
 class FaceDetector(Protocol):
-    """Protocol of face detectors; `name` is the name in the registry."""
+    """Protocol of face detectors; `name` is the name in the registry.
+
+    >>> class Centre:
+    ...     name = "centre"
+    ...     def detect(self, images):
+    ...         return [[Face((16, 16, 48, 48), score=1.0)] for _ in images]
+    >>> isinstance(Centre(), FaceDetector)
+    True
+    """
 
     name: str
 

@@ -28,7 +28,12 @@ _ORDERS = {
 
 
 class ImageError(ValueError):
-    """An image that cannot be read, or whose pixel type has no fixed range of values."""
+    """An image that cannot be read, or whose pixel type has no fixed range of values.
+
+    >>> load_image("missing.jpg")
+    Traceback (most recent call last):
+    fer_attention.faces.images.ImageError: Cannot read 'missing.jpg': No such file or directory.
+    """
 
 
 def load_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
@@ -36,6 +41,10 @@ def load_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> Image.Im
 
     Transparency is composited on white, 16-bit grey is divided by 257, and of an animation the first frame is
     taken. The result shares no memory with `source`, and no file stays open.
+
+    >>> photo = load_image(np.zeros((48, 64), np.uint8))
+    >>> photo.mode, photo.size
+    ('RGB', (64, 48))
 
     Args:
         source: A path, a PIL image of any 8-bit mode, "1" or "I;16", or 8-bit RGB or grey pixels: an array

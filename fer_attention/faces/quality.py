@@ -21,6 +21,10 @@ _NOSE = 0.9  # distance of the nose from the line of the eyes, in halves of the 
 class FaceQuality:
     """Measures of a face's pixels and landmarks.
 
+    >>> quality = FaceQuality(size=48, brightness=90, contrast=31, sharpness=0.2, yaw=-8.5, roll=2.0)
+    >>> QualityFilter(min_size=40, max_yaw=30).reason(quality) is None
+    True
+
     Attributes:
         size: Shorter side of the box in pixels of the photo.
         brightness: Mean grey value inside the box, 0 to 255.
@@ -43,6 +47,10 @@ class FaceQuality:
 
 def face_quality(image: Image.Image, face: Face) -> FaceQuality:
     """Measure a face in an upright RGB or grey ("L") photo, as `load_image` returns it.
+
+    >>> quality = face_quality(Image.new("L", (64, 64), 90), Face((8, 8, 56, 40), 1.0))
+    >>> quality.size, quality.brightness, quality.sharpness
+    (32.0, 90.0, 0.0)
 
     Raises:
         ValueError: The face lies wholly outside the photo, or the photo has another mode.

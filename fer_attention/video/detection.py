@@ -60,6 +60,9 @@ def detect_video(
 ) -> Iterator[tuple[Frame, list[TrackedFace]]]:
     """Detect and track the faces in a video of any length, with at most `batch_size` frames in memory.
 
+    >>> for frame, faces in detect_video("clip.mp4", create_detector("mtcnn")):  # doctest: +SKIP
+    ...     print(frame.time, [(one.track, one.face.box) for one in faces])
+
     Args:
         source: A path, the number of a camera, or a reader, which stays open.
         detector: The face detector.

@@ -28,6 +28,10 @@ VideoSource: TypeAlias = str | os.PathLike[str] | int
 class Frame:
     """One frame of a video.
 
+    >>> frame = Frame(index=50, time=2.0, image=np.zeros((48, 64, 3), np.uint8))
+    >>> frame.image.shape
+    (48, 64, 3)
+
     Attributes:
         index: Number of the frame, from 0.
         time: Seconds from the start of the video.

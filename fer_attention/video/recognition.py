@@ -15,7 +15,13 @@ from fer_attention.video.tracking import FaceTracker
 
 @dataclass(frozen=True)
 class VideoPrediction:
-    """One face in a frame: its track, from 0, and its expression, smoothed over time."""
+    """One face in a frame: its track, from 0, and its expression, smoothed over time.
+
+    >>> from fer_attention.faces import Face
+    >>> happy = FacePrediction(Face((8, 8, 56, 56), score=1.0), {"happy": 0.9, "sad": 0.1})
+    >>> VideoPrediction(track=0, prediction=happy).prediction.emotion
+    'happy'
+    """
 
     track: int
     prediction: FacePrediction
@@ -24,6 +30,11 @@ class VideoPrediction:
 @dataclass(frozen=True)
 class FrameResult:
     """One frame of a video and the faces in it.
+
+    >>> import numpy as np
+    >>> frame = Frame(index=50, time=2.0, image=np.zeros((48, 64, 3), np.uint8))
+    >>> FrameResult(frame, faces=[], analysed=True).to_dict()
+    {'frame': 50, 'time': 2.0, 'faces': []}
 
     Attributes:
         frame: The image, its index and its time.
@@ -91,6 +102,10 @@ def recognize_video(
     batch_size: int = 8,
 ) -> Iterator[FrameResult]:
     """Recognise the expressions of all faces in a video of any length, frame by frame.
+
+    >>> recognizer = EmotionRecognizer.from_pretrained()  # doctest: +SKIP
+    >>> for result in recognize_video(recognizer, "clip.mp4", every=2):  # doctest: +SKIP
+    ...     print(result.to_dict())
 
     At most `batch_size` frames to analyse and the frames between them are in memory, together at most four
     times `batch_size`.

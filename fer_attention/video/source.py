@@ -14,11 +14,24 @@ if TYPE_CHECKING:
 
 
 class VideoError(ValueError):
-    """A video that cannot be read to its end, or not be written."""
+    """A video that cannot be read to its end, or cannot be written.
+
+    >>> from fer_attention.video import VideoReader
+    >>> VideoReader("missing.mp4")
+    Traceback (most recent call last):
+    fer_attention.video.source.VideoError: Cannot read 'missing.mp4': there is no such file.
+    """
 
 
 class VideoWarning(UserWarning):
-    """A part of a video that is missing or left out."""
+    """A part of a video that is missing or left out.
+
+    >>> import warnings
+    >>> warnings.simplefilter("error", VideoWarning)  # doctest: +SKIP
+    >>> frames = list(VideoReader("truncated.mkv"))  # doctest: +SKIP
+    Traceback (most recent call last):
+    fer_attention.video.source.VideoWarning: The frames of 'truncated.mkv' end after 3.6 s; ...
+    """
 
 
 def open_file(path: Path) -> av.container.InputContainer:

@@ -11,7 +11,12 @@ from fer_attention.faces.face import Face
 
 @dataclass(frozen=True)
 class TrackedFace:
-    """A face, in pixels of the upright frame, and its track, numbered from 0 in order of appearance."""
+    """A face, in pixels of the upright frame, and its track, numbered from 0 in order of appearance.
+
+    >>> faces = [Face((0, 0, 10, 10), 1), Face((50, 0, 60, 10), 1)]
+    >>> [one.track for one in map(TrackedFace, faces, FaceTracker().update(faces))]
+    [0, 1]
+    """
 
     face: Face
     track: int

@@ -34,8 +34,12 @@ class VideoWriter:
     The file is written under a temporary name and renamed when the block ends. After an error in the block
     there is no file; after KeyboardInterrupt, the usual end with a camera, it has the frames written so far.
 
-    >>> with VideoWriter("grey.mp4", fps=25, size=(64, 48)) as writer:  # doctest: +SKIP
-    ...     writer.write(np.full((48, 64, 3), 128, np.uint8))
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with VideoWriter(f"{folder}/grey.mp4", fps=25, size=(64, 48)) as writer:
+    ...         writer.write(np.full((48, 64, 3), 128, np.uint8))
+    >>> writer.frames
+    1
 
     Args:
         path: The file; its suffix chooses the container: .mp4, .mov or .mkv.

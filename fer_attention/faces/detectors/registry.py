@@ -26,6 +26,11 @@ def check_fractions(**numbers: float) -> None:
 def create_detector(name: str, *, device: str | torch.device = "auto", **options: Any) -> FaceDetector:
     """Create a face detector by name.
 
+    >>> from PIL import Image
+    >>> detector = create_detector("mtcnn", device="cpu", min_score=0.95)
+    >>> detector.detect([Image.new("RGB", (64, 64))])  # no face in the only photo
+    [[]]
+
     Args:
         name: A name in `DETECTORS`, for instance "mtcnn".
         device: Any torch device; "auto" is the GPU if there is one.

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 class ManifestRow:
     """One face, or one photo without any. All coordinates are in pixels of the upright photo.
 
+    >>> row = ManifestRow("wall.jpg", reason="no face found", width=640, height=480)
+    >>> row.crop is None
+    True
+
     Attributes:
         source: Path of the photo below the source folder, with forward slashes.
         reason: Why there is no crop, or why the crop is the whole photo; None for the crop of a face.

@@ -24,6 +24,10 @@ class FolderOptions:
 
     A run resumes with the same options only; `on_error` may change.
 
+    >>> options = FolderOptions(rule=CropRule(shape="aligned"), size=48, missing="whole")
+    >>> options.detector, options.rule.scale
+    ('mtcnn', 1.0)
+
     Args:
         detector: Name of a detector.
         detector_options: Options of the detector for `create_detector`, of types that JSON has.

@@ -24,6 +24,11 @@ from fer_attention.faces.folders.worker import NO_FACE, NO_IMAGE, ChunkWorker
 class FolderResult:
     """Result of cropping a folder.
 
+    >>> rows = (ManifestRow("one.jpg", crop="one.png"), ManifestRow("wall.jpg", "no face found"))
+    >>> result = FolderResult(Path("crops/manifest.csv"), rows)
+    >>> result.crops, result.without_face
+    (1, ['wall.jpg'])
+
     Attributes:
         manifest: The file that lists every face and every photo without one.
         rows: The rows of the manifest, sorted by source.
@@ -82,6 +87,14 @@ def crop_folder(
     Crops are PNG files in the same tree below `output`, named like their photos (and numbered if all faces
     are cut), with `manifest.csv` or `manifest.parquet`. A stopped run resumes: only new and changed photos
     are processed, and the crops of removed photos are deleted. The result is that of an uninterrupted run.
+
+    >>> import tempfile
+    >>> from PIL import Image
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     Image.new("RGB", (64, 64)).save(f"{folder}/one.jpg")
+    ...     result = crop_folder(folder, f"{folder}/crops", FolderOptions("none"))
+    >>> result.crops, result.rows[0].crop
+    (1, 'one.png')
 
     Args:
         source: A folder of photos, or one photo.

@@ -27,7 +27,16 @@ _PIXELS_AT_ONCE = 24_000_000  # 72 MB of RGB; at least one photo, however large
 
 
 class FolderError(ValueError):
-    """A photo that ends the run, as the options demand."""
+    """A photo that ends the run, as the options demand.
+
+    >>> import tempfile
+    >>> from fer_attention.faces.folders import crop_folder
+    >>> with tempfile.TemporaryDirectory() as folder:  # doctest: +ELLIPSIS
+    ...     Image.new("RGB", (64, 64)).save(f"{folder}/wall.jpg")
+    ...     crop_folder(folder, f"{folder}/crops", FolderOptions("mtcnn", missing="raise"))
+    Traceback (most recent call last):
+    fer_attention.faces.folders.worker.FolderError: mtcnn found no face in wall.jpg. ...
+    """
 
 
 @dataclass
