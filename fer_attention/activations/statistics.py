@@ -142,18 +142,16 @@ class _Tally:
 
 
 def _watched_layers(model: nn.Module, layers: Iterable[str] | None) -> dict[str, nn.Module]:
+    watched: dict[str, nn.Module] = {}
     if layers is None:
         known = activation_classes()
-        first_names: dict[nn.Module, str] = {}
         for reference in references(model, "backbone"):
-            if type(reference.module) in known:
-                first_names.setdefault(reference.module, reference.path)
-        watched = {name: module for module, name in first_names.items()}
+            if type(reference.module) in known and reference.module not in watched.values():
+                watched[reference.path] = reference.module
         missing = f"{type(model).__name__} has no activation modules outside attention gates"
     else:
         modules = dict(model.named_modules(remove_duplicate=False))
         modules.pop("")
-        watched = {}
         for name in layers:
             if name not in modules:
                 raise unknown_name("layer", name, modules)
@@ -165,12 +163,10 @@ def _watched_layers(model: nn.Module, layers: Iterable[str] | None) -> dict[str,
 
 
 def _images_and_targets(batch: Any, loss: Loss | None) -> tuple[torch.Tensor, Any]:
-    if loss is None:
-        images, targets = batch, None
-    elif isinstance(batch, (tuple, list)) and len(batch) == 2:
-        images, targets = batch
-    else:
-        images, targets = None, None
+    images, targets = batch, None
+    if loss is not None:
+        paired = isinstance(batch, (tuple, list)) and len(batch) == 2
+        images, targets = batch if paired else (None, None)
     if not isinstance(images, torch.Tensor):
         expected = (
             "image tensors, since there is no loss"
