@@ -1,4 +1,4 @@
-"""Activations and attention gates in a module tree, and the references to each."""
+"""Find activations and attention gates in a module tree, and all references to them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ GATES: tuple[type[nn.Module], ...] = (
     timm_layers.GlobalContext,
     timm_layers.NonLocalAttn,
     timm_layers.BatNonLocalAttn,
-    timm_layers.SplitAttn,  # its convolution and its gate are one module: it keeps both activations
+    timm_layers.SplitAttn,  # convolution and gate are one module, so both activations stay
     ChannelAttn,
     SpatialAttn,
     LightSpatialAttn,
@@ -44,7 +44,7 @@ GATES: tuple[type[nn.Module], ...] = (
     EfficientLocalAttn,
     StripAttn,
 )
-"""The attention gates of timm and torchvision; ours carry `is_attention_gate = True`."""
+"""Attention gates of timm and torchvision; ours have `is_attention_gate = True`."""
 
 TWINS: dict[str, type[nn.Module]] = {
     "gelu": timm_activations.GELU,
@@ -56,11 +56,11 @@ TWINS: dict[str, type[nn.Module]] = {
     "silu": timm_activations.Swish,
     "tanh": timm_activations.Tanh,
 }
-"""timm's own classes for functions that torch.nn has too: models hold either, and one name means both."""
+"""timm's own classes for functions that torch.nn has, too: models use either, and a name means both."""
 
 
 class Reference(NamedTuple):
-    """One place in a module tree: `parent` holds `module` as its child `name`, at the dotted `path`."""
+    """One position in a module tree: `module` is the child `name` of `parent`, at the dotted `path`."""
 
     path: str
     parent: nn.Module
@@ -74,9 +74,9 @@ def is_gate(module: nn.Module) -> bool:
 
 
 def references(model: nn.Module, scope: Scope) -> Iterator[Reference]:
-    """Every place of the tree, parents first; with scope `"backbone"` none inside a gate.
+    """Iterate over every position in a tree, parents first; with scope `"backbone"` not inside gates.
 
-    A module that hangs at several places is visited once, but each of its places is given.
+    A module used at several positions is visited once, but each of its positions is returned.
     """
     visited: set[nn.Module] = set()
 
@@ -93,7 +93,7 @@ def references(model: nn.Module, scope: Scope) -> Iterator[Reference]:
 
 
 def classes_of(name: str) -> frozenset[type[nn.Module]]:
-    """The classes that a registered activation name stands for.
+    """Return the classes that a registered activation name stands for.
 
     Raises:
         UnknownNameError: No activation has this name.
@@ -102,5 +102,5 @@ def classes_of(name: str) -> frozenset[type[nn.Module]]:
 
 
 def activation_classes() -> frozenset[type[nn.Module]]:
-    """The classes of all registered activations but the identity, which stands in for anything left out."""
+    """Return the classes of all registered activations except the identity, a placeholder for any layer."""
     return frozenset().union(*(classes_of(name) for name in ACTIVATIONS)) - {nn.Identity}

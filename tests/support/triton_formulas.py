@@ -1,4 +1,4 @@
-"""The steps of fused attention in NumPy and float64, to which Triton's kernels are held on any device."""
+"""The passes of fused attention in NumPy and float64, compared with the Triton kernels on any device."""
 
 from dataclasses import dataclass
 
@@ -15,7 +15,7 @@ ACTS = FusedActivation(), FusedActivation("relu"), FusedActivation("elu", ALPHA)
 
 @dataclass(frozen=True)
 class Case:
-    """A map's shape, type, memory format and device, from which numbers are drawn."""
+    """Shape, type, memory format and device of a map of random numbers."""
 
     shape: tuple[int, int, int, int]
     dtype: torch.dtype = torch.float32
@@ -31,7 +31,7 @@ class Case:
         return torch.promote_types(self.dtype, torch.float32)
 
     def map(self, seed, *, steps=None):
-        """Normal numbers; with `steps` rounded to a coarse grid, on which maxima are ties."""
+        """Draw normal numbers; with `steps` rounded to a coarse grid, so that maxima are tied."""
         x = _normal(self.shape, seed)
         x = x if steps is None else (x * steps).round() / steps
         format_ = torch.channels_last if self.last else torch.contiguous_format
@@ -63,7 +63,7 @@ def check_pool_pixels(case):
         (case.map(0, steps=1), case.per_channel(1).sign()),
     ):
         mean, peak, where = cuda.pool_pixels(x, gate)
-        # one product of the kernel's type is rounded alike everywhere, so that maxima compare exactly
+        # a single product in the kernel's type is rounded equally everywhere, so maxima compare exactly
         gated = exact(x.to(case.wide) * gate[:, :, None, None])
         close(mean, gated.mean(1), case.wide, scale=abs(gated).mean(1))
         equal(peak, gated.max(1), case.wide)
@@ -143,7 +143,7 @@ def check_input_backward(case, *, spatial, peak):
 
 
 def check_nan(case):
-    """A NaN is the maximum wherever it stands, and no other channel or position hears of it."""
+    """A NaN is the maximum at any position, and affects no other channel or position."""
     x, gate = case.map(0), case.per_channel(1).abs() + 0.5
     n, c, h, w = (size - 1 for size in case.shape)
     x[n, c, h, w] = float("nan")
@@ -180,7 +180,7 @@ def check_everything(case):
 
 
 def run_all(x, gate, positions, grad):
-    """All six in one go, and the tensors that came out."""
+    """Run all six passes and return their results."""
     pooled = pool(x)
     pixels = cuda.pool_pixels(x, gate)
     identity, _, elu = ACTS
@@ -196,7 +196,7 @@ def run_all(x, gate, positions, grad):
 
 
 def pool(x):
-    """Mean, maximum and its position of each channel."""
+    """Return mean, maximum and its position of each channel."""
     mean, maximum = cuda.pool(x, peak=True, index=True, mean_of=x)
     return mean, *maximum
 
@@ -208,7 +208,7 @@ def pixel_gradients(case):
 
 
 def at_pixels(case, grad_mean, grad_max, where):
-    """What mean and maximum over the channels send back to each value of the map."""
+    """Return the gradient of each value of the map through mean and maximum over the channels."""
     spread = np.repeat(exact(grad_mean)[:, None] / case.shape[1], case.shape[1], 1)
     n, h, w = np.indices(where.shape)
     spread[n, where.cpu().numpy(), h, w] += exact(grad_max)
@@ -234,7 +234,7 @@ def equal(actual, expected, dtype):
 
 
 def close(actual, expected, dtype, *, scale):
-    """Within one rounding to dtype and a few of the wide type, which grow with the sum of the terms."""
+    """Compare within one rounding to dtype and a few of the wide type, which grow with the sum of terms."""
     # Triton's interpreter cuts float32 down to bfloat16, where a device rounds to the nearest
     ulps = 1.01 if dtype == torch.bfloat16 and actual.device.type == "cpu" else 0.51
     assert actual.dtype == dtype

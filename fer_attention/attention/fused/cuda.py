@@ -1,17 +1,16 @@
-"""The passes of a fused attention block on a GPU: `aten.py`'s functions, each by a Triton kernel or two.
+"""The passes of a fused attention block on a GPU: the functions of `aten.py` as Triton kernels.
 
 Maps are (N, C, H, W) in float64, float32, bfloat16 or float16, and not empty. They are read in either memory
-format (anything else is copied first); a result that is a map has its input's type and format. What is small
-has one value per sample and channel, (N, C), or per sample and position, (N, H, W), in float32, or in float64
-beside float64 maps. Sums are of that type, too, and come out the same in every run. Nothing here records
-gradients: these are the steps of the forward and the backward pass of an autograd function.
+format (others are copied first); a resulting map has the type and format of its input. Small tensors have one
+value per sample and channel, (N, C), or per sample and position, (N, H, W), in float32, or in float64 for
+float64 maps. Sums have that type, too, and are the same in every run. Nothing here records gradients.
 
-Each step is an operator of its own, `torch.ops.fer_attention.pool` and so on, so that `torch.compile` and
-`torch.export` see one node of known shapes. An operator returns nothing but fresh tensors; the functions
-here say None where its result is empty. They run on CPU tensors only under Triton's interpreter, for tests.
+Each kernel is an operator, such as `torch.ops.fer_attention.pool`, so that `torch.compile` and `torch.export`
+see one node of known shapes. An operator returns only new tensors; the functions here return None where its
+result is empty. They run on CPU tensors only in Triton's interpreter, for tests.
 
-What a step costs is how often it goes over memory the size of a map: the docstrings say so in "Traffic". What
-is small comes on top: between a fiftieth and a tenth of a map.
+The cost of a pass is the number of times that it reads or writes a map, which its docstring states as
+"Traffic". Small tensors add between a fiftieth and a tenth of a map.
 """
 
 from __future__ import annotations
@@ -29,13 +28,13 @@ from fer_attention.attention.fused.gates import BlockOutput, FusedActivation, sp
 from fer_attention.attention.fused.triton_launch import dense_like, memory_format, wide_type
 
 AVAILABLE = importlib.util.find_spec("triton") is not None
-"""Whether Triton is installed; on some platforms PyTorch comes without it."""
+"""Triton is installed; on some platforms PyTorch comes without it."""
 
 _TYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
 
 def _operator(step: Callable[..., Any], schema: str) -> CustomOpDef:
-    """A step as `torch.ops.fer_attention.<its name>`."""
+    """Register a step as `torch.ops.fer_attention.<its name>`."""
     name = f"fer_attention::{step.__name__}"
     return custom_op(name, step, mutates_args=(), device_types=("cuda", "cpu"), schema=schema)
 
@@ -64,10 +63,10 @@ _input_backward = _operator(
 def pool(
     x: Tensor, *, peak: bool, index: bool, mean_of: Tensor
 ) -> tuple[Tensor, tuple[Tensor, Tensor] | None]:
-    """Mean of each channel over its map and, if `peak`, its maximum and where that is first, each (N, C).
+    """Compute mean and, if `peak`, maximum and its first position of each channel, each (N, C).
 
-    Positions count row by row, h·W + w, whatever the memory format. A NaN is the maximum, wherever it stands.
-    The index costs nothing and `mean_of` is always x here.
+    Positions count row by row, h·W + w, in either memory format. A NaN counts as the largest value. The
+    position is returned without `index`, too, and `mean_of` is always x here.
 
     Traffic: one read.
     """
@@ -77,9 +76,9 @@ def pool(
 
 
 def pool_pixels(x: Tensor, gate: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Mean and maximum over the channels of x · gate, and the first channel that has it: each (N, H, W).
+    """Compute mean and maximum of x · gate over the channels, and the maximum's channel: each (N, H, W).
 
-    The product is not rounded to the map's type before.
+    The product is not rounded to the map's type first.
 
     Traffic: one read.
     """
@@ -91,7 +90,7 @@ def pool_pixels(x: Tensor, gate: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 def combine(
     x: Tensor, gate: Tensor, spatial: Tensor | None, shortcut: Tensor | None, activation: FusedActivation
 ) -> Tensor:
-    """act(x · gate · spatial + shortcut), rounded once.
+    """Compute act(x · gate · spatial + shortcut), rounded once.
 
     Traffic: one read, one more of the shortcut, one write.
     """
@@ -109,7 +108,7 @@ def apply(
     index: bool,
     scratch: Tensor | None,
 ) -> BlockOutput:
-    """act(x · gate · spatial + shortcut), the spatial scale by a kernel over the gated map's pixels."""
+    """Compute act(x · gate · spatial + shortcut); a kernel over the gated map's pixels gives `spatial`."""
     pixels = spatial = channel = None
     if kernel is not None:
         mean, values, channel = pool_pixels(x, gate)
@@ -128,10 +127,10 @@ def apply_backward(
     *,
     affine: None,
 ) -> tuple[Tensor, Tensor, None, Tensor | None]:
-    """The gradient d before the activation, and the sums of d · spatial · x, (N, C), and d · gate · x.
+    """Compute the gradient d before the activation, and sums of d · spatial · x, (N, C), and d · gate · x.
 
-    ReLU's slope is 1 where y > 0, ELU's 1 there and y + alpha elsewhere. With the identity y is not needed,
-    and the gradient comes back as it is, uncopied if it is laid out as x is.
+    The slope of ReLU is 1 where y > 0, that of ELU is also y + alpha elsewhere. The identity needs no y and
+    returns the gradient itself, without a copy if its layout is that of x.
 
     Traffic: reads of grad, y and x, one write; two reads with the identity.
     """
@@ -140,7 +139,7 @@ def apply_backward(
     if act == "identity":
         grad, y = dense_like(grad, x), None
     elif y is None:
-        raise ValueError(f"The slope of {act} is found from y, which is None.")
+        raise ValueError(f"The slope of {act} is computed from y, which is None.")
     d, of_gate, of_spatial = _combine_backward(grad, y, x, gate, spatial, act, float(activation.alpha))
     return grad if act == "identity" else d, of_gate, None, None if spatial is None else of_spatial
 
@@ -148,7 +147,7 @@ def apply_backward(
 def pool_pixels_backward(
     x: Tensor, grad_mean: Tensor, grad_max: Tensor, where: Tensor
 ) -> tuple[Tensor, None]:
-    """Sums over each map, (N, C), of the pixels' gradients times x.
+    """Sum over each map, (N, C), the pixels' gradients times x.
 
     Traffic: one read.
     """
@@ -165,7 +164,7 @@ def input_backward(
     peak: tuple[Tensor, Tensor] | None,
     slope: None,
 ) -> Tensor:
-    """(grad · spatial + pixels) · gate + spread + peak; pixels and peak reach single values, too.
+    """Compute (grad · spatial + pixels) · gate + spread + peak, as `aten.input_backward` does.
 
     Traffic: one read, one write.
     """
@@ -215,13 +214,13 @@ def _check(
     per_position: tuple[Tensor | None, ...] = (),
     maps: tuple[Tensor | None, ...] = (),
 ) -> None:
-    """Check shapes against the map's: a kernel that believes a wrong one reads foreign memory."""
+    """Check shapes against that of the map: a kernel with a wrong one reads beyond its memory."""
     if x.ndim != 4 or x.dtype not in _TYPES:
         raise ValueError(
-            f"Needs a map (N, C, H, W) of 16, 32 or 64-bit floats, got {tuple(x.shape)}, {x.dtype}."
+            f"Expected a map (N, C, H, W) of 16, 32 or 64-bit floats, got {tuple(x.shape)}, {x.dtype}."
         )
     n, c, h, w = x.shape
     for given, shape in ((per_channel, (n, c)), (per_position, (n, h, w)), (maps, (n, c, h, w))):
         for values in given:
             if values is not None and tuple(values.shape) != shape:
-                raise ValueError(f"Beside a map {(n, c, h, w)} needs {shape}, got {tuple(values.shape)}.")
+                raise ValueError(f"Expected {shape} with a map {(n, c, h, w)}, got {tuple(values.shape)}.")

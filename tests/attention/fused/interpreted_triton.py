@@ -1,4 +1,4 @@
-"""What `test_triton_kernels.py` runs in a Python of its own, where Triton's interpreter has taken over."""
+"""Tests that `test_triton_kernels.py` runs in a separate process with Triton's interpreter."""
 
 import importlib
 import os
@@ -41,40 +41,40 @@ def tensors(case):
 
 
 @each_case
-def test_pool_gives_each_channels_mean_and_first_maximum(case):
+def test_pool_returns_mean_and_first_maximum_of_each_channel(case):
     formulas.check_pool(case)
 
 
 @each_case
-def test_pool_pixels_gives_each_positions_mean_and_first_maximum(case):
+def test_pool_pixels_returns_mean_and_first_maximum_of_each_position(case):
     formulas.check_pool_pixels(case)
 
 
 @each_case
-def test_combine_is_the_activation_of_the_gated_map_and_shortcut(case):
+def test_combine_activates_the_sum_of_gated_map_and_shortcut(case):
     for act, spatial, shortcut in zip(ACTS, (False, True, True), (False, False, True), strict=True):
         formulas.check_combine(case, act, spatial=spatial, shortcut=shortcut)
 
 
 @each_case
-def test_combine_backward_gives_all_three_gradients(case):
+def test_apply_backward_returns_all_three_gradients(case):
     for act, spatial in zip(ACTS, (True, False, True), strict=True):
         formulas.check_combine_backward(case, act, spatial=spatial)
 
 
 @each_case
-def test_pool_pixels_backward_gives_the_gates_gradient(case):
+def test_pool_pixels_backward_returns_the_gradient_of_the_gate(case):
     formulas.check_pool_pixels_backward(case)
 
 
 @each_case
-def test_input_backward_adds_up_all_ways_back(case):
+def test_input_backward_sums_all_gradients_of_the_map(case):
     formulas.check_input_backward(case, spatial=False, peak=False)
     formulas.check_input_backward(case, spatial=True, peak=True)
 
 
 @each_format
-def test_all_combinations_of_what_may_be_left_out_are_right(case):
+def test_all_combinations_of_optional_inputs_are_correct(case):
     formulas.check_combinations(case)
 
 
@@ -83,7 +83,7 @@ def test_nan_is_the_maximum_and_passes_every_activation(case):
     formulas.check_nan(case)
 
 
-def test_a_map_of_minus_infinity_has_its_first_position_as_maximum():
+def test_the_maximum_of_a_constant_infinite_map_is_its_first_position():
     x = torch.full((1, 2, 3, 3), float("-inf"))
     _, peak, where = formulas.pool(x)
     assert (peak == float("-inf")).all()
@@ -92,7 +92,7 @@ def test_a_map_of_minus_infinity_has_its_first_position_as_maximum():
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_elu_is_accurate_down_to_the_smallest_numbers(dtype):
+def test_elu_is_accurate_for_the_smallest_numbers(dtype):
     x = -torch.logspace(-30, 2, 4000, dtype=torch.float64).to(dtype).reshape(1, 1, 40, 100)
     y = cuda.combine(x, torch.ones(1, 1), None, None, FusedActivation("elu")).double()
     assert ((y / x.double().expm1() - 1).abs() <= 4 * torch.finfo(dtype).eps).all()
@@ -110,7 +110,7 @@ def test_elu_is_accurate_down_to_the_smallest_numbers(dtype):
     ],
     ids=["columns", "channels", "transposed", "samples", "one value"],
 )
-def test_views_give_what_their_copies_give(case, cut):
+def test_views_and_their_copies_have_the_same_results(case, cut):
     x, grad = cut(case.map(0)), cut(case.map(3))
     n, c, h, w = x.shape
     like = Case((n, c, h, w), case.dtype)
@@ -125,13 +125,13 @@ def test_views_give_what_their_copies_give(case, cut):
 
 
 @each_format
-def test_two_runs_give_the_same_bits(case):
+def test_two_runs_are_identical(case):
     first, second = formulas.run_all(*tensors(case)), formulas.run_all(*tensors(case))
     for one, other in zip(first, second, strict=True):
         assert torch.equal(one, other)
 
 
-def test_gates_of_a_narrower_type_and_any_layout_are_taken():
+def test_gates_may_have_a_narrower_type_and_any_layout():
     case = Case((2, 5, 3, 7), torch.bfloat16)
     x, gate, positions, _ = tensors(case)
     narrow = gate.bfloat16()
@@ -142,7 +142,7 @@ def test_gates_of_a_narrower_type_and_any_layout_are_taken():
 
 @pytest.mark.parametrize("last", [False, True])
 @pytest.mark.parametrize("act", ACTS, ids=lambda act: act.name)
-def test_the_steps_together_give_autograds_gradient(act, last):
+def test_the_passes_together_match_the_gradient_of_autograd(act, last):
     """A small CBAM: gate = sigmoid(mean - maximum), spatial = sigmoid(mean + maximum of the gated map)."""
     case = Case((2, 5, 3, 7), torch.float64, last)
     x, shortcut, grad = (case.map(seed).requires_grad_(seed < 2) for seed in range(3))
@@ -178,18 +178,18 @@ def compile_and_compare(last, *, dynamic, widths):
             assert got.stride() == expected.stride()
 
 
-def test_torch_compile_takes_them_as_one_graph():
+def test_torch_compile_makes_one_graph_of_them():
     compile_and_compare(True, dynamic=False, widths=[7])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("last", [False, True])
-def test_torch_compile_takes_them_with_sizes_that_change(last):
+def test_torch_compile_supports_dynamic_sizes(last):
     compile_and_compare(last, dynamic=True, widths=[7, 4, 9])
     compile_and_compare(last, dynamic=None, widths=[6, 5])
 
 
-def test_torch_export_takes_them():
+def test_torch_export_supports_them():
     class Steps(torch.nn.Module):
         def forward(self, x, gate, positions, grad):
             return formulas.run_all(x, gate, positions, grad)
@@ -200,7 +200,7 @@ def test_torch_export_takes_them():
         assert torch.equal(got, expected)
 
 
-def test_inference_mode_takes_them():
+def test_inference_mode_supports_them():
     inputs = tensors(Case((2, 5, 3, 7)))
     with torch.inference_mode():
         results = formulas.run_all(*inputs)
@@ -209,7 +209,7 @@ def test_inference_mode_takes_them():
 
 
 @each_format
-def test_the_operators_keep_their_contracts_with_pytorch(case):
+def test_the_operators_pass_the_checks_of_torch_library(case):
     x, gate, positions, grad = tensors(case)
     strided = Case((2, 5, 3, 14), case.dtype, case.last).map(4)[..., ::2]
     channel, position = cuda.pool_pixels(x, gate)[2], formulas.pool(x)[2]
@@ -238,19 +238,19 @@ def test_the_operators_keep_their_contracts_with_pytorch(case):
 
 @pytest.mark.parametrize("last", [False, True])
 @pytest.mark.parametrize("name", ["se", "eca", "cbam", "ecbam"])
-def test_a_whole_block_on_them_is_that_of_the_plain_modules(monkeypatch, name, last):
+def test_a_whole_block_matches_its_plain_modules(monkeypatch, name, last):
     for part in ("choice", "computation"):
         module = importlib.import_module(f"fer_attention.attention.fused.{part}")
         monkeypatch.setattr(module, "kernels_for", lambda x: cuda)
     layout = torch.channels_last if last else torch.contiguous_format
     outcomes = []
-    for way in ("fused", "plain"):
-        block = gate(name, 16, implementation=way, dtype=torch.float64)
+    for implementation in ("fused", "plain"):
+        block = gate(name, 16, implementation=implementation, dtype=torch.float64)
         norm = nn.BatchNorm2d(16, dtype=torch.float64)
         x, shortcut = (
             distinct(2, 16, 3, 5, seed=s).to(memory_format=layout).requires_grad_() for s in (1, 2)
         )
-        assert way == "plain" or block.why_plain(x) is None
+        assert implementation == "plain" or block.why_plain(x) is None
         y = block.residual(x, shortcut, norm=norm, act=nn.ELU(0.5))
         inputs = [x, shortcut, *norm.parameters(), *block.parameters()]
         grads = torch.autograd.grad(y.square().sum(), inputs)
@@ -263,7 +263,7 @@ def test_a_whole_block_on_them_is_that_of_the_plain_modules(monkeypatch, name, l
 @pytest.mark.parametrize("last", [False, True])
 @pytest.mark.parametrize("dtype", TYPES, ids=str)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_every_step_is_right_in_every_type(shape, dtype, last):
+def test_every_pass_is_correct_in_every_type(shape, dtype, last):
     formulas.check_everything(Case(shape, dtype, last))
 
 
@@ -274,5 +274,5 @@ def test_every_step_is_right_in_every_type(shape, dtype, last):
     st.sampled_from(TYPES),
     st.booleans(),
 )
-def test_any_shape_is_right(shape, dtype, last):
+def test_every_pass_is_correct_for_any_shape(shape, dtype, last):
     formulas.check_everything(Case(shape, dtype, last))
