@@ -23,8 +23,8 @@ def write_atomically(path: Path, content: bytes) -> None:
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary file that replaces `path` if the block succeeds.
 
-    The temporary file lies in the same folder and has the same suffix. It is flushed to the disk, then renamed.
-    After an error it is deleted, and `path` holds what it held before.
+    It lies in the same folder and has the same suffix. It is flushed to the disk, then renamed. After an
+    error it is deleted, and `path` holds what it held before.
 
     >>> import tempfile
     >>> folder = Path(tempfile.mkdtemp())

@@ -48,6 +48,16 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return fields
 
 
+def check_on_error(value: str) -> None:
+    """Check that `on_error` is "raise" or "skip".
+
+    Raises:
+        ValueError: It is something else.
+    """
+    if value not in ("raise", "skip"):
+        raise ValueError(f"on_error is 'raise' or 'skip'; got {value!r}.")
+
+
 def readable(error: ValidationError, model: type[BaseModel], *, where: str) -> str:
     """Describe all validation errors of a file, one line per field."""
     lines = [
@@ -57,7 +67,7 @@ def readable(error: ValidationError, model: type[BaseModel], *, where: str) -> s
 
 
 def _causes(error: ValidationError) -> list[Any]:
-    """Return the errors that do not follow from another: a list without its invalid item is also too short."""
+    """Return the errors that do not follow from another: a list is also too short without its bad item."""
     errors = error.errors()
     locations = [one["loc"] for one in errors]
     return [

@@ -1,7 +1,7 @@
 """Plug-ins: other packages register blocks, families, detectors and more through an entry point.
 
-An entry point `my_blocks = "my_blocks"` in the group `fer_attention.plugins` names a module. It is imported at
-the first lookup in a registry and registers its entries. docs/plugins.md has an example of each kind.
+An entry point `my_blocks = "my_blocks"` in the group `fer_attention.plugins` names a module. That module is
+imported at the first lookup in a registry and registers its entries. docs/plugins.md has an example of each.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Files of photos by name: which files are photos, those below folders, and names for pictures of them."""
+"""Names of photo files: recognised by suffix, listed below folders, and derived for annotated copies."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 IMAGE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
-"""Endings of the image files that the library looks for in folders and archives, in lower case."""
+"""Suffixes of the image files that are read from folders and archives, in lower case."""
 
 
 def is_image_name(name: str) -> bool:
-    """True for a name with the suffix of an image file, in upper or lower case.
+    """Return True for a name with the suffix of an image file, in upper or lower case.
 
     >>> is_image_name("photos/one.JPG"), is_image_name("notes.txt")
     (True, False)
@@ -19,10 +19,10 @@ def is_image_name(name: str) -> bool:
 
 
 def photo_files(paths: Iterable[Path]) -> list[Path]:
-    """List photos, of whatever name, with folders replaced by the image files below; each file once.
+    """List the given files, with folders replaced by the image files below them; each file once.
 
     Raises:
-        ValueError: A folder holds no image file.
+        ValueError: A folder contains no image file.
     """
     files: dict[Path, None] = {}
     for path in paths:
@@ -30,15 +30,15 @@ def photo_files(paths: Iterable[Path]) -> list[Path]:
         if path.is_dir():
             found = sorted(file for file in path.rglob("*") if is_image_name(file.name))
             if not found:
-                raise ValueError(f"The folder {path} holds no picture ({', '.join(IMAGE_SUFFIXES)}).")
+                raise ValueError(f"The folder {path} contains no image file ({', '.join(IMAGE_SUFFIXES)}).")
         files.update(dict.fromkeys(found))
     return list(files)
 
 
 def picture_files(photos: Iterable[Path], folder: Path) -> dict[Path, Path]:
-    """Name a PNG file in one folder for each photo, numbered where two photos have one name.
+    """Name a PNG file in one folder for each photo, numbered if several photos share a name.
 
-    No name is that of one of the photos, so none is written over.
+    No name is that of one of the photos, so that none is overwritten.
 
     >>> [file.name for file in picture_files([Path("a/x.jpg"), Path("b/x.jpg")], Path("out")).values()]
     ['x.png', 'x_2.png']

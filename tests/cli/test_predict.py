@@ -95,7 +95,7 @@ def test_predict_explains_wrong_options_in_one_line(photo, arguments, message):
 def test_predict_of_an_empty_folder_is_an_error(tmp_path):
     result = run("predict", tmp_path)
     assert result.exit_code == 2
-    assert "holds no picture" in result.stderr
+    assert "contains no image file" in result.stderr
 
 
 def test_models_prints_every_match_with_its_costs():
