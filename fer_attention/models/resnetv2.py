@@ -116,14 +116,14 @@ class ResNetV2(FERModel):
         initialise(self)
 
     def levels(self) -> list[list[Step]]:
-        """The stem's convolution, then the four stages."""
+        """Return the stem's convolution, then the four stages."""
         conv, pool = self.stem
         first, *others = [cast("nn.Sequential", stage.blocks) for stage in self.stages]
         levels: list[list[Step]] = [[conv], [pool, first]]
         return levels + [[blocks] for blocks in others]
 
     def final_norm(self, x: torch.Tensor) -> torch.Tensor:
-        """Norm and activation of the last sum."""
+        """Apply the norm and activation of the last sum."""
         return self.norm(x)
 
     def prune_norm(self) -> None:
@@ -131,18 +131,18 @@ class ResNetV2(FERModel):
         self.norm = nn.Identity()
 
     def forward_head(self, x: torch.Tensor, pre_logits: bool = False) -> torch.Tensor:
-        """(N, C, H, W) -> logits (N, num_classes), or the pooled features before the classifier."""
+        """Compute logits (N, num_classes), or the pooled features, from a map (N, C, H, W)."""
         return self.head(x, pre_logits=pre_logits)
 
     def build_classifier(self, num_classes: int, global_pool: str | None) -> None:
-        """A fresh linear layer and its pooling, in the place of the old ones."""
+        """Replace the 1×1 classifier and its pooling."""
         self.head.in_features = self.num_features
         self.head.reset(num_classes, global_pool)
         self.head.to(**self.placement).train(self.training)
         self.head_hidden_size = self.num_features * self.head.global_pool.feat_mult()
 
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
-        """Parameter groups by depth, for timm's layer-wise learning rates."""
+        """Return the patterns of parameter groups by depth."""
         fine = [(r"^stages\.(\d+)\.blocks\.(\d+)", None), (r"^norm", (99999,))]
         return {"stem": r"^stem", "blocks": r"^stages\.(\d+)" if coarse else fine}
 
