@@ -18,6 +18,7 @@ from fer_attention.faces.folders.listing import Job
 from fer_attention.faces.folders.manifest import ManifestRow
 from fer_attention.faces.folders.options import FolderOptions
 from fer_attention.faces.images import ImageError, load_image
+from fer_attention.faces.photo_files import is_image_name
 from fer_attention.preprocessing import CropRule
 
 NO_FACE = "no face found"
@@ -80,7 +81,7 @@ class ChunkWorker:
         pixels = 0
         for job in jobs:
             try:
-                photo = self._read(job)
+                photo = load_image(self.source / job.stamp.name, max_pixels=self.options.max_pixels)
             except ImageError as error:
                 rows[job.name] = [self._unreadable(job, error)]
                 continue
@@ -92,16 +93,9 @@ class ChunkWorker:
         if portion:
             yield portion
 
-    def _read(self, job: Job) -> Image.Image:
-        path = self.source / job.stamp.name
-        if path.exists() and not path.is_file():  # opening a pipe would block
-            raise ImageError(f"Cannot read {str(path)!r}: it is not a regular file.")
-        return load_image(path, max_pixels=self.options.max_pixels)
-
     def _unreadable(self, job: Job, error: ImageError) -> ManifestRow:
         name = job.name
-        Image.init()
-        if Path(name).suffix.lower() not in Image.EXTENSION:
+        if not is_image_name(name):
             return ManifestRow(name, reason=NO_IMAGE)
         if self.options.on_error == "raise":
             raise FolderError(f"{error} To list such files and continue: on_error='skip' (--on-error skip).")
