@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import io
 import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.progress import track
-from rich.table import Table
+from rich.table import Column, Table
 
-from fer_attention.atomic import write_atomically
-from fer_attention.cli.common import Device, err, errors_as_lines, examples, fail, make_parents, out
-from fer_attention.cli.datasets import OnError, check_on_error
-from fer_attention.cli.detectors import DetectorName, DetectorWeights, MinScore, detector_options
-from fer_attention.faces import ImageError, annotate, create_detector, load_image
+from fer_attention.atomic import replacing, write_atomically
+from fer_attention.cli.common import Device, examples, fail, make_parents, out, progress
+from fer_attention.cli.datasets import OnError
+from fer_attention.cli.detectors import DetectorName, DetectorWeights, MinScore, load_recognizer
+from fer_attention.faces import ImageError, annotate, load_image
 from fer_attention.faces.photo_files import photo_files, picture_files
 from fer_attention.models.bundled import DEFAULT
-from fer_attention.recognizer import EmotionRecognizer, FacePrediction
+from fer_attention.recognizer import FacePrediction
+from fer_attention.registry import unknown_name
 
 EXAMPLES = examples(
     "fer-attention predict photo.jpg",
@@ -43,43 +42,39 @@ def predict(
     A photo that cannot be read ends the command. With --on-error skip it is reported, the others are done and
     the exit code is 1. The file of --json holds what was done in any case.
     """
-    with errors_as_lines():
-        check_on_error(on_error)
-        if output is not None:
-            output.mkdir(parents=True, exist_ok=True)
-        make_parents(json_file)
-        found_by = create_detector(detector, device=device, **detector_options(detector_weights, min_score))
-        recognizer = EmotionRecognizer.from_pretrained(weights, detector=found_by, device=device)
-        files = photo_files(photos)
-        pictures = picture_files(files, output) if output is not None else {}
-        records: list[dict[str, Any]] = []
-        failed = 0
-        table = Table()
-        table.add_column("photo", overflow="fold")
-        for heading in ("face", "box", "emotion", "probability"):
-            table.add_column(heading, no_wrap=True)
-        try:
-            for file in track(files, "recognising", console=err, disable=len(files) < 2, transient=True):
-                try:
-                    image = load_image(file)
-                except ImageError as error:
-                    if on_error == "raise":
-                        raise ValueError(f"{error} To do the others: --on-error skip.") from error
-                    fail(f"{error} Skipped.")
-                    failed += 1
-                    continue
-                faces = recognizer.predict(image)
-                record = {"image": str(file), "width": image.width, "height": image.height}
-                records.append({**record, "faces": [face.to_dict() for face in faces]})
-                _add_rows(table, file, faces)
-                if file in pictures:
-                    captions = [f"{face.emotion} {face.probability:.0%}" for face in faces]
-                    content = io.BytesIO()
-                    annotate(image, [face.face for face in faces], captions).save(content, "PNG")
-                    write_atomically(pictures[file], content.getvalue())
-        finally:  # an interrupted run keeps what it has
-            if json_file is not None:
-                write_atomically(json_file, json.dumps(records, indent=2).encode())
+    if on_error not in ("raise", "skip"):
+        raise unknown_name("value of --on-error:", on_error, ("raise", "skip"))
+    if output is not None:
+        output.mkdir(parents=True, exist_ok=True)
+    make_parents(json_file)
+    recognizer = load_recognizer(weights, detector, detector_weights, min_score, device)
+    files = photo_files(photos)
+    pictures = picture_files(files, output) if output is not None else {}
+    records: list[dict[str, Any]] = []
+    failed = 0
+    headings = ("face", "box", "emotion", "probability")
+    table = Table(Column("photo", overflow="fold"), *(Column(heading, no_wrap=True) for heading in headings))
+    try:
+        for file in progress(files, "recognising"):
+            try:
+                image = load_image(file)
+            except ImageError as error:
+                if on_error == "raise":
+                    raise ValueError(f"{error} To do the others: --on-error skip.") from error
+                fail(f"{error} Skipped.")
+                failed += 1
+                continue
+            faces = recognizer.predict(image)
+            record = {"image": str(file), "width": image.width, "height": image.height}
+            records.append({**record, "faces": [face.to_dict() for face in faces]})
+            _add_rows(table, file, faces)
+            if file in pictures:
+                captions = [f"{face.emotion} {face.probability:.0%}" for face in faces]
+                with replacing(pictures[file]) as temporary:
+                    annotate(image, [face.face for face in faces], captions).save(temporary, "PNG")
+    finally:  # an interrupted run keeps what it has
+        if json_file is not None:
+            write_atomically(json_file, json.dumps(records, indent=2).encode())
     out.print(table)
     if failed:
         fail(f"{failed} of {len(files)} photos could not be read.")
