@@ -93,7 +93,7 @@ def is_rgb(source: object) -> TypeGuard[npt.NDArray[np.uint8]]:
     )
 
 
-def require_several(images: Sequence[ImageSource]) -> None:
+def require_sequence(images: Sequence[ImageSource]) -> None:
     """Refuse a single path, PIL image, array or tensor where a sequence is expected (TypeError)."""
     if isinstance(images, str | os.PathLike | Image.Image | np.ndarray | torch.Tensor):
         raise TypeError(
