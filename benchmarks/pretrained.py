@@ -20,7 +20,6 @@ CPU thread.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import os
 import tempfile
@@ -52,7 +51,13 @@ from fer_attention.evaluation.crowd import CLEAR
 from fer_attention.export import export_onnx
 from fer_attention.inference import predict_logits
 from fer_attention.models import FERModel, load_weights, read_metadata, save_weights
-from fer_attention.models.bundled import bundled_names, bundled_path, list_pretrained, pretrained_record
+from fer_attention.models.bundled import (
+    bundled_names,
+    bundled_path,
+    file_sha256,
+    list_pretrained,
+    pretrained_record,
+)
 
 ROOT = Path(__file__).parent.parent
 FACES, SEED = 1200, 2026
@@ -187,7 +192,7 @@ def measure(name: str, data: Path, votes: Path) -> None:
             "parameters": costs.parameters,
             "macs": costs.macs,
             "size": path.stat().st_size,
-            "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+            "sha256": file_sha256(path),
             "crowd_accuracy": brief(plain.crowd[ALL].levels[CLEAR]),
             "crowd_accuracy_without_copies": brief(plain.crowd[NEW].levels[CLEAR]),
             "label_accuracy": brief(plain.results[ALL].accuracy),

@@ -44,7 +44,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         problem = getattr(error, "problem", None) or str(error).splitlines()[0]
         raise ValueError(f"{path} is not valid YAML: {position}{problem}.") from error
     if not isinstance(fields, dict):
-        raise ValueError(f"{path} must hold fields (name: value); got {type(fields).__name__}.")
+        raise ValueError(f"{path} must hold named fields; got {type(fields).__name__}.")
     return fields
 
 

@@ -15,7 +15,14 @@ Pixels: TypeAlias = NDArray[np.uint8]
 
 @runtime_checkable
 class Classifier(Protocol):
-    """Anything that gives face crops probabilities: torch, ONNX Runtime, a server of your own.
+    """Anything that classifies face crops: a PyTorch model, an ONNX file, a server of your own.
+
+    >>> from fer_attention.classifiers import load_classifier
+    >>> classifier = load_classifier(device="cpu")
+    >>> isinstance(classifier, Classifier)
+    True
+    >>> classifier.probabilities(np.zeros((2, 1, 48, 48), dtype=np.uint8)).shape
+    (2, 8)
 
     Attributes:
         labels: Emotions in the order of the probabilities.

@@ -22,6 +22,8 @@ INPUT, OUTPUT = "crops", "logits"
 class OnnxClassifier:
     """An ONNX file from `export_onnx` or `quantize_onnx`, ready to run.
 
+    >>> OnnxClassifier("model.onnx", threads=1).probabilities(crops)  # doctest: +SKIP
+
     Attributes:
         path: The file.
         metadata: Structure, labels, preprocessing and origin of the model, as stored in the file.

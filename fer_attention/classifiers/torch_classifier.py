@@ -14,7 +14,12 @@ from fer_attention.models.metadata import ModelMetadata
 
 
 class TorchClassifier:
-    """A PyTorch model with its labels and its preprocessing.
+    """A PyTorch model as a classifier, with its labels and its preprocessing.
+
+    >>> from fer_attention import create_model
+    >>> classifier = TorchClassifier(create_model("resnet18", width=0.25))
+    >>> classifier.probabilities(np.zeros((2, 1, 48, 48), dtype=np.uint8)).shape
+    (2, 7)
 
     Attributes:
         model: The model.
@@ -54,6 +59,10 @@ class TorchClassifier:
 
 def as_classifier(model: FERModel | Classifier, *, device: str | torch.device | None = None) -> Classifier:
     """Wrap a PyTorch model as a classifier; any other classifier is returned as it is, on its own device.
+
+    >>> from fer_attention import create_model
+    >>> as_classifier(create_model("resnet18", width=0.25)).labels[0]
+    'angry'
 
     Raises:
         WeightsError: The model lacks labels, preprocessing or weights.

@@ -33,7 +33,11 @@ NOISE = 4
 
 
 class ExportError(ValueError):
-    """A model cannot be exported, or a file computes something else or is not from `export_onnx`."""
+    """A model cannot be exported or quantised, or the file differs from the model.
+
+    >>> issubclass(ExportError, ValueError)
+    True
+    """
 
 
 @dataclass(frozen=True)

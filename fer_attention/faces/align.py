@@ -27,7 +27,7 @@ TEMPLATE: tuple[Point, ...] = (
     (0.6546, 0.7852),
 )
 
-_STEADY = [0, 1, 3, 4]  # without the nose, which moves with every turn of the head
+_ALIGNED = [0, 1, 3, 4]  # without the nose, which moves with every turn of the head
 
 
 def alignment(landmarks: Sequence[Point], *, size: int, scale: float = 1.0) -> CropTransform:
@@ -54,7 +54,7 @@ def alignment(landmarks: Sequence[Point], *, size: int, scale: float = 1.0) -> C
     template = size * (0.5 + (np.asarray(TEMPLATE) - 0.5) / scale)
     # Least squares in closed form (Umeyama 1991, IEEE PAMI 13(4)), in complex numbers: for centred points z
     # and w the best w = s·z has s = <z, w> / <z, z>.
-    z, w = (np.asarray(points, dtype=float)[_STEADY] @ (1, 1j) for points in (template, landmarks))
+    z, w = (np.asarray(points, dtype=float)[_ALIGNED] @ (1, 1j) for points in (template, landmarks))
     z0, w0 = z.mean(), w.mean()
     s = complex(np.vdot(z - z0, w - w0) / np.vdot(z - z0, z - z0))
     if not np.isfinite(s) or abs(s) < 1e-9:

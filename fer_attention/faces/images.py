@@ -3,37 +3,31 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Sequence
-from contextlib import suppress
-from typing import Any, TypeAlias, TypeGuard
+from typing import Any, BinaryIO, TypeAlias, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
-ImageSource: TypeAlias = str | os.PathLike[str] | Image.Image | npt.NDArray[Any] | torch.Tensor
+from fer_attention.faces.decoding import MAX_PIXELS as MAX_PIXELS
+from fer_attention.faces.decoding import ImageError as ImageError
+from fer_attention.faces.decoding import open_image, over_white, reason, upright
 
-MAX_PIXELS = 120_000_000  # more than any camera but a scanning one produces; 360 MB as RGB
+ImageSource: TypeAlias = (
+    str | os.PathLike[str] | bytes | BinaryIO | Image.Image | npt.NDArray[Any] | torch.Tensor
+)
 
 _ACCEPTED = (
-    "a path, a PIL image, a uint8 RGB array of shape (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), "
+    "a path, the bytes of a file, an open binary file, a PIL image, "
+    "a uint8 RGB array of shape (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), "
     "or a uint8 RGB tensor of shape (H, W), (1, H, W), (3, H, W) or (4, H, W)"
 )
 _ORDERS = {
     0: ("tensor", "first: tensor.permute(2, 0, 1)"),
     2: ("array", "last: array.transpose(1, 2, 0)"),
 }
-
-
-class ImageError(ValueError):
-    """An image that cannot be read, or whose pixel type has no fixed range of values.
-
-    >>> load_image("missing.jpg")
-    Traceback (most recent call last):
-    fer_attention.faces.images.ImageError: Cannot read 'missing.jpg': No such file or directory.
-    """
 
 
 def load_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
@@ -47,10 +41,10 @@ def load_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> Image.Im
     ('RGB', (64, 48))
 
     Args:
-        source: A path, a PIL image of any 8-bit mode, "1" or "I;16", or 8-bit RGB or grey pixels: an array
-            with channels last, (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), or a tensor with channels first,
-            as in torchvision, (H, W), (1, H, W), (3, H, W) or (4, H, W), on any device. Arrays and tensors
-            of uint16 are divided by 257, those of bool multiplied by 255.
+        source: A path; the bytes of an image file, or an open binary file; a PIL image of any 8-bit mode, "1"
+            or "I;16"; or 8-bit RGB or grey pixels: an array with channels last, (H, W), (H, W, 1), (H, W, 3)
+            or (H, W, 4), or a tensor with channels first, as in torchvision, (H, W), (1, H, W), (3, H, W) or
+            (4, H, W), on any device. Values of uint16 are divided by 257, those of bool multiplied by 255.
         max_pixels: Files with more pixels are refused before they are decoded. Pillow itself refuses those
             above twice `PIL.Image.MAX_IMAGE_PIXELS`.
 
@@ -69,22 +63,14 @@ def load_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> Image.Im
     if isinstance(source, torch.Tensor):
         pixels = source.detach().cpu().numpy()
         return _to_rgb(_from_pixels(pixels, channels=0), f"the tensor of shape {pixels.shape}")
-    if not isinstance(source, str | os.PathLike):
+    if not isinstance(source, str | os.PathLike | bytes) and not hasattr(source, "read"):
         raise TypeError(f"An image is {_ACCEPTED}; got {type(source).__name__}.")
-    label = repr(os.fspath(source))
+    label = _label(source)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # max_pixels is the limit
-            opened = Image.open(source)
+        opened = open_image(source, max_pixels=max_pixels)
     except Exception as error:  # Pillow's readers have no common error class for broken bytes
-        raise ImageError(f"Cannot read {label}: {_reason(error)}") from error
+        raise ImageError(f"Cannot read {label}: {reason(error)}") from error
     with opened:
-        if opened.width * opened.height > max_pixels:
-            raise ImageError(
-                f"Cannot read {label}: its {opened.width}x{opened.height} pixels are more than the limit of "
-                f"{max_pixels / 1e6:g} million. Shrink the image, or raise the limit with load_image(path, "
-                "max_pixels=...) or, where a command has it, --max-pixels."
-            )
         return _decoded(opened, label)
 
 
@@ -107,7 +93,7 @@ def is_rgb(source: object) -> TypeGuard[npt.NDArray[np.uint8]]:
     )
 
 
-def require_several(images: Sequence[ImageSource]) -> None:
+def require_sequence(images: Sequence[ImageSource]) -> None:
     """Refuse a single path, PIL image, array or tensor where a sequence is expected (TypeError)."""
     if isinstance(images, str | os.PathLike | Image.Image | np.ndarray | torch.Tensor):
         raise TypeError(
@@ -116,13 +102,20 @@ def require_several(images: Sequence[ImageSource]) -> None:
         )
 
 
+def _label(source: object) -> str:
+    """Return how messages call a file: by its path, or by what it is."""
+    if isinstance(source, str | os.PathLike):
+        return repr(os.fspath(source))
+    name = getattr(source, "name", None)  # of an open file; some have a number
+    return repr(name) if isinstance(name, str) else f"the {type(source).__name__} of an image file"
+
+
 def _decoded(image: Image.Image, label: str) -> Image.Image:
     try:
         image.load()
-        with suppress(SyntaxError):  # from unreadable EXIF; the pixels are sound
-            image = ImageOps.exif_transpose(image)
+        image = upright(image)
     except Exception as error:  # as in load_image
-        raise ImageError(f"Cannot read {label}: {_reason(error)}") from error
+        raise ImageError(f"Cannot read {label}: {reason(error)}") from error
     return _to_rgb(image, label)
 
 
@@ -138,8 +131,7 @@ def _to_rgb(image: Image.Image, label: str) -> Image.Image:
         )
     try:
         if image.has_transparency_data:
-            white = Image.new("RGBA", image.size, "white")
-            return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
+            return over_white(image)
         return image.convert("RGB")
     except ValueError as error:
         raise ImageError(f"Cannot use {label}: {error}. Convert it to RGB first.") from error
@@ -180,16 +172,3 @@ def _eight_bit(array: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
         f"Image pixels are uint8, uint16 or bool; got {array.dtype}, which has no fixed range of values. "
         f"Convert them: {fix}."
     )
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, Image.DecompressionBombError):
-        return (
-            f"it is too large ({error}). Shrink it or, if you trust the file, raise "
-            f"PIL.Image.MAX_IMAGE_PIXELS, now {Image.MAX_IMAGE_PIXELS}."
-        )
-    if isinstance(error, UnidentifiedImageError):
-        return "it is not an image, or its format is unknown to this Pillow."
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.strerror}."
-    return f"{error or type(error).__name__}. The file is damaged or incomplete."

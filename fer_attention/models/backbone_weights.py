@@ -20,6 +20,9 @@ def fill_backbone(model: FERModel, source: str) -> list[str]:
     convolution is adapted to the model's input channels as in timm: for grey, it is summed over RGB. The
     fully connected head of a VGG for another input size stays as initialised, with a warning.
 
+    >>> fill_backbone(model, "resnet50.a1_in1k")  # doctest: +SKIP
+    ['fc.bias', 'fc.weight', 'layer1.0.attn.conv.weight', ...]
+
     Args:
         model: The model to fill.
         source: A timm model name with pretrained weights (`"resnet50.a1_in1k"`), or the path of a

@@ -38,6 +38,10 @@ Step = Callable[[torch.Tensor], torch.Tensor]
 class FERModel(nn.Module):
     """Image classifier: (N, in_chans, H, W) -> logits (N, num_classes).
 
+    >>> from fer_attention.models import build_model
+    >>> build_model("resnet18", attention="se", width=0.25)(torch.zeros(2, 1, 48, 48)).shape
+    torch.Size([2, 7])
+
     Attributes:
         spec: The structure, enough to rebuild the model.
         labels: Class names in the order of the logits, or None.

@@ -16,6 +16,8 @@ WEIGHTS_FILE = "model.safetensors"
 def load_from_hub(repo_id: str, *, revision: str | None = None, device: Device = None) -> FERModel:
     """Download a model from the Hub (once; then cached) and load it in evaluation mode.
 
+    >>> load_from_hub("user/name").labels  # doctest: +SKIP
+
     Args:
         repo_id: `user/name`, or in timm's form `hf-hub:user/name@revision`.
         revision: A branch, tag or commit.

@@ -18,12 +18,22 @@ FORMAT = "fer_attention/1"
 
 
 class WeightsError(ValueError):
-    """A model file is missing, damaged or of another library, or a model cannot be saved."""
+    """A model file is missing, damaged or of another library, or a model cannot be saved.
+
+    >>> from fer_attention.models import load_weights
+    >>> load_weights("missing.safetensors")
+    Traceback (most recent call last):
+    fer_attention.models.metadata.WeightsError: missing.safetensors is not a file.
+    """
 
 
 @dataclass(frozen=True)
 class ModelMetadata:
     """Everything about a model but its weights, as stored in weights files, ONNX files and programs.
+
+    >>> from fer_attention.models import create_model
+    >>> ModelMetadata.of(create_model("resnet18", width=0.25)).labels[:2]
+    ('angry', 'disgust')
 
     Attributes:
         spec: Structure of the model.

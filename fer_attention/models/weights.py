@@ -29,6 +29,13 @@ def save_weights(
 ) -> Path:
     """Write a model's weights, spec, labels and preprocessing to one safetensors file, atomically.
 
+    >>> from tempfile import TemporaryDirectory
+    >>> from fer_attention.models import create_model
+    >>> with TemporaryDirectory() as folder:
+    ...     path = save_weights(create_model("resnet18_eca", width=0.25), f"{folder}/mine.safetensors")
+    ...     load_weights(path).spec.name
+    'resnet18_eca'
+
     Args:
         model: A model of this library, with `labels` set.
         path: Path of the file; the folder must exist.
@@ -53,6 +60,10 @@ def save_weights(
 
 def load_weights(path: str | os.PathLike[str], *, device: Device = None) -> FERModel:
     """Load a model from a weights file, in evaluation mode and float32.
+
+    >>> from fer_attention.models import bundled_path
+    >>> load_weights(bundled_path("resnetv2_18_eca_elu.ferplus")).labels[:2]
+    ('neutral', 'happy')
 
     Raises:
         WeightsError: The file is missing, truncated or from another library, or its tensors do not fit its

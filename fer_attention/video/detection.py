@@ -10,7 +10,7 @@ from fer_attention.video.reader import Frame, VideoReader, VideoSource
 from fer_attention.video.source import VideoError
 from fer_attention.video.tracking import FaceTracker, TrackedFace
 
-_HELD = 4  # a batch has up to this many times its analysed frames, with the frames between them
+_MAX_BATCH = 4  # a batch has up to this many times its analysed frames, with the frames between them
 
 
 def in_batches(frames: Iterable[Frame], size: int, *, every: int = 1) -> Iterator[list[Frame]]:
@@ -26,7 +26,7 @@ def in_batches(frames: Iterable[Frame], size: int, *, every: int = 1) -> Iterato
         for frame in frames:
             batch.append(frame)
             waiting += frame.index % every == 0
-            if waiting in (0, size) or len(batch) == _HELD * size:
+            if waiting in (0, size) or len(batch) == _MAX_BATCH * size:
                 yield batch
                 batch, waiting = [], 0
     except VideoError as error:
@@ -37,12 +37,12 @@ def in_batches(frames: Iterable[Frame], size: int, *, every: int = 1) -> Iterato
         raise damage
 
 
-def opened(source: VideoSource | VideoReader) -> AbstractContextManager[VideoReader]:
+def open_reader(source: VideoSource | VideoReader) -> AbstractContextManager[VideoReader]:
     """Return a reader that is closed after the block, or the caller's own, which stays open."""
     return nullcontext(source) if isinstance(source, VideoReader) else VideoReader(source)
 
 
-def checked_steps(every: int, batch_size: int) -> None:
+def check_steps(every: int, batch_size: int) -> None:
     """Check that both are at least 1 (ValueError)."""
     if every < 1:
         raise ValueError(f"every is at least 1: 1 analyses all frames, 2 every second one; got {every}.")
@@ -77,11 +77,11 @@ def detect_video(
         ValueError: `every` or `batch_size` is below 1.
         VideoError: While iterating, if the video cannot be read to its end.
     """
-    checked_steps(every, batch_size)
+    check_steps(every, batch_size)
     tracker = tracker or FaceTracker()
 
     def detected() -> Iterator[tuple[Frame, list[TrackedFace]]]:
-        with opened(source) as reader:
+        with open_reader(source) as reader:
             wanted = (frame for frame in reader if frame.index % every == 0)
             for batch in in_batches(wanted, 1 if reader.live else batch_size, every=every):
                 for faces in detector.detect([frame.image for frame in batch]):

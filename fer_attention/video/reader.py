@@ -89,7 +89,7 @@ class VideoReader:
 
         container = self._container
         if container.format.name.endswith("_pipe"):
-            raise VideoError(f"{self.name} is an image, not a video: use `predict` for images.")
+            raise VideoError(f"Cannot read {self.name}: it is an image, not a video. Use `predict`.")
         streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
         if container.format.name == "tty":  # FFmpeg renders any text file as a terminal
             raise VideoError(f"Cannot read {self.name}: it is a text file, not a video.")

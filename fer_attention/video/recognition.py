@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fer_attention.recognizer import EmotionRecognizer, FacePrediction
-from fer_attention.video.detection import checked_steps, in_batches, opened
+from fer_attention.video.detection import check_steps, in_batches, open_reader
 from fer_attention.video.reader import Frame, VideoReader, VideoSource
 from fer_attention.video.tracking import FaceTracker
 
@@ -126,7 +126,7 @@ def recognize_video(
         VideoError: While iterating, after the frames before the damage, if the video cannot be read to its
             end.
     """
-    checked_steps(every, batch_size)
+    check_steps(every, batch_size)
     tracker, smoother = FaceTracker(), ExpressionSmoother(smoothing)
 
     def followed(found: list[FacePrediction], time: float) -> list[VideoPrediction]:
@@ -139,7 +139,7 @@ def recognize_video(
 
     def recognized() -> Iterator[FrameResult]:
         faces: list[VideoPrediction] = []
-        with opened(source) as reader:
+        with open_reader(source) as reader:
             for batch in in_batches(reader, 1 if reader.live else batch_size, every=every):
                 images = [frame.image for frame in batch if frame.index % every == 0]
                 found = iter(recognizer.predict(images) if images else ())

@@ -171,7 +171,7 @@ class VideoWriter:
         frame = av.VideoFrame.from_ndarray(padded, format="rgb24")
         frame = frame.reformat(format="yuv420p", dst_colorspace=_MATRIX)
         frame.pts, frame.time_base = tick, _TICK
-        with self._errors_named():
+        with self._naming_errors():
             self._encode(frame)
             self.frames, self._end, self._last_tick = self.frames + 1, time + 1 / self.fps, tick
             self._copy_sound(until=self._end)
@@ -193,7 +193,7 @@ class VideoWriter:
             if error is None:
                 warnings.warn(str(reason), VideoWarning, stacklevel=2)
             return
-        with self._errors_named(), self._files:
+        with self._naming_errors(), self._files:
             if interrupted:
                 self.stop_sound()
             self._encode(None)
@@ -239,7 +239,7 @@ class VideoWriter:
             )
 
     @contextmanager
-    def _errors_named(self) -> Iterator[None]:
+    def _naming_errors(self) -> Iterator[None]:
         import av
 
         try:

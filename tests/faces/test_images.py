@@ -130,7 +130,7 @@ def test_floating_point_images_are_refused():
         load_image(Image.fromarray(PIXELS[:, :, 0].astype(np.float32)))
 
 
-@pytest.mark.parametrize("source", [None, 3, b"bytes", ["x.png"]])
+@pytest.mark.parametrize("source", [None, 3, ["x.png"]])
 def test_other_types_are_a_type_error(source):
     with pytest.raises(TypeError, match="An image is"):
         load_image(source)

@@ -1,6 +1,5 @@
 """What the documents say is run, or regenerated and compared."""
 
-import hashlib
 import importlib.util
 import json
 import re
@@ -22,7 +21,7 @@ from fer_attention.models import (
     list_pretrained,
     load_weights,
 )
-from fer_attention.models.bundled import DEFAULT
+from fer_attention.models.bundled import DEFAULT, file_sha256
 from fer_attention.study import expand, load_study, study_names
 from tests.support.paths import ROOT
 
@@ -154,7 +153,7 @@ def test_cards_and_tables_of_pretrained_models_follow_from_their_records():
 @pytest.mark.parametrize("model", list_pretrained(), ids=lambda model: model.name)
 def test_a_record_is_of_the_file_that_it_lies_beside(model):
     weights = load_weights(bundled_path(model.name))
-    assert hashlib.sha256(bundled_path(model.name).read_bytes()).hexdigest() == model.sha256
+    assert file_sha256(bundled_path(model.name)) == model.sha256
     assert bundled_path(model.name).stat().st_size == model.size
     assert weights.labels == model.labels
     assert sum(parameter.numel() for parameter in weights.parameters()) == model.parameters

@@ -90,12 +90,12 @@ def test_all_that_is_wrong_is_said_at_once(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[1, 2]", "study.yaml holds no fields, but list"),
-        ("", "study.yaml holds no fields, but NoneType"),
+        ("[1, 2]", "study.yaml must hold named fields; got list"),
+        ("", "study.yaml must hold named fields; got NoneType"),
         ("title: [", "study.yaml is not valid YAML: line 1, column 9"),
         (
             "title: A\ntitle: B",
-            "study.yaml is not valid YAML: line 2, column 1: the field 'title' is there twice",
+            "study.yaml is not valid YAML: line 2, column 1: the field 'title' is given twice",
         ),
     ],
 )

@@ -104,7 +104,7 @@ def test_files_that_are_not_videos_are_refused_with_a_reason(tmp_path):
         "noise.mp4": "damaged, incomplete or not a video",
         "without_index.mp4": "damaged, incomplete or not a video",
         "text.txt": "a text file, not a video",
-        "picture.png": "use `predict` for images",
+        "picture.png": "an image, not a video. Use `predict`",
         "sound.wav": "no video stream, only audio",
         ".": "a folder",
     }.items():

@@ -16,19 +16,19 @@ from fer_attention.device import resolve_device
 from fer_attention.faces.detectors.registry import DETECTORS, check_fractions
 from fer_attention.faces.detectors.shrinking import checked_max_side, pixels_to_search
 from fer_attention.faces.face import Face, largest_first
-from fer_attention.faces.images import ImageSource, require_several
+from fer_attention.faces.images import ImageSource, require_sequence
 
 Numbers: TypeAlias = npt.NDArray[Any]
 
 # Largest batch of photos of one size, in photos and in pixels: on a CPU what its caches hold
 # (benchmarks/faces.py), on a GPU about 1 GB.
-_TOGETHER = {"cpu": 4, "cuda": 256}
-_PIXELS_TOGETHER = {"cpu": 1_300_000, "cuda": 16_000_000}
-_PIXELS_HELD = 24_000_000  # pixels that wait for others of their size: 72 MB
-_PARTS = {"pnet": 1, "rnet": 32, "onet": 16}
+_BATCH_SIZE = {"cpu": 4, "cuda": 256}
+_BATCH_PIXELS = {"cpu": 1_300_000, "cuda": 16_000_000}
+_WAITING_PIXELS = 24_000_000  # pixels that wait for others of their size: 72 MB
+_CPU_BATCHES = {"pnet": 1, "rnet": 32, "onet": 16}
 
 
-class _InParts(nn.Module):
+class _Batched(nn.Module):
     """A network of MTCNN on a CPU, where batches of `count` with channels last are twice as fast as one."""
 
     def __init__(self, network: nn.Module, count: int) -> None:
@@ -58,7 +58,7 @@ class MTCNNDetector:
     Args:
         device: "auto" (the GPU if there is one), or any torch device.
         min_face_size: Side of the smallest faces in pixels, at least 12, after shrinking by `max_side`. The
-            time falls about with its square.
+            search time is roughly proportional to its inverse square.
         thresholds: Minimum score of each of the three networks.
         min_score: Minimum score of a reported face; the last network scores false candidates up to 0.85.
         max_side: Larger photos are shrunk to this longer side, which bounds the time and makes
@@ -99,18 +99,18 @@ class MTCNNDetector:
         self.min_face_size = min_face_size
         self.max_side = checked_max_side(max_side, least=min_face_size)
         if resolved.type == "cpu":
-            for name, count in _PARTS.items():
-                setattr(network, name, _InParts(getattr(network, name), count))
+            for name, count in _CPU_BATCHES.items():
+                setattr(network, name, _Batched(getattr(network, name), count))
         self._device = resolved
         self._network = network.eval()
 
     def detect(self, images: Sequence[ImageSource]) -> list[list[Face]]:
         """Find the faces in each photo; photos of one size are searched in batches."""
-        require_several(images)
+        require_sequence(images)
         found: list[list[Face]] = [[] for _ in images]
         waiting: dict[tuple[int, ...], list[_Waiting]] = {}
         held = 0
-        kind = self._device.type if self._device.type in _TOGETHER else "cpu"
+        kind = self._device.type if self._device.type in _BATCH_SIZE else "cpu"
         for index, source in enumerate(images):
             pixels, photo_size = pixels_to_search(source, self.max_side)
             height, width = pixels.shape[:2]
@@ -119,11 +119,11 @@ class MTCNNDetector:
             group = waiting.setdefault(pixels.shape, [])
             group.append(_Waiting(index, pixels, photo_size))
             held += height * width
-            together = min(_TOGETHER[kind], _PIXELS_TOGETHER[kind] // (height * width))
+            together = min(_BATCH_SIZE[kind], _BATCH_PIXELS[kind] // (height * width))
             if len(group) >= together:
                 held -= len(group) * height * width
                 self._search(waiting.pop(pixels.shape), found)
-            if held >= _PIXELS_HELD:
+            if held >= _WAITING_PIXELS:
                 self._search_all(waiting, found)
                 held = 0
         self._search_all(waiting, found)

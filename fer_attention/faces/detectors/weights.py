@@ -72,11 +72,13 @@ def installed_weights(name: str) -> Path:
         ValueError: The file has a different sha256.
     """
     path = (weights := DOWNLOADABLE[name]).path
-    mend = f"Run `fer-attention weights download {name}`, or pass a file: weights='/path/to/file.onnx'."
+    remedy = f"Run `fer-attention weights download {name}`, or pass a file: weights='/path/to/file.onnx'."
     if not path.exists():
-        raise FileNotFoundError(f"The weights of {name!r} are not at {path}. {mend}")
+        raise FileNotFoundError(f"The weights of {name!r} are not at {path}. {remedy}")
     if not weights.verified():
-        raise ValueError(f"The file {path} is damaged or another: its sha256 is not {weights.sha256}. {mend}")
+        raise ValueError(
+            f"The file {path} is damaged or another: its sha256 is not {weights.sha256}. {remedy}"
+        )
     return path
 
 

@@ -8,7 +8,7 @@ import torch
 
 from fer_attention.faces.detectors.registry import DETECTORS
 from fer_attention.faces.face import BoxCalibration, Face
-from fer_attention.faces.images import ImageSource, load_image, require_several
+from fer_attention.faces.images import ImageSource, load_image, require_sequence
 from fer_attention.preprocessing import CropRule
 
 _CALIBRATION = BoxCalibration(height=1 / (CropRule().scale or 1))  # so that the default crop is the image
@@ -29,7 +29,7 @@ class WholeImage:
 
     def detect(self, images: Sequence[ImageSource]) -> list[list[Face]]:
         """Return one face for each image: all of it."""
-        require_several(images)
+        require_sequence(images)
         return [[whole_image(load_image(source).size)] for source in images]
 
 

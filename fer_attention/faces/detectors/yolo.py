@@ -18,7 +18,7 @@ from fer_attention.faces.detectors.registry import DETECTORS, check_fractions
 from fer_attention.faces.detectors.shrinking import resized
 from fer_attention.faces.detectors.yolo_layouts import Candidates, Numbers, find_layout
 from fer_attention.faces.face import BoxCalibration, Face, largest_first
-from fer_attention.faces.images import ImageSource, borrow_image, is_rgb, require_several
+from fer_attention.faces.images import ImageSource, borrow_image, is_rgb, require_sequence
 from fer_attention.onnx_session import open_session
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ class YOLODetector:
 
     def detect(self, images: Sequence[ImageSource]) -> list[list[Face]]:
         """Find the faces in each photo; RuntimeError if the model fails, for instance for lack of memory."""
-        require_several(images)
+        require_sequence(images)
         sources, found = iter(images), list[list[Face]]()
         while some := list(islice(sources, self._count)):
             found += self._search(some)
@@ -114,7 +114,7 @@ class YOLODetector:
 
     def _search(self, sources: Sequence[ImageSource]) -> list[list[Face]]:
         batch = self._input.blank(self._input.batch or len(sources))
-        letterboxes = [_enter(source, part) for source, part in zip(sources, batch, strict=False)]
+        letterboxes = [_letterbox(source, part) for source, part in zip(sources, batch, strict=False)]
         outputs = self._run(batch)
         with np.errstate(over="ignore", invalid="ignore"):  # _faces drops candidates that are not finite
             found = [
@@ -195,7 +195,7 @@ class _Letterbox:
         return (points.astype(np.float64) - self.corner) * np.divide(self.photo, self.inner)
 
 
-def _enter(source: ImageSource, picture: Numbers) -> _Letterbox:
+def _letterbox(source: ImageSource, picture: Numbers) -> _Letterbox:
     """Resize a photo into the centre of a blank image (3, height, width)."""
     photo = source if is_rgb(source) else borrow_image(source)
     size = photo.size if isinstance(photo, Image.Image) else (photo.shape[1], photo.shape[0])

@@ -51,7 +51,7 @@ def decode_rows(outputs: Sequence[Numbers], size: Size, min_score: float) -> Can
     """Decode YOLO5Face's rows (Qi et al. 2021, arXiv:2105.12931).
 
     The only output is (anchors, 16): x and y of the centre, width, height, objectness, x and y of five
-    landmarks, and the class score, all in pixels. The face's score is objectness times class score.
+    landmarks, and the class score. The face's score is objectness times class score.
     """
     [rows] = outputs
     scores = rows[:, 4].astype(np.float32) * rows[:, 15].astype(np.float32)

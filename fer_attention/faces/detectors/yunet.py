@@ -18,7 +18,7 @@ from fer_attention.faces.detectors.registry import DETECTORS, check_fractions
 from fer_attention.faces.detectors.shrinking import checked_max_side, pixels_to_search
 from fer_attention.faces.detectors.weights import installed_weights
 from fer_attention.faces.face import BoxCalibration, Face, largest_first
-from fer_attention.faces.images import ImageSource, require_several
+from fer_attention.faces.images import ImageSource, require_sequence
 from fer_attention.optional import needs_extra
 
 _CALIBRATION = BoxCalibration(width=0.93, height=0.96, right=-0.01, down=-0.01)
@@ -80,7 +80,7 @@ class YuNetDetector:
 
     def detect(self, images: Sequence[ImageSource]) -> list[list[Face]]:
         """Find the faces in each photo, one photo at a time."""
-        require_several(images)
+        require_sequence(images)
         return [self._search(source) for source in images]
 
     def _search(self, source: ImageSource) -> list[Face]:

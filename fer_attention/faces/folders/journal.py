@@ -39,7 +39,7 @@ class Journal:
     def __init__(self, folder: Path, options: dict[str, Any]) -> None:
         self.path = folder / NAME
         self.done: dict[tuple[Stamp, ...], list[ManifestRow]] = {}
-        lines = _whole_lines(self.path)
+        lines = _complete_lines(self.path)
         present = sorted(path.name for path in folder.iterdir() if path.name != NAME)
         if present and not lines:
             raise ValueError(
@@ -85,15 +85,15 @@ class Journal:
         self._file.close()
 
 
-def _whole_lines(path: Path) -> list[str]:
+def _complete_lines(path: Path) -> list[str]:
     """Read the complete lines of a journal; none if it does not exist."""
     content = path.read_bytes() if path.exists() else b""
     return content.rpartition(b"\n")[0].decode().splitlines()
 
 
-def forget_run(folder: Path, options: dict[str, Any]) -> None:
+def remove_run(folder: Path, options: dict[str, Any]) -> None:
     """Remove crops and manifest of an earlier run, nothing else, and reset its journal to `options`."""
-    if lines := _whole_lines(folder / NAME):
+    if lines := _complete_lines(folder / NAME):
         crops = [row["crop"] for line in lines[1:] for row in json.loads(line)["rows"] if row.get("crop")]
         for name in (*crops, "manifest.csv", "manifest.parquet"):
             (folder / name).unlink(missing_ok=True)

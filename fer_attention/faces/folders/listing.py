@@ -9,6 +9,7 @@ from itertools import groupby
 from pathlib import Path, PurePosixPath
 
 from fer_attention.faces.folders.journal import Stamp
+from fer_attention.faces.photo_files import walk
 
 CHUNK = 16
 
@@ -37,7 +38,7 @@ def list_jobs(source: Path, output: Path) -> list[Job]:
     if source.resolve() == output.resolve():
         raise ValueError(f"Source and output are the same folder, {source}. Choose another for the crops.")
     root = source if source.is_dir() else source.parent
-    files = [source] if source.is_file() else _files(source, output.resolve(), (source.resolve(),))
+    files = [source] if source.is_file() else walk(source, without=[output])
     if not files:
         raise ValueError(f"The folder {source} contains no file to read.")
     names = [path.relative_to(root).as_posix() for path in files]
@@ -52,17 +53,6 @@ def chunks(jobs: list[Job]) -> list[list[Job]]:
     by_folder = groupby(jobs, key=lambda job: PurePosixPath(job.stamp.name).parent)
     groups = [list(group) for _, group in by_folder]
     return [group[start : start + CHUNK] for group in groups for start in range(0, len(group), CHUNK)]
-
-
-def _files(folder: Path, output: Path, above: tuple[Path, ...]) -> list[Path]:
-    """List a folder's files, then those of its subfolders; links to a folder above are not followed."""
-    shown = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
-    found = [path for path in shown if not path.is_dir()]
-    for path in shown:
-        resolved = path.resolve()
-        if path.is_dir() and resolved != output and resolved not in above:
-            found += _files(path, output, (*above, resolved))
-    return found
 
 
 def _targets(names: list[str]) -> list[str]:

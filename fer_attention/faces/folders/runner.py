@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from fer_attention.faces.folders.journal import Journal, Stamp, forget_run
+from fer_attention.faces.folders.journal import Journal, Stamp, remove_run
 from fer_attention.faces.folders.listing import Job, chunks, list_jobs
 from fer_attention.faces.folders.manifest import ManifestRow, check_parquet, write_manifest
 from fer_attention.faces.folders.options import FolderOptions
@@ -121,7 +121,7 @@ def crop_folder(
     work = chunks(list_jobs(source, output))
     output.mkdir(parents=True, exist_ok=True)
     if restart:
-        forget_run(output, options.record())
+        remove_run(output, options.record())
     worker = ChunkWorker(source if source.is_dir() else source.parent, output, options, device)
     report = on_progress or (lambda done, total: None)
     total = sum(map(len, work))
@@ -129,7 +129,7 @@ def crop_folder(
         left = [chunk for chunk in work if not _is_done(journal, chunk, output)]
         done = total - sum(map(len, left))
         report(done, total)
-        _remove_strays(journal, work, output)
+        _remove_stale_crops(journal, work, output)
         for chunk, rows in _results(worker, left, workers):
             journal.add(_stamps(chunk), rows)
             done += len(chunk)
@@ -150,11 +150,11 @@ def _is_done(journal: Journal, chunk: Sequence[Job], output: Path) -> bool:
     return rows is not None and all((output / row.crop).is_file() for row in rows if row.crop)
 
 
-def _remove_strays(journal: Journal, work: Sequence[Sequence[Job]], output: Path) -> None:
+def _remove_stale_crops(journal: Journal, work: Sequence[Sequence[Job]], output: Path) -> None:
     """Remove the crops of photos that were removed or changed since."""
-    kept = {_stamps(chunk) for chunk in work}
-    crops = Counter(row.crop for stamps in kept for row in journal.done.get(stamps, ()))
-    for stamps in [stamps for stamps in journal.done if stamps not in kept]:
+    current = {_stamps(chunk) for chunk in work}
+    crops = Counter(row.crop for stamps in current for row in journal.done.get(stamps, ()))
+    for stamps in [stamps for stamps in journal.done if stamps not in current]:
         for row in journal.done.pop(stamps):
             if row.crop and not crops[row.crop]:
                 (output / row.crop).unlink(missing_ok=True)

@@ -18,12 +18,13 @@ from fer_attention.faces.folders.listing import Job
 from fer_attention.faces.folders.manifest import ManifestRow
 from fer_attention.faces.folders.options import FolderOptions
 from fer_attention.faces.images import ImageError, load_image
+from fer_attention.faces.photo_files import is_image_name
 from fer_attention.preprocessing import CropRule
 
 NO_FACE = "no face found"
 NO_IMAGE = "not an image"
 
-_PIXELS_AT_ONCE = 24_000_000  # 72 MB of RGB; at least one photo, however large
+_BATCH_PIXELS = 24_000_000  # 72 MB of RGB; at least one photo, however large
 
 
 class FolderError(ValueError):
@@ -65,43 +66,36 @@ class ChunkWorker:
             FolderError: A photo has no face or cannot be read, and the options end the run.
         """
         rows: dict[str, list[ManifestRow]] = {}
-        for portion in self._portions(jobs, rows):
-            found = self.cropper.detector.detect([photo for _, photo in portion])
-            for (job, photo), faces in zip(portion, found, strict=True):
+        for batch in self._batches(jobs, rows):
+            found = self.cropper.detector.detect([photo for _, photo in batch])
+            for (job, photo), faces in zip(batch, found, strict=True):
                 cuts = self.cropper.cut(photo, faces)
                 rows[job.name] = self._write(job, photo, cuts) or [self._without_face(job, photo)]
         return [row for job in jobs for row in rows[job.name]]
 
-    def _portions(
+    def _batches(
         self, jobs: Sequence[Job], rows: dict[str, list[ManifestRow]]
     ) -> Iterator[list[tuple[Job, Image.Image]]]:
         """Yield photos that fit into memory together; add the rows of unreadable files."""
-        portion: list[tuple[Job, Image.Image]] = []
+        batch: list[tuple[Job, Image.Image]] = []
         pixels = 0
         for job in jobs:
             try:
-                photo = self._read(job)
+                photo = load_image(self.source / job.stamp.name, max_pixels=self.options.max_pixels)
             except ImageError as error:
                 rows[job.name] = [self._unreadable(job, error)]
                 continue
-            portion.append((job, photo))
+            batch.append((job, photo))
             pixels += photo.width * photo.height
-            if pixels >= _PIXELS_AT_ONCE:
-                yield portion
-                portion, pixels = [], 0
-        if portion:
-            yield portion
-
-    def _read(self, job: Job) -> Image.Image:
-        path = self.source / job.stamp.name
-        if path.exists() and not path.is_file():  # opening a pipe would block
-            raise ImageError(f"Cannot read {str(path)!r}: it is not a regular file.")
-        return load_image(path, max_pixels=self.options.max_pixels)
+            if pixels >= _BATCH_PIXELS:
+                yield batch
+                batch, pixels = [], 0
+        if batch:
+            yield batch
 
     def _unreadable(self, job: Job, error: ImageError) -> ManifestRow:
         name = job.name
-        Image.init()
-        if Path(name).suffix.lower() not in Image.EXTENSION:
+        if not is_image_name(name):
             return ManifestRow(name, reason=NO_IMAGE)
         if self.options.on_error == "raise":
             raise FolderError(f"{error} To list such files and continue: on_error='skip' (--on-error skip).")

@@ -147,8 +147,8 @@ def test_batches_are_limited_in_photos_and_pixels(detector, astronaut, monkeypat
     small = np.asarray(astronaut)[:256, 100:400]
     photos = [small, np.zeros((200, 300, 3), np.uint8), small, small[:, ::-1], small, small]
     for held, together, groups in ((200_000, 4, [2, 1, 3]), (10**9, 2, [2, 2, 1, 1]), (10**9, 4, [4, 1, 1])):
-        monkeypatch.setattr(module, "_PIXELS_HELD", held)
-        monkeypatch.setitem(module._TOGETHER, "cpu", together)
+        monkeypatch.setattr(module, "_WAITING_PIXELS", held)
+        monkeypatch.setitem(module._BATCH_SIZE, "cpu", together)
         searched.clear()
         assert [len(faces) for faces in detector.detect(photos)] == [1, 0, 1, 1, 1, 1]
         assert searched == groups
