@@ -249,7 +249,7 @@ def load_study(name: str | Path) -> StudyConfig:
     """Load a study by its name or from a YAML file.
 
     >>> load_study("dry").title
-    'A dry run on made-up images'
+    'A dry run on synthetic images'
 
     Raises:
         UnknownNameError: `name` is neither a known study nor a YAML file.

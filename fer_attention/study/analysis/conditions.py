@@ -89,9 +89,9 @@ def bias_table(layers: pd.DataFrame) -> pd.DataFrame:
         return pd.DataFrame()
     kinds = layers.groupby(["backbone", "layer"])[["kind", "activation"]].transform("nunique")
     measured = layers.groupby("backbone")["activation"].transform("nunique")
-    kept = layers[(kinds["kind"] > 1) & (kinds["activation"] == measured)]
+    varied = layers[(kinds["kind"] > 1) & (kinds["activation"] == measured)]
     return (
-        kept.assign(size=kept["mean"].abs())
+        varied.assign(size=varied["mean"].abs())
         .groupby(["backbone", "layer", "activation"], sort=False)
         .agg(mean=("mean", "mean"), size=("size", "mean"), runs=("mean", "size"))
         .reset_index()

@@ -133,8 +133,8 @@ def matched(columns: Sequence[pd.Series], *, across_data: bool) -> tuple[pd.Data
     """
     folds = {frozenset(one.index.get_level_values("fold")) for one in columns}
     average = across_data and len(folds) > 1
-    kept = [by_seed(one) if average else one for one in columns]
-    return pd.concat(kept, axis=1, keys=range(len(columns))).dropna(), average
+    aligned = [by_seed(one) if average else one for one in columns]
+    return pd.concat(aligned, axis=1, keys=range(len(columns))).dropna(), average
 
 
 def by_seed(values: pd.Series) -> pd.Series:
