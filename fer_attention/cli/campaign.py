@@ -9,8 +9,8 @@ from typing import Annotated
 import torch
 import typer
 
-from fer_attention.cli.common import Device, errors_as_lines, examples, say
-from fer_attention.cli.train import interruptions, training_bar, training_callbacks
+from fer_attention.cli.common import Device, examples, interruptions, say
+from fer_attention.cli.train import training_bar, training_callbacks
 from fer_attention.data import FaceDataset
 from fer_attention.device import fastest_precision, resolve_device
 from fer_attention.training.campaign import CampaignRun, State, load_campaign, run_campaign
@@ -47,22 +47,21 @@ def campaign(
             trained.add(run.name)
             say(f"{run.name} {'continues' if state == 'started' else 'begins'}")
 
-    with errors_as_lines():
-        named = dict(_pair(text) for text in paths or [])
-        if threads is not None:
-            torch.set_num_threads(threads)
-        bar = training_bar()
-        with interruptions(output), bar:
-            states = run_campaign(
-                load_campaign(file),
-                output,
-                paths=named,
-                minutes=minutes,
-                device=device,
-                on_data=_on_data,
-                on_run=on_run,
-                callbacks=training_callbacks(bar),
-            )
+    named = dict(_pair(text) for text in paths or [])
+    if threads is not None:
+        torch.set_num_threads(threads)
+    bar = training_bar()
+    with interruptions(output), bar:
+        states = run_campaign(
+            load_campaign(file),
+            output,
+            paths=named,
+            minutes=minutes,
+            device=device,
+            on_data=_on_data,
+            on_run=on_run,
+            callbacks=training_callbacks(bar),
+        )
     left = [name for name, state in states.items() if state != "done"]
     done = f"{len(states) - len(left)} of {len(states)} runs"
     if left:

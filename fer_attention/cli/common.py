@@ -1,18 +1,21 @@
-"""Parts that the commands share: consoles, folders for output, errors as one line instead of a traceback."""
+"""Parts that the commands share: consoles, options, progress, folders for output, errors as lines."""
 
 from __future__ import annotations
 
 import os
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, TextIO
+from typing import Annotated, Any, TypeVar
 
 import typer
 from rich.console import Console
 from rich.markup import escape
+from rich.progress import Progress, track
+
+T = TypeVar("T")
 
 _silent = int(os.environ.get("RANK", "0")) > 0  # of several processes, torchrun's first one speaks
 out = Console(quiet=_silent)
@@ -22,7 +25,6 @@ FACES, DATA, MACHINE = "Finding faces", "Data", "Machine"
 """Groups of options in a command's help, beside the command's own."""
 
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.", rich_help_panel=MACHINE)]
-Workers = Annotated[int, typer.Option(help="Processes that work at once.", rich_help_panel=MACHINE)]
 
 
 def examples(*commands: str) -> str:
@@ -40,9 +42,9 @@ def fail(message: str) -> None:
     err.print(f"[bold red]error:[/] {escape(message)}", soft_wrap=True, highlight=False)
 
 
-def warn(message: str) -> None:
+def warn(message: object) -> None:
     """Print a warning in yellow to standard error."""
-    err.print(f"[bold yellow]warning:[/] {escape(message)}", soft_wrap=True, highlight=False)
+    err.print(f"[bold yellow]warning:[/] {escape(str(message))}", soft_wrap=True, highlight=False)
 
 
 def make_parents(*files: Path | None) -> None:
@@ -52,34 +54,41 @@ def make_parents(*files: Path | None) -> None:
             file.parent.mkdir(parents=True, exist_ok=True)
 
 
+def progress(items: Iterable[T], what: str, total: float | None = None) -> Iterable[T]:
+    """Show a bar on terminals while the items are consumed."""
+    return track(items, what, total, console=err, transient=True, disable=not err.is_terminal)
+
+
 @contextmanager
-def warnings_as_lines(category: type[Warning]) -> Iterator[None]:
-    """The library's own warnings of a kind, each as one line instead of a source line."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", category)
+def counting(what: str) -> Iterator[Callable[[int, int], None]]:
+    """Show a bar on terminals; yields the `on_progress` of the library, which takes done and total."""
+    with Progress(console=err, transient=True, disable=not err.is_terminal) as bar:
+        task = bar.add_task(what)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+@contextmanager
+def interruptions(output: Path) -> Iterator[None]:
+    """End a command that Ctrl-C or SIGTERM stopped with a line that says how it continues."""
+    try:
         yield
-    for warning in caught:
-        warn(str(warning.message))
+    except (KeyboardInterrupt, SystemExit) as stopped:
+        fail(f"stopped; what was done is saved in {output}. The same command continues from there.")
+        sys.exit(stopped.code if isinstance(stopped, SystemExit) else 130)
 
 
 @contextmanager
-def shown_as_lines(own: type[Warning]) -> Iterator[None]:
-    """Warnings of a kind, each as one line at the moment it is given; others as ever."""
+def warnings_as_lines() -> Iterator[None]:
+    """Print each warning of the library as one line; others appear as ever."""
     with warnings.catch_warnings():
+        warnings.filterwarnings("default", category=UserWarning, module="fer_attention")
         others = warnings.showwarning
 
-        def show(
-            message: Warning | str,
-            category: type[Warning],
-            filename: str,
-            lineno: int,
-            file: TextIO | None = None,
-            line: str | None = None,
-        ) -> None:
-            if issubclass(category, own):
-                warn(str(message))
+        def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+            if category.__module__.startswith("fer_attention."):
+                warn(message)
             else:
-                others(message, category, filename, lineno, file, line)
+                others(message, category, *place, **more)
 
         warnings.showwarning = show
         yield
@@ -87,9 +96,13 @@ def shown_as_lines(own: type[Warning]) -> Iterator[None]:
 
 @contextmanager
 def errors_as_lines() -> Iterator[None]:
-    """The library's own errors (ValueError, TypeError, OSError, …) end the command with exit code 2."""
+    """End the command with one line and exit code 2 on the library's own errors, with 130 on Ctrl-C."""
     try:
         yield
+    except (typer.Exit, typer.Abort, BrokenPipeError):  # which typer handles
+        raise
     except (ValueError, TypeError, OSError, ImportError, RuntimeError) as error:
         fail(str(error))
         sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -9,15 +9,14 @@ from typing import Annotated
 import numpy as np
 import typer
 from rich.markup import escape
-from rich.progress import Progress
 from rich.table import Column, Table
 
 from fer_attention.atomic import write_atomically
-from fer_attention.cli.common import err, errors_as_lines, examples, make_parents, out, warnings_as_lines
+from fer_attention.cli.common import counting, examples, make_parents, out
 from fer_attention.cli.datasets import DATA_HELP, DataFormat, OnError, read
 from fer_attention.data.audit import DataAudit
 from fer_attention.data.audit import audit as look_through
-from fer_attention.data.protocols import ProtocolWarning, create_protocol
+from fer_attention.data.protocols import create_protocol
 from fer_attention.data.splits import PARTS
 
 data_app = typer.Typer(help="Look data sets through, and divide them.", no_args_is_help=True)
@@ -35,18 +34,12 @@ def audit(
     on_error: OnError = "raise",
 ) -> None:
     """Class balance, copies within and across splits, contradicting labels, blanks, people on two sides."""
-    with errors_as_lines():
-        make_parents(json_file)
-        data = read(path, data_format, on_error)
-        with Progress(console=err, transient=True, disable=not err.is_terminal) as bar:
-            task = bar.add_task("comparing", visible=near)
-
-            def show(done: int, total: int) -> None:
-                bar.update(task, completed=done, total=total)
-
-            found = look_through(data, near=near, threshold=threshold, on_progress=show)
-        if json_file is not None:
-            write_atomically(json_file, json.dumps(found.to_dict(), indent=1).encode())
+    make_parents(json_file)
+    data = read(path, data_format, on_error)
+    with counting("comparing") as on_progress:
+        found = look_through(data, near=near, threshold=threshold, on_progress=on_progress)
+    if json_file is not None:
+        write_atomically(json_file, json.dumps(found.to_dict(), indent=1).encode())
     out.print(_class_table(found))
     out.print(_matrix("Identical images (on the diagonal: surplus copies)", found, found.copies()))
     if found.near is not None:
@@ -68,13 +61,11 @@ def split(
     on_error: OnError = "raise",
 ) -> None:
     """Divide a set into folds that train, validate and test, and save them by image name."""
-    with errors_as_lines():
-        make_parents(output)
-        data = read(path, data_format, on_error)
-        options = {} if folds is None else {"folds": folds}
-        with warnings_as_lines(ProtocolWarning):
-            made = create_protocol(protocol, data, seed=seed, **options)
-        made.save(output, data)
+    make_parents(output)
+    data = read(path, data_format, on_error)
+    options = {} if folds is None else {"folds": folds}
+    made = create_protocol(protocol, data, seed=seed, **options)
+    made.save(output, data)
     table = _table(f"{made.name} over {len(data)} images, seed {seed}", "fold", *PARTS)
     for fold in made.folds:
         table.add_row(escape(fold.name), *(str(len(getattr(fold, part))) for part in PARTS))

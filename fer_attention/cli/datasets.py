@@ -7,9 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from fer_attention.cli.common import DATA, err, say, warnings_as_lines
-from fer_attention.data import FORMATS, PROTOCOLS, FaceDataset, ProtocolWarning, load_data, open_protocol
-from fer_attention.registry import unknown_name
+from fer_attention.cli.common import DATA, err, say
+from fer_attention.data import FORMATS, PROTOCOLS, FaceDataset, load_data, open_protocol
 
 DATA_HELP = "FER2013, FER+, CK+, JAFFE or a folder of images by class: a folder, zip or CSV file."
 
@@ -40,12 +39,6 @@ Votes = Annotated[
 ]
 
 
-def check_on_error(on_error: str) -> None:
-    """Refuse other words than the two, raise and skip."""
-    if on_error not in ("raise", "skip"):
-        raise unknown_name("way to go on after an error", on_error, ("raise", "skip"))
-
-
 def read(path: Path, data_format: str, on_error: str, **options: Any) -> FaceDataset:
     """Read the data set and report skipped images."""
     crops = load_data(path, data_format=data_format, on_error=on_error, **options)  # type: ignore[arg-type]
@@ -57,8 +50,7 @@ def read(path: Path, data_format: str, on_error: str, **options: Any) -> FaceDat
 
 def divided(crops: FaceDataset, protocol: str, number: int, *, seed: int = 0) -> FaceDataset:
     """Apply one fold of a protocol, by its name or its file: train, validation and test become the splits."""
-    with warnings_as_lines(ProtocolWarning):
-        made = open_protocol(protocol, crops, seed=seed)
+    made = open_protocol(protocol, crops, seed=seed)
     fold = made.fold(number)
     say(f"protocol {made.name}, {fold.name}")
     return fold.apply(crops)

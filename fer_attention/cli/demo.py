@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
-from fer_attention.cli.common import Device, err, errors_as_lines, examples, out, warn
+from fer_attention.cli.common import Device, err, examples, say, warn
 from fer_attention.cli.detectors import DetectorName, DetectorWeights
 from fer_attention.demo import Choices, Limits, serve, usable_detectors
 from fer_attention.demo.page import build_page
@@ -42,31 +40,21 @@ def demo(
 
     Nothing is sent elsewhere, and no photo is kept. Ctrl-C ends it.
     """
-    try:
-        with errors_as_lines(), open_socket(host, port) as listener:
-            limits = Limits(upload_mb=max_upload_mb, megapixels=max_megapixels)
-            if not is_loopback(host):
-                warn(
-                    f"--host {host}: everyone who can reach this machine over the network can use the page. "
-                    "There is no password and no encryption."
-                )
-            with private_files():
-                detectors, missing = usable_detectors(detector, weights=detector_weights, device=device)
-                page = build_page(Choices(weights or (), detectors, device=device), limits)
-                for name, reason in missing.items():
-                    err.print(
-                        f"not offered: {name}: {escape(reason)}", soft_wrap=True, highlight=False, style="dim"
-                    )
-                serve(
-                    page,
-                    listener,
-                    limits=limits,
-                    open_browser=open_browser,
-                    ready=lambda: out.print(
-                        f"{address(host, listener.getsockname()[1])}  (Ctrl-C ends it)",
-                        soft_wrap=True,
-                        highlight=False,
-                    ),
-                )
-    except KeyboardInterrupt:
-        sys.exit(130)
+    with open_socket(host, port) as listener, private_files():
+        limits = Limits(upload_mb=max_upload_mb, megapixels=max_megapixels)
+        if not is_loopback(host):
+            warn(
+                f"--host {host}: everyone who can reach this machine over the network can use the page. "
+                "There is no password and no encryption."
+            )
+        detectors, missing = usable_detectors(detector, weights=detector_weights, device=device)
+        page = build_page(Choices(weights or (), detectors, device=device), limits)
+        for name, reason in missing.items():
+            say(f"not offered: {name}: {reason}", err)
+        serve(
+            page,
+            listener,
+            limits=limits,
+            open_browser=open_browser,
+            ready=lambda: say(f"{address(host, listener.getsockname()[1])}  (Ctrl-C ends it)"),
+        )

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from fer_attention.cli.common import FACES
-from fer_attention.faces import DETECTORS
+from fer_attention.faces import DETECTORS, create_detector
+from fer_attention.recognizer import EmotionRecognizer
 
 DetectorName = Annotated[
     str,
@@ -28,7 +29,16 @@ MinScore = Annotated[
 ]
 
 
-def detector_options(weights: Path | None, min_score: float | None = None) -> dict[str, Any]:
-    """Options of `create_detector` besides name and device, those that were given."""
+def detector_options(weights: Path | None, min_score: float | None) -> dict[str, Any]:
+    """Return the options of `create_detector` besides name and device that were given."""
     given = {"weights": None if weights is None else str(weights), "min_score": min_score}
     return {name: value for name, value in given.items() if value is not None}
+
+
+def load_recognizer(
+    weights: str, detector: str, detector_weights: Path | None, min_score: float | None, device: str
+) -> EmotionRecognizer:
+    """Load model and detector by the options of a command."""
+    options = detector_options(detector_weights, min_score)
+    found_by = create_detector(detector, device=device, **options)
+    return EmotionRecognizer.from_pretrained(weights, detector=found_by, device=device)

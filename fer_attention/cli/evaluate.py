@@ -9,7 +9,7 @@ import typer
 
 from fer_attention.classifiers import load_classifier
 from fer_attention.cli import datasets
-from fer_attention.cli.common import Device, errors_as_lines, examples, make_parents, out, say
+from fer_attention.cli.common import Device, examples, make_parents, out, say
 from fer_attention.data import DEGRADATIONS, with_votes
 from fer_attention.data.degradations import parse_degradation
 from fer_attention.emotions import LABEL_SETS
@@ -62,38 +62,37 @@ def evaluate(
     data has a split `train`, or the weights say which images trained them, everything is measured a second
     time without copies of training images.
     """
-    with errors_as_lines():
-        make_parents(json_file, html_file)
-        check_libraries(html=html_file is not None)
-        VIEWS[tta]
-        if emotions is not None:
-            label_set(emotions)
-        degradations = [parse_degradation(text) for text in degrade or []]
-        classifier = load_classifier(weights, device=device)
-        crops = datasets.read(data, data_format, on_error)
-        if votes is not None:
-            crops = with_votes(crops, votes, on_error=on_error)  # type: ignore[arg-type]
-        if protocol is not None:
-            crops = datasets.divided(crops, protocol, fold)
-        found = measure(
-            classifier,
-            crops,
-            split=split,
-            tta=tta,
-            emotions=emotions,
-            drop_unknown=drop_unknown_labels,
-            degradations=degradations,
-            sample=sample,
-            seed=seed,
-            batch_size=batch_size,
-        )
-        report = EvaluationReport.of(
-            found, classifier, weights=weights_path(weights).name, data=data.resolve().name
-        )
-        if json_file is not None:
-            report.write_json(json_file)
-        if html_file is not None:
-            report.write_html(html_file)
+    make_parents(json_file, html_file)
+    check_libraries(html=html_file is not None)
+    VIEWS[tta]
+    if emotions is not None:
+        label_set(emotions)
+    degradations = [parse_degradation(text) for text in degrade or []]
+    classifier = load_classifier(weights, device=device)
+    crops = datasets.read(data, data_format, on_error)
+    if votes is not None:
+        crops = with_votes(crops, votes, on_error=on_error)  # type: ignore[arg-type]
+    if protocol is not None:
+        crops = datasets.divided(crops, protocol, fold)
+    found = measure(
+        classifier,
+        crops,
+        split=split,
+        tta=tta,
+        emotions=emotions,
+        drop_unknown=drop_unknown_labels,
+        degradations=degradations,
+        sample=sample,
+        seed=seed,
+        batch_size=batch_size,
+    )
+    report = EvaluationReport.of(
+        found, classifier, weights=weights_path(weights).name, data=data.resolve().name
+    )
+    if json_file is not None:
+        report.write_json(json_file)
+    if html_file is not None:
+        report.write_html(html_file)
     _print(report)
 
 

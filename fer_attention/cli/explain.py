@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 from fer_attention.atomic import write_atomically
-from fer_attention.cli.common import Device, errors_as_lines, examples, fail, make_parents, out
+from fer_attention.cli.common import Device, examples, fail, make_parents, say
 from fer_attention.cli.detectors import DetectorName, DetectorWeights, MinScore, detector_options
 from fer_attention.explain import Explanation, explain_faces, explanation_panel
 from fer_attention.explain.faces import explainable
@@ -47,42 +46,39 @@ def explain(
     With several --weights one face is shown as each of them sees it: the largest, or --face. A photo without
     a face ends with exit code 1.
     """
-    with errors_as_lines():
-        chosen = check_method(method)
-        _png(output, photo)
-        names = weights or [DEFAULT]
-        finder = create_detector(detector, device=device, **detector_options(detector_weights, min_score))
-        recognizers = [EmotionRecognizer.from_pretrained(w, detector=finder, device=device) for w in names]
-        for recognizer in recognizers:
-            explainable(recognizer)  # before the photo is searched
-        image = load_image(photo)
-        number = face if face is not None or len(names) == 1 else 1
-        found = [
-            explain_faces(r, image, target=target, method=chosen, layer=layer, limit=number)
-            for r in recognizers
-        ]
-        if faces := len(found[0]):
-            if number is not None and number > faces:
-                raise ValueError(f"--face {number}: {photo} has {faces} face{'s' if faces > 1 else ''}.")
-            rows = found[0][:MOST] if number is None else [explained[number - 1] for explained in found]
-            make_parents(output)
-            write_atomically(output, png_file(explanation_panel(image, rows)))
+    chosen = check_method(method)
+    _png(output, photo)
+    names = weights or [DEFAULT]
+    finder = create_detector(detector, device=device, **detector_options(detector_weights, min_score))
+    recognizers = [EmotionRecognizer.from_pretrained(w, detector=finder, device=device) for w in names]
+    for recognizer in recognizers:
+        explainable(recognizer)  # before the photo is searched
+    image = load_image(photo)
+    number = face if face is not None or len(names) == 1 else 1
+    found = [
+        explain_faces(r, image, target=target, method=chosen, layer=layer, limit=number) for r in recognizers
+    ]
+    faces = len(found[0])
     if not faces:
         fail(f"No face found in {photo}: try another --detector, or --detector none for a crop as it is.")
         raise typer.Exit(1)
+    if number is not None and number > faces:
+        raise ValueError(f"--face {number}: {photo} has {faces} face{'s' if faces > 1 else ''}.")
+    rows = found[0][:MOST] if number is None else [explained[number - 1] for explained in found]
+    make_parents(output)
+    write_atomically(output, png_file(explanation_panel(image, rows)))
     for row, explanation in enumerate(rows, start=number or 1):
         name = explanation.model if len(names) > 1 else f"face {row}"
-        out.print(escape(f"{name}: {_answer(explanation)}"), soft_wrap=True, highlight=False)
+        say(f"{name}: {_answer(explanation)}")
     if number is None and faces > len(rows):
-        out.print(f"The {MOST} largest of {faces} faces; --face N shows another.", highlight=False)
-    out.print(escape(str(output)), soft_wrap=True, highlight=False)
+        say(f"The {MOST} largest of {faces} faces; --face N shows another.")
+    say(str(output))
 
 
 def _png(output: Path, photo: Path) -> None:
     if output.suffix.lower() != ".png":
-        raise ValueError(
-            f"The panel is a PNG file; got --output {output}. Name it {output.with_suffix('.png')}."
-        )
+        name = output.with_suffix(".png")
+        raise ValueError(f"The panel is a PNG file; got --output {output}. Name it {name}.")
     if output.exists() and output.resolve() == photo.resolve():
         raise ValueError(f"--output {output} is the photo itself; name another file.")
 

@@ -9,9 +9,8 @@ from typing import Annotated
 
 import numpy as np
 import typer
-from rich.markup import escape
 
-from fer_attention.cli.common import errors_as_lines, examples, out
+from fer_attention.cli.common import examples, say
 from fer_attention.cli.datasets import DATA_HELP, DataFormat, OnError, read
 from fer_attention.data import FaceDataset
 from fer_attention.export import export_compiled, export_onnx, export_program, quantize_onnx
@@ -57,18 +56,17 @@ def export(
     With --int8, faces of the data's split `train` set the scales (without that split, half of all, at most
     512), and the accuracy is measured on another split before and after.
     """
-    with errors_as_lines():
-        _check(kind, int8, calibration, opset)
-        path = weights_path(weights)
-        model = load_weights(path)
-        suffix = (".int8.onnx" if int8 else ".onnx") if kind is Kind.onnx else ".pt2"
-        target = output or Path(path.name.removesuffix(".safetensors") + suffix)
-        if calibration is not None:
-            crops = read(calibration, data_format, on_error)
-            summary = _int8(model, target, *_divided(crops, split), opset=opset)
-        else:
-            summary = _plain(model, target, kind, opset)
-    out.print(escape(f"{target}\n{summary}"), soft_wrap=True, highlight=False)
+    _check(kind, int8, calibration, opset)
+    path = weights_path(weights)
+    model = load_weights(path)
+    suffix = (".int8.onnx" if int8 else ".onnx") if kind is Kind.onnx else ".pt2"
+    target = output or Path(path.name.removesuffix(".safetensors") + suffix)
+    if calibration is not None:
+        crops = read(calibration, data_format, on_error)
+        summary = _int8(model, target, *_divided(crops, split), opset=opset)
+    else:
+        summary = _plain(model, target, kind, opset)
+    say(f"{target}\n{summary}")
 
 
 def _check(kind: Kind, int8: bool, calibration: Path | None, opset: int | None) -> None:

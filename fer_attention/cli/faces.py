@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.progress import Progress
-from rich.table import Table
+from rich.table import Column, Table
 
-from fer_attention.cli.common import Device, Workers, err, errors_as_lines, examples, fail, out
+from fer_attention.cli.common import MACHINE, Device, counting, examples, fail, interruptions, out, say
 from fer_attention.cli.datasets import OnError
 from fer_attention.cli.detectors import DetectorName, DetectorWeights, MinScore, detector_options
 from fer_attention.faces import CropRule, QualityFilter
@@ -67,7 +65,7 @@ def faces(
     manifest_format: Annotated[
         str, typer.Option("--format", help="Format of the manifest: csv or parquet.")
     ] = "csv",
-    workers: Workers = 1,
+    workers: Annotated[int, typer.Option(help="Processes that work at once.", rich_help_panel=MACHINE)] = 1,
     restart: Annotated[bool, typer.Option("--restart", help="Remove an earlier run's crops first.")] = False,
     device: Device = "auto",
 ) -> None:
@@ -75,38 +73,25 @@ def faces(
 
     A stopped run goes on with the same command. The exit code is 1 if image files could not be read.
     """
-    with errors_as_lines():
-        if align and shape not in ("square", "aligned"):
-            raise ValueError(f"--align and --shape {shape} contradict each other; take one of them.")
-        options = FolderOptions(
-            detector=detector,
-            detector_options=detector_options(detector_weights, min_score),
-            rule=CropRule(shape="aligned" if align else shape, scale=scale, border=border),  # type: ignore[arg-type]
-            size=size,
-            grey=grey,
-            faces=selection,  # type: ignore[arg-type]
-            quality=QualityFilter(min_size, min_sharpness, min_brightness, max_brightness, max_yaw, max_roll),
-            missing=missing,  # type: ignore[arg-type]
-            on_error=on_error,  # type: ignore[arg-type]
-            max_pixels=max_pixels,
-            manifest_format=manifest_format,  # type: ignore[arg-type]
+    if align and shape not in ("square", "aligned"):
+        raise ValueError(f"--align and --shape {shape} contradict each other; take one of them.")
+    options = FolderOptions(
+        detector=detector,
+        detector_options=detector_options(detector_weights, min_score),
+        rule=CropRule(shape="aligned" if align else shape, scale=scale, border=border),  # type: ignore[arg-type]
+        size=size,
+        grey=grey,
+        faces=selection,  # type: ignore[arg-type]
+        quality=QualityFilter(min_size, min_sharpness, min_brightness, max_brightness, max_yaw, max_roll),
+        missing=missing,  # type: ignore[arg-type]
+        on_error=on_error,  # type: ignore[arg-type]
+        max_pixels=max_pixels,
+        manifest_format=manifest_format,  # type: ignore[arg-type]
+    )
+    with interruptions(output), counting("cutting") as on_progress:
+        result = crop_folder(
+            source, output, options, device=device, workers=workers, restart=restart, on_progress=on_progress
         )
-        with Progress(console=err, transient=True, disable=not err.is_terminal) as bar:
-            task = bar.add_task("cutting")
-            done = [0, 0]
-
-            def show(number: int, total: int) -> None:
-                done[:] = number, total
-                bar.update(task, completed=number, total=total)
-
-            try:
-                result = crop_folder(
-                    source, output, options, device=device, workers=workers, restart=restart, on_progress=show
-                )
-            except KeyboardInterrupt:
-                bar.stop()
-                fail(f"stopped after {done[0]} of {done[1]} files; the same command goes on from there.")
-                sys.exit(130)
     _print(result)
     if not result.photos:
         fail("there was no image to read. Expressions in videos: fer-attention video.")
@@ -117,10 +102,7 @@ def faces(
 
 
 def _print(result: FolderResult) -> None:
-    table = Table()
-    table.add_column("what")
-    table.add_column("count", justify="right")
-    table.add_column("such as", overflow="fold")
+    table = Table("what", Column("count", justify="right"), Column("such as", overflow="fold"))
     table.add_row("images", str(result.photos), "")
     table.add_row("crops", str(result.crops), "")
     for what, found in (
@@ -132,4 +114,4 @@ def _print(result: FolderResult) -> None:
         if found:
             table.add_row(what, str(len(found)), "\n".join(found[:_NAMED]))
     out.print(table, markup=False)
-    out.print(f"manifest: {result.manifest}", markup=False, highlight=False, soft_wrap=True)
+    say(f"manifest: {result.manifest}")

@@ -8,6 +8,8 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from fer_attention.cli.common import errors_as_lines, warnings_as_lines
+
 COMMANDS = {
     "predict": "Recognise the expressions of all faces in photos.",
     "faces": "Cut the faces out of a folder tree of photos.",
@@ -22,6 +24,7 @@ COMMANDS = {
     "export": (
         "Write a model in a format that other programs run, verified against the model before it is written."
     ),
+    "serve": "Serve expressions over HTTP: POST a photo to /predict, get its record as JSON.",
     "demo": "A web page on this machine: give it a photo, see faces and expressions.",
     "data": "Look data sets through, and divide them.",
     "study": "Controlled experiments over models, data and seeds.",
@@ -41,23 +44,26 @@ class LazyGroup(TyperGroup):
         for name, line in COMMANDS.items():
             self.commands[name] = TyperCommand(name, help=line)
 
-    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """The command that the arguments begin with, imported, its plug-ins' warnings shown as lines."""
-        name, command, rest = super().resolve_command(ctx, args)
-        if name is None or command is None:  # completion of an unknown name
-            return name, command, rest
-        from fer_attention.cli.common import shown_as_lines
-        from fer_attention.plugins import PluginWarning
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that the arguments begin with; warnings of the library become lines."""
+        with warnings_as_lines():
+            return super().invoke(ctx)
 
-        ctx.with_resource(shown_as_lines(PluginWarning))
-        return name, self.load(name), rest
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Import the command that the arguments begin with."""
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, command and self.load(str(name)), rest  # completion has unknown names
 
     @staticmethod
     def load(name: str) -> Any:
-        """The command, or the group of commands, with its module imported."""
+        """Import a command or a group of commands, whose errors become lines."""
         module = import_module(f"fer_attention.cli.{name}")
         if hasattr(module, f"{name}_app"):
-            return typer.main.get_group(getattr(module, f"{name}_app"))
-        alone = typer.Typer(add_completion=False)
-        alone.command(name, epilog=module.EXAMPLES)(getattr(module, name))
-        return typer.main.get_command(alone)
+            loaded: Any = typer.main.get_group(getattr(module, f"{name}_app"))
+        else:
+            alone = typer.Typer(add_completion=False)
+            alone.command(name, epilog=module.EXAMPLES)(getattr(module, name))
+            loaded = typer.main.get_command(alone)
+        for command in getattr(loaded, "commands", {name: loaded}).values():
+            command.callback = errors_as_lines()(command.callback)
+        return loaded

@@ -7,10 +7,9 @@ from typing import Annotated
 
 import typer
 from rich.markup import escape
-from rich.progress import track
 from rich.table import Column, Table
 
-from fer_attention.cli.common import err, errors_as_lines, examples, out
+from fer_attention.cli.common import examples, out, progress, say
 from fer_attention.registry import unknown_name
 
 EXAMPLES = examples(
@@ -34,19 +33,17 @@ def models(
     from fer_attention.models.factory import from_spec
 
     if pretrained:
-        with errors_as_lines():
-            _print_pretrained(pattern)
+        _print_pretrained(pattern)
         return
     names = list_models(pattern) or [pattern]  # names with other activations are not listed, but parse
     numbers = [Column(name, justify="right") for name in ("parameters, M", "MACs, M", "activations, M")]
     caption = f"one {in_chans}×{img_size}×{img_size} input, 7 classes; {len(names)} models"
     table = Table("model", *numbers, caption=caption)
-    with errors_as_lines():
-        for name in track(names, "counting", console=err, disable=len(names) < 9, transient=True):
-            spec = ModelSpec.parse(name, img_size=img_size, in_chans=in_chans)
-            costs = complexity(from_spec(spec, device="meta"))
-            counts = (costs.parameters, costs.macs, costs.activations)
-            table.add_row(name, *(f"{count / 1e6:.2f}" for count in counts))
+    for name in progress(names, "counting"):
+        spec = ModelSpec.parse(name, img_size=img_size, in_chans=in_chans)
+        costs = complexity(from_spec(spec, device="meta"))
+        counts = (costs.parameters, costs.macs, costs.activations)
+        table.add_row(name, *(f"{count / 1e6:.2f}" for count in counts))
     out.print(table)
 
 
@@ -77,9 +74,7 @@ def _print_pretrained(pattern: str) -> None:
         ):
             table.add_row(heading, escape(text))
         out.print(table)
-    out.print(
+    say(
         "Accuracies are on FER2013's PrivateTest in seven emotions, one plain pass, with 95 % intervals; as "
-        "people see it: where six or more of ten voters agree, and again without copies of training images.",
-        soft_wrap=True,
-        highlight=False,
+        "people see it: where six or more of ten voters agree, and again without copies of training images."
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,7 +13,7 @@ from rich.markup import escape
 from rich.table import Column, Table
 from rich.text import Text
 
-from fer_attention.cli.common import Device, err, errors_as_lines, examples, fail, out, say, warn
+from fer_attention.cli.common import Device, err, examples, fail, interruptions, out, say, warn
 
 if TYPE_CHECKING:
     from fer_attention.study import RunSpec, StudyConfig, StudyProgress
@@ -34,14 +33,13 @@ Workers = Annotated[
 @study_app.command("list", epilog=examples("fer-attention study list"))
 def list_studies() -> None:
     """The studies that come with the package."""
-    with errors_as_lines():
-        from fer_attention.study import expand, load_study, study_names
+    from fer_attention.study import expand, load_study, study_names
 
-        table = Table("name", "runs", "question")
-        for name in study_names():
-            study = load_study(name)
-            table.add_row(name, str(len(expand(study))), study.question)
-        out.print(table)
+    table = Table("name", "runs", "question")
+    for name in study_names():
+        study = load_study(name)
+        table.add_row(name, str(len(expand(study))), study.question)
+    out.print(table)
 
 
 @study_app.command(epilog=examples("fer-attention study plan smoke --data fer2013.zip"))
@@ -53,31 +51,30 @@ def plan(
     device: Device = "auto",
 ) -> None:
     """Show what a study would run, how long it takes here and how much disk it needs."""
-    with errors_as_lines():
-        from fer_attention.study import expand, load_study
-        from fer_attention.study.datasets import DataSets
-        from fer_attention.study.estimate import estimate
-        from fer_attention.study.store import Store
+    from fer_attention.study import expand, load_study
+    from fer_attention.study.datasets import DataSets
+    from fer_attention.study.estimate import estimate
+    from fer_attention.study.store import Store
 
-        config = load_study(study)
-        sets = DataSets(config, _paths(data, config)).all()
-        left = runs = expand(config, sets)
-        _print_conditions(config, runs)
-        if output is not None:
-            states = Counter(Store(output).state(run.id) for run in runs)
-            left = [run for run in runs if Store(output).state(run.id) == "open"]
-            say(f"{states['done']} done, {states['failed']} failed, {states['open']} open in {output}")
-        if left:
-            found = estimate(left, sets, workers=workers, device=device)
-            say(
-                f"{len(left)} runs, {found.workers} at a time: about {_duration(found.seconds)} "
-                f"(within a factor of two; from {found.measured}), {found.disk / 1e6:.0f} MB on the disk."
-            )
-            hours, disk_gb = config.budget.hours, config.budget.disk_gb
-            if hours is not None and found.seconds > hours * 3600:
-                warn(f"That is above the study's budget of {hours:g} hours.")
-            if disk_gb is not None and found.disk > disk_gb * 1e9:
-                warn(f"That is above the study's budget of {disk_gb:g} GB.")
+    config = load_study(study)
+    sets = DataSets(config, _paths(data, config)).all()
+    left = runs = expand(config, sets)
+    _print_conditions(config, runs)
+    if output is not None:
+        states = Counter(Store(output).state(run.id) for run in runs)
+        left = [run for run in runs if Store(output).state(run.id) == "open"]
+        say(f"{states['done']} done, {states['failed']} failed, {states['open']} open in {output}")
+    if left:
+        found = estimate(left, sets, workers=workers, device=device)
+        say(
+            f"{len(left)} runs, {found.workers} at a time: about {_duration(found.seconds)} "
+            f"(within a factor of two; from {found.measured}), {found.disk / 1e6:.0f} MB on the disk."
+        )
+        hours, disk_gb = config.budget.hours, config.budget.disk_gb
+        if hours is not None and found.seconds > hours * 3600:
+            warn(f"That is above the study's budget of {hours:g} hours.")
+        if disk_gb is not None and found.disk > disk_gb * 1e9:
+            warn(f"That is above the study's budget of {disk_gb:g} GB.")
 
 
 @study_app.command(
@@ -97,27 +94,22 @@ def run(
     address: Annotated[str | None, typer.Option(help="Of a Ray cluster; by default this machine.")] = None,
 ) -> None:
     """Carry out what is missing of a study. Ctrl-C saves; the same command continues from there."""
-    with errors_as_lines():
-        from fer_attention.study import load_study, run_study
+    from fer_attention.study import load_study, run_study
 
-        config = load_study(study)
-        display = _Display()
-        try:
-            with display.live:
-                progress = run_study(
-                    config,
-                    output,
-                    paths=_paths(data, config),
-                    workers=workers,
-                    device=device,
-                    retry_failed=retry_failed,
-                    engine=engine,  # type: ignore[arg-type]
-                    address=address,
-                    on_progress=display.show,
-                )
-        except KeyboardInterrupt:
-            fail(f"stopped; what was done is saved in {output}. The same command continues from there.")
-            sys.exit(130)
+    config = load_study(study)
+    display = _Display()
+    with interruptions(output), display.live:
+        progress = run_study(
+            config,
+            output,
+            paths=_paths(data, config),
+            workers=workers,
+            device=device,
+            retry_failed=retry_failed,
+            engine=engine,  # type: ignore[arg-type]
+            address=address,
+            on_progress=display.show,
+        )
     for note in progress.notes:
         warn(note)
     for title, reason in progress.failed:
@@ -129,7 +121,7 @@ def run(
         ends.append(f"{len(progress.elsewhere)} were taken by another runner")
     say(f"{', '.join(ends)}. fer-attention study report {output}")
     if progress.failed:
-        sys.exit(1)
+        raise typer.Exit(1)
 
 
 @study_app.command(epilog=examples("fer-attention study report my_smoke"))
@@ -140,11 +132,9 @@ def report(
     ] = None,
 ) -> None:
     """Say what is true: intervals, tests, plots, tables, as HTML, Markdown, LaTeX and CSV."""
-    with errors_as_lines():
-        from fer_attention.study.report import write_report
+    from fer_attention.study.report import write_report
 
-        written = write_report(folder, output)
-        out.print(f"Report: {written.html}", soft_wrap=True, highlight=False)
+    say(f"Report: {write_report(folder, output)}")
 
 
 def _paths(data: list[str] | None, study: StudyConfig) -> dict[str, Path]:
@@ -167,7 +157,7 @@ def _print_conditions(study: StudyConfig, runs: list[RunSpec]) -> None:
     from fer_attention.study.estimate import counts_of
 
     out.print(f"[bold]{escape(study.title)}[/]", highlight=False)
-    out.print(escape(study.question), highlight=False)
+    out.print(study.question, markup=False, highlight=False)
     varied = [factor for factor in ("data", "fraction", "setting") if len(study.levels(factor)) > 1]
     numbers = [Column(heading, justify="right") for heading in ("parameters", "MACs", "runs")]
     table = Table("model", *varied, *numbers)
@@ -207,5 +197,5 @@ class _Display:
                 table.add_row(escape(run.title), f"{run.epoch}/{run.epochs}", accuracy)
             self.live.update(Group(Text(counts + left), table))
         elif counts != self._line:
-            err.print(counts + left, highlight=False, soft_wrap=True)
+            say(counts + left, err)
         self._line = counts

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,7 +10,7 @@ import yaml
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from fer_attention.cli import datasets
-from fer_attention.cli.common import Device, err, errors_as_lines, examples, fail, say, warn
+from fer_attention.cli.common import Device, err, examples, interruptions, say, warn
 from fer_attention.data import FaceDataset, default_protocol, limit_training
 from fer_attention.device import resolve_device
 from fer_attention.training import Epoch, TrainingCallbacks, TrainingProgress, load_recipe, recipe_names
@@ -57,40 +54,29 @@ def train(
     FER2013's official split selects on PublicTest and leaves PrivateTest closed; sets without splits are
     divided by the protocol, by default a sound one. Ctrl-C saves; the same command continues from there.
     """
-    with errors_as_lines():
-        changes = _changes(settings or [])
-        if model is not None:
-            changes["model"] = model
-        config = load_recipe(recipe, changes)
-        options = {"votes": votes, "target": target, "emotions": emotions, "label_share": label_share}
-        if by_votes := {name: value for name, value in options.items() if value is not None}:
-            crops = _voted(data, data_format, on_error, by_votes)
-        else:
-            crops = datasets.read(data, data_format, on_error)
-        protocol = protocol or default_protocol(crops)
-        if protocol != "official":  # whose splits the set has already, under its own names
-            crops = datasets.divided(crops, protocol, fold, seed=config.seed)
-        crops = limit_training(crops, fraction, seed=config.seed)
-        bar = training_bar()
-        precision = resolve_precision(config, resolve_device(device))
-        say(f"{config.model}, {config.epochs} epochs in {precision}, seed {config.seed}, into {output}")
-        with interruptions(output), bar:
-            result = run(config, crops, output, device=device, callbacks=training_callbacks(bar))
+    changes = _changes(settings or [])
+    if model is not None:
+        changes["model"] = model
+    config = load_recipe(recipe, changes)
+    options = {"votes": votes, "target": target, "emotions": emotions, "label_share": label_share}
+    if by_votes := {name: value for name, value in options.items() if value is not None}:
+        crops = _voted(data, data_format, on_error, by_votes)
+    else:
+        crops = datasets.read(data, data_format, on_error)
+    protocol = protocol or default_protocol(crops)
+    if protocol != "official":  # whose splits the set has already, under its own names
+        crops = datasets.divided(crops, protocol, fold, seed=config.seed)
+    crops = limit_training(crops, fraction, seed=config.seed)
+    bar = training_bar()
+    precision = resolve_precision(config, resolve_device(device))
+    say(f"{config.model}, {config.epochs} epochs in {precision}, seed {config.seed}, into {output}")
+    with interruptions(output), bar:
+        result = run(config, crops, output, device=device, callbacks=training_callbacks(bar))
     best = result.best
     say(
         f"Best epoch {best.epoch} of {len(result.history)}: {best.validation_accuracy:.2%} on the selection "
         f"split. Weights: {result.weights}"
     )
-
-
-@contextmanager
-def interruptions(output: Path) -> Iterator[None]:
-    """Ctrl-C and SIGTERM, once a run was saved: says how it continues, and ends the command."""
-    try:
-        yield
-    except (KeyboardInterrupt, SystemExit) as stopped:
-        fail(f"stopped; what was done is saved in {output}. The same command continues from there.")
-        sys.exit(stopped.code if isinstance(stopped, SystemExit) else 130)
 
 
 def training_bar() -> Progress:

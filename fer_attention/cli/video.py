@@ -8,36 +8,24 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import combinations
+from operator import itemgetter
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import typer
-from rich.progress import track as progress
-from rich.table import Table
+from rich.table import Column, Table
 
 from fer_attention.atomic import replacing
-from fer_attention.cli.common import (
-    Device,
-    err,
-    errors_as_lines,
-    examples,
-    fail,
-    make_parents,
-    out,
-    warn,
-    warnings_as_lines,
-)
-from fer_attention.cli.detectors import DetectorName, DetectorWeights, MinScore, detector_options
-from fer_attention.faces import annotate, create_detector
+from fer_attention.cli.common import Device, examples, fail, make_parents, out, progress, warn
+from fer_attention.cli.detectors import DetectorName, DetectorWeights, MinScore, load_recognizer
+from fer_attention.faces import annotate
 from fer_attention.models.bundled import DEFAULT
-from fer_attention.recognizer import EmotionRecognizer
 from fer_attention.video import (
     FrameResult,
     VideoError,
     VideoPrediction,
     VideoReader,
-    VideoWarning,
     VideoWriter,
     recognize_video,
 )
@@ -89,58 +77,48 @@ def video(
     Ctrl-C ends the run early: both files then hold the frames so far, and the exit code is 130. A video that
     is damaged gives what comes before the damage, and exit code 1.
     """
-    code = 0
-    with errors_as_lines(), warnings_as_lines(VideoWarning):
-        place = _place(source)
-        _check_files(place, output, json_file)
-        tracks: dict[int, _Track] = {}
-        done = 0
-        with VideoReader(place) as reader, ExitStack() as files:
-            options = detector_options(detector_weights, min_score)
-            found_by = create_detector(detector, device=device, **options)
-            recognizer = EmotionRecognizer.from_pretrained(weights, detector=found_by, device=device)
-            results = recognize_video(
-                recognizer, reader, every=every, smoothing=smoothing, batch_size=batch_size
+    code = done = 0
+    position = _position(source)
+    _check_files(position, output, json_file)
+    tracks: dict[int, _Track] = {}
+    with VideoReader(position) as reader, ExitStack() as files:
+        recognizer = load_recognizer(weights, detector, detector_weights, min_score, device)
+        results = recognize_video(recognizer, reader, every=every, smoothing=smoothing, batch_size=batch_size)
+        writer = add_record = None
+        if output is not None:
+            sound = position if isinstance(position, Path) else None
+            writer = files.enter_context(
+                VideoWriter(output, fps=reader.fps, size=reader.size, audio_from=sound)
             )
-            writer = add_record = None
-            if output is not None:
-                sound = place if isinstance(place, Path) else None
-                writer = files.enter_context(
-                    VideoWriter(output, fps=reader.fps, size=reader.size, audio_from=sound)
-                )
-            if json_file is not None:
-                head = {"source": source, "width": reader.size[0], "height": reader.size[1]}
-                head |= {"fps": round(reader.fps, 3), "labels": list(recognizer.labels)}
-                add_record = files.enter_context(_json_frames(json_file, head))
-            hidden = not err.is_terminal
-            shown = progress(
-                results, "recognising", reader.frames, console=err, disable=hidden, transient=True
-            )
-            try:
-                for result in shown:
-                    if writer is not None:
-                        writer.write(_annotated(result), result.frame.time)
-                    if result.analysed:
-                        if add_record is not None:
-                            add_record(result.to_dict())
-                        for face in result.faces:
-                            time = result.frame.time
-                            tracks.setdefault(face.track, _Track(time)).add(time, face)
-                    done += 1
-            except KeyboardInterrupt:
-                code = _INTERRUPTED
-                warn(f"Interrupted: the first {done} frames are kept.")
-            except VideoError as error:
-                code = 1
-                fail(f"{error} The first {done} frames are kept.")
-            if code and writer is not None:
-                writer.stop_sound()
-        out.print(_table(tracks))
+        if json_file is not None:
+            head = {"source": source, "width": reader.size[0], "height": reader.size[1]}
+            head |= {"fps": round(reader.fps, 3), "labels": list(recognizer.labels)}
+            add_record = files.enter_context(_json_frames(json_file, head))
+        try:
+            for result in progress(results, "recognising", reader.frames):
+                if writer is not None:
+                    writer.write(_annotated(result), result.frame.time)
+                if result.analysed:
+                    if add_record is not None:
+                        add_record(result.to_dict())
+                    for face in result.faces:
+                        time = result.frame.time
+                        tracks.setdefault(face.track, _Track(time)).add(time, face)
+                done += 1
+        except KeyboardInterrupt:
+            code = _INTERRUPTED
+            warn(f"Interrupted: the first {done} frames are saved.")
+        except VideoError as error:
+            code = 1
+            fail(f"{error} The first {done} frames are saved.")
+        if code and writer is not None:
+            writer.stop_sound()
+    out.print(_table(tracks))
     if code:
         raise typer.Exit(code)
 
 
-def _place(source: str) -> Path | int:
+def _position(source: str) -> Path | int:
     """The path, or the number of the camera."""
     if not source.startswith("camera:"):
         return Path(source)
@@ -150,10 +128,10 @@ def _place(source: str) -> Path | int:
     return int(number)
 
 
-def _check_files(place: Path | int, output: Path | None, json_file: Path | None) -> None:
+def _check_files(position: Path | int, output: Path | None, json_file: Path | None) -> None:
     if output is None and json_file is None:
         raise ValueError("Nothing to do: give --output FILE.mp4, --json FILE or both.")
-    given = {"IN": place if isinstance(place, Path) else None, "--output": output, "--json": json_file}
+    given = {"IN": position if isinstance(position, Path) else None, "--output": output, "--json": json_file}
     files = {name: path for name, path in given.items() if path is not None}
     for (one, first), (two, second) in combinations(files.items(), 2):
         same = first.resolve() == second.resolve()
@@ -191,15 +169,13 @@ def _table(tracks: dict[int, _Track]) -> Table:
 
     Faces of one frame only, which are many where people pass by, are counted in a last row.
     """
-    table = Table()
-    for heading in ("track", "from", "to", "frames", "emotion", "probability"):
-        table.add_column(heading, no_wrap=True)
-    lasting = {number: track for number, track in tracks.items() if track.frames > 1} or tracks
-    for number, track in sorted(lasting.items()):
-        label = max(track.sums, key=lambda name: track.sums[name])
-        mean = track.sums[label] / track.frames
-        times = (f"{track.first:.2f} s", f"{track.last:.2f} s")
-        table.add_row(str(number), *times, str(track.frames), label, f"{mean:.0%}")
+    headings = ("track", "from", "to", "frames", "emotion", "probability")
+    table = Table(*(Column(heading, no_wrap=True) for heading in headings))
+    lasting = {number: person for number, person in tracks.items() if person.frames > 1} or tracks
+    for number, person in sorted(lasting.items()):
+        label, total = max(person.sums.items(), key=itemgetter(1))
+        times = f"{person.first:.2f} s", f"{person.last:.2f} s"
+        table.add_row(str(number), *times, str(person.frames), label, f"{total / person.frames:.0%}")
     if not tracks:
         table.add_row("none found")
     if passing := len(tracks) - len(lasting):

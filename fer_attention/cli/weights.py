@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
-from fer_attention.cli.common import err, errors_as_lines, examples, out
+from fer_attention.cli.common import err, examples, out, say
 from fer_attention.faces.detectors.weights import (
     DOWNLOADABLE,
     DownloadableWeights,
@@ -22,26 +22,22 @@ weights_app = typer.Typer(help="Weights of face detectors, fetched on demand.", 
 @weights_app.command("download", epilog=examples("fer-attention weights download yunet"))
 def download(name: Annotated[str, typer.Argument(help="A name that `weights list` shows.")]) -> None:
     """Fetch the weights of a face detector and check them. What is there already is not fetched again."""
-    with errors_as_lines():
-        path = download_weights(name, progress=err.is_terminal)
+    path = download_weights(name, progress=err.is_terminal)
     weights = DOWNLOADABLE[name]
-    facts = {"file": str(path), "size": _size(weights), "licence": weights.licence, "source": weights.source}
+    facts = {"file": path, "size": _size(weights), "licence": weights.licence, "source": weights.source}
     for label, value in facts.items():
-        out.print(f"{label:8}{escape(value)}", soft_wrap=True, highlight=False)
+        say(f"{label:8}{value}")
 
 
 @weights_app.command("list", epilog=examples("fer-attention weights list"))
 def show_all() -> None:
     """List the weights that can be downloaded, their licences, and whether they are here."""
-    table = Table(caption=f"kept in {escape(str(weights_folder()))}")
-    table.add_column("name", no_wrap=True)
-    table.add_column("size", justify="right", no_wrap=True)
-    for heading in ("licence", "source", "here"):
-        table.add_column(heading, overflow="fold")
-    with errors_as_lines():
-        for name, weights in sorted(DOWNLOADABLE.items()):
-            cells = (name, _size(weights), weights.licence, weights.source, _state(weights))
-            table.add_row(*map(escape, cells))
+    headings = Column("name", no_wrap=True), Column("size", justify="right", no_wrap=True)
+    wide = (Column(heading, overflow="fold") for heading in ("licence", "source", "here"))
+    table = Table(*headings, *wide, caption=f"stored in {escape(str(weights_folder()))}")
+    for name, weights in sorted(DOWNLOADABLE.items()):
+        cells = (name, _size(weights), weights.licence, weights.source, _state(weights))
+        table.add_row(*map(escape, cells))
     out.print(table)
 
 

@@ -96,8 +96,8 @@ def analyse(
     elif maps and views:
         start = time.perf_counter()
         explanations = explain_predictions(recognizer, photo, predictions[:shown])
-        seen = [overlay(view.crop, one.cam) for view, one in zip(views, explanations, strict=True)]
-        views = [replace(view, seen=picture) for view, picture in zip(views, seen, strict=True)]
+        pairs = zip(views, explanations, strict=True)
+        views = [replace(view, seen=overlay(view.crop, one.cam)) for view, one in pairs]
         seconds = replace(seconds, maps=time.perf_counter() - start)
     return PhotoAnalysis(_marked(photo, predictions, shown), tuple(views), len(predictions), seconds, note)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from fer_attention.demo.choices import Choices, usable_detectors
 from fer_attention.demo.desk import SESSIONS, Desk
 from fer_attention.demo.photo import Limits
-from fer_attention.demo.render import TITLE, render, style
+from fer_attention.demo.render import TITLE, render
 from fer_attention.optional import needs_extra
 
 if TYPE_CHECKING:
@@ -71,7 +71,10 @@ def build_page(choices: Choices, limits: Limits | None = None) -> gradio.Blocks:
         _as_it_was(),
         gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(_LEFTOVERS, _LEFTOVERS)) as page,
     ):
-        gr.HTML(render("head", title=TITLE, style=style()), apply_default_css=False)
+        gr.HTML(
+            render("head", title=TITLE),
+            apply_default_css=False,
+        )
         with gr.Row(equal_height=False):
             with gr.Column(scale=2, min_width=300):
                 photo = gr.Image(

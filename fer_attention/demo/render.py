@@ -5,12 +5,12 @@ from __future__ import annotations
 import base64
 import io
 from functools import cache
-from importlib import resources
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from jinja2 import PackageLoader
 from PIL import Image
+
+from fer_attention.rendering.page import html_templates, style_sheet
 
 TITLE = "Facial expressions, as a network sees them"
 
@@ -25,21 +25,10 @@ def render(part: str, **values: Any) -> str:
     return str(getattr(_page(), part)(**values)).strip()
 
 
-def style() -> Markup:
-    """The page's style sheet, as markup: quotes in it stay quotes."""
-    text = resources.files("fer_attention.demo").joinpath("templates/style.css").read_text(encoding="utf-8")
-    return Markup(text)  # noqa: S704 - the package's own text
-
-
 @cache
 def _page() -> Any:
-    environment = Environment(
-        loader=PackageLoader("fer_attention.demo"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = html_templates(PackageLoader("fer_attention.demo"))
+    environment.globals["style"] = style_sheet("fer_attention.demo", "templates/style.css")
     environment.filters |= {"percent": _percent, "milliseconds": _milliseconds, "data_uri": _data_uri}
     return environment.get_template("page.html.jinja").module
 

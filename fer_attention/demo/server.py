@@ -7,13 +7,13 @@ import logging
 import os
 import signal
 import socket
+import sys
 import tempfile
 import threading
 import webbrowser
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING
 
 from fer_attention.demo.page import mount_demo
@@ -73,7 +73,7 @@ def private_files() -> Iterator[str]:
     """
     before, chosen = os.environ.get("GRADIO_TEMP_DIR"), tempfile.tempdir
     main = threading.current_thread() is threading.main_thread()
-    handler = signal.signal(signal.SIGTERM, _terminated) if main else None
+    handler = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number)) if main else None
     try:
         with tempfile.TemporaryDirectory(prefix="fer_attention_demo_", ignore_cleanup_errors=True) as folder:
             os.environ["GRADIO_TEMP_DIR"] = tempfile.tempdir = folder
@@ -215,7 +215,3 @@ def _bound(host: str, port: int) -> socket.socket:
 def _free_port(host: str) -> int:
     with _bound(host, 0) as free:
         return int(free.getsockname()[1])
-
-
-def _terminated(number: int, frame: FrameType | None) -> None:
-    raise SystemExit(128 + number)

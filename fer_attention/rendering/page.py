@@ -5,20 +5,28 @@ from __future__ import annotations
 from importlib import resources
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import BaseLoader, Environment, StrictUndefined
 from markupsafe import Markup
 
 
+def html_templates(loader: BaseLoader | None = None) -> Environment:
+    """Make a Jinja environment for HTML: text is escaped, a name without a value is an error."""
+    return Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+
+
+def style_sheet(package: str, path: str) -> Markup:
+    """Read a style sheet of the package as markup: quotes in it stay quotes."""
+    return Markup(resources.files(package).joinpath(path).read_text("utf-8"))  # noqa: S704 - our own text
+
+
 def render_page(template: str, **values: Any) -> str:
-    """A page from a Jinja template; text is escaped, a name without a value is an error.
+    """Render a page from a Jinja template.
 
     Args:
         template: Its text. `style` in it is the common style sheet.
         values: What else it names.
     """
-    style = (resources.files("fer_attention.rendering") / "page.css").read_text("utf-8")
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    # The style sheet is the package's own text, and quotes in it must stay quotes.
-    return environment.from_string(template).render(style=Markup(style), **values)  # noqa: S704
+    style = style_sheet("fer_attention.rendering", "page.css")
+    return html_templates().from_string(template).render(style=style, **values)

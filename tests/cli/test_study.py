@@ -5,11 +5,9 @@ import re
 import sys
 
 import pytest
-from rich.console import Console
 from typer.testing import CliRunner
 
 from fer_attention.cli import app
-from fer_attention.cli import study as command
 from fer_attention.study import engines, estimate, load_study, read_records, runner, study_names
 from fer_attention.study.store import Store
 from tests.support.tiny_studies import InlineEngine, contents, runs_of, tiny_file, tiny_study
@@ -18,7 +16,7 @@ from tests.support.tiny_studies import InlineEngine, contents, runs_of, tiny_fil
 @pytest.fixture(autouse=True)
 def in_this_process_on_a_wide_screen(monkeypatch):
     monkeypatch.setattr(runner, "LocalEngine", InlineEngine)
-    monkeypatch.setattr(command, "out", Console(width=200))
+    monkeypatch.setenv("COLUMNS", "200")
 
 
 def study(*arguments, code=0):

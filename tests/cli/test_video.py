@@ -7,19 +7,15 @@ import time
 
 import numpy as np
 import pytest
-import typer
 from typer.testing import CliRunner
 
-from fer_attention.cli.video import video
+from fer_attention.cli import app
 from fer_attention.video import VideoReader
 from tests.support.videos import make_clip, sound_of, truncate
 
-app = typer.Typer()
-app.command()(video)
-
 
 def run(*arguments):
-    return CliRunner().invoke(app, [str(argument) for argument in arguments], env={"COLUMNS": "200"})
+    return CliRunner().invoke(app, ["video", *map(str, arguments)], env={"COLUMNS": "200"})
 
 
 def slides(astronaut, count):
@@ -87,7 +83,7 @@ def test_damage_in_the_middle_keeps_what_came_before(astronaut, tmp_path):
     frames = json.loads(record.read_text())["frames"]
     assert 2 < len(frames) < 12
     assert f"from frame {len(frames)} on" in result.stderr
-    assert f"The first {len(frames)} frames are kept" in result.stderr
+    assert f"The first {len(frames)} frames are saved" in result.stderr
     assert "none found" in result.stdout
     with VideoReader(output) as reader:
         assert len(list(reader)) == len(frames)
@@ -135,11 +131,9 @@ def test_sources_that_cannot_be_read_are_named(tmp_path, source, message):
 
 # A job in the background of a shell ignores SIGINT, and so would its children.
 INTERRUPTIBLE = """
-import signal, typer
+import signal
 signal.signal(signal.SIGINT, signal.default_int_handler)
-from fer_attention.cli.video import video
-app = typer.Typer()
-app.command()(video)
+from fer_attention.cli import app
 app()
 """
 
@@ -148,7 +142,17 @@ app()
 def test_ctrl_c_ends_early_with_two_proper_files(astronaut, tmp_path):
     clip = make_clip(tmp_path / "in" / "long.mp4", slides(astronaut, 400), tone="aac")
     output, record = tmp_path / "o.mp4", tmp_path / "r.json"
-    command = [sys.executable, "-c", INTERRUPTIBLE, str(clip), "--output", str(output), "--json", str(record)]
+    command = [
+        sys.executable,
+        "-c",
+        INTERRUPTIBLE,
+        "video",
+        str(clip),
+        "--output",
+        str(output),
+        "--json",
+        str(record),
+    ]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "COLUMNS": "200"}
     process = subprocess.Popen(
         [*command, "--device", "cpu"],

@@ -1,17 +1,13 @@
 import pytest
-from rich.console import Console
 from typer.testing import CliRunner
 
-from fer_attention.cli import weights as command
-from fer_attention.cli.weights import weights_app
+from fer_attention.cli import app
 from fer_attention.faces.detectors.weights import DOWNLOADABLE, weights_folder
 from tests.support.weights_server import CONTENT, missing, tiny_weights
 
 
 def run(*arguments, columns=600):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(command, "out", Console(width=columns))
-        return CliRunner().invoke(weights_app, list(arguments))
+    return CliRunner().invoke(app, ["weights", *arguments], env={"COLUMNS": str(columns)})
 
 
 @pytest.fixture(autouse=True)

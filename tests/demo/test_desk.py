@@ -10,7 +10,7 @@ from PIL import Image
 
 from fer_attention.demo import Choices, FaceView, PhotoAnalysis, Seconds, usable_detectors
 from fer_attention.demo.desk import SESSIONS
-from fer_attention.demo.render import TITLE, render, style
+from fer_attention.demo.render import TITLE, render
 from fer_attention.faces import Face
 from fer_attention.models import WeightsError
 from fer_attention.models.bundled import DEFAULT
@@ -182,7 +182,7 @@ def test_every_picture_is_in_the_page_itself_and_has_words_for_those_who_do_not_
     for picture in pictures:
         assert 'src="data:image/jpeg;base64,' in picture
         assert re.search(r'alt="[^"]{5,}"', picture)
-    assert not re.search(r"https?://", html + render("head", title=TITLE, style=style()) + render("empty"))
+    assert not re.search(r"https?://", html + render("head", title=TITLE) + render("empty"))
 
 
 def test_the_hint_where_no_face_is_found_names_the_detector_none():
