@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import torch
 import typer
 
 from fer_attention.cli.common import Device, examples, interruptions, say
 from fer_attention.cli.train import training_bar, training_callbacks
-from fer_attention.data import FaceDataset
-from fer_attention.device import fastest_precision, resolve_device
-from fer_attention.training.campaign import CampaignRun, State, load_campaign, run_campaign
+from fer_attention.cli.wording import as_typed
+
+if TYPE_CHECKING:
+    from fer_attention.data import FaceDataset
+    from fer_attention.training.campaign import CampaignRun, State
 
 EXAMPLES = examples(
     "fer-attention campaign bundled.yaml --output runs --path fer2013=fer2013.zip --minutes 120",
@@ -36,6 +37,11 @@ def campaign(
 
     The same command continues wherever it was: after --minutes, Ctrl-C, a kill, or on another machine.
     """
+    import torch
+
+    from fer_attention.device import fastest_precision, resolve_device
+    from fer_attention.training.campaign import load_campaign, run_campaign
+
     trained: set[str] = set()
 
     def on_run(run: CampaignRun, state: State) -> None:
@@ -76,7 +82,7 @@ def _on_data(name: str, crops: FaceDataset) -> None:
     text = f"data set {name}: {len(crops):,} images"
     if crops.skipped:
         image, reason = crops.skipped[0]
-        text += f"; left out: {len(crops.skipped):,}, the first {image} ({reason})"
+        text += f"; left out: {len(crops.skipped):,}, the first {image} ({as_typed(reason)})"
     say(text)
 
 

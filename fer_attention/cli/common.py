@@ -15,6 +15,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress, track
 
+from fer_attention.cli.wording import message_of
+
 T = TypeVar("T")
 
 _silent = int(os.environ.get("RANK", "0")) > 0  # of several processes, torchrun's first one speaks
@@ -95,14 +97,14 @@ def warnings_as_lines() -> Iterator[None]:
 
 
 @contextmanager
-def errors_as_lines() -> Iterator[None]:
-    """End the command with one line and exit code 2 on the library's own errors, with 130 on Ctrl-C."""
+def errors_as_lines(parameters: Iterable[Any]) -> Iterator[None]:
+    """End a command with one line and exit code 2 on the library's own errors, with 130 on Ctrl-C."""
     try:
         yield
     except (typer.Exit, typer.Abort, BrokenPipeError):  # which typer handles
         raise
     except (ValueError, TypeError, OSError, ImportError, RuntimeError) as error:
-        fail(str(error))
+        fail(message_of(error, parameters))
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
 import typer
 from rich.markup import escape
 from rich.table import Column, Table
 
 from fer_attention.atomic import write_atomically
+from fer_attention.cli.choices import choices
 from fer_attention.cli.common import counting, examples, make_parents, out
 from fer_attention.cli.datasets import DATA_HELP, DataFormat, OnError, read
-from fer_attention.data.audit import DataAudit
-from fer_attention.data.audit import audit as look_through
-from fer_attention.data.protocols import create_protocol
-from fer_attention.data.splits import PARTS
+
+if TYPE_CHECKING:
+    from fer_attention.data import DataAudit
 
 data_app = typer.Typer(help="Look data sets through, and divide them.", no_args_is_help=True)
 
@@ -34,6 +33,8 @@ def audit(
     on_error: OnError = "raise",
 ) -> None:
     """Class balance, copies within and across splits, contradicting labels, blanks, people on two sides."""
+    from fer_attention.data import audit as look_through
+
     make_parents(json_file)
     data = read(path, data_format, on_error)
     with counting("comparing") as on_progress:
@@ -53,7 +54,7 @@ def audit(
 )
 def split(
     path: DataPath,
-    protocol: Annotated[str, typer.Option(help="subject_kfold, loso, stratified_kfold, official or paper.")],
+    protocol: Annotated[str, typer.Option(help=f"{choices('data.PROTOCOLS')}.")],
     output: Annotated[Path, typer.Option(help="JSON file for the folds, for train --protocol FILE.")],
     seed: Annotated[int, typer.Option(help="For what is drawn at random.", min=0)] = 0,
     folds: Annotated[int | None, typer.Option(help="Number of folds, where the protocol has some.")] = None,
@@ -61,6 +62,9 @@ def split(
     on_error: OnError = "raise",
 ) -> None:
     """Divide a set into folds that train, validate and test, and save them by image name."""
+    from fer_attention.data import create_protocol
+    from fer_attention.data.splits import PARTS
+
     make_parents(output)
     data = read(path, data_format, on_error)
     options = {} if folds is None else {"folds": folds}
@@ -107,6 +111,8 @@ def _pair_table(found: DataAudit) -> Table:
 
 
 def _findings(found: DataAudit) -> Table:
+    import numpy as np
+
     names = np.array([escape(name) for name in found.data.names.tolist()])
     table = _table("Findings", "what", "count")
     table.add_column("such as", overflow="fold")

@@ -8,9 +8,7 @@ import typer
 
 from fer_attention.cli.common import Device, err, examples, say, warn
 from fer_attention.cli.detectors import DetectorName, DetectorWeights
-from fer_attention.demo import Choices, Limits, serve, usable_detectors
-from fer_attention.demo.page import build_page
-from fer_attention.demo.server import address, is_loopback, open_socket, private_files
+from fer_attention.cli.wording import as_typed
 
 EXAMPLES = examples(
     "fer-attention demo --open",
@@ -40,6 +38,10 @@ def demo(
 
     Nothing is sent elsewhere, and no photo is kept. Ctrl-C ends it.
     """
+    from fer_attention.demo import Choices, Limits, serve, usable_detectors
+    from fer_attention.demo.page import build_page
+    from fer_attention.demo.server import address, is_loopback, open_socket, private_files
+
     with open_socket(host, port) as listener, private_files():
         limits = Limits(upload_mb=max_upload_mb, megapixels=max_megapixels)
         if not is_loopback(host):
@@ -50,7 +52,7 @@ def demo(
         detectors, missing = usable_detectors(detector, weights=detector_weights, device=device)
         page = build_page(Choices(weights or (), detectors, device=device), limits)
         for name, reason in missing.items():
-            say(f"not offered: {name}: {reason}", err)
+            say(f"not offered: {name}: {as_typed(reason)}", err)
         serve(
             page,
             listener,

@@ -1,19 +1,22 @@
-"""Options that the commands with a face detector share."""
+"""Options that the commands with a face detector and a model share."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fer_attention.cli.choices import choices
 from fer_attention.cli.common import FACES
-from fer_attention.faces import DETECTORS, create_detector
-from fer_attention.recognizer import EmotionRecognizer
 
+if TYPE_CHECKING:
+    from fer_attention.recognizer import EmotionRecognizer
+
+WeightsName = Annotated[str, typer.Option(help="Bundled weights by name, or a weights file.")]
 DetectorName = Annotated[
     str,
-    typer.Option("--detector", help=f"Face detector: {', '.join(DETECTORS)}.", rich_help_panel=FACES),
+    typer.Option("--detector", help=f"Face detector: {choices('faces.DETECTORS')}.", rich_help_panel=FACES),
 ]
 DetectorWeights = Annotated[
     Path | None,
@@ -39,6 +42,9 @@ def load_recognizer(
     weights: str, detector: str, detector_weights: Path | None, min_score: float | None, device: str
 ) -> EmotionRecognizer:
     """Load model and detector by the options of a command."""
+    from fer_attention.faces import create_detector
+    from fer_attention.recognizer import EmotionRecognizer
+
     options = detector_options(detector_weights, min_score)
     found_by = create_detector(detector, device=device, **options)
     return EmotionRecognizer.from_pretrained(weights, detector=found_by, device=device)

@@ -5,17 +5,16 @@ from __future__ import annotations
 import tempfile
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
 import typer
 
 from fer_attention.cli.common import examples, say
 from fer_attention.cli.datasets import DATA_HELP, DataFormat, OnError, read
-from fer_attention.data import FaceDataset
-from fer_attention.export import export_compiled, export_onnx, export_program, quantize_onnx
-from fer_attention.models import FERModel, load_weights
-from fer_attention.models.bundled import weights_path
+
+if TYPE_CHECKING:
+    from fer_attention.data import FaceDataset
+    from fer_attention.models import FERModel
 
 CALIBRATION = "train"
 MEASURED = ("private", "test", "public", "validation")
@@ -56,6 +55,9 @@ def export(
     With --int8, faces of the data's split `train` set the scales (without that split, half of all, at most
     512), and the accuracy is measured on another split before and after.
     """
+    from fer_attention.models import load_weights
+    from fer_attention.models.bundled import weights_path
+
     _check(kind, int8, calibration, opset)
     path = weights_path(weights)
     model = load_weights(path)
@@ -79,6 +81,8 @@ def _check(kind: Kind, int8: bool, calibration: Path | None, opset: int | None) 
 
 
 def _plain(model: FERModel, target: Path, kind: Kind, opset: int | None) -> str:
+    from fer_attention.export import export_compiled, export_onnx, export_program
+
     if kind is Kind.onnx:
         made = export_onnx(model, target, opset=opset)
         form = f"ONNX, opset {made.opset}"
@@ -90,6 +94,8 @@ def _plain(model: FERModel, target: Path, kind: Kind, opset: int | None) -> str:
 
 
 def _int8(model: FERModel, target: Path, faces: FaceDataset, test: FaceDataset, *, opset: int | None) -> str:
+    from fer_attention.export import export_onnx, quantize_onnx
+
     with tempfile.TemporaryDirectory() as folder:
         whole = Path(folder) / "float32.onnx"
         export_onnx(model, whole, opset=opset)
@@ -99,6 +105,8 @@ def _int8(model: FERModel, target: Path, faces: FaceDataset, test: FaceDataset, 
 
 def _divided(crops: FaceDataset, split: str | None) -> tuple[FaceDataset, FaceDataset]:
     """Faces to calibrate on, and others to measure on."""
+    import numpy as np
+
     names = set(crops.splits.tolist())
     if split is None and CALIBRATION in names:
         split = next((name for name in MEASURED if name in names), None)

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Column, Table
 
+from fer_attention.cli.choices import MAX_PIXELS
 from fer_attention.cli.common import MACHINE, Device, counting, examples, fail, interruptions, out, say
 from fer_attention.cli.datasets import OnError
 from fer_attention.cli.detectors import DetectorName, DetectorWeights, MinScore, detector_options
-from fer_attention.faces import CropRule, QualityFilter
-from fer_attention.faces.folders import FolderOptions, FolderResult, crop_folder
-from fer_attention.faces.images import MAX_PIXELS
+
+if TYPE_CHECKING:
+    from fer_attention.faces.folders import FolderResult
 
 _NAMED = 5  # of each kind; the manifest has all
 
@@ -73,6 +74,9 @@ def faces(
 
     A stopped run goes on with the same command. The exit code is 1 if image files could not be read.
     """
+    from fer_attention.faces import CropRule, QualityFilter
+    from fer_attention.faces.folders import FolderOptions, crop_folder
+
     if align and shape not in ("square", "aligned"):
         raise ValueError(f"--align and --shape {shape} contradict each other; take one of them.")
     options = FolderOptions(

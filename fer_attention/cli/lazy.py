@@ -9,6 +9,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from fer_attention.cli.common import errors_as_lines, warnings_as_lines
+from fer_attention.cli.wording import as_typed
 
 COMMANDS = {
     "predict": "Recognise the expressions of all faces in photos.",
@@ -46,7 +47,11 @@ class LazyGroup(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         """Run the command that the arguments begin with; warnings of the library become lines."""
         with warnings_as_lines():
-            return super().invoke(ctx)
+            try:
+                return super().invoke(ctx)
+            except typer.BadParameter as error:
+                error.message = as_typed(error.message)
+                raise
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Import the command that the arguments begin with."""
@@ -64,5 +69,5 @@ class LazyGroup(TyperGroup):
             alone.command(name, epilog=module.EXAMPLES)(getattr(module, name))
             loaded = typer.main.get_command(alone)
         for command in getattr(loaded, "commands", {name: loaded}).values():
-            command.callback = errors_as_lines()(command.callback)
+            command.callback = errors_as_lines(command.params)(command.callback)
         return loaded

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Column, Table
 
 from fer_attention.atomic import replacing, write_atomically
+from fer_attention.cli.choices import DEFAULT_WEIGHTS
 from fer_attention.cli.common import Device, examples, fail, make_parents, out, progress
 from fer_attention.cli.datasets import OnError
-from fer_attention.cli.detectors import DetectorName, DetectorWeights, MinScore, load_recognizer
-from fer_attention.faces import ImageError, annotate, load_image
-from fer_attention.faces.photo_files import photo_files, picture_files
-from fer_attention.models.bundled import DEFAULT
-from fer_attention.recognizer import FacePrediction
+from fer_attention.cli.detectors import DetectorName, DetectorWeights, MinScore, WeightsName, load_recognizer
 from fer_attention.registry import unknown_name
+
+if TYPE_CHECKING:
+    from fer_attention.recognizer import FacePrediction
 
 EXAMPLES = examples(
     "fer-attention predict photo.jpg",
@@ -27,10 +27,10 @@ EXAMPLES = examples(
 
 
 def predict(
-    photos: Annotated[list[Path], typer.Argument(help="Photos, or folders of photos.", metavar="PHOTO…")],
+    photos: Annotated[list[Path], typer.Argument(help="Photos, or folders of photos.", metavar="PHOTO")],
     output: Annotated[Path | None, typer.Option(help="Folder for annotated pictures.")] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="File for all results.")] = None,
-    weights: Annotated[str, typer.Option(help="Bundled weights by name, or a weights file.")] = DEFAULT,
+    weights: WeightsName = DEFAULT_WEIGHTS,
     detector: DetectorName = "mtcnn",
     detector_weights: DetectorWeights = None,
     min_score: MinScore = None,
@@ -42,6 +42,9 @@ def predict(
     A photo that cannot be read ends the command. With --on-error skip it is reported, the others are done and
     the exit code is 1. The file of --json holds what was done in any case.
     """
+    from fer_attention.faces import ImageError, annotate, load_image
+    from fer_attention.faces.photo_files import photo_files, picture_files
+
     if on_error not in ("raise", "skip"):
         raise unknown_name("value of --on-error:", on_error, ("raise", "skip"))
     if output is not None:

@@ -26,7 +26,7 @@ DataPaths = Annotated[
     typer.Option("--data", help="NAME=PATH of a data set; PATH alone if the study has one only."),
 ]
 Workers = Annotated[
-    int | None, typer.Option(help="Runs at a time; by default what cores, GPUs and memory allow.")
+    int | None, typer.Option(min=1, help="Runs at a time; by default what cores, GPUs and memory allow.")
 ]
 
 

@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-import yaml
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from fer_attention.cli import datasets
+from fer_attention.cli.choices import choices
 from fer_attention.cli.common import Device, err, examples, interruptions, say, warn
-from fer_attention.data import FaceDataset, default_protocol, limit_training
-from fer_attention.device import resolve_device
-from fer_attention.training import Epoch, TrainingCallbacks, TrainingProgress, load_recipe, recipe_names
-from fer_attention.training import train as run
-from fer_attention.training.setup import resolve_precision
+
+if TYPE_CHECKING:
+    from fer_attention.data import FaceDataset
+    from fer_attention.training import Epoch, TrainingCallbacks, TrainingProgress
 
 EXAMPLES = examples(
-    "fer-attention train fer2013 --data fer2013.zip --output my_run",
+    "fer-attention train compact --data fer2013.zip --output my_run",
     "fer-attention train robust --data fer2013.zip --votes fer2013new.csv --output my_run --set epochs=60",
 )
 
 
 def train(
-    recipe: Annotated[str, typer.Argument(help=f"{', '.join(recipe_names())}, or a YAML file.")],
+    recipe: Annotated[str, typer.Argument(help=f"{choices('training.recipes.RECIPES')}, or a YAML file.")],
     data: Annotated[Path, typer.Option(help=datasets.DATA_HELP)],
     output: Annotated[Path, typer.Option(help="Folder of this run; an interrupted run continues there.")],
     model: Annotated[str | None, typer.Option(help="Another model than the recipe's, full width.")] = None,
@@ -54,6 +53,12 @@ def train(
     FER2013's official split selects on PublicTest and leaves PrivateTest closed; sets without splits are
     divided by the protocol, by default a sound one. Ctrl-C saves; the same command continues from there.
     """
+    from fer_attention.data import default_protocol, limit_training
+    from fer_attention.device import resolve_device
+    from fer_attention.training import load_recipe
+    from fer_attention.training import train as run
+    from fer_attention.training.setup import resolve_precision
+
     changes = _changes(settings or [])
     if model is not None:
         changes["model"] = model
@@ -105,6 +110,8 @@ def _voted(data: Path, data_format: str, on_error: str, by_votes: dict[str, Any]
 
 def training_callbacks(bar: Progress) -> TrainingCallbacks:
     """Shows a run: its steps in the bar, its epochs and warnings as lines."""
+    from fer_attention.training import TrainingCallbacks, TrainingProgress
+
     task = bar.add_task(
         "", now=TrainingProgress(1, 0, 0, loss=0.0, train_accuracy=0.0, images_per_second=0.0)
     )
@@ -123,14 +130,21 @@ def training_callbacks(bar: Progress) -> TrainingCallbacks:
 
 
 def _changes(settings: list[str]) -> dict[str, Any]:
+    import yaml
+
     changes: dict[str, Any] = {}
     for setting in settings:
         path, separator, text = setting.partition("=")
-        if not separator:
-            raise ValueError(f"--set takes field=value, got {setting!r}.")
         *parents, last = path.split(".")
-        place = changes
+        if not separator or not all((*parents, last)):
+            raise ValueError(f"--set takes field=value, got {setting!r}.")
+        fields = changes
         for parent in parents:
-            place = place.setdefault(parent, {})
-        place[last] = yaml.safe_load(text)
+            fields = fields.setdefault(parent, {})
+            if not isinstance(fields, dict):
+                raise ValueError(f"--set {setting}: {parent} has a value of its own in another --set.")
+        try:
+            fields[last] = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise ValueError(f"--set {setting}: the value is not valid YAML.") from error
     return changes

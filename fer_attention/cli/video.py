@@ -10,25 +10,20 @@ from dataclasses import dataclass, field
 from itertools import combinations
 from operator import itemgetter
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
 import typer
 from rich.table import Column, Table
 
 from fer_attention.atomic import replacing
+from fer_attention.cli.choices import DEFAULT_WEIGHTS
 from fer_attention.cli.common import Device, examples, fail, make_parents, out, progress, warn
-from fer_attention.cli.detectors import DetectorName, DetectorWeights, MinScore, load_recognizer
-from fer_attention.faces import annotate
-from fer_attention.models.bundled import DEFAULT
-from fer_attention.video import (
-    FrameResult,
-    VideoError,
-    VideoPrediction,
-    VideoReader,
-    VideoWriter,
-    recognize_video,
-)
+from fer_attention.cli.detectors import DetectorName, DetectorWeights, MinScore, WeightsName, load_recognizer
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from fer_attention.video import FrameResult, VideoPrediction
 
 _INTERRUPTED = 130  # what shells report for a program that Ctrl-C ended
 
@@ -61,7 +56,7 @@ def video(
         Path | None, typer.Option(help="File for the annotated video, for instance .mp4.")
     ] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="File for all results.")] = None,
-    weights: Annotated[str, typer.Option(help="Bundled weights by name, or a weights file.")] = DEFAULT,
+    weights: WeightsName = DEFAULT_WEIGHTS,
     detector: DetectorName = "mtcnn",
     detector_weights: DetectorWeights = None,
     min_score: MinScore = None,
@@ -77,6 +72,8 @@ def video(
     Ctrl-C ends the run early: both files then hold the frames so far, and the exit code is 130. A video that
     is damaged gives what comes before the damage, and exit code 1.
     """
+    from fer_attention.video import VideoError, VideoReader, VideoWriter, recognize_video
+
     code = done = 0
     position = _position(source)
     _check_files(position, output, json_file)
@@ -157,6 +154,10 @@ def _json_frames(path: Path, head: dict[str, Any]) -> Iterator[Callable[[dict[st
 
 
 def _annotated(result: FrameResult) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    import numpy as np
+
+    from fer_attention.faces import annotate
+
     faces = [face.prediction for face in result.faces]
     captions = [
         f"#{face.track} {face.prediction.emotion} {face.prediction.probability:.0%}" for face in result.faces

@@ -69,7 +69,7 @@ def test_an_option_that_the_protocol_lacks_is_an_error_in_a_line(folder, tmp_pat
     target = tmp_path / "folds.json"
     result = run("split", folder, "--protocol", "loso", "--folds", "4", "--output", target, columns=200)
     assert result.exit_code == 2
-    assert "Unknown option of the protocol 'loso': 'folds'" in result.stderr
+    assert "The protocol 'loso' takes no --folds." in result.stderr
     assert not target.exists()
 
 

@@ -5,7 +5,6 @@ from typer.testing import CliRunner
 
 from fer_attention import list_pretrained
 from fer_attention.cli import app
-from fer_attention.cli import demo as command
 from fer_attention.demo.server import open_socket
 from fer_attention.models.bundled import DEFAULT
 
@@ -21,7 +20,7 @@ def served(monkeypatch):
         options["ready"]()
         calls.append({"page": page, "at": listener.getsockname(), **options})
 
-    monkeypatch.setattr(command, "serve", serve)
+    monkeypatch.setattr("fer_attention.demo.serve", serve)
     return calls
 
 
@@ -76,9 +75,9 @@ def test_another_host_warns_that_there_is_no_password(served):
         (["--weights", "resnetv2_18_eca_elu.fer2014"], "Did you mean"),
         (["--detector", "mtcn"], "Did you mean 'mtcnn'"),
         (["--detector", "yolo"], "needs the file"),
-        (["--max-upload-mb", "0"], "upload_mb is a number above 0"),
+        (["--max-upload-mb", "0"], "--max-upload-mb is a number above 0"),
         (["--host", "192.0.2.1"], "Cannot serve on 192.0.2.1"),
-        (["--device", "gpu"], "device is auto, cpu, cuda"),
+        (["--device", "gpu"], "--device is auto, cpu, cuda"),
     ],
 )
 def test_what_cannot_be_used_ends_in_one_line(served, arguments, message):
@@ -102,7 +101,7 @@ def test_ctrl_c_ends_without_a_traceback(monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(command, "serve", interrupted)
+    monkeypatch.setattr("fer_attention.demo.serve", interrupted)
     result = call("--detector", "none", "--device", "cpu")
     assert result.exit_code == 130
     assert "Traceback" not in result.output

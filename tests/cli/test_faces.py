@@ -91,12 +91,12 @@ def test_a_source_without_images_is_an_error_that_points_to_videos(photos, tmp_p
         (["--detector", "mtcn"], "Did you mean 'mtcnn'"),
         (["--detector", "yolo"], "needs the file of a YOLO face model"),
         (["--detector", "yunet", "--detector-weights", "absent.onnx"], "are not there"),
-        (["--detector-weights", "x.onnx"], "Unknown option of the detector 'mtcnn': 'weights'"),
+        (["--detector-weights", "x.onnx"], "The detector 'mtcnn' takes no --detector-weights."),
         (["--align", "--shape", "box"], "contradict"),
         (["--shape", "round"], "Unknown crop shape 'round'"),
         (["--missing", "raise"], "no face in sad/wall.png"),
-        (["--workers", "0"], "workers is at least 1"),
-        (["--device", "gpu"], "device is auto, cpu, cuda"),
+        (["--workers", "0"], "--workers is at least 1"),
+        (["--device", "gpu"], "--device is auto, cpu, cuda"),
     ],
 )
 def test_mistakes_are_one_line_and_exit_code_two(photos, tmp_path, options, message):

@@ -133,9 +133,8 @@ WRONG = [
         {},
         "--data takes NAME=PATH, one for each of fer2013, ckplus, jaffe",
     ),
-    (["dry", "--workers", "0"], {}, "0"),
-    (["dry", "--device", "gpu"], {}, "device is auto, cpu, cuda or cuda:N; got 'gpu'"),
-    ([None], {"changes__epohcs": 3}, "epohcs: Unknown field 'epohcs'. Did you mean 'epochs'?"),
+    (["dry", "--device", "gpu"], {}, "--device is auto, cpu, cuda or cuda:N; got 'gpu'"),
+    ([None], {"changes__epohcs": 3}, "No field 'epohcs'. Did you mean 'epochs'?"),
     ([None], {"factors__attention": "cbma"}, "Unknown attention 'cbma'. Did you mean 'cbam'?"),
     ([None], {"factors__attention": "cbam"}, "resnetv2_18_cbam_elu cannot be built"),
     ([None], {"data__bars__protocol": "loso"}, "bars: loso needs subjects"),
@@ -159,7 +158,7 @@ def test_a_study_that_cannot_be_run_ends_with_2_and_one_message_and_makes_nothin
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--engine", "slurm"], "engine is local or ray, got 'slurm'."),
+        (["--engine", "slurm"], "--engine is local or ray, got 'slurm'."),
         (["--output", "{file}/study"], "Cannot write into "),
     ],
 )

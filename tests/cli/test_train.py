@@ -157,7 +157,7 @@ def test_votes_are_trained_on_as_the_options_say(tmp_path, beside):
     [
         (["--target", "majorty"], "Did you mean 'majority'"),
         (["--emotions", "ferpluss"], "Did you mean 'ferplus'"),
-        (["--label-share", "1.5"], "label_share lies between 0 and 1, got 1.5"),
+        (["--label-share", "1.5"], "--label-share lies between 0 and 1, got 1.5"),
         (["--votes", "nowhere.csv"], "nowhere.csv does not exist"),
         (
             ["--target", "majority", "--data-format", "jaffe"],
@@ -181,9 +181,13 @@ def test_the_help_names_every_recipe():
     ("arguments", "message"),
     [
         (["--set", "epochs"], "--set takes field=value"),
-        (["--set", "epoch=3"], "epoch: Unknown field 'epoch'. Did you mean 'epochs'"),
-        (["--set", "lr=-1"], "lr: Input should be greater than 0; got -1"),
-        (["--set", "teachers=x"], "teachers: Input should be a valid tuple; got 'x'"),
+        (["--set", "=3"], "--set takes field=value"),
+        (["--set", "epochs=["], "--set epochs=[: the value is not valid YAML"),
+        (["--set", "seed=x"], "seed: must be a valid integer; got 'x'"),
+        (["--set", "augment=3", "--set", "augment.flip=0"], "augment has a value of its own"),
+        (["--set", "epoch=3"], "No field 'epoch'. Did you mean 'epochs'"),
+        (["--set", "lr=-1"], "lr: must be greater than 0; got -1"),
+        (["--set", "teachers=x"], "teachers: must be a valid tuple; got 'x'"),
         (["--model", "resnet18_cbma"], "Did you mean 'resnet18_cbam'"),
         (["--protocol", "losso"], "Did you mean 'loso'"),
         (["--protocol", "loso"], "needs subjects"),

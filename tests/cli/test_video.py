@@ -97,10 +97,13 @@ def test_damage_in_the_middle_keeps_what_came_before(astronaut, tmp_path):
         (["--output", "in/../in/link.mp4"], "IN and --output are the same file"),
         (["--json", "in/clip.mp4"], "IN and --json are the same file"),
         (["--json", "x.mp4", "--output", "x.mp4"], "--output and --json are the same file"),
-        (["--json", "r.json", "--every", "0"], "got 0"),
+        (["--json", "r.json", "--every", "0"], "--every is 1 for each frame"),
         (["--json", "r.json", "--smoothing", "-1"], "got -1"),
         (["--json", "r.json", "--detector", "mtcn"], "Did you mean 'mtcnn'"),
-        (["--json", "r.json", "--detector-weights", "w.pt"], "'weights'"),
+        (
+            ["--json", "r.json", "--detector-weights", "w.pt"],
+            "The detector 'mtcnn' takes no --detector-weights.",
+        ),
         (["--json", "r.json", "--output", "o.xyz"], "Use .mp4"),
     ],
 )
