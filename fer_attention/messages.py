@@ -48,6 +48,16 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return fields
 
 
+def check_on_error(value: str) -> None:
+    """Check that `on_error` is "raise" or "skip".
+
+    Raises:
+        ValueError: It is something else.
+    """
+    if value not in ("raise", "skip"):
+        raise ValueError(f"on_error is 'raise' or 'skip'; got {value!r}.")
+
+
 def readable(error: ValidationError, model: type[BaseModel], *, where: str) -> str:
     """All that is wrong in a file, one line for each field."""
     lines = [f"  {_field(one['loc'])}: {_reason(one, model)}" for one in _causes(error)]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, Literal, overload
 
 import numpy as np
 import torch
@@ -14,9 +14,12 @@ from PIL import Image
 
 from fer_attention.classifiers import Classifier, as_classifier, load_classifier
 from fer_attention.faces import Face, FaceDetector, ImageSource, create_detector, cut_input
+from fer_attention.faces.cropper import FaceSelection
 from fer_attention.faces.images import borrow_image
 from fer_attention.models import FERModel
 from fer_attention.models.bundled import DEFAULT
+from fer_attention.pipeline.photos import PhotoOptions, PhotoWorker, predict_photos
+from fer_attention.pipeline.results import PhotoPrediction
 from fer_attention.preprocessing import Preprocessing
 
 
@@ -155,8 +158,47 @@ class EmotionRecognizer:
             ImageError: A photo cannot be read.
         """
         if isinstance(photos, (list, tuple)):
-            return self._predict([borrow_image(photo) for photo in photos])
-        return self._predict([borrow_image(photos)])[0]
+            return [list(prediction.faces) for prediction in self.predict_iter(photos)]
+        image = borrow_image(photos)
+        [faces] = self.detector.detect([image])
+        return self.classify_all([(image, face) for face in faces])
+
+    def predict_iter(
+        self,
+        photos: Iterable[ImageSource],
+        *,
+        on_error: Literal["raise", "skip"] = "raise",
+        faces: FaceSelection = "all",
+        min_size: float = 0,
+        keep_images: bool = False,
+        workers: int | None = None,
+    ) -> Iterator[PhotoPrediction]:
+        """Recognise any number of photos in threads and yield the answers in their order.
+
+        Photos are read as they are needed, and only a few are held in memory.
+
+        >>> recognizer = EmotionRecognizer.from_pretrained(detector="none", device="cpu")
+        >>> photos = [np.zeros((64, 64, 3), dtype=np.uint8), "missing.jpg"]
+        >>> for photo in recognizer.predict_iter(photos, on_error="skip"):
+        ...     print(photo.source, len(photo.faces), photo.error)
+        photo 1 1 None
+        missing.jpg 0 Cannot read 'missing.jpg': No such file or directory.
+
+        Args:
+            photos: Paths, PIL images, arrays or tensors, as in `predict`; a generator may give them.
+            on_error: A photo that cannot be read ends the stream ("raise") or is answered by an `error`
+                ("skip").
+            faces: Selection among several faces: "all", the "largest" or the most "central".
+            min_size: Shorter side of the smallest faces that count, in pixels of the photo.
+            keep_images: Whether answers hold their photos.
+            workers: Number of threads; by default one for each core, at most eight.
+
+        Raises:
+            ImageError: A photo cannot be read.
+            ValueError: An option is not one of the known ones, or a number is out of range.
+        """
+        options = PhotoOptions(on_error, faces, min_size, keep_images)
+        return predict_photos(photos, PhotoWorker(self, options), workers=workers)
 
     def classify(self, photo: ImageSource, faces: Sequence[Face]) -> list[FacePrediction]:
         """Name the expressions of faces that are known already, in their order.
@@ -169,15 +211,17 @@ class EmotionRecognizer:
             ImageError: The photo cannot be read.
             ValueError: A face lies outside the photo, or lacks the landmarks that the crop rule needs.
         """
-        return self._classify([(borrow_image(photo), face) for face in faces])
+        return self.classify_all([(borrow_image(photo), face) for face in faces])
 
-    def _predict(self, images: Sequence[Image.Image]) -> list[list[FacePrediction]]:
-        faces = self.detector.detect(images)
-        pairs = [(image, face) for image, found in zip(images, faces, strict=True) for face in found]
-        predictions = iter(self._classify(pairs))
-        return [[next(predictions) for _ in found] for found in faces]
+    def classify_all(self, faces: Sequence[tuple[Image.Image, Face]]) -> list[FacePrediction]:
+        """Name the expressions of faces in several photos together, in their order.
 
-    def _classify(self, faces: Sequence[tuple[Image.Image, Face]]) -> list[FacePrediction]:
+        Args:
+            faces: (photo, face) pairs; photos are upright and RGB, as `load_image` returns them.
+
+        Raises:
+            ValueError: As in `classify`.
+        """
         if not faces:
             return []
         crops = np.stack([cut_input(photo, face, self.preprocessing) for photo, face in faces])

@@ -17,7 +17,7 @@ from fer_attention.attention import ATTENTIONS, SEBlock
 from fer_attention.cli import choices
 from fer_attention.cli.choices import BUILT_IN
 from fer_attention.cli.lazy import COMMANDS, LazyGroup
-from fer_attention.faces import images
+from fer_attention.faces import decoding
 from fer_attention.models import bundled
 from tests.support.paths import ROOT
 
@@ -116,7 +116,7 @@ def test_help_lists_the_names_that_are_registered(registry, names):
 
 
 def test_help_shows_the_defaults_of_the_library():
-    assert (choices.DEFAULT_WEIGHTS, choices.MAX_PIXELS) == (bundled.DEFAULT, images.MAX_PIXELS)
+    assert (choices.DEFAULT_WEIGHTS, choices.MAX_PIXELS) == (bundled.DEFAULT, decoding.MAX_PIXELS)
 
 
 def test_the_table_of_commands_lists_every_file():

@@ -1,4 +1,4 @@
-"""Activations by name, their exchange in any module tree, and their measured statistics."""
+"""Activations by name, their replacement in any model, and statistics of their outputs."""
 
 from fer_attention.activations.registry import ACTIVATIONS, create_activation
 from fer_attention.activations.statistics import ActivationStatistics, activation_statistics

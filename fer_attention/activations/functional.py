@@ -1,12 +1,10 @@
-"""Activations that a model calls as functions (`F.relu(x)`, `x.relu_()`), which no exchange reaches."""
+"""Find activations that a model calls as functions (`F.relu(x)`, `x.relu_()`), which cannot be replaced."""
 
 from __future__ import annotations
 
 import copy
 import random
 from collections import OrderedDict
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -20,38 +18,41 @@ HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_p
 
 
 def functional_calls(model: nn.Module, classes: frozenset[type[nn.Module]], scope: Scope) -> list[str]:
-    """The places where functions that do what `classes` do are called, such as `"F.relu in layer1.0"`.
+    """Return where functions equivalent to `classes` are called, such as `"F.relu in layer1.0"`.
 
-    The forward code is traced with torch.fx. Where it cannot be traced (control flow on values), the
-    calls before that point are found, and the children are traced one by one. The model, its hooks and
-    the random state stay as they are: what is traced is a copy without weights.
+    The forward code is traced with torch.fx. If that fails (control flow on values), the calls before the
+    failure are found, and the children are traced one by one. The model, its hooks and the random state do
+    not change, since a copy without weights is traced.
 
-    It is traced as in training, which runs auxiliary heads too. Scope `"backbone"` leaves out calls inside
+    The copy is in training mode, which runs auxiliary heads, too. Scope `"backbone"` omits calls inside
     attention gates.
     """
     functions = {c.__name__.lower() for c in classes} | {n for n in ACTIVATIONS if classes & classes_of(n)}
     functions |= {f"{function}_" for function in functions}
     closed = classes | activation_classes()
-    found: dict[str, None] = {}  # a set that keeps the order
+    found: dict[str, None] = {}  # an ordered set
     pending = [("", model)]
-    with _kept_random_state():
+    state = random.getstate()
+    with torch.random.fork_rng(devices=[]):
         while pending:
             path, module = pending.pop(0)
             tracer = _CallTracer(functions, closed, scope)
             try:
                 tracer.trace(_skeleton(module).train())
                 inner = [(name, module.get_submodule(name)) for name in tracer.opaque]
-            except Exception:  # forward code may raise anything when it is run on stand-ins for tensors
+            except Exception:  # forward code may raise anything when it gets proxies instead of tensors
                 inner = [(name, child) for name, child in module.named_children() if not tracer.skips(child)]
+            finally:
+                random.setstate(state)
             prefix = f"{path}." if path else ""
             pending += [(f"{prefix}{name}", child) for name, child in inner]
-            for place, function in tracer.calls:
-                found[f"{function} in {f'{prefix}{place}'.rstrip('.') or type(model).__name__}"] = None
+            for inner_path, function in tracer.calls:
+                found[f"{function} in {f'{prefix}{inner_path}'.rstrip('.') or type(model).__name__}"] = None
     return list(found)
 
 
 class _CallTracer(fx.Tracer):
-    """Note calls of some functions as they are recorded, so that a failed trace leaves what it saw."""
+    """Record calls of some functions during the trace, so that a failed trace leaves those before it."""
 
     def __init__(self, functions: set[str], closed: frozenset[type[nn.Module]], scope: Scope) -> None:
         closed_functions: list[Any] = get_notrace_functions()
@@ -61,10 +62,10 @@ class _CallTracer(fx.Tracer):
         self._functions = functions
         self._closed = closed
         self._scope = scope
-        self._places = [""]
+        self._paths = [""]
 
     def skips(self, module: nn.Module) -> bool:
-        """Return whether calls inside the module are ignored: it is an activation, or a gate left alone."""
+        """Return whether calls inside the module are ignored: it is an activation or a gate out of scope."""
         return type(module) in self._closed or (self._scope == "backbone" and is_gate(module))
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
@@ -76,23 +77,23 @@ class _CallTracer(fx.Tracer):
         return False
 
     def call_module(self, m: nn.Module, forward: Any, args: Any, kwargs: Any) -> Any:
-        self._places.append(self.path_of_module(m))
+        self._paths.append(self.path_of_module(m))
         try:
             return super().call_module(m, forward, args, kwargs)
         finally:
-            self._places.pop()
+            self._paths.pop()
 
     def create_node(self, kind: str, target: Any, *args: Any, **kwargs: Any) -> fx.Node:
         if kind == "call_method" and target in self._functions:
-            self.calls.append((self._places[-1], f"Tensor.{target}"))
+            self.calls.append((self._paths[-1], f"Tensor.{target}"))
         elif kind == "call_function" and (name := getattr(target, "__name__", "")) in self._functions:
             owner = "F" if "nn" in str(target.__module__) else "torch"
-            self.calls.append((self._places[-1], f"{owner}.{name}"))
+            self.calls.append((self._paths[-1], f"{owner}.{name}"))
         return super().create_node(kind, target, *args, **kwargs)
 
 
 def _skeleton(module: nn.Module) -> nn.Module:
-    """A copy on the meta device without hooks, for traced code may write buffers and call hooks."""
+    """Copy a module to the meta device without hooks, since traced code may write buffers and call hooks."""
     memo: dict[int, Any] = {}
     for part in module.modules():
         for parameter in part.parameters(recurse=False):
@@ -102,13 +103,3 @@ def _skeleton(module: nn.Module) -> nn.Module:
         for hooks in HOOKS:
             memo[id(getattr(part, hooks))] = OrderedDict()
     return copy.deepcopy(module, memo)
-
-
-@contextmanager
-def _kept_random_state() -> Iterator[None]:
-    state = random.getstate()
-    try:
-        with torch.random.fork_rng(devices=[]):
-            yield
-    finally:
-        random.setstate(state)

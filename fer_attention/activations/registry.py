@@ -1,7 +1,7 @@
-"""Activations by name: every one of torch.nn and timm that keeps its input's shape.
+"""Activations by name: those of torch.nn and timm that preserve the input's shape.
 
-`create_activation("elu")` returns a fresh module each time, since some (PReLU) have parameters and
-others (RReLU) keep state. Names are timm's where timm has one.
+`create_activation("elu")` returns a new module each time, since some (PReLU) have parameters and others
+(RReLU) have state. Names are those of timm where it has one.
 """
 
 from __future__ import annotations
@@ -18,9 +18,7 @@ from torch.types import Device
 from fer_attention.plugins import open_registry
 from fer_attention.registry import Registry
 
-ActivationFactory = Callable[..., nn.Module]
-
-ACTIVATIONS: Registry[ActivationFactory] = open_registry("activation")
+ACTIVATIONS: Registry[Callable[..., nn.Module]] = open_registry("activation")
 
 for _name, _factory in {
     "celu": nn.CELU,
@@ -61,18 +59,21 @@ def create_activation(
     dtype: torch.dtype | None = None,
     **options: Any,
 ) -> nn.Module:
-    """A fresh activation module.
+    """Create an activation module by name.
 
     Args:
         name: A registered name, such as `"elu"`.
-        inplace: Overwrite the input where the activation can; the others ignore it.
-        device: Where parameters are made, for the activations that have some (PReLU).
+        inplace: Overwrite the input; ignored by activations that cannot.
+        device: Device of the parameters, for the activations that have some (PReLU).
         dtype: Type of those parameters.
         options: The activation's own arguments, such as `alpha=0.5` for ELU.
 
     Raises:
         UnknownNameError: No activation has this name.
-        TypeError: The activation does not know an option.
+        TypeError: The activation has no such option.
+
+    >>> create_activation("elu", alpha=0.5, inplace=True)
+    ELU(alpha=0.5, inplace=True)
     """
     factory = ACTIVATIONS[name]
     accepted = inspect.signature(factory).parameters

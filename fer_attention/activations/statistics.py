@@ -1,8 +1,8 @@
-"""Statistics of activations' outputs by layer: mean (bias shift), spread, sign and gradient.
+"""Statistics of activation outputs by layer: mean (bias shift), variance, sign and gradient.
 
-An activation whose mean is not zero acts as a bias on the next layer: the bias shift that ELU is meant to
-lessen (Clevert et al. 2016, arXiv:1511.07289, section 3). Gradients that shrink from the last layer to the
-first show whether a deep net can learn at all.
+An activation with a non-zero mean acts as a bias on the next layer: the bias shift that ELU is meant to
+reduce (Clevert et al. 2016, arXiv:1511.07289, section 3). Gradients that vanish from the last layer to the
+first show that a deep network cannot learn.
 """
 
 from __future__ import annotations
@@ -29,15 +29,19 @@ class ActivationStatistics:
     """Output statistics of one call of one layer, over all batches.
 
     Attributes:
-        layer: Dotted name of the layer; with `#1`, `#2`, … behind it where one forward calls it repeatedly.
+        layer: Dotted name of the layer, followed by `#1`, `#2`, … if a forward pass calls it repeatedly.
         kind: Class of the layer, such as `"ELU"`.
         mean: Mean over all elements: samples, channels and positions.
         variance: Their mean squared distance from `mean` (divided by `count`).
         fraction_negative: Share of the elements below zero.
-        gradient_norm: Root mean square over the batches of the L2 norm of d loss / d output, where the
-            output is the whole batch's; None where no loss was given. A loss that averages over samples
-            makes it depend on the batch size, so compare at equal batches.
+        gradient_norm: Root mean square over the batches of the L2 norm of d loss / d output, for the output
+            of a whole batch; None without a loss. With a loss that averages over samples it depends on the
+            batch size, so compare values at equal batch sizes only.
         count: Number of elements.
+
+    >>> [relu] = activation_statistics(nn.Sequential(nn.ReLU()), [torch.tensor([-1.0, 1.0])])
+    >>> relu.kind, relu.mean, relu.variance, relu.fraction_negative
+    ('ReLU', 0.5, 0.25, 0.0)
     """
 
     layer: str
@@ -56,27 +60,33 @@ def activation_statistics(
     loss: Loss | None = None,
     layers: Iterable[str] | None = None,
 ) -> list[ActivationStatistics]:
-    """Measure what each activation of a model gives out, and the gradient that comes back to it.
+    """Measure the output of each activation of a model, and the gradient that reaches it.
 
     The model runs in evaluation mode, so batch norm uses its running statistics. Its training mode,
-    gradients (`.grad`), buffers and hooks and the random state are afterwards as they were, also after an
-    error. Means and variances are gathered in float64 by the update of Chan et al. (1979), so that they do
-    not depend on how the images are batched.
+    gradients (`.grad`), buffers and hooks and the random state are restored, also after an error. Means and
+    variances are accumulated in float64 by the update of Chan et al. (1979), so that they do not depend on
+    how the images are batched.
 
     Args:
-        model: Any module tree that takes images.
-        batches: Image tensors (N, C, H, W) or, with `loss`, pairs (images, targets): on the model's device.
-        loss: `loss(model(images), targets)` is a scalar, such as `nn.functional.cross_entropy`.
-        layers: Dotted names of the layers to measure. Without it: each registered activation of the
-            backbone, that is outside attention gates.
+        model: Any model that accepts images.
+        batches: Image tensors (N, C, H, W) or, with `loss`, pairs (images, targets), on the model's device.
+        loss: Function of logits and targets that returns a scalar, such as `nn.functional.cross_entropy`.
+        layers: Dotted names of the layers to measure. The default is every registered activation of the
+            backbone, that is, outside attention gates.
 
     Returns:
-        One record per layer and call, in the order in which the calls are made.
+        One record per layer and call, in the order of the calls.
 
     Raises:
         UnknownNameError: The model has no layer of that name.
-        ValueError: There are no batches, no layers, or a named layer is not called.
-        TypeError: A batch is not what `loss` asks for, or a layer gives out something else than a tensor.
+        ValueError: There are no batches or no layers, or a named layer is not called.
+        TypeError: A batch does not fit `loss`, or the output of a layer is not a tensor.
+
+    >>> model = nn.Sequential(nn.Conv2d(1, 8, 3), nn.ELU(), nn.Flatten(), nn.Linear(8 * 36, 7))
+    >>> batch = torch.rand(4, 1, 8, 8), torch.tensor([0, 1, 2, 3])
+    >>> [act] = activation_statistics(model, [batch], loss=nn.functional.cross_entropy)
+    >>> act.gradient_norm > 0
+    True
     """
     watched = _watched_layers(model, layers)
     tallies: dict[tuple[str, int], _Tally] = {}
@@ -88,7 +98,7 @@ def activation_statistics(
                 _run(model, images, targets, loss, watched, tallies)
             batch_count += 1
     if not batch_count:
-        raise ValueError("batches is empty (or an iterator that is used up): there is nothing to measure.")
+        raise ValueError("batches is empty, or an exhausted iterator. Pass at least one batch of images.")
     if layers is not None and (idle := [name for name in watched if (name, 1) not in tallies]):
         raise ValueError(f"The model's forward does not call {', '.join(idle)}.")
     calls = Counter(name for name, _ in tallies)
@@ -132,18 +142,16 @@ class _Tally:
 
 
 def _watched_layers(model: nn.Module, layers: Iterable[str] | None) -> dict[str, nn.Module]:
+    watched: dict[str, nn.Module] = {}
     if layers is None:
         known = activation_classes()
-        first_names: dict[nn.Module, str] = {}
         for reference in references(model, "backbone"):
-            if type(reference.module) in known:
-                first_names.setdefault(reference.module, reference.path)
-        watched = {name: module for module, name in first_names.items()}
+            if type(reference.module) in known and reference.module not in watched.values():
+                watched[reference.path] = reference.module
         missing = f"{type(model).__name__} has no activation modules outside attention gates"
     else:
         modules = dict(model.named_modules(remove_duplicate=False))
         modules.pop("")
-        watched = {}
         for name in layers:
             if name not in modules:
                 raise unknown_name("layer", name, modules)
@@ -155,19 +163,19 @@ def _watched_layers(model: nn.Module, layers: Iterable[str] | None) -> dict[str,
 
 
 def _images_and_targets(batch: Any, loss: Loss | None) -> tuple[torch.Tensor, Any]:
-    if loss is None:
-        images, targets = batch, None
-    elif isinstance(batch, (tuple, list)) and len(batch) == 2:
-        images, targets = batch
-    else:
-        images, targets = None, None
+    images, targets = batch, None
+    if loss is not None:
+        paired = isinstance(batch, (tuple, list)) and len(batch) == 2
+        images, targets = batch if paired else (None, None)
     if not isinstance(images, torch.Tensor):
         expected = (
-            "image tensors, as no loss is given" if loss is None else "pairs (images, targets) for the loss"
+            "image tensors, since there is no loss"
+            if loss is None
+            else "pairs (images, targets) for the loss"
         )
-        raise TypeError(f"batches must give {expected}; got {type(batch).__name__}.")
+        raise TypeError(f"batches must contain {expected}; got {type(batch).__name__}.")
     if not images.numel():
-        raise ValueError(f"A batch without images: its shape is {tuple(images.shape)}.")
+        raise ValueError(f"A batch contains no images: its shape is {tuple(images.shape)}.")
     return images, targets
 
 
@@ -184,19 +192,21 @@ def _run(
     def watch(name: str) -> Callable[[nn.Module, Any, Any], None]:
         def hook(module: nn.Module, inputs: Any, output: Any) -> None:
             if not isinstance(output, torch.Tensor):
-                raise TypeError(f"Layer {name} gives out a {type(output).__name__}, not a tensor.")
+                raise TypeError(f"Layer {name} returns a {type(output).__name__}, not a tensor.")
             calls[name] += 1
             tally = tallies.setdefault((name, calls[name]), _Tally())
-            tally.add(output)  # at once: a later layer may overwrite it
+            tally.add(output)  # at once, since a later layer may overwrite it
             if loss is not None:
                 output.register_hook(tally.add_gradient)  # type: ignore[no-untyped-call]
 
         return hook
 
-    leaf = images.detach().clone().requires_grad_(loss is not None)  # one of inference mode has no gradient
-    with ExitStack() as hooks:  # off before the backward pass, in which checkpointing calls layers again
+    leaf = (
+        images.detach().clone().requires_grad_(loss is not None)
+    )  # a tensor of inference mode has no gradient
+    with ExitStack() as hooks:  # removed before the backward pass, in which checkpointing calls layers again
         for name, layer in watched.items():
             hooks.callback(layer.register_forward_hook(watch(name)).remove)
-        output = model(leaf.clone())  # the first layer may work in place, which a leaf cannot take
+        output = model(leaf.clone())  # a leaf must not be overwritten by a first layer that works in place
     if loss is not None:
-        torch.autograd.grad(loss(output, targets), leaf)  # fires the hooks and leaves every .grad alone
+        torch.autograd.grad(loss(output, targets), leaf)  # fires the hooks and changes no .grad

@@ -1,4 +1,4 @@
-"""Exchange of activations in any module tree."""
+"""Replace activations in any model."""
 
 from __future__ import annotations
 
@@ -12,13 +12,7 @@ from torch import nn
 
 from fer_attention.activations.functional import functional_calls
 from fer_attention.activations.registry import ACTIVATIONS, create_activation
-from fer_attention.activations.tree import (
-    Reference,
-    Scope,
-    activation_classes,
-    classes_of,
-    references,
-)
+from fer_attention.activations.tree import Reference, Scope, activation_classes, classes_of, references
 
 Source: TypeAlias = str | type[nn.Module]
 
@@ -30,36 +24,36 @@ def swap_activation(
     source: Source | tuple[Source, ...] = nn.ReLU,
     scope: Scope = "backbone",
 ) -> int:
-    """Exchange activation modules for others, in place.
+    """Replace activation modules by others, in place.
 
-    A new module takes over the training mode of the old one, its `inplace` where it knows that, and the
-    device and type of the weights beside it (PReLU has a weight of its own). An instance that hangs at
-    several places is exchanged for one instance at all of them. Hooks of an old module go with it.
+    A new module takes the training mode of the old one, its `inplace` if it has that option, and the device
+    and type of the weights next to it (PReLU has a weight of its own). An instance used at several positions
+    is replaced by one instance at all of them. Hooks of an old module are lost.
 
-    A model of ours says in `model.spec` what its backbone's activation is. With scope `"backbone"` and a
-    registered activation for `to` the spec follows, so that a saved model is rebuilt right; what else may
-    be exchanged has no place in a spec, which is left as it is.
+    Our models record the backbone's activation in `model.spec`. With scope `"backbone"` and a registered
+    activation for `to`, the spec is updated, so that a saved model is rebuilt correctly. A spec cannot record
+    other replacements and stays as it is.
 
     Args:
         model: Any module tree.
-        to: A registered name such as `"elu"`, or a class or function that makes a module without arguments.
-        source: What to exchange: a class (exactly that class), a registered name (which means timm's class
-            of that function too, as in `"gelu"`), or a tuple of those.
-        scope: `"backbone"` leaves the activations inside attention gates alone (ours, timm's and
-            torchvision's; timm's SplitAttn as a whole); `"all"` exchanges them too.
+        to: A registered name such as `"elu"`, or a class or function that creates a module without arguments.
+        source: Activation to replace: a class (exactly that class), a registered name (which includes timm's
+            own class, as for `"gelu"`), or a tuple of those.
+        scope: `"backbone"` skips the activations inside attention gates (ours, timm's and torchvision's;
+            timm's SplitAttn as a whole); `"all"` includes them.
 
     Returns:
-        How many modules were exchanged, at least 1.
+        Number of modules replaced, at least 1.
 
     Raises:
-        UnknownNameError: No activation has a name that was given.
-        ValueError: There is nothing to exchange, the model is itself such an activation, or `scope` is
-            none of the two.
-        TypeError: `to` does not make modules, or `source` is no class of them.
+        UnknownNameError: No activation has a given name.
+        ValueError: There is nothing to replace, the model itself is such an activation, or `scope` is neither
+            `"backbone"` nor `"all"`.
+        TypeError: `to` does not create modules, or `source` is not a module class.
 
     Warns:
-        UserWarning: Once, naming the places where the model calls such a function (`F.relu(x)`), which
-            only an edit of its class can exchange.
+        UserWarning: The model also calls such activations as functions (`F.relu(x)`), which can only be
+            replaced by editing its class. The warning lists the calls.
 
     >>> model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(inplace=True), nn.Conv2d(4, 4, 3), nn.ReLU())
     >>> swap_activation(model, "elu")
@@ -69,46 +63,46 @@ def swap_activation(
     """
     if scope not in ("backbone", "all"):
         raise ValueError(
-            f"Unknown scope {scope!r}: 'backbone' leaves attention gates alone, 'all' reaches them too."
+            f"Unknown scope {scope!r}. Use 'backbone' to skip attention gates or 'all' to include them."
         )
     make = _maker(to)
     classes = _source_classes(source)
     if type(model) in classes:
         raise ValueError(
-            f"The model is itself a {type(model).__name__}, which cannot be exchanged in place: "
-            "a caller would still hold the old module. Make the new one instead."
+            f"The model is itself a {type(model).__name__}, which cannot be replaced in place. "
+            "Create the new module instead, such as create_activation('elu')."
         )
-    places: dict[nn.Module, list[Reference]] = {}
+    positions: dict[nn.Module, list[Reference]] = {}
     for reference in references(model, scope):
         if type(reference.module) in classes:
-            places.setdefault(reference.module, []).append(reference)
+            positions.setdefault(reference.module, []).append(reference)
     calls = functional_calls(model, classes, scope)
-    if not places:
+    if not positions:
         raise ValueError(_nothing_found(model, classes, scope, calls))
 
-    news = {old: _replacement(make, old, held[0].parent, model) for old, held in places.items()}
-    for old, held in places.items():  # only now: an error above leaves the model as it was
+    news = {old: _replacement(make, old, held[0].parent, model) for old, held in positions.items()}
+    for old, held in positions.items():  # only now, so that an error above leaves the model unchanged
         for reference in held:
             reference.parent._modules[reference.name] = news[old]
     if scope == "backbone":
-        _record(model, to, {type(old) for old in places})
-    if calls:  # last, for a filter may turn the warning into an error
+        _record(model, to, {type(old) for old in positions})
+    if calls:  # last, since a filter may turn the warning into an error
         warnings.warn(
-            f"{type(model).__name__} also calls such activations as functions, which were not exchanged: "
-            f"{_listed(calls)}. Give the class a module in their place to exchange them too.",
+            f"{type(model).__name__} also calls such activations as functions, which were not replaced: "
+            f"{_listed(calls)}. Use modules in the class instead to replace them, too.",
             UserWarning,
             stacklevel=2,
         )
-    return len(places)
+    return len(positions)
 
 
 def _maker(to: str | Callable[[], nn.Module]) -> Callable[[], nn.Module]:
     if isinstance(to, str):
-        create_activation(to)  # an unknown name fails before anything else
+        create_activation(to)  # an unknown name is an error before anything else
         return lambda: create_activation(to)
     if isinstance(to, nn.Module) or not callable(to):
         raise TypeError(
-            "to must be a registered name, or a class or function that makes a fresh module for each place; "
+            "to must be a registered name, or a class or function that creates a new module on each call; "
             f"got {to!r}. For example: to='elu', or to=lambda: nn.ELU(alpha=0.5)."
         )
     return to
@@ -134,7 +128,7 @@ def _replacement(
 ) -> nn.Module:
     made = make()
     if not isinstance(made, nn.Module):
-        raise TypeError(f"to must make modules; {make!r} made {made!r}.")
+        raise TypeError(f"to must create modules, but {make!r} returned {made!r}.")
     new: Any = made
     if hasattr(new, "inplace"):
         new.inplace = getattr(old, "inplace", False)
@@ -145,7 +139,7 @@ def _replacement(
 
 
 def _record(model: Any, to: object, swapped: set[type[nn.Module]]) -> None:
-    """Bring `model.spec` up to date, if there is one and its activation is what was exchanged."""
+    """Update `model.spec` if there is one and its activation was replaced."""
     spec = getattr(model, "spec", None)
     if not dataclasses.is_dataclass(spec) or isinstance(spec, type):
         return
@@ -160,21 +154,18 @@ def _nothing_found(
 ) -> str:
     wanted = " or ".join(sorted(c.__name__ for c in classes)) or "activation (source is empty)"
     where = " outside its attention gates" if scope == "backbone" else ""
-    message = f"{type(model).__name__} has no {wanted}{where}. It has: {_inventory(model, scope)}."
-    if scope == "backbone" and any(type(module) in classes for module in model.modules()):
-        message += " Its gates have some: scope='all' exchanges them."
-    if calls:
-        message += f" It calls functions, which cannot be exchanged: {_listed(calls)}."
-    return message
-
-
-def _inventory(model: nn.Module, scope: Scope) -> str:
     known = activation_classes()
     found = {reference.module for reference in references(model, scope)}
     counts = Counter(type(module).__name__ for module in found if type(module) in known)
-    return ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items())) or "no activation modules"
+    present = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))
+    message = f"{type(model).__name__} has no {wanted}{where}. It has: {present or 'no activation modules'}."
+    if scope == "backbone" and any(type(module) in classes for module in model.modules()):
+        message += " Its gates have some: use scope='all' to replace them."
+    if calls:
+        message += f" It calls functions, which cannot be replaced: {_listed(calls)}."
+    return message
 
 
-def _listed(places: list[str], limit: int = 20) -> str:
-    more = f", … ({len(places)} in all)" if len(places) > limit else ""
-    return ", ".join(places[:limit]) + more
+def _listed(calls: list[str]) -> str:
+    more = f", … ({len(calls)} in all)" if len(calls) > 20 else ""
+    return ", ".join(calls[:20]) + more

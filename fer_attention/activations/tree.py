@@ -1,4 +1,4 @@
-"""Activations and attention gates in a module tree, and the references to each."""
+"""Find activations and attention gates in a module tree, and all references to them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple, TypeAlias
 from timm import layers as timm_layers
 from timm.layers import activations as timm_activations
 from timm.layers.cbam import CbamModule, ChannelAttn, LightCbamModule, LightSpatialAttn, SpatialAttn
+from timm.layers.coord_attn import CoordAttn, EfficientLocalAttn, SimpleCoordAttn, StripAttn
 from timm.layers.selective_kernel import SelectiveKernelAttn
 from timm.layers.squeeze_excite import SqueezeExciteCl
 from timm.models.efficientnet import SqueezeExcite as EfficientNetSqueezeExcite
@@ -16,13 +17,6 @@ from torch import nn
 from torchvision.ops import SqueezeExcitation
 
 from fer_attention.activations.registry import ACTIVATIONS
-
-try:
-    from timm.layers.coord_attn import CoordAttn, EfficientLocalAttn, SimpleCoordAttn, StripAttn
-except ImportError:  # timm 1.0.20 has none of them
-    COORDINATE_GATES: tuple[type[nn.Module], ...] = ()
-else:
-    COORDINATE_GATES = (CoordAttn, EfficientLocalAttn, SimpleCoordAttn, StripAttn)
 
 Scope: TypeAlias = Literal["backbone", "all"]
 
@@ -36,7 +30,7 @@ GATES: tuple[type[nn.Module], ...] = (
     timm_layers.GlobalContext,
     timm_layers.NonLocalAttn,
     timm_layers.BatNonLocalAttn,
-    timm_layers.SplitAttn,  # its convolution and its gate are one module: it keeps both activations
+    timm_layers.SplitAttn,  # convolution and gate are one module, so both activations stay
     ChannelAttn,
     SpatialAttn,
     LightSpatialAttn,
@@ -45,9 +39,12 @@ GATES: tuple[type[nn.Module], ...] = (
     EfficientNetSqueezeExcite,
     LegacySEModule,
     SqueezeExcitation,
-    *COORDINATE_GATES,
+    CoordAttn,
+    SimpleCoordAttn,
+    EfficientLocalAttn,
+    StripAttn,
 )
-"""The attention gates of timm and torchvision; ours carry `is_attention_gate = True`."""
+"""Attention gates of timm and torchvision; ours have `is_attention_gate = True`."""
 
 TWINS: dict[str, type[nn.Module]] = {
     "gelu": timm_activations.GELU,
@@ -59,11 +56,11 @@ TWINS: dict[str, type[nn.Module]] = {
     "silu": timm_activations.Swish,
     "tanh": timm_activations.Tanh,
 }
-"""timm's own classes for functions that torch.nn has too: models hold either, and one name means both."""
+"""timm's own classes for functions that torch.nn has, too: models use either, and a name means both."""
 
 
 class Reference(NamedTuple):
-    """One place in a module tree: `parent` holds `module` as its child `name`, at the dotted `path`."""
+    """One position in a module tree: `module` is the child `name` of `parent`, at the dotted `path`."""
 
     path: str
     parent: nn.Module
@@ -77,9 +74,9 @@ def is_gate(module: nn.Module) -> bool:
 
 
 def references(model: nn.Module, scope: Scope) -> Iterator[Reference]:
-    """Every place of the tree, parents first; with scope `"backbone"` none inside a gate.
+    """Iterate over every position in a tree, parents first; with scope `"backbone"` not inside gates.
 
-    A module that hangs at several places is visited once, but each of its places is given.
+    A module used at several positions is visited once, but each of its positions is returned.
     """
     visited: set[nn.Module] = set()
 
@@ -96,7 +93,7 @@ def references(model: nn.Module, scope: Scope) -> Iterator[Reference]:
 
 
 def classes_of(name: str) -> frozenset[type[nn.Module]]:
-    """The classes that a registered activation name stands for.
+    """Return the classes that a registered activation name stands for.
 
     Raises:
         UnknownNameError: No activation has this name.
@@ -105,5 +102,5 @@ def classes_of(name: str) -> frozenset[type[nn.Module]]:
 
 
 def activation_classes() -> frozenset[type[nn.Module]]:
-    """The classes of all registered activations but the identity, which stands in for anything left out."""
+    """Return the classes of all registered activations except the identity, a placeholder for any layer."""
     return frozenset().union(*(classes_of(name) for name in ACTIVATIONS)) - {nn.Identity}

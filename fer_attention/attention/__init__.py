@@ -1,4 +1,4 @@
-"""Attention blocks (the contract is at the top of `base.py`), by name and for any CNN."""
+"""Attention blocks, by name and for any CNN; `base.py` states their contract."""
 
 from fer_attention.attention.bam import BAM
 from fer_attention.attention.base import (

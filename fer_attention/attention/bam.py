@@ -15,21 +15,28 @@ from fer_attention.attention.base import ATTENTIONS, AttentionGate, GateBatchNor
 class BAM(AttentionGate):
     """Bottleneck attention module (Park et al. 2018, arXiv:1807.06514, eq. 1-4).
 
-    y = x + x · sigmoid(M_c + M_s), M_c = BN(W1 relu(W0 z + b0)) with z the mean of each channel, and
+    y = x + x · sigmoid(M_c + M_s), where M_c = BN(W1 relu(W0 z + b0)), z is the mean of each channel, and
     M_s = BN(f3(relu(f2(relu(f1(relu(f0(x)))))))): a 1×1 convolution to C // reduction channels, two dilated
-    3×3 convolutions, a 1×1 convolution to one channel.
+    3×3 convolutions and a 1×1 convolution to one channel.
 
-    Open: the equations show no activation, without which the layers between would be one; ReLU stands
-    there as in the authors' code. That code also normalises inside of the branches and not at their
-    ends; the equations' norms are kept, whose task is to bring both branches to one scale. The bias b1 of
-    W1, and f3's, are left out: the batch norm behind them takes any constant out. In training, a batch of
-    one sample has one value per channel in M_c: `GateBatchNorm` says what happens then. The paper puts one
-    block behind each stage of a network; here it stands where every block does.
+    Choices where the paper is open or its code differs:
+
+    - The equations show no activation, without which consecutive layers would collapse into one. ReLU is
+      used, as in the authors' code.
+    - The authors' code normalises inside the branches and not at their ends. The norms of the equations are
+      used: they bring both branches to one scale.
+    - The bias b1 of W1 and that of f3 are omitted, since the batch norm after them cancels any constant.
+    - In training, a batch of one sample has a single value per channel in M_c; see `GateBatchNorm`.
+    - The paper places one block after each stage of a network; here it takes the slot of all blocks.
 
     Shape: (N, C, H, W) -> (N, C, H, W). One scale in (1, 2) per value.
+
+    >>> block = BAM(64, dilation=2)
+    >>> block(torch.rand(2, 64, 12, 12)).shape
+    torch.Size([2, 64, 12, 12])
     """
 
-    summary = "scales channels and positions side by side, positions by dilated convolutions"
+    summary = "scales channels and positions in parallel, positions by dilated convolutions"
     bounds = (1.0, 2.0)
 
     def __init__(
@@ -65,14 +72,14 @@ class BAM(AttentionGate):
         )
 
     def _attention(self, x: Tensor) -> Tensor:
-        """sigmoid(M_c + M_s), as large as x: the sum is a new tensor, which the sigmoid may overwrite."""
+        """Compute sigmoid(M_c + M_s), (N, C, H, W), in place of the sum."""
         return (self.channel(x.mean((2, 3), keepdim=True)) + self.spatial(x)).sigmoid_()
 
     def scale(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, C, H, W)."""
+        """Compute the scale of each value, (N, C, H, W)."""
         return 1 + self._attention(x)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, C, H, W)."""
+        """Multiply a map (N, C, H, W) by its scale, in one pass."""
         self._enter(x)
         return torch.addcmul(x, x, self._attention(x))

@@ -1,17 +1,17 @@
-"""The contract of every attention block, and its registry.
+"""The contract of every attention block, and the registry of blocks.
 
 A block is a module of shape (N, C, H, W) -> (N, C, H, W), built as `Block(channels, *, options...,
-device=None, dtype=None)`. It keeps its input's type, device and memory format, takes an empty batch and
-maps down to 1×1, and trains on a single sample.
+device=None, dtype=None)`. It preserves the type, device and memory format of its input, accepts an empty
+batch and maps down to 1×1, and trains on a single sample.
 
-Most blocks are gates: they multiply their input by `scale(x)`, which lies between the class's `bounds`,
-(0, 1) unless it says otherwise. Channel gates give one scale per sample and channel, (N, C, 1, 1); spatial
-gates one per sample and position, (N, 1, H, W). A block that does something else is an `AttentionBlock` only.
-What a block lays over its input can be looked at: `maps(x)` names it by part, and `watch_inputs` shows every
-block's input while a model runs.
+Most blocks are gates: they multiply their input by `scale(x)`, which lies within the class's `bounds`,
+(0, 1) by default. Channel gates compute one scale per sample and channel, (N, C, 1, 1); spatial gates one
+per sample and position, (N, 1, H, W). A block that does anything else is an `AttentionBlock` only.
+`maps(x)` returns the attention maps of a block by part, and `watch_inputs` shows the input of every block
+while a model runs.
 
 A new block is one file with `@ATTENTIONS.register("name")` above its class and one import line in
-`attention/__init__.py`: model names, the command line, the tables and the tests follow by themselves.
+`attention/__init__.py`. Model names, the command line, the tables and the tests then include it.
 """
 
 from __future__ import annotations
@@ -39,11 +39,15 @@ _watcher: ContextVar[Watcher | None] = ContextVar("watcher", default=None)
 
 @contextmanager
 def watch_inputs(watcher: Watcher) -> Iterator[None]:
-    """Show each block and the map that enters it to a function, on the plain and the fused way alike.
+    """Call a function with each attention block that runs, and with the block's input.
 
-    No hook is set, so every block computes as it would without. Blocks inside blocks are shown, too, but only
-    where they are called. The model is in evaluation mode: the fused way has to repeat the norm for the
-    watcher, which in training mode would count the batch twice.
+    No hooks are set, so every block runs the implementation, plain or fused, that it would run anyway. A
+    block inside another block is reported only if it is called. Use evaluation mode: the fused implementation
+    repeats the norm for the watcher, which in training mode would count the batch twice.
+
+    >>> with watch_inputs(lambda block, x: print(type(block).__name__, tuple(x.shape))):
+    ...     y = create_attention("eca", channels=8)(torch.zeros(1, 8, 4, 4))
+    ECABlock (1, 8, 4, 4)
     """
     token = _watcher.set(watcher)
     try:
@@ -53,14 +57,21 @@ def watch_inputs(watcher: Watcher) -> Iterator[None]:
 
 
 class AttentionBlock(nn.Module):
-    """Base of all blocks: keeps the shape and holds the input to its channel count.
+    """Base class of all blocks, which preserves the shape and checks the number of input channels.
 
     Attributes:
-        summary: The block in a few words, for tables.
+        summary: Short description of the block, for tables.
+
+    >>> class Negative(AttentionBlock):
+    ...     def forward(self, x):
+    ...         self._enter(x)
+    ...         return -x
+    >>> Negative(8)(torch.ones(1, 8, 1, 1)).sum().item()
+    -8.0
     """
 
     summary: ClassVar[str] = ""
-    is_attention_gate = True  # what `swap_activation(scope="backbone")` leaves alone
+    is_attention_gate = True  # `swap_activation(scope="backbone")` skips it
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -73,84 +84,98 @@ class AttentionBlock(nn.Module):
         self.channels = channels
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, C, H, W)."""
+        """Apply the block to a map, (N, C, H, W) -> (N, C, H, W)."""
         raise NotImplementedError
 
     def residual(
         self, x: Tensor, shortcut: Tensor, *, norm: nn.Module | None = None, act: nn.Module | None = None
     ) -> Tensor:
-        """The end of a residual branch, act(self(norm(x)) + shortcut); blocks may know a faster way to it.
+        """Finish a residual branch: act(self(norm(x)) + shortcut). Blocks may override it with faster code.
 
-        x is the branch's last map, (N, C, H, W), and the shortcut of the same shape.
+        Args:
+            x: Last map of the branch, (N, C, H, W).
+            shortcut: The map to add, of the same shape.
+            norm: Module before the block.
+            act: Module after the sum.
         """
         gated: Tensor = self(x if norm is None else norm(x))
         y = gated + shortcut
         return y if act is None else act(y)
 
     def maps(self, x: Tensor) -> dict[str, Tensor]:
-        """Attention maps of the block for an input (N, C, H, W), by part; empty if it has none.
+        """Compute the attention maps of the block for an input (N, C, H, W), by part.
 
         Returns:
-            Tensors of four dimensions that broadcast to the map: "channel" (N, C, 1, 1), "spatial"
-            (N, 1, H, W) and "full" (N, C, H, W) are factors, "context" (N, 1, H, W) shares that sum to 1.
+            Tensors of four dimensions that broadcast to the input: "channel" (N, C, 1, 1), "spatial"
+            (N, 1, H, W) and "full" (N, C, H, W) are factors, "context" (N, 1, H, W) are shares that sum
+            to 1. Empty if the block has no such map.
         """
         return {}
 
     def _enter(self, x: Tensor, norm: nn.Module | None = None) -> None:
-        """Check the input's channels and show it to the watcher; every forward pass calls this first.
+        """Check the input's channels and report it to the watcher; every forward pass starts with it.
 
-        With a norm that the fused step has taken in, x is what the norm will make the input of.
+        Where the fused step includes a norm, x is the input of that norm.
         """
         if x.ndim != 4 or x.shape[1] != self.channels:
             raise ValueError(
                 f"{type(self).__name__} was built for maps (N, {self.channels}, H, W); got {tuple(x.shape)}."
             )
-        # torch 2.8 cannot compile the reading of a context variable; what is compiled, nobody watches
+        # torch 2.8 cannot compile access to a context variable, and compiled code has no watcher
         watcher = None if torch.compiler.is_compiling() else _watcher.get()
         if watcher is not None:
             watcher(self, x if norm is None else norm(x))
 
 
 class AttentionGate(AttentionBlock):
-    """Base of the blocks that multiply their input by a scale.
+    """Base class of the blocks that multiply their input by a scale.
 
-    Subclasses define `scale`; one that knows a faster way to the same product overrides `forward`.
+    Subclasses define `scale`. A subclass with a faster implementation of the product overrides `forward`.
 
     Attributes:
-        bounds: Limits of the scale, ends excluded (float rounding may reach them).
+        bounds: Limits of the scale, ends excluded (rounding may reach them).
+
+    >>> class Half(AttentionGate):
+    ...     def scale(self, x):
+    ...         return torch.full((len(x), self.channels, 1, 1), 0.5)
+    >>> Half(8)(torch.ones(1, 8, 1, 1)).sum().item()
+    4.0
     """
 
     bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
 
     def scale(self, x: Tensor) -> Tensor:
-        """The factors for a map (N, C, H, W), in a shape of four dimensions that broadcasts to it."""
+        """Compute the factors for a map (N, C, H, W): four dimensions that broadcast to its shape."""
         raise NotImplementedError
 
     def maps(self, x: Tensor) -> dict[str, Tensor]:
-        """The scale, as the part that its shape tells."""
+        """Return the scale, named after its shape."""
         scale = self.scale(x)
         if scale.shape[1] == 1 < x.shape[1]:
             return {"spatial": scale}
         return {"channel" if scale.shape[2:] == (1, 1) else "full": scale}
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, C, H, W), the input times its scale."""
+        """Multiply a map (N, C, H, W) by its scale."""
         self._enter(x)
         return x * self.scale(x)
 
 
 def create_attention(name: str, channels: int, **options: Any) -> AttentionBlock:
-    """A block by name: `create_attention("eca", channels=64, kernel_size=5)`.
+    """Build an attention block by name.
 
     Args:
         name: A registered block, such as `"se"`, `"eca"` or `"cbam"`.
-        channels: C of the maps (N, C, H, W) that it will see.
+        channels: C of the input maps (N, C, H, W).
         options: The block's own keywords, and `device` and `dtype`.
 
     Raises:
         UnknownNameError: No block has this name.
-        TypeError: The block does not know an option.
-        ValueError: A number that the block cannot work with.
+        TypeError: The block has no such option.
+        ValueError: The block cannot be built with a given number.
+
+    >>> create_attention("eca", channels=64, kernel_size=5).conv
+    Conv1d(1, 1, kernel_size=(5,), stride=(1,), padding=(2,), bias=False)
     """
     block = ATTENTIONS[name]
     check_attention_options(name, set(options) - {"device", "dtype"})
@@ -158,7 +183,11 @@ def create_attention(name: str, channels: int, **options: Any) -> AttentionBlock
 
 
 def attention_options(name: str) -> tuple[str, ...]:
-    """The keywords that a block accepts beside `device` and `dtype`; none for `"none"`."""
+    """Return the keywords that a block accepts besides `device` and `dtype`; `"none"` accepts none.
+
+    >>> attention_options("cbam")
+    ('reduction', 'kernel_size', 'implementation')
+    """
     if name == "none":
         return ()
     parameters = inspect.signature(ATTENTIONS[name]).parameters
@@ -166,7 +195,15 @@ def attention_options(name: str) -> tuple[str, ...]:
 
 
 def check_attention_options(name: str, options: Iterable[str]) -> None:
-    """Refuse, by a TypeError that names the known ones, options that a block does not have."""
+    """Check that a block has all these options.
+
+    Raises:
+        TypeError: It does not. The message lists the options that it has.
+
+    >>> check_attention_options("gct", ["reduction"])
+    Traceback (most recent call last):
+    TypeError: Attention 'gct' has no option 'reduction'. Its options: none.
+    """
     known = attention_options(name)
     if unknown := sorted(set(options) - set(known)):
         raise TypeError(
@@ -176,7 +213,11 @@ def check_attention_options(name: str, options: Iterable[str]) -> None:
 
 
 def reduced_channels(channels: int, reduction: int, *, least: int = 0) -> int:
-    """Hidden width of a bottleneck: channels // reduction, or `least` if more; below 1 a ValueError."""
+    """Return the hidden width of a bottleneck: channels // reduction, but at least `least`.
+
+    Raises:
+        ValueError: The width would be below 1.
+    """
     if reduction < 1 or max(least, channels // reduction) < 1:
         raise ValueError(
             f"reduction={reduction} leaves no hidden channel of channels={channels}; "
@@ -186,21 +227,34 @@ def reduced_channels(channels: int, reduction: int, *, least: int = 0) -> int:
 
 
 def odd_kernel(kernel_size: int, *, option: str = "kernel_size") -> int:
-    """The kernel size, if it is odd and positive; only such a kernel keeps its input's size."""
+    """Return the kernel size if it is odd and positive: only then does padding preserve the input's size."""
     if kernel_size < 1 or kernel_size % 2 == 0:
         raise ValueError(f"{option} must be odd and positive to keep the map's size, got {kernel_size}.")
     return kernel_size
 
 
-class GateBatchNorm(nn.BatchNorm2d):
-    """Batch norm for a gate's small maps, which may hold a single value per channel.
+def energy(x: Tensor, *, keepdim: bool = False) -> Tensor:
+    """Sum the squares over the positions of each channel, in float32 or wider: float16 ends at 65504.
 
-    One value has no variance. Where a training batch is one sample and one position, the running statistics
-    stand in, as in evaluation, and stay as they are; torch's own layer refuses such a batch.
+    Half precision is squared inside torch's norm, which reads the map once and writes no wider copy. For
+    other types plain squares are precise enough and faster, many times so on channels-last maps on a CPU.
+
+    Shape: (N, C, H, W) -> (N, C), or (N, C, 1, 1) with `keepdim`.
+    """
+    if x.dtype in (torch.float16, torch.bfloat16):
+        return torch.linalg.vector_norm(x, dim=(2, 3), keepdim=keepdim, dtype=torch.float32).square()
+    return x.square().sum((2, 3), keepdim=keepdim)
+
+
+class GateBatchNorm(nn.BatchNorm2d):
+    """Batch norm for the small maps inside a gate, which may hold a single value per channel.
+
+    A single value has no variance. For a training batch of one sample and one position, this layer uses the
+    running statistics, as in evaluation, and leaves them unchanged; torch's own layer refuses such a batch.
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, C, H, W)."""
+        """Normalise a map (N, C, H, W)."""
         if self.training and x.numel() == self.num_features:
             return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
         return super().forward(x)

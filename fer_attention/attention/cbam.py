@@ -17,10 +17,13 @@ FORMULA = MLPFormula(peak=True, bias=False)
 class CBAMChannelGate(AttentionGate):
     """CBAM's channel gate (Woo et al. 2018, arXiv:1807.06521, eq. 2).
 
-    s = sigmoid(W1 relu(W0 avg) + W1 relu(W0 max)), one shared MLP without biases for the mean and the
-    maximum of each channel, hidden width C // reduction.
+    s = sigmoid(W1 relu(W0 avg) + W1 relu(W0 max)): one MLP without biases, of hidden width C // reduction,
+    reads both the mean and the maximum of each channel.
 
     Shape: (N, C, H, W) -> (N, C, H, W). One scale in (0, 1) per sample and channel.
+
+    >>> CBAMChannelGate(64).scale(torch.rand(2, 64, 12, 12)).shape
+    torch.Size([2, 64, 1, 1])
     """
 
     def __init__(
@@ -33,7 +36,7 @@ class CBAMChannelGate(AttentionGate):
         self.fc2 = nn.Conv2d(hidden, channels, 1, bias=False, device=device, dtype=dtype)
 
     def scale(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, C, 1, 1)."""
+        """Compute the scale of each channel, (N, C, 1, 1)."""
         mean = self.act(self.fc1(x.mean((2, 3), keepdim=True)))
         peak = self.act(self.fc1(first_maximum(x.flatten(2), 2).unsqueeze(-1)))
         return self.fc2(mean + peak).sigmoid()  # W1 is linear: one product serves both terms
@@ -45,6 +48,9 @@ class CBAMSpatialGate(AttentionGate):
     s = sigmoid(conv_k([mean over channels; maximum over channels])), without bias.
 
     Shape: (N, C, H, W) -> (N, C, H, W). One scale in (0, 1) per sample and position.
+
+    >>> CBAMSpatialGate(64).scale(torch.rand(2, 64, 12, 12)).shape
+    torch.Size([2, 1, 12, 12])
     """
 
     def __init__(
@@ -55,16 +61,16 @@ class CBAMSpatialGate(AttentionGate):
         self.conv = nn.Conv2d(2, 1, k, padding=k // 2, bias=False, device=device, dtype=dtype)
 
     def scale(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, 1, H, W)."""
+        """Compute the scale of each position, (N, 1, H, W)."""
         pooled = torch.cat([x.mean(1, keepdim=True), first_maximum(x, 1)], dim=1)
         return self.conv(pooled).sigmoid()
 
 
 def first_maximum(x: Tensor, dim: int) -> Tensor:
-    """Maximum over a dimension, which is kept; its gradient goes to the first position that reaches it."""
+    """Compute the maximum with `keepdim`; the gradient goes to the first position that reaches it."""
     if torch.is_grad_enabled() and x.requires_grad and torch._C._get_tracing_state() is None:
         return x.max(dim, keepdim=True).values
-    return x.amax(dim, keepdim=True)  # several times as fast where no gradient will pass
+    return x.amax(dim, keepdim=True)  # several times as fast, if no gradient is needed
 
 
 class SequentialGate(FusibleGate):
@@ -81,22 +87,22 @@ class SequentialGate(FusibleGate):
         self.spatial = spatial
 
     def scale(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, C, H, W), the product of both gates' scales."""
+        """Compute the product of both gates' scales, (N, C, H, W)."""
         channel = self.channel.scale(x)
         return channel * self.spatial.scale(x * channel)
 
     def maps(self, x: Tensor) -> dict[str, Tensor]:
-        """Both gates' scales, (N, C, 1, 1) and (N, 1, H, W)."""
+        """Return both gates' scales, (N, C, 1, 1) and (N, 1, H, W)."""
         channel = self.channel.scale(x)
         return {"channel": channel, "spatial": self.spatial.scale(x * channel)}
 
     def plain(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, C, H, W), by the gate's own modules."""
+        """Apply one gate after the other, module by module."""
         refined: Tensor = self.spatial(self.channel(x))
         return refined
 
     def formula(self) -> GateFormula | None:
-        """The channel gate's formula and the spatial gate's kernel."""
+        """Return both gates as the fused step computes them."""
         channel, spatial = self.channel_formula(), self.spatial
         if channel is None or type(spatial) is not CBAMSpatialGate or type(spatial.conv) is not nn.Conv2d:
             return None
@@ -106,7 +112,7 @@ class SequentialGate(FusibleGate):
         return GateFormula(channel.channel, parameters, modules, spatial=True)
 
     def channel_formula(self) -> GateFormula | None:
-        """The channel gate for the fused step."""
+        """Return the channel gate as the fused step computes it."""
         raise NotImplementedError
 
 
@@ -117,9 +123,13 @@ class CBAM(SequentialGate):
     The channel gate first, then the spatial gate on the channel-refined map.
 
     Shape: (N, C, H, W) -> (N, C, H, W). One scale in (0, 1) per value, the product of both gates' scales.
+
+    >>> block = CBAM(64, reduction=8, kernel_size=5)
+    >>> {part: tuple(scale.shape) for part, scale in block.maps(torch.rand(2, 64, 12, 12)).items()}
+    {'channel': (2, 64, 1, 1), 'spatial': (2, 1, 12, 12)}
     """
 
-    summary = "scales channels by means and maxima, then positions"
+    summary = "scales channels by their means and maxima, then positions"
 
     def __init__(
         self,
@@ -138,7 +148,7 @@ class CBAM(SequentialGate):
         )
 
     def channel_formula(self) -> GateFormula | None:
-        """The channel gate for the fused step."""
+        """Return the channel gate as the fused step computes it."""
         if type(self) is not CBAM or type(self.channel) is not CBAMChannelGate:
             return None
-        return mlp_formula(self.channel, FORMULA, bias=False)
+        return mlp_formula(self.channel, FORMULA)

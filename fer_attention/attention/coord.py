@@ -13,16 +13,19 @@ from fer_attention.attention.base import ATTENTIONS, AttentionGate, GateBatchNor
 class CoordAttention(AttentionGate):
     """Coordinate attention (Hou et al. 2021, arXiv:2103.02907, eq. 4-9).
 
-    z_h and z_w are the means of each channel along the rows and along the columns. One shared 1×1
-    convolution with batch norm and h-swish reads both, f = act(BN(F1 [z_h, z_w])), and two 1×1 convolutions
-    turn its parts into scales: y = x · sigmoid(F_h f_h) · sigmoid(F_w f_w). The hidden width is
+    z_h and z_w are the means of each channel over its rows and over its columns. A shared 1×1 convolution
+    with batch norm and h-swish reads both, f = act(BN(F1 [z_h, z_w])), and two 1×1 convolutions turn its
+    parts into scales: y = x · sigmoid(F_h f_h) · sigmoid(F_w f_w). The hidden width is
     max(8, C // reduction).
 
-    Open in the paper: the activation (h-swish, as in the authors' code) and biases. F_h and F_w have
-    them, as there; F1 has none, since the batch norm behind it takes any constant out.
+    The paper leaves the activation and the biases open. The activation is h-swish and F_h and F_w have
+    biases, as in the authors' code; F1 has none, since the batch norm after it would cancel it.
 
     Shape: (N, C, H, W) -> (N, C, H, W). One scale in (0, 1) per value, the product of one per row and one
     per column of each channel.
+
+    >>> CoordAttention(64).conv1
+    Conv2d(64, 8, kernel_size=(1, 1), stride=(1, 1), bias=False)
     """
 
     summary = "scales the rows and the columns of each channel"
@@ -39,7 +42,7 @@ class CoordAttention(AttentionGate):
         self.conv_w = nn.Conv2d(hidden, channels, 1, device=device, dtype=dtype)
 
     def scale(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, C, H, W)."""
+        """Compute the scale of each value, (N, C, H, W)."""
         rows, columns = x.mean(3, keepdim=True), x.mean(2, keepdim=True)
         hidden = self.act(self.bn1(self.conv1(torch.cat([rows, columns.transpose(2, 3)], dim=2))))
         of_rows, of_columns = hidden.split(x.shape[2:], dim=2)

@@ -17,15 +17,19 @@ FORMULA = NeighbourFormula()
 
 
 def eca_kernel_size(channels: int, *, gamma: float = 2, b: float = 1) -> int:
-    """The adaptive kernel |log2(C)/gamma + b/gamma|, raised to the next odd number when its floor is even.
+    """Compute the adaptive kernel size |log2(C)/gamma + b/gamma|, rounded to an odd number.
 
-    Wang et al. 2020, arXiv:1910.03151, eq. 12, rounded as in the authors' code.
+    Wang et al. 2020, arXiv:1910.03151, eq. 12, rounded as in the authors' code: down, then up to the next
+    odd number.
+
+    Raises:
+        ValueError: `channels` is below 1, or `gamma` is not positive.
 
     >>> print(*(eca_kernel_size(c) for c in (64, 128, 256, 512, 1024, 2048)))
     3 5 5 5 5 7
     """
     if channels < 1 or gamma <= 0:
-        raise ValueError(f"Needs channels >= 1 and gamma > 0, got channels={channels}, gamma={gamma}.")
+        raise ValueError(f"Expected channels >= 1 and gamma > 0, got channels={channels}, gamma={gamma}.")
     floor = int(abs((math.log2(channels) + b) / gamma))
     return floor if floor % 2 else floor + 1
 
@@ -34,13 +38,16 @@ def eca_kernel_size(channels: int, *, gamma: float = 2, b: float = 1) -> int:
 class ECABlock(FusibleGate):
     """Efficient channel attention gate (Wang et al. 2020, arXiv:1910.03151, eq. 9 and 12).
 
-    s = sigmoid(conv1d_k(z)), z the mean of each channel, the convolution running over neighbouring
-    channels: k weights in all. `kernel_size=None` takes `eca_kernel_size(channels)`.
+    s = sigmoid(conv1d_k(z)), where z is the mean of each channel and the convolution, of k weights in all,
+    runs over neighbouring channels. `kernel_size=None` means `eca_kernel_size(channels)`.
 
     Shape: (N, C, H, W) -> (N, C, H, W). One scale in (0, 1) per sample and channel.
+
+    >>> sum(p.numel() for p in ECABlock(512).parameters())
+    5
     """
 
-    summary = "scales channels by the means of their neighbours: a few numbers a block"
+    summary = "scales channels by the means of neighbouring channels, with a handful of parameters"
 
     def __init__(
         self,
@@ -58,12 +65,12 @@ class ECABlock(FusibleGate):
         self.conv = nn.Conv1d(1, 1, k, padding=k // 2, bias=False, device=device, dtype=dtype)
 
     def scale(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, C, 1, 1)."""
+        """Compute the scale of each channel, (N, C, 1, 1)."""
         squeezed = x.mean((2, 3)).unsqueeze(1)  # (N, 1, C): the channels are the sequence
         return self.conv(squeezed).sigmoid().transpose(1, 2).unsqueeze(-1)
 
     def formula(self) -> GateFormula | None:
-        """The gate for the fused step."""
+        """Return the gate as the fused step computes it."""
         conv = self.conv
         if type(self) is not ECABlock or type(conv) is not nn.Conv1d:
             return None

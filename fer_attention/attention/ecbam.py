@@ -16,18 +16,21 @@ from fer_attention.attention.fusible import GateFormula
 class ECBAM(SequentialGate):
     """CBAM with ECA's channel gate (proposed beside Miskow and Altahhan 2022, arXiv:2410.17740).
 
-    ECA's gate (Wang et al. 2020, arXiv:1910.03151, eq. 9 and 12) of each channel's mean in the place of
-    CBAM's MLP, then CBAM's spatial gate (Woo et al. 2018, arXiv:1807.06521, eq. 3) on the refined map.
+    ECA's gate (Wang et al. 2020, arXiv:1910.03151, eq. 9 and 12) on the mean of each channel replaces
+    CBAM's MLP. CBAM's spatial gate (Woo et al. 2018, arXiv:1807.06521, eq. 3) follows on the refined map.
 
-    Open in the proposal, which is a sentence in the first author's dissertation: what feeds the channel
-    gate. The mean alone does, as in ECA; CBAM's MLP reads the maximum too.
+    The proposal, a sentence in the first author's dissertation, does not define the input of the channel
+    gate. Here it is the mean alone, as in ECA; CBAM's MLP also reads the maximum.
 
     Shape: (N, C, H, W) -> (N, C, H, W). One scale in (0, 1) per value, the product of both gates' scales.
 
     `kernel_size` is CBAM's option; `eca_kernel_size`, `eca_gamma` and `eca_b` are those of `ECABlock`.
+
+    >>> ECBAM(64, eca_kernel_size=5).maps(torch.rand(2, 64, 12, 12))["spatial"].shape
+    torch.Size([2, 1, 12, 12])
     """
 
-    summary = "CBAM with ECA in the place of its perceptron"
+    summary = "CBAM with ECA's channel gate instead of its perceptron"
 
     def __init__(
         self,
@@ -56,7 +59,7 @@ class ECBAM(SequentialGate):
         super().__init__(channel, spatial, implementation=implementation)
 
     def channel_formula(self) -> GateFormula | None:
-        """The channel gate for the fused step."""
+        """Return the channel gate as the fused step computes it."""
         if type(self) is not ECBAM or not isinstance(self.channel, ECABlock):
             return None
         return self.channel.formula()

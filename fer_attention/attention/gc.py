@@ -13,18 +13,22 @@ from fer_attention.attention.base import ATTENTIONS, AttentionBlock, reduced_cha
 class GCBlock(AttentionBlock):
     """Global context block (Cao et al. 2019, arXiv:1904.11492, eq. 5).
 
-    y = x + W2 relu(LN(W1 c)), where the context c is the mean of all positions' vectors, weighted by the
-    softmax of Wk x over the positions. No gate: the same vector is added everywhere, and nothing is scaled.
+    y = x + W2 relu(LN(W1 c)), where the context c is the mean of the vectors at all positions, weighted by
+    the softmax of Wk x over the positions. It is not a gate: it adds the same vector everywhere and scales
+    nothing.
 
-    W2 starts at zero, as in the authors' code, so that a block put into a trained network changes nothing;
-    the layers before it get their first gradient in the second step, when W2 has left zero. Wk has no bias,
-    which the softmax would take out. The hidden width is C // reduction, but at least 4, which the paper's
-    widths never reach: the layer norm of a single value is 0 whatever the value, of two only an order.
+    W2 starts at zero, as in the authors' code, so that a block added to a trained network changes nothing.
+    The layers before W2 get their first gradient in the second step, once W2 has left zero. Wk has no bias,
+    since the softmax would cancel it. The hidden width is C // reduction, but at least 4, a limit that the
+    paper's widths never reach: the layer norm of a single value is always 0, that of two is only their order.
 
     Shape: (N, C, H, W) -> (N, C, H, W). One summand per sample and channel.
+
+    >>> GCBlock(64).maps(torch.rand(2, 64, 12, 12))["context"].sum((2, 3)).round(decimals=4).flatten()
+    tensor([1., 1.], grad_fn=<ViewBackward0>)
     """
 
-    summary = "adds one vector to all positions, drawn from all of them"
+    summary = "adds one context vector, pooled over all positions, to every position"
 
     def __init__(
         self, channels: int, *, reduction: int = 16, device: Device = None, dtype: torch.dtype | None = None
@@ -40,19 +44,19 @@ class GCBlock(AttentionBlock):
         nn.init.zeros_(self.fc2.bias)
 
     def context(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, C), the mean over all positions, weighted by shares that sum to 1."""
+        """Compute the mean over all positions, weighted by shares that sum to 1: (N, C)."""
         return (x.flatten(2) @ self._shares(x).transpose(1, 2)).squeeze(2)
 
     def maps(self, x: Tensor) -> dict[str, Tensor]:
-        """The share of each position in the context, (N, 1, H, W)."""
+        """Return the share of each position in the context, (N, 1, H, W)."""
         return {"context": self._shares(x).reshape(len(x), 1, *x.shape[2:])}
 
     def _shares(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, 1, H·W)."""
+        """Compute the share of each position, (N, 1, H·W)."""
         return self.key(x).flatten(2).softmax(2)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, C, H, W), the input plus its transformed context."""
+        """Add the transformed context to a map (N, C, H, W)."""
         self._enter(x)
         added = self.fc2(self.act(self.norm(self.fc1(self.context(x)))))
         return x + added[:, :, None, None]

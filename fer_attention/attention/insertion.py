@@ -1,4 +1,4 @@
-"""Attention blocks for CNNs that are not ours."""
+"""Insert attention blocks into CNNs of other libraries."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ LAST_LAYER: dict[type[nn.Module], str] = {
     timm.models.resnetv2.PreActBottleneck: "conv3",
     timm.models.resnetv2.Bottleneck: "norm3",
 }
-"""The last layer of each known residual block's branch: a gate after it stands before the sum."""
+"""Last layer of the branch of each known residual block: a gate after it comes before the sum."""
 
 
 class GatedLayer(nn.Sequential):
-    """A layer and the attention block behind it; parameters under `.layer` and `.attention`."""
+    """A layer followed by an attention block; parameters under `.layer` and `.attention`."""
 
     def __init__(self, layer: nn.Module, attention: nn.Module) -> None:
         super().__init__(OrderedDict(layer=layer, attention=attention))
@@ -40,27 +40,34 @@ def add_attention(
     after: str | Iterable[str] | Mapping[str, int] | None = None,
     **options: Any,
 ) -> int:
-    """Put attention blocks into a CNN, in place.
+    """Insert attention blocks into a CNN, in place.
 
-    Without `after`, one block goes behind the last convolution (and norm) of every residual block of a
-    torchvision or timm ResNet, ResNeXt, Wide-ResNet or ResNetV2, before the sum: the place of the SE and
-    CBAM papers. A gated layer `bn3` becomes `GatedLayer(layer=bn3, attention=block)`, so load pretrained
-    weights before you call this. Layers keep their weights; new blocks take the layer's device and type.
+    Without `after`, a block is inserted after the last convolution (and norm) of every residual block of a
+    torchvision or timm ResNet, ResNeXt, Wide-ResNet or ResNetV2, before the sum, as in the SE and CBAM
+    papers. A gated layer `bn3` becomes `GatedLayer(layer=bn3, attention=block)`, so load pretrained weights
+    before you call this. Layers keep their weights; new blocks take the device and type of their layer.
 
     Args:
         model: Any module tree.
         name: A registered block, such as `"cbam"`.
-        after: Dotted name or names of the modules to gate, for any other CNN; a mapping to channel
-            counts where these cannot be read off the module (the last convolution or norm in it).
+        after: Dotted name or names of the modules to gate, for any other CNN. Pass a mapping to channel
+            counts if a module has no convolution or norm to read them from.
         options: The block's own keywords.
 
     Returns:
-        How many blocks were placed, at least 1.
+        Number of blocks inserted, at least 1.
 
     Raises:
-        UnknownNameError: No block, or no module of the model, has a name that was given.
-        ValueError: There is no place for a block, a place is gated already, or channels are unknown.
-        TypeError: The block does not know an option.
+        UnknownNameError: No block, or no module of the model, has a given name.
+        ValueError: There is no position for a block, a module is gated already, or its number of channels
+            is unknown.
+        TypeError: The block has no such option.
+
+    >>> add_attention(torchvision.models.resnet18(), "cbam")
+    8
+    >>> model = nn.Sequential(nn.Conv2d(3, 32, 3), nn.ReLU())
+    >>> add_attention(model, "eca", after="0", kernel_size=5)
+    1
     """
     modules = dict(model.named_modules())
     if after is None:
@@ -79,11 +86,11 @@ def add_attention(
         after = [after] if isinstance(after, str) else after
         channels = dict(after) if isinstance(after, Mapping) else dict.fromkeys(after)
         if not channels:
-            raise ValueError("after=[] names no module, so no block would be placed.")
+            raise ValueError("after=[] names no module, so no block would be inserted.")
     gates = {
         path: _gate(modules, path, name, count, options) for path, count in channels.items()
-    }  # all are built before the first is placed: an error leaves the model as it was
-    for path in sorted(gates, key=len, reverse=True):  # parts before the modules that hold them
+    }  # all are built before the first is inserted, so that an error leaves the model unchanged
+    for path in sorted(gates, key=len, reverse=True):  # parts before the modules that contain them
         model.set_submodule(path, gates[path])
     return len(gates)
 
@@ -95,18 +102,21 @@ def _gate(
         raise unknown_name("module", path, filter(None, modules))
     layer = modules[path]
     if isinstance(layer, GatedLayer):
-        raise ValueError(f"{path} is gated already, by {type(layer.attention).__name__}.")
+        raise ValueError(
+            f"{path} already has an attention block, {type(layer.attention).__name__}; "
+            "name modules without one: after=[...]."
+        )
     channels = _output_channels(layer) if channels is None else channels
     if channels is None:
         raise ValueError(
-            f"Cannot tell how many channels {path} ({type(layer).__name__}) gives out; "
-            f"pass them: after={{{path!r}: 256}}."
+            f"The number of output channels of {path} ({type(layer).__name__}) is unknown; "
+            f"pass it: after={{{path!r}: 256}}."
         )
     parameter = next(layer.parameters(), None)
     placement = {} if parameter is None else {"device": parameter.device, "dtype": parameter.dtype}
     gate = create_attention(name, channels, **{**placement, **options})
     gated = GatedLayer(layer, gate.train(layer.training))
-    gated.training = layer.training  # not train(), which would reach into a partly frozen layer
+    gated.training = layer.training  # train() would also change the modules of a partly frozen layer
     return gated
 
 

@@ -18,13 +18,18 @@ FORMULA = MLPFormula(peak=False, bias=True)
 class SEBlock(FusibleGate):
     """Squeeze-and-excitation gate (Hu et al. 2018, arXiv:1709.01507, eq. 2-4).
 
-    s = sigmoid(W2 relu(W1 z + b1) + b2), z the mean of each channel, hidden width C // reduction.
+    s = sigmoid(W2 relu(W1 z + b1) + b2), where z is the mean of each channel and the hidden width is
+    C // reduction.
 
     Shape: (N, C, H, W) -> (N, C, H, W). One scale in (0, 1) per sample and channel.
     Parameters are named as in timm's SE-ResNets (`fc1`, `fc2`, 1×1 convolutions).
+
+    >>> block = SEBlock(64, reduction=8)
+    >>> block.scale(torch.rand(2, 64, 12, 12)).shape
+    torch.Size([2, 64, 1, 1])
     """
 
-    summary = "scales channels by a perceptron of all channels' means"
+    summary = "scales channels by a perceptron on the means of all channels"
 
     def __init__(
         self,
@@ -42,10 +47,10 @@ class SEBlock(FusibleGate):
         self.fc2 = nn.Conv2d(hidden, channels, 1, device=device, dtype=dtype)
 
     def scale(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, C, 1, 1)."""
+        """Compute the scale of each channel, (N, C, 1, 1)."""
         squeezed = x.mean((2, 3), keepdim=True)
         return self.fc2(self.act(self.fc1(squeezed))).sigmoid()
 
     def formula(self) -> GateFormula | None:
-        """The gate for the fused step."""
-        return mlp_formula(self, FORMULA, bias=True) if type(self) is SEBlock else None
+        """Return the gate as the fused step computes it."""
+        return mlp_formula(self, FORMULA) if type(self) is SEBlock else None

@@ -6,27 +6,29 @@ import torch
 from torch import Tensor
 from torch.types import Device
 
-from fer_attention.attention.base import ATTENTIONS, AttentionGate
-from fer_attention.attention.energy import energy
+from fer_attention.attention.base import ATTENTIONS, AttentionGate, energy
 
 
 @ATTENTIONS.register("simam")
 class SimAM(AttentionGate):
     """Simple, parameter-free attention (Yang et al. 2021, PMLR 139:11863-11874, eq. 5-6).
 
-    A value t that stands out of its channel, of mean mu and variance v over the map, has a small energy
-    e = 4 (v + lambda) / ((t - mu)² + 2 v + 2 lambda), and y = t · sigmoid(1 / e). Written as
-    1 / e = (t - mu)² / (4 (v + lambda)) + 1/2, nothing has to be divided by a small number.
+    A value t that stands out from its channel, of mean mu and variance v over the map, has a small energy
+    e = 4 (v + lambda) / ((t - mu)² + 2 v + 2 lambda), and y = t · sigmoid(1 / e). It is computed as
+    1 / e = (t - mu)² / (4 (v + lambda)) + 1/2, which avoids division by a small number.
 
-    Open: the paper divides the variance by M, the size of the map, the authors' code by M - 1. The paper's
-    rule is used; it also holds for a map of one value.
+    The paper divides the variance by M, the size of the map, the authors' code by M - 1. The paper's rule is
+    used; it is also defined for a map of one value.
 
     Shape: (N, C, H, W) -> (N, C, H, W). One scale in (0.62, 1) per value: sigmoid(1/2) is 0.6225.
-    `energy_lambda` is lambda, above 0: it keeps the energy of a constant channel finite. `device`
-    and `dtype` have no effect, as there are no parameters.
+    `energy_lambda` is lambda, a positive number that keeps the energy of a constant channel finite. `device`
+    and `dtype` have no effect, since there are no parameters.
+
+    >>> SimAM(64).scale(torch.ones(1, 64, 2, 2)).unique()  # nothing stands out
+    tensor([0.6225])
     """
 
-    summary = "scales each value by how far it stands out of its channel; no parameters"
+    summary = "scales each value by how much it stands out from its channel; no parameters"
     bounds = (0.62, 1.0)
 
     def __init__(
@@ -39,15 +41,15 @@ class SimAM(AttentionGate):
     ) -> None:
         super().__init__(channels)
         if not energy_lambda > 0:
-            raise ValueError(f"energy_lambda is a number above 0, got {energy_lambda}.")
+            raise ValueError(f"energy_lambda must be a positive number, got {energy_lambda}.")
         self.energy_lambda = energy_lambda
 
     def extra_repr(self) -> str:
-        """Text that `repr` shows beside the name, as there is no layer inside."""
+        """Return the text that `repr` shows: the block contains no layer to show."""
         return f"channels={self.channels}, energy_lambda={self.energy_lambda}"
 
     def scale(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, C, H, W)."""
+        """Compute the scale of each value, (N, C, H, W)."""
         centred = x - x.mean((2, 3), keepdim=True)
         variance = energy(centred, keepdim=True) / (x.shape[2] * x.shape[3])
         scale = 0.5 * (variance + self.energy_lambda).rsqrt()

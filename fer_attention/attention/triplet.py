@@ -13,15 +13,18 @@ from fer_attention.attention.base import ATTENTIONS, AttentionGate, GateBatchNor
 class TripletAttention(AttentionGate):
     """Triplet attention (Misra et al. 2021, arXiv:2010.03045, section 3).
 
-    One branch for each pair of the dimensions C, H and W. The third one is reduced to two by Z-pool, its
-    maximum and its mean; a k×k convolution over the plane of the pair, batch norm and sigmoid give one
-    scale per point of that plane. y = (x·w_CW + x·w_CH + x·w_HW) / 3. The paper turns the map so that the
-    dimension to be pooled comes first, and back afterwards; pooling along it is the same.
+    There is one branch for each pair of the dimensions C, H and W. It reduces the third dimension to its
+    maximum and its mean (Z-pool). A k×k convolution over the plane of the pair, batch norm and sigmoid then
+    give one scale per point of that plane. y = (x·w_CW + x·w_CH + x·w_HW) / 3. The paper rotates the map so
+    that the pooled dimension comes first, and back afterwards; pooling along that dimension is equivalent.
 
-    Open in the paper: a bias, of which the batch norm behind the convolution would leave nothing, and the
-    norm's momentum, here torch's.
+    The paper leaves two things open. The convolution has no bias here, since the batch norm after it would
+    cancel one, and the norm has torch's momentum.
 
     Shape: (N, C, H, W) -> (N, C, H, W). One scale in (0, 1) per value, the mean of three.
+
+    >>> sum(p.numel() for p in TripletAttention(64, kernel_size=3).parameters())
+    60
     """
 
     summary = "scales the planes C×W, C×H and H×W"
@@ -39,13 +42,13 @@ class TripletAttention(AttentionGate):
         self.cw, self.ch, self.hw = branch(), branch(), branch()
 
     def scale(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, C, H, W)."""
+        """Compute the scale of each value, (N, C, H, W)."""
         cw = self.cw(_z_pool(x, 2)).sigmoid().squeeze(1).unsqueeze(2)  # (N, 1, C, W) to (N, C, 1, W)
         ch = self.ch(_z_pool(x, 3)).sigmoid().squeeze(1).unsqueeze(3)  # (N, 1, C, H) to (N, C, H, 1)
         hw = self.hw(_z_pool(x, 1)).sigmoid()
-        return (cw / 3 + ch / 3).add_(hw / 3)  # divided while they are planes: one whole map is written
+        return (cw / 3 + ch / 3).add_(hw / 3)  # planes are divided before the sum, which writes one full map
 
 
 def _z_pool(x: Tensor, dim: int) -> Tensor:
-    """Maximum and mean along one dimension, as the two channels of the plane of the other two."""
+    """Stack maximum and mean along one dimension as two channels of the plane of the other two."""
     return torch.stack([x.amax(dim), x.mean(dim)], dim=1)

@@ -40,9 +40,10 @@ def demo(
     """
     from fer_attention.demo import Choices, Limits, serve, usable_detectors
     from fer_attention.demo.page import build_page
-    from fer_attention.demo.server import address, is_loopback, open_socket, private_files
+    from fer_attention.demo.server import PORT, private_files
+    from fer_attention.sockets import address, is_loopback, open_socket
 
-    with open_socket(host, port) as listener, private_files():
+    with open_socket(host, first=PORT, port=port) as listener, private_files():
         limits = Limits(upload_mb=max_upload_mb, megapixels=max_megapixels)
         if not is_loopback(host):
             warn(
@@ -58,5 +59,5 @@ def demo(
             listener,
             limits=limits,
             open_browser=open_browser,
-            ready=lambda: say(f"{address(host, listener.getsockname()[1])}  (Ctrl-C ends it)"),
+            ready=lambda: say(f"{address(listener)}  (Ctrl-C ends it)"),
         )

@@ -25,6 +25,7 @@ COMMANDS = {
     "export": (
         "Write a model in a format that other programs run, verified against the model before it is written."
     ),
+    "serve": "Serve expressions over HTTP: POST a photo to /predict, get its record as JSON.",
     "demo": "A web page on this machine: give it a photo, see faces and expressions.",
     "data": "Look data sets through, and divide them.",
     "study": "Controlled experiments over models, data and seeds.",

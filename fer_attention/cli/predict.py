@@ -2,93 +2,156 @@
 
 from __future__ import annotations
 
-import json
+from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from rich.table import Column, Table
+from rich.text import Text
 
-from fer_attention.atomic import replacing, write_atomically
 from fer_attention.cli.choices import DEFAULT_WEIGHTS
-from fer_attention.cli.common import Device, examples, fail, make_parents, out, progress
+from fer_attention.cli.common import MACHINE, Device, err, examples, fail, out, progress, say
 from fer_attention.cli.datasets import OnError
 from fer_attention.cli.detectors import DetectorName, DetectorWeights, MinScore, WeightsName, load_recognizer
-from fer_attention.registry import unknown_name
 
-if TYPE_CHECKING:
-    from fer_attention.recognizer import FacePrediction
+_SHOWN = 1000  # rows of the table; files have all
+_NO_FACE = (
+    "{detector} found no face. Try another --detector or a lower --min-score; for pictures that show one "
+    "face each, --detector none takes the whole picture."
+)
+_RESULTS = "Results"
 
 EXAMPLES = examples(
     "fer-attention predict photo.jpg",
-    "fer-attention predict photos/ --output annotated --json faces.json",
+    "fer-attention predict photos/ --output annotated --csv faces.csv",
+    "fer-attention predict photos/ --json - --quiet --on-error skip | jq '.[].faces'",
     "fer-attention predict photo.jpg --detector yunet --weights resnetv2_18_eca_elu.fer2013",
 )
 
 
+def _file(form: str) -> typer.models.OptionInfo:
+    option: typer.models.OptionInfo = typer.Option(
+        form, help="File for all results; - is standard output.", metavar="FILE", rich_help_panel=_RESULTS
+    )
+    return option
+
+
 def predict(
     photos: Annotated[list[Path], typer.Argument(help="Photos, or folders of photos.", metavar="PHOTO")],
-    output: Annotated[Path | None, typer.Option(help="Folder for annotated pictures.")] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="File for all results.")] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(help="Folder for annotated pictures; a stopped run resumes.", rich_help_panel=_RESULTS),
+    ] = None,
+    pictures: Annotated[
+        bool, typer.Option(help="Write annotated pictures to --output.", rich_help_panel=_RESULTS)
+    ] = True,
+    json_file: Annotated[str | None, _file("--json")] = None,
+    jsonl_file: Annotated[str | None, _file("--jsonl")] = None,
+    csv_file: Annotated[str | None, _file("--csv")] = None,
+    parquet_file: Annotated[str | None, _file("--parquet")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No table.", rich_help_panel=_RESULTS)] = False,
     weights: WeightsName = DEFAULT_WEIGHTS,
     detector: DetectorName = "mtcnn",
     detector_weights: DetectorWeights = None,
     min_score: MinScore = None,
+    faces: Annotated[str, typer.Option(help="Of several faces: all, largest or central.")] = "all",
+    min_size: Annotated[float, typer.Option(help="Shorter side of the smallest faces, pixels.")] = 0,
     on_error: OnError = "raise",
+    workers: Annotated[
+        int | None,
+        typer.Option(help="Threads; by default one for each core.", min=1, rich_help_panel=MACHINE),
+    ] = None,
     device: Device = "auto",
 ) -> None:
     """Recognise the expressions of all faces in photos.
 
     A photo that cannot be read ends the command. With --on-error skip it is reported, the others are done and
-    the exit code is 1. The file of --json holds what was done in any case.
+    the exit code is 1. Result files hold what was done in any case. With --output, the same command resumes a
+    stopped run and does only photos that are new or changed.
     """
-    from fer_attention.faces import ImageError, annotate, load_image
-    from fer_attention.faces.photo_files import photo_files, picture_files
+    from fer_attention.faces import ImageError
+    from fer_attention.faces.photo_files import list_photos
+    from fer_attention.pipeline.photos import PhotoOptions, PhotoWorker
+    from fer_attention.pipeline.runs import PhotoRun, photo_records
+    from fer_attention.pipeline.stream import default_workers
+    from fer_attention.pipeline.writers import check_targets, open_writers
 
-    if on_error not in ("raise", "skip"):
-        raise unknown_name("value of --on-error:", on_error, ("raise", "skip"))
-    if output is not None:
-        output.mkdir(parents=True, exist_ok=True)
-    make_parents(json_file)
+    named = {"json": json_file, "jsonl": jsonl_file, "csv": csv_file, "parquet": parquet_file}
+    targets = {kind: target for kind, target in named.items() if target is not None}
+    check_targets(targets)
+    options = PhotoOptions(on_error, faces, min_size, keep_images=pictures and output is not None)  # type: ignore[arg-type]
     recognizer = load_recognizer(weights, detector, detector_weights, min_score, device)
-    files = photo_files(photos)
-    pictures = picture_files(files, output) if output is not None else {}
-    records: list[dict[str, Any]] = []
-    failed = 0
-    headings = ("face", "box", "emotion", "probability")
-    table = Table(Column("photo", overflow="fold"), *(Column(heading, no_wrap=True) for heading in headings))
-    try:
-        for file in progress(files, "recognising"):
-            try:
-                image = load_image(file)
-            except ImageError as error:
-                if on_error == "raise":
-                    raise ValueError(f"{error} To do the others: --on-error skip.") from error
-                fail(f"{error} Skipped.")
-                failed += 1
-                continue
-            faces = recognizer.predict(image)
-            record = {"image": str(file), "width": image.width, "height": image.height}
-            records.append({**record, "faces": [face.to_dict() for face in faces]})
-            _add_rows(table, file, faces)
-            if file in pictures:
-                captions = [f"{face.emotion} {face.probability:.0%}" for face in faces]
-                with replacing(pictures[file]) as temporary:
-                    annotate(image, [face.face for face in faces], captions).save(temporary, "PNG")
-    finally:  # an interrupted run keeps what it has
-        if json_file is not None:
-            write_atomically(json_file, json.dumps(records, indent=2).encode())
-    out.print(table)
-    if failed:
-        fail(f"{failed} of {len(files)} photos could not be read.")
+    worker, threads = PhotoWorker(recognizer, options), workers or default_workers()
+    answers = _Answers()
+    with ExitStack() as stack:
+        run = None
+        if output is not None:
+            decisive: dict[str, Any] = {"detector": detector, "min_score": min_score}
+            decisive |= {"weights": _digest(weights), "detector_weights": _digest(detector_weights)}
+            decisive |= {"faces": faces, "min_size": min_size}
+            run = stack.enter_context(PhotoRun(output, decisive, pictures=pictures))
+        found = list_photos(photos, without=run.own_files if run else ())
+        records = (run.records if run else photo_records)(found.photos, worker, workers=threads)
+        add = stack.enter_context(open_writers(targets, recognizer.labels))
+        try:
+            for record in progress(records, "recognising", len(found.photos)):
+                add(record)
+                answers.add(record)
+        except ImageError as error:
+            raise ValueError(f"{error} To do the others: --on-error skip.") from error
+    if not quiet:
+        (err if "-" in targets.values() else out).print(answers.table())
+    if found.others:
+        some = ", ".join(file.name for file in found.others[:3])
+        say(f"left out, not images: {len(found.others)} ({some}{', …' * (len(found.others) > 3)})", err)
+    if answers.read and not answers.faces and detector != "none":
+        say(_NO_FACE.format(detector=detector), err)
+    if answers.failed:
+        fail(f"{answers.failed} of {len(found.photos)} photos could not be read.")
         raise typer.Exit(1)
 
 
-def _add_rows(table: Table, file: Path, faces: list[FacePrediction]) -> None:
-    if not faces:
-        table.add_row(str(file), "none found")
-    for number, face in enumerate(faces, start=1):
-        box = " ".join(f"{value:.0f}" for value in face.face.box)
-        table.add_row(
-            str(file) if number == 1 else "", str(number), box, face.emotion, f"{face.probability:.0%}"
-        )
+def _digest(weights: str | Path | None) -> str | None:
+    """Return the digest of a weights file, or the name of weights that are not a file here."""
+    from fer_attention.models.bundled import file_sha256, weights_path
+
+    if weights is None:
+        return None
+    path = weights_path(weights)
+    return file_sha256(path) if path.is_file() else str(weights)
+
+
+class _Answers:
+    """Counts and a table of what was found."""
+
+    def __init__(self) -> None:
+        self.read = self.faces = self.failed = 0
+        self._rows: list[tuple[str, ...]] = []
+
+    def add(self, record: dict[str, Any]) -> None:
+        if "error" in record:
+            self.failed += 1
+            fail(f"{record['error']} Skipped.")
+            return
+        self.read += 1
+        self.faces += len(record["faces"])
+        if len(self._rows) >= _SHOWN:
+            return
+        if not record["faces"]:
+            self._rows.append((record["image"], "none found"))
+        for number, face in enumerate(record["faces"], start=1):
+            box = " ".join(f"{value:.0f}" for value in face["box"])
+            share = f"{face['probabilities'][face['emotion']]:.0%}"
+            name = record["image"] if number == 1 else ""
+            self._rows.append((name, str(number), box, face["emotion"], share))
+
+    def table(self) -> Table:
+        headings = ("face", "box", "emotion", "probability")
+        columns = (Column(heading, no_wrap=True) for heading in headings)
+        table = Table(Column("photo", overflow="fold"), *columns)
+        for row in self._rows:
+            table.add_row(*map(Text, row))  # names of files are not markup
+        if len(self._rows) >= _SHOWN:
+            table.caption = f"The first {_SHOWN} rows; --csv FILE has all."
+        return table

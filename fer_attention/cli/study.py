@@ -134,8 +134,7 @@ def report(
     """Say what is true: intervals, tests, plots, tables, as HTML, Markdown, LaTeX and CSV."""
     from fer_attention.study.report import write_report
 
-    written = write_report(folder, output)
-    say(f"Report: {written.html}")
+    say(f"Report: {write_report(folder, output)}")
 
 
 def _paths(data: list[str] | None, study: StudyConfig) -> dict[str, Path]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import io
 import os
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,8 +17,9 @@ from PIL import Image
 
 from fer_attention.data.files import ImageFiles, fit
 from fer_attention.data.records import DataError, FaceDataset
+from fer_attention.faces.decoding import MAX_PIXELS, open_image
 from fer_attention.faces.images import ImageError, load_image
-from fer_attention.faces.photo_files import is_image_name
+from fer_attention.faces.photo_files import is_image_name, is_junk
 
 OnError: TypeAlias = Literal["raise", "skip"]
 Crop: TypeAlias = Callable[[Image.Image], Image.Image]
@@ -57,7 +57,7 @@ class Source:
         """
         try:
             with self.open(name) as file:
-                image = Image.open(io.BytesIO(file.read()))  # whole: of a zip, small reads and seeks are slow
+                image = open_image(file, max_pixels=MAX_PIXELS)
             image.load()
         except Exception as error:  # readers of images and of zip members have no common error class
             raise DataError(f"not a whole image ({error}).") from error
@@ -95,7 +95,7 @@ def open_source(path: PathLike, *, expected: str = "") -> Iterator[Source]:
 
 
 def _in_order(names: Iterable[str]) -> tuple[str, ...]:
-    return tuple(sorted({name for name in names if "/._" not in f"/{name}"}))
+    return tuple(sorted({name for name in names if not is_junk(name)}))
 
 
 def _walk(folder: Path) -> Iterator[Path]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import signal
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING
 from fer_attention.demo.page import mount_demo
 from fer_attention.demo.photo import Limits
 from fer_attention.optional import needs_extra
+from fer_attention.sockets import address, own_names
 
 if TYPE_CHECKING:
     import gradio
@@ -27,41 +27,10 @@ if TYPE_CHECKING:
 
 PORT = 7860
 _log = logging.getLogger(__name__)
-_TRIES = 20  # ports after the first, where the visitor named none
 _POLICY = (
     "default-src 'self' data: blob:; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; "
     "style-src 'self' 'unsafe-inline'; object-src 'none'; base-uri 'self'"
 )
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach a server on that address."""
-    return host in ("localhost", "::1") or host.startswith("127.")
-
-
-def open_socket(host: str, port: int | None = None) -> socket.socket:
-    """A listening socket, taken before anything slow is done.
-
-    Without a port it takes 7860 or the next free one. A port that is taken, or an address that this machine
-    does not have, is an OSError.
-    """
-    ports = [port] if port is not None else range(PORT, PORT + 1 + _TRIES)
-    for candidate in ports:
-        try:
-            return _bound(host, candidate)
-        except OSError as error:
-            if error.errno != errno.EADDRINUSE:
-                reason = error.strerror or error
-                raise OSError(f"Cannot serve on {host}, port {candidate}: {reason}.") from error
-    if port is None:
-        raise OSError(f"Ports {PORT} to {PORT + _TRIES} are all taken. Name a free one: --port N.")
-    raise OSError(f"Port {port} is taken by another program. Name another: --port {_free_port(host)}.")
-
-
-def address(host: str, port: int) -> str:
-    """The page's address, as a browser on this machine takes it."""
-    name = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
-    return f"http://{name}:{port}"
 
 
 @contextmanager
@@ -113,8 +82,7 @@ def serve(
     """
     with needs_extra("demo", "The web page is made of Gradio's parts"):
         import uvicorn
-    host, port = listener.getsockname()[:2]
-    app = demo_app(page, host=host, limits=limits)
+    app = demo_app(page, host=listener.getsockname()[0], limits=limits)
     config = uvicorn.Config(
         app, log_config=None, log_level="error", access_log=False, timeout_graceful_shutdown=0
     )
@@ -127,7 +95,7 @@ def serve(
             if ready is not None:
                 ready()
             if open_browser:  # in a thread: a text browser would hold the server up
-                threading.Thread(target=webbrowser.open, args=[address(host, port)], daemon=True).start()
+                threading.Thread(target=webbrowser.open, args=[address(listener)], daemon=True).start()
 
     server = Server(config)
 
@@ -154,9 +122,8 @@ def demo_app(page: gradio.Blocks, *, host: str = "127.0.0.1", limits: Limits | N
 
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     app.add_middleware(_Headers, uploads=get_upload_folder())
-    if is_loopback(host):
-        own_names = ["127.0.0.1", "localhost", "::1", "[::1]", host]
-        app.add_middleware(TrustedHostMiddleware, allowed_hosts=own_names)
+    if (names := own_names(host)) is not None:
+        app.add_middleware(TrustedHostMiddleware, allowed_hosts=names)
     return mount_demo(app, page, path="/", limits=limits)
 
 
@@ -204,14 +171,3 @@ class _Headers:
             if not started:
                 await with_headers({"type": "http.response.start", "status": 404, "headers": []})
                 await with_headers({"type": "http.response.body", "body": b""})
-
-
-def _bound(host: str, port: int) -> socket.socket:
-    family, _, _, _, target = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    both = family == socket.AF_INET6 and socket.has_dualstack_ipv6()
-    return socket.create_server(target, family=family, backlog=128, dualstack_ipv6=both)
-
-
-def _free_port(host: str) -> int:
-    with _bound(host, 0) as free:
-        return int(free.getsockname()[1])

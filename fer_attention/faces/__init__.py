@@ -7,12 +7,11 @@
 """
 
 from fer_attention.faces.align import align_face, alignment
-from fer_attention.faces.calibration import BoxCalibration
-from fer_attention.faces.crop import crop_face, crop_region, crop_transform
+from fer_attention.faces.crop import crop_face, crop_region
 from fer_attention.faces.cropper import CroppedFace, FaceCropper, cut_face, cut_input, select_faces
 from fer_attention.faces.detectors import DETECTORS, create_detector
 from fer_attention.faces.draw import annotate
-from fer_attention.faces.face import Face, FaceDetector
+from fer_attention.faces.face import BoxCalibration, Face, FaceDetector
 from fer_attention.faces.geometry import CropTransform
 from fer_attention.faces.images import ImageError, ImageSource, load_image
 from fer_attention.faces.quality import FaceQuality, QualityFilter, face_quality
@@ -37,7 +36,6 @@ __all__ = [
     "create_detector",
     "crop_face",
     "crop_region",
-    "crop_transform",
     "cut_face",
     "cut_input",
     "face_quality",

@@ -1,4 +1,4 @@
-"""The one way from a face's box to the picture that a network sees."""
+"""Crops of faces by their boxes."""
 
 from __future__ import annotations
 
@@ -11,18 +11,20 @@ import numpy.typing as npt
 from PIL import Image
 
 from fer_attention.faces.face import Box, checked_box
-from fer_attention.faces.geometry import CropTransform
 from fer_attention.preprocessing import CropRule, Interpolation
 from fer_attention.registry import unknown_name
 
 
 def crop_region(box: Sequence[float], rule: CropRule, *, image_size: tuple[int, int]) -> Box:
-    """Compute the part of the photo that belongs to a box, in pixels, without rounding.
+    """Compute the region of a photo that a crop shows, in pixels, without rounding.
 
-    It has the box's centre unless clamped, and sides of at least one pixel.
+    It is centred on the box unless clamped, and its sides are at least one pixel long.
+
+    >>> crop_region((10, 20, 90, 120), CropRule(scale=1.0), image_size=(200, 150))
+    (0.0, 20.0, 100.0, 120.0)
 
     Args:
-        box: (x1, y1, x2, y2) in pixels; it may reach over the border.
+        box: (x1, y1, x2, y2) in pixels; it may extend beyond the photo.
         rule: The part of the photo that belongs to the box.
         image_size: (width, height) of the photo, as PIL's `Image.size`.
 
@@ -31,7 +33,7 @@ def crop_region(box: Sequence[float], rule: CropRule, *, image_size: tuple[int, 
 
     Raises:
         ValueError: The box is empty, not finite or wholly outside the photo, or the shape is "aligned",
-            which landmarks decide.
+            which needs landmarks.
     """
     x1, y1, x2, y2 = checked_box(box)
     width, height = image_size
@@ -40,7 +42,7 @@ def crop_region(box: Sequence[float], rule: CropRule, *, image_size: tuple[int, 
     if x2 <= 0 or y2 <= 0 or x1 >= width or y1 >= height:
         raise ValueError(
             f"The box {(x1, y1, x2, y2)} lies wholly outside the {width}x{height} photo. "
-            "Boxes count in pixels of the upright photo, as load_image gives it."
+            "Boxes are in pixels of the upright photo, as load_image returns it."
         )
     scale = cast("float", rule.scale)
     if rule.shape == "square":
@@ -57,7 +59,7 @@ def crop_region(box: Sequence[float], rule: CropRule, *, image_size: tuple[int, 
 
 
 def _span(rule: CropRule, centre: float, side: float, length: int) -> tuple[float, float]:
-    """Start and stop along one axis."""
+    """Compute start and stop of the region along one axis."""
     start, stop = centre - side / 2, centre + side / 2
     if rule.border == "pad":
         return start, stop
@@ -76,30 +78,33 @@ def crop_face(
     size: int | tuple[int, int] | None = None,
     interpolation: Interpolation = "bilinear",
 ) -> Image.Image:
-    """Cuts a face out of a photo by its box and brings it to a size, in one resampling step.
+    """Cut a face out of a photo by its box and resize it, in one resampling step.
 
-    The region of `rule` is resampled where it lies, without rounding to whole pixels; shrinking is
-    antialiased (Pillow's `resize`). `crop_transform` says where the crop's pixels lie in the photo.
+    The region is resampled without rounding to whole pixels, with antialiasing (Pillow's `resize`).
+    `cut_face` returns the map from the crop to the photo as well.
+
+    >>> crop_face(Image.new("RGB", (200, 150)), (60, 40, 120, 120), size=48).size
+    (48, 48)
 
     Args:
-        image: An RGB or grey ("L") photo, upright: what `load_image` gives.
+        image: An upright RGB or grey ("L") photo, as `load_image` returns it.
         box: (x1, y1, x2, y2) in pixels of the photo: `Face.box`.
-        rule: Which part of the photo belongs to the box.
-        size: Side of the result in pixels, or (height, width), to which the region is stretched. None keeps
+        rule: The part of the photo that belongs to the box.
+        size: Side of the crop in pixels, or (height, width), to which the region is stretched. None keeps
             the photo's resolution: the region's sides, rounded.
         interpolation: "nearest", "bilinear", "bicubic" or "lanczos".
 
-    Returns:
-        A new picture of the photo's mode and exactly the wanted size.
-
     Raises:
         ValueError: The box is empty or wholly outside the photo, the size is below 1, the interpolation is
-            unknown, or the photo is of another mode.
+            unknown, or the photo has another mode.
     """
     check_picture(image, interpolation)
-    region = crop_region(box, rule, image_size=image.size)
-    x1, y1, x2, y2 = region
-    height, width = _size(size, region)
+    x1, y1, x2, y2 = crop_region(box, rule, image_size=image.size)
+    if size is None:
+        size = (math.floor(y2 - y1 + 0.5), math.floor(x2 - x1 + 0.5))
+    height, width = (size, size) if isinstance(size, int) else size
+    if height < 1 or width < 1:
+        raise ValueError(f"A crop is at least one pixel wide and high; got {size!r}.")
     left, right, columns = _visible(x1, x2, image.width, width)
     top, bottom, rows = _visible(y1, y2, image.height, height)
     visible = image.resize(
@@ -112,43 +117,20 @@ def crop_face(
     return Image.fromarray(np.asarray(visible)[rows[:, None], columns])
 
 
-def crop_transform(
-    box: Sequence[float],
-    rule: CropRule,
-    *,
-    image_size: tuple[int, int],
-    size: int | tuple[int, int] | None = None,
-) -> CropTransform:
-    """Where the pixels lie that `crop_face` gives for the same arguments and a photo of (width, height)."""
-    region = crop_region(box, rule, image_size=image_size)
-    return CropTransform.of_region(region, _size(size, region))
-
-
 def check_picture(image: Image.Image, interpolation: str) -> None:
-    """Refuses modes other than RGB and L, and unknown filters (ValueError)."""
+    """Check that the mode is RGB or L and that the filter exists (ValueError)."""
     if image.mode not in ("RGB", "L"):
-        raise ValueError(f"Crops are cut from modes RGB and L; got {image.mode}. Use load_image first.")
+        raise ValueError(f"Crops are cut from RGB and L images; got mode {image.mode}. Use load_image first.")
     if interpolation not in get_args(Interpolation):
         raise unknown_name("interpolation", interpolation, get_args(Interpolation))
 
 
-def _size(size: int | tuple[int, int] | None, region: Box) -> tuple[int, int]:
-    """(height, width) of a crop."""
-    if size is None:
-        x1, y1, x2, y2 = region
-        return math.floor(y2 - y1 + 0.5), math.floor(x2 - x1 + 0.5)
-    height, width = (size, size) if isinstance(size, int) else size
-    if height < 1 or width < 1:
-        raise ValueError(f"A crop is at least one pixel wide and high; got {size!r}.")
-    return height, width
-
-
 def _visible(start: float, stop: float, length: int, count: int) -> tuple[float, float, npt.NDArray[Any]]:
-    """What of an interval of the photo can be resampled, and how it fills the result, along one axis.
+    """Find the part of an interval of the photo that can be resampled, along one axis.
 
-    Result pixels that lie wholly inside the photo are resampled; the others repeat the nearest of them. So
-    padding needs no padded copy of the photo, however large the box. Given back are the part's start and stop
-    in the photo, and for each of `count` result pixels the index of the resampled pixel that it shows.
+    Result pixels wholly inside the photo are resampled; the others repeat the nearest of them, so that
+    padding needs no padded copy of the photo. Returns the part's start and stop in the photo and, for each of
+    `count` result pixels, the index of the resampled pixel that it shows.
     """
     step = (stop - start) / count
     tolerance = 1e-9

@@ -1,4 +1,4 @@
-"""From whole photos to the crops of their faces, each with where it came from and how good it is."""
+"""Crops of the faces in whole photos, with the position and quality of each face."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fer_attention.faces.align import align_face, alignment
-from fer_attention.faces.crop import crop_face, crop_transform
+from fer_attention.faces.crop import crop_face, crop_region
 from fer_attention.faces.detectors import create_detector
-from fer_attention.faces.face import Face, FaceDetector
+from fer_attention.faces.face import Face, FaceDetector, largest_first
 from fer_attention.faces.geometry import CropTransform
 from fer_attention.faces.images import ImageError, ImageSource, borrow_image
 from fer_attention.faces.quality import FaceQuality, face_quality
@@ -28,7 +28,12 @@ FaceSelection: TypeAlias = Literal["largest", "central", "all"]
 
 @dataclass(frozen=True)
 class CroppedFace:
-    """A face, its crop, where the crop's pixels lie in the photo, and facts about the face."""
+    """A face, its crop, the map from the crop to the photo, and the quality of the face.
+
+    >>> [[cut]] = FaceCropper("none").crop([Image.new("RGB", (64, 64))])
+    >>> cut.face.box, cut.image.size, cut.quality.size
+    ((0.0, 0.0, 64.0, 64.0), (64, 64), 64.0)
+    """
 
     face: Face
     image: Image.Image
@@ -39,22 +44,23 @@ class CroppedFace:
 def select_faces(
     faces: Sequence[Face], selection: FaceSelection, *, image_size: tuple[int, int]
 ) -> list[Face]:
-    """Select some of a photo's faces.
+    """Select some of a photo's faces, the largest first.
+
+    >>> faces = [Face((0, 0, 30, 30), 0.9), Face((40, 40, 60, 60), 0.9)]
+    >>> select_faces(faces, "central", image_size=(100, 100)) == faces[1:]
+    True
 
     Args:
-        faces: The faces, as a detector gives them.
-        selection: "largest" by area, "central", whose centre is nearest to the photo's, or "all" of them.
+        faces: The faces, as a detector returns them.
+        selection: "largest" (by area), "central" (the one nearest to the photo's centre) or "all".
         image_size: (width, height) of the photo.
-
-    Returns:
-        The selected faces, the largest first; empty where there are none.
 
     Raises:
         UnknownNameError: There is no such selection.
     """
     if selection not in get_args(FaceSelection):
         raise unknown_name("selection of faces", selection, get_args(FaceSelection))
-    ordered = sorted(faces, key=lambda face: -face.area)
+    ordered = largest_first(faces)
     if selection == "central":
         x, y = image_size[0] / 2, image_size[1] / 2
         ordered.sort(key=lambda face: (face.centre[0] - x) ** 2 + (face.centre[1] - y) ** 2)
@@ -69,28 +75,37 @@ def cut_face(
     size: int | tuple[int, int] | None = None,
     interpolation: Interpolation = "bilinear",
 ) -> tuple[Image.Image, CropTransform]:
-    """Cut a face out of a photo by any rule; gives the crop and where its pixels lie in the photo.
+    """Cut a face out of a photo by any rule.
 
-    Squares are laid about `face.common_box`, `"box"` cuts `face.box`, `"aligned"` follows the landmarks.
+    Squares are centred on `face.common_box`, `"box"` cuts `face.box`, and `"aligned"` follows the landmarks.
+
+    >>> face = Face(box=(60, 40, 120, 120), score=0.99)
+    >>> crop, transform = cut_face(Image.new("RGB", (200, 150)), face, CropRule(), size=48)
+    >>> crop.size, transform.to_photo([(24, 24)])  # the centre of the crop
+    ((48, 48), array([[90., 80.]]))
 
     Args:
-        photo: The RGB or grey photo, upright.
-        face: A face in it.
-        rule: The part of the photo that belongs to it.
-        size: Of the crop: its side, (height, width), or None for the photo's resolution.
+        photo: An upright RGB or grey photo.
+        face: A face in the photo.
+        rule: The part of the photo that belongs to the face.
+        size: Side of the crop, (height, width), or None for the photo's resolution.
         interpolation: As in `crop_face`.
 
+    Returns:
+        The crop, and the map from its pixels to the photo's.
+
     Raises:
-        ValueError: The face lies outside the photo, or the rule needs landmarks that the face lacks or a
-            square size.
+        ValueError: The face lies outside the photo, or the crop is aligned but the face has no landmarks or
+            the size is not square.
     """
     if rule.shape != "aligned":
         box = face.box if rule.shape == "box" else face.common_box
-        transform = crop_transform(box, rule, image_size=photo.size, size=size)
-        return crop_face(photo, box, rule, size=size, interpolation=interpolation), transform
+        crop = crop_face(photo, box, rule, size=size, interpolation=interpolation)
+        region = crop_region(box, rule, image_size=photo.size)
+        return crop, CropTransform.of_region(region, (crop.height, crop.width))
     if face.landmarks is None:
         raise ValueError(
-            "Alignment needs landmarks, and this face has none. Take a detector that gives them, such as "
+            "Alignment needs landmarks, and this face has none. Use a detector that finds them, such as "
             "'mtcnn', or another crop shape."
         )
     scale = 1.0 if rule.scale is None else rule.scale
@@ -105,28 +120,31 @@ def cut_face(
 
 
 def cut_input(photo: Image.Image, face: Face, preprocessing: Preprocessing) -> NDArray[np.uint8]:
-    """Cut a face out of a photo, as in `cut_face`, for a model: uint8 (channels, H, W), not normalised."""
+    """Cut a face out of a photo as the input of a model: uint8 (channels, H, W), not normalised yet.
+
+    >>> cut_input(Image.new("RGB", (200, 150)), Face((60, 40, 120, 120), 0.99), Preprocessing()).shape
+    (1, 48, 48)
+    """
     rule, interpolation = preprocessing.crop_rule, preprocessing.interpolation
     crop, _ = cut_face(photo, face, rule, size=preprocessing.size, interpolation=interpolation)
     return preprocessing.prepare(np.asarray(crop)[None])[0]
 
 
 class FaceCropper:
-    """Finds the faces of photos and cuts them out.
+    """Detector and crop rule in one: finds the faces in photos and cuts them out.
 
-    It is also a `crop` for the readers of data sets: called with one photo, it gives the chosen face's crop.
+    Readers of data sets take it as their `crop`: called with one photo, it returns the crop of one face.
 
-    >>> cropper = FaceCropper(rule=CropRule(scale=1.1))
-    >>> cropper(Image.new("RGB", (64, 64)))
-    Traceback (most recent call last):
-    fer_attention.faces.images.ImageError: mtcnn finds no face in the 64×64 photo.
+    >>> cropper = FaceCropper("mtcnn", rule=CropRule(scale=1.1), size=48)
+    >>> cropper.crop([Image.new("RGB", (64, 64))])  # no face in the only photo
+    [[]]
 
     Args:
-        detector: The name of a detector, or one that is built already.
-        rule: Which part of the photo belongs to a face.
+        detector: Name of a detector, or a detector.
+        rule: The part of a photo that belongs to a face.
         size: Side of the crops in pixels; None keeps the photo's resolution.
-        faces: Which of several faces are cut: the "largest", the most "central" or "all".
-        device: Where a detector that is given by name runs.
+        faces: Selection among several faces: "largest", "central" or "all".
+        device: Device for a detector that is passed by name.
 
     Raises:
         UnknownNameError: No detector or no selection has that name.
@@ -146,23 +164,21 @@ class FaceCropper:
         self.rule, self.size, self.faces = rule, size, faces
 
     def crop(self, images: Sequence[ImageSource]) -> list[list[CroppedFace]]:
-        """The chosen faces of each photo, as `FaceDetector.detect` takes and lists them."""
+        """Find and cut the selected faces of each photo; `images` is that of `FaceDetector.detect`."""
         photos = [borrow_image(source) for source in images]
         found = self.detector.detect(photos)
-        return [self._cut(photo, faces) for photo, faces in zip(photos, found, strict=True)]
+        return [self.cut(photo, faces) for photo, faces in zip(photos, found, strict=True)]
 
-    def cut(self, photo: Image.Image, face: Face) -> CroppedFace:
-        """One face of an upright RGB or grey photo."""
-        image, transform = cut_face(photo, face, self.rule, size=self.size)
-        return CroppedFace(face, image, transform, face_quality(photo, face))
-
-    def _cut(self, photo: Image.Image, faces: Sequence[Face]) -> list[CroppedFace]:
-        return [self.cut(photo, face) for face in select_faces(faces, self.faces, image_size=photo.size)]
+    def cut(self, photo: Image.Image, faces: Sequence[Face]) -> list[CroppedFace]:
+        """Cut the selected ones of the faces in an upright RGB or grey photo."""
+        return [
+            CroppedFace(face, *cut_face(photo, face, self.rule, size=self.size), face_quality(photo, face))
+            for face in select_faces(faces, self.faces, image_size=photo.size)
+        ]
 
     def __call__(self, image: Image.Image) -> Image.Image:
-        """The crop of the one chosen face, or of the largest, in the photo's mode; ImageError without any."""
+        """Return the crop of the first selected face, in the photo's mode; ImageError if there is no face."""
         [faces] = self.detector.detect([image])
-        cut = self._cut(image, faces)
-        if not cut:
-            raise ImageError(f"{self.detector.name} finds no face in the {image.width}×{image.height} photo.")
+        if not (cut := self.cut(image, faces)):
+            raise ImageError(f"{self.detector.name} found no face in the {image.width}×{image.height} photo.")
         return cut[0].image

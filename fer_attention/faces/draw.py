@@ -1,16 +1,13 @@
-"""Photos with their faces marked, for eyes to check."""
+"""Photos with their faces marked."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeAlias
 
 from PIL import Image, ImageDraw, ImageFont
 
 from fer_attention.faces.face import Face
 from fer_attention.faces.images import ImageSource, load_image
-
-_Font: TypeAlias = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 _BRIGHT = (255, 210, 63)
 _DARK = (24, 24, 27)
@@ -18,24 +15,25 @@ _SMALLEST_FONT = 9
 
 
 def annotate(image: ImageSource, faces: Sequence[Face], captions: Sequence[str] | None = None) -> Image.Image:
-    """Draws boxes, landmarks and captions on a copy of the photo.
+    """Draw boxes, landmarks and captions on an RGB copy of a photo, upright.
 
-    Lines and letters grow with the photo; each caption stands above its box, else below, else in it, and
-    stays within the photo.
+    Lines and text scale with the photo. A caption is drawn above its box, else below it, else inside it, and
+    always within the photo.
+
+    >>> face = Face(box=(60, 40, 120, 120), score=0.99)
+    >>> annotate(Image.new("RGB", (200, 150)), [face], ["happy 97 %"]).size
+    (200, 150)
 
     Args:
-        image: The photo that the faces were found in.
+        image: The photo in which the faces were found.
         faces: The faces to mark.
         captions: One line of text for each face; an empty one draws no label.
 
-    Returns:
-        A new RGB picture of the upright photo's size.
-
     Raises:
-        ValueError: There is not one caption for each face.
+        ValueError: The numbers of captions and faces differ.
     """
     if captions is not None and len(captions) != len(faces):
-        raise ValueError(f"annotate needs one caption a face; got {len(captions)} for {len(faces)} faces.")
+        raise ValueError(f"annotate needs one caption per face; got {len(captions)} for {len(faces)} faces.")
     picture = load_image(image)
     draw = ImageDraw.Draw(picture)
     line = max(1, round(min(picture.size) / 250))
@@ -50,7 +48,7 @@ def annotate(image: ImageSource, faces: Sequence[Face], captions: Sequence[str] 
 def _outline(draw: ImageDraw.ImageDraw, face: Face, line: int) -> None:
     x1, y1, x2, y2 = (round(value) for value in face.box)
     edge = max(1, line // 2)
-    # A dark rim on both sides keeps the bright line visible on any ground.
+    # A dark rim on both sides keeps the bright line visible on any background.
     draw.rectangle((x1 - edge, y1 - edge, x2 + edge, y2 + edge), outline=_DARK, width=line + 2 * edge)
     draw.rectangle((x1, y1, x2, y2), outline=_BRIGHT, width=line)
     radius = min(1.5 * line, face.width / 40)
@@ -62,7 +60,7 @@ def _outline(draw: ImageDraw.ImageDraw, face: Face, line: int) -> None:
 def _label(draw: ImageDraw.ImageDraw, size: tuple[int, int], face: Face, caption: str, line: int) -> None:
     font, caption = _fitted(size, face, caption)
     width = font.getlength(caption)
-    # Every label of a size is as high as "Ag", so that a row of them stands level.
+    # All labels of one font size are as high as "Ag", so that a row of them is level.
     _, ascent, _, descent = draw.textbbox((0, 0), "Ag", font=font, anchor="ls")
     pad = max(2, round((descent - ascent) / 6))
     label_width, label_height = width + 2 * pad, descent - ascent + 2 * pad
@@ -75,8 +73,10 @@ def _label(draw: ImageDraw.ImageDraw, size: tuple[int, int], face: Face, caption
     draw.text((left + pad, top + pad - ascent), caption, fill=_DARK, font=font, anchor="ls")
 
 
-def _fitted(size: tuple[int, int], face: Face, caption: str) -> tuple[_Font, str]:
-    """The font that suits photo and face, and the caption, cut short if the photo is too narrow for it."""
+def _fitted(
+    size: tuple[int, int], face: Face, caption: str
+) -> tuple[ImageFont.FreeTypeFont | ImageFont.ImageFont, str]:
+    """Return a font that suits photo and face, and the caption, truncated to the photo's width."""
     largest, smallest = (max(_SMALLEST_FONT, round(min(size) / part)) for part in (28, 56))
     room = min(face.width, 0.95 * size[0])
     fitting = int(largest * room / max(ImageFont.load_default(largest).getlength(caption), 1))

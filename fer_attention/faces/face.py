@@ -1,4 +1,4 @@
-"""What a detector finds (`Face`) and what a detector is (`FaceDetector`)."""
+"""Faces, their boxes in common terms, and the protocol of face detectors."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Point: TypeAlias = tuple[float, float]
 
 
 def checked_box(box: Sequence[float]) -> Box:
-    """The box as Python floats; ValueError unless they are four and finite, with x1 < x2 and y1 < y2."""
+    """Return a box as floats; ValueError unless it is four finite numbers with x1 < x2 and y1 < y2."""
     values = tuple(float(value) for value in box)
     if len(values) != 4 or not all(map(math.isfinite, values)):
         raise ValueError(f"A box is four finite numbers (x1, y1, x2, y2); got {values}.")
@@ -22,22 +22,26 @@ def checked_box(box: Sequence[float]) -> Box:
     if x1 >= x2 or y1 >= y2:
         raise ValueError(
             f"A box (x1, y1, x2, y2) needs x1 < x2 and y1 < y2; got {values}. "
-            "From a corner and a size: (x, y, x + width, y + height)."
+            "A corner and a size become (x, y, x + width, y + height)."
         )
     return x1, y1, x2, y2
 
 
 @dataclass(frozen=True)
 class Face:
-    """One detected face, in pixels of the upright photo (EXIF orientation applied).
+    """A detected face, in pixels of the upright photo (EXIF orientation applied).
+
+    >>> face = Face(box=(10, 20, 90, 120), score=0.99)
+    >>> face.width, face.height, face.centre
+    (80.0, 100.0, (50.0, 70.0))
 
     Args:
-        box: (x1, y1, x2, y2), left, top, right and bottom edge. It may reach over the photo's border.
+        box: (x1, y1, x2, y2): left, top, right and bottom edge. It may extend beyond the photo.
         score: The detector's confidence, in [0, 1].
         landmarks: Five points (x, y): left eye, right eye, nose, left and right corner of the mouth, where
-            "left" is left in the photo. None if the detector gives none.
-        common_box: The box that MTCNN would have drawn, as every detector fills it in (`BoxCalibration`), so
-            that crops agree whoever found the face. `box` itself where none is given.
+            "left" is left in the photo. None if the detector finds none.
+        common_box: The box that MTCNN would have drawn, estimated by the detector (`BoxCalibration`), so that
+            all detectors lead to the same crop. By default `box` itself.
 
     Raises:
         ValueError: A box is empty or not finite, the score lies outside [0, 1], or there are not five
@@ -50,7 +54,7 @@ class Face:
     common_box: Box = None  # type: ignore[assignment]  # filled in below
 
     def __post_init__(self) -> None:
-        # Detectors hand over NumPy numbers; plain floats compare, print and turn to JSON as expected.
+        # Detectors pass NumPy numbers; plain floats compare, print and serialise to JSON as expected.
         object.__setattr__(self, "box", checked_box(self.box))
         common = self.box if self.common_box is None else checked_box(self.common_box)
         object.__setattr__(self, "common_box", common)
@@ -85,7 +89,7 @@ class Face:
         return (self.box[0] + self.box[2]) / 2, (self.box[1] + self.box[3]) / 2
 
     def iou(self, other: Face) -> float:
-        """Intersection over union of the two boxes, in [0, 1]."""
+        """Compute the intersection over union of the two boxes, in [0, 1]."""
         width = min(self.box[2], other.box[2]) - max(self.box[0], other.box[0])
         height = min(self.box[3], other.box[3]) - max(self.box[1], other.box[1])
         shared = max(width, 0.0) * max(height, 0.0)
@@ -93,28 +97,79 @@ class Face:
 
 
 def largest_first(faces: Sequence[Face]) -> list[Face]:
-    """The faces by falling area, equal ones from left to right and top to bottom."""
+    """Sort faces by decreasing area, equal ones from left to right and top to bottom."""
     return sorted(faces, key=lambda face: (-face.area, face.box))
+
+
+@dataclass(frozen=True)
+class BoxCalibration:
+    """Size and position of MTCNN's box relative to another detector's box around the same face.
+
+    Crop rules are stated for MTCNN's boxes. The built-in calibrations are medians over 59 faces in photos and
+    a video, rounded to their intervals (benchmarks/face_geometry.py).
+
+    >>> BoxCalibration(height=0.9).common_box((0, 0, 100, 100))
+    (0.0, 5.0, 100.0, 95.0)
+
+    Args:
+        width: Width of MTCNN's box relative to the detector's.
+        height: Height of MTCNN's box relative to the detector's.
+        right: Offset of MTCNN's centre to the right, in widths of the detector's box.
+        down: Offset of MTCNN's centre downwards, in heights of the detector's box.
+
+    Raises:
+        ValueError: A number is not finite, or width or height is not above 0.
+    """
+
+    width: float = 1.0
+    height: float = 1.0
+    right: float = 0.0
+    down: float = 0.0
+
+    def __post_init__(self) -> None:
+        numbers = (self.width, self.height, self.right, self.down)
+        if not all(map(math.isfinite, numbers)) or min(self.width, self.height) <= 0:
+            raise ValueError(f"A box calibration needs finite numbers, sizes above 0; got {numbers}.")
+
+    def common_box(self, box: Sequence[float]) -> Box:
+        """Estimate MTCNN's box from the detector's, both (x1, y1, x2, y2) in pixels of the photo.
+
+        Raises:
+            ValueError: The box is empty or not finite.
+        """
+        x1, y1, x2, y2 = checked_box(box)
+        width, height = x2 - x1, y2 - y1
+        x, y = (x1 + x2) / 2 + self.right * width, (y1 + y2) / 2 + self.down * height
+        half_width, half_height = self.width * width / 2, self.height * height / 2
+        return x - half_width, y - half_height, x + half_width, y + half_height
 
 
 @runtime_checkable
 class FaceDetector(Protocol):
-    """Anything that finds faces in photos; `name` is its name in the registry."""
+    """Protocol of face detectors; `name` is the name in the registry.
+
+    >>> class Centre:
+    ...     name = "centre"
+    ...     def detect(self, images):
+    ...         return [[Face((16, 16, 48, 48), score=1.0)] for _ in images]
+    >>> isinstance(Centre(), FaceDetector)
+    True
+    """
 
     name: str
 
     def detect(self, images: Sequence[ImageSource]) -> list[list[Face]]:
-        """Finds the faces of each photo.
+        """Find the faces in each photo.
 
         Args:
-            images: Photos, of any sizes, each anything that `load_image` takes. They are read as they are
-                needed: a long list of paths does not fill the memory.
+            images: Photos of any size, each a source that `load_image` takes. Files are read when they are
+                needed, so that a long list of paths does not fill the memory.
 
         Returns:
-            One list for each photo, in order: its faces, the largest first; empty where there are none.
+            One list per photo, in order: its faces, the largest first; empty if there are none.
 
         Raises:
-            TypeError: A lone photo came instead of a sequence.
+            TypeError: `images` is a single photo instead of a sequence.
             ImageError: A photo cannot be read.
         """
         ...

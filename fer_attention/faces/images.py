@@ -1,56 +1,59 @@
-"""Photos from anywhere as upright 8-bit RGB: the one door through which pixels enter."""
+"""Loading of photos from any source as upright 8-bit RGB."""
 
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Sequence
-from contextlib import suppress
-from typing import Any, TypeAlias, TypeGuard
+from typing import Any, BinaryIO, TypeAlias, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
-ImageSource: TypeAlias = str | os.PathLike[str] | Image.Image | npt.NDArray[Any] | torch.Tensor
+from fer_attention.faces.decoding import MAX_PIXELS as MAX_PIXELS
+from fer_attention.faces.decoding import ImageError as ImageError
+from fer_attention.faces.decoding import open_image, over_white, reason, upright
 
-MAX_PIXELS = 120_000_000  # above what any camera but a scanning one gives; 360 MB as RGB
+ImageSource: TypeAlias = (
+    str | os.PathLike[str] | bytes | BinaryIO | Image.Image | npt.NDArray[Any] | torch.Tensor
+)
 
 _ACCEPTED = (
-    "a path, a PIL image, a uint8 RGB array of shape (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), "
+    "a path, the bytes of a file, an open binary file, a PIL image, "
+    "a uint8 RGB array of shape (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), "
     "or a uint8 RGB tensor of shape (H, W), (1, H, W), (3, H, W) or (4, H, W)"
 )
 _ORDERS = {
-    0: ("tensor", "first in a tensor: pass tensor.permute(2, 0, 1)"),
-    2: ("array", "last here: pass array.transpose(1, 2, 0)"),
+    0: ("tensor", "first: tensor.permute(2, 0, 1)"),
+    2: ("array", "last: array.transpose(1, 2, 0)"),
 }
 
 
-class ImageError(ValueError):
-    """A picture that cannot be read or is of a kind whose pixel values have no agreed meaning."""
-
-
 def load_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
-    """Reads a picture as RGB, turned upright by its EXIF orientation.
+    """Load an image as RGB, rotated upright by its EXIF orientation.
 
-    Transparent pixels are laid on white, 16-bit grey is divided by 257, and of an animation the first frame
-    counts. The result shares no memory with `source`, and no file stays open.
+    Transparency is composited on white, 16-bit grey is divided by 257, and of an animation the first frame is
+    taken. The result shares no memory with `source`, and no file stays open.
+
+    >>> photo = load_image(np.zeros((48, 64), np.uint8))
+    >>> photo.mode, photo.size
+    ('RGB', (64, 48))
 
     Args:
-        source: A path, a PIL image of any 8-bit mode, "1" or "I;16", or 8-bit RGB or grey pixels: an array
-            with channels last, (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), or a tensor with channels first,
-            as torchvision has them, (H, W), (1, H, W), (3, H, W) or (4, H, W), on any device. Arrays and
-            tensors of uint16 are divided by 257, of bool multiplied by 255.
-        max_pixels: Files of more pixels are refused before they are decoded. Above twice
-            `PIL.Image.MAX_IMAGE_PIXELS` Pillow refuses them all the same.
+        source: A path; the bytes of an image file, or an open binary file; a PIL image of any 8-bit mode, "1"
+            or "I;16"; or 8-bit RGB or grey pixels: an array with channels last, (H, W), (H, W, 1), (H, W, 3)
+            or (H, W, 4), or a tensor with channels first, as in torchvision, (H, W), (1, H, W), (3, H, W) or
+            (4, H, W), on any device. Values of uint16 are divided by 257, those of bool multiplied by 255.
+        max_pixels: Files with more pixels are refused before they are decoded. Pillow itself refuses those
+            above twice `PIL.Image.MAX_IMAGE_PIXELS`.
 
     Returns:
         A PIL image of mode "RGB".
 
     Raises:
-        ImageError: The file is missing, truncated, not an image or too large; the picture has no pixels; or
-            its pixel type has no fixed scale (floats, 32-bit integers).
+        ImageError: The file is missing, truncated, not an image or too large; the image has no pixels; or
+            its pixel type has no fixed range (floats, 32-bit integers).
         TypeError: `source` is something else.
     """
     if isinstance(source, Image.Image):
@@ -60,27 +63,19 @@ def load_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> Image.Im
     if isinstance(source, torch.Tensor):
         pixels = source.detach().cpu().numpy()
         return _to_rgb(_from_pixels(pixels, channels=0), f"the tensor of shape {pixels.shape}")
-    if not isinstance(source, str | os.PathLike):
+    if not isinstance(source, str | os.PathLike | bytes) and not hasattr(source, "read"):
         raise TypeError(f"An image is {_ACCEPTED}; got {type(source).__name__}.")
-    label = repr(os.fspath(source))
+    label = _label(source)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit here is ours
-            opened = Image.open(source)
-    except Exception as error:  # Pillow's readers raise nearly anything on broken bytes, never one base class
-        raise ImageError(f"Cannot read {label}: {_reason(error)}") from error
+        opened = open_image(source, max_pixels=max_pixels)
+    except Exception as error:  # Pillow's readers have no common error class for broken bytes
+        raise ImageError(f"Cannot read {label}: {reason(error)}") from error
     with opened:
-        if opened.width * opened.height > max_pixels:
-            raise ImageError(
-                f"Cannot read {label}: its {opened.width}x{opened.height} pixels are more than the limit of "
-                f"{max_pixels / 1e6:g} million. Shrink the picture, or raise the limit: load_image(path, "
-                "max_pixels=...) takes more, and so does --max-pixels where a command has it."
-            )
         return _decoded(opened, label)
 
 
 def borrow_image(source: ImageSource) -> Image.Image:
-    """As `load_image`, but only to be looked at: RGB pictures and uint8 arrays (H, W, 3) are not copied."""
+    """Load an image for reading only: RGB images and uint8 arrays (H, W, 3) are not copied."""
     if type(source) is Image.Image and source.mode == "RGB" and not source.info:
         return source
     if is_rgb(source):
@@ -89,7 +84,7 @@ def borrow_image(source: ImageSource) -> Image.Image:
 
 
 def is_rgb(source: object) -> TypeGuard[npt.NDArray[np.uint8]]:
-    """Whether it is a uint8 array (H, W, 3) with pixels."""
+    """Return True for a non-empty uint8 array (H, W, 3)."""
     return (
         isinstance(source, np.ndarray)
         and source.dtype == np.uint8
@@ -98,22 +93,29 @@ def is_rgb(source: object) -> TypeGuard[npt.NDArray[np.uint8]]:
     )
 
 
-def require_several(images: Sequence[ImageSource]) -> None:
-    """Refuses a lone path, PIL image, array or tensor where a sequence is wanted (TypeError)."""
+def require_sequence(images: Sequence[ImageSource]) -> None:
+    """Refuse a single path, PIL image, array or tensor where a sequence is expected (TypeError)."""
     if isinstance(images, str | os.PathLike | Image.Image | np.ndarray | torch.Tensor):
         raise TypeError(
-            f"detect() takes a sequence of images and gives one list of faces for each; got a lone "
+            f"detect() takes a sequence of images and returns a list of faces for each; got a single "
             f"{type(images).__name__}. Wrap it: detect([image])[0] (an array of several images: list(array))."
         )
+
+
+def _label(source: object) -> str:
+    """Return how messages call a file: by its path, or by what it is."""
+    if isinstance(source, str | os.PathLike):
+        return repr(os.fspath(source))
+    name = getattr(source, "name", None)  # of an open file; some have a number
+    return repr(name) if isinstance(name, str) else f"the {type(source).__name__} of an image file"
 
 
 def _decoded(image: Image.Image, label: str) -> Image.Image:
     try:
         image.load()
-        with suppress(SyntaxError):  # unreadable EXIF tells no orientation; the pixels are sound
-            image = ImageOps.exif_transpose(image)
-    except Exception as error:  # as in load_image: decoders have no common error class
-        raise ImageError(f"Cannot read {label}: {_reason(error)}") from error
+        image = upright(image)
+    except Exception as error:  # as in load_image
+        raise ImageError(f"Cannot read {label}: {reason(error)}") from error
     return _to_rgb(image, label)
 
 
@@ -125,27 +127,26 @@ def _to_rgb(image: Image.Image, label: str) -> Image.Image:
     if image.mode in ("I", "F"):
         raise ImageError(
             f"Cannot use {label}: mode {image.mode!r} has no fixed range of values. "
-            "Scale its values to 0..255 and pass them as a uint8 array."
+            "Scale the values to 0..255 and pass them as a uint8 array."
         )
     try:
         if image.has_transparency_data:
-            white = Image.new("RGBA", image.size, "white")
-            return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
+            return over_white(image)
         return image.convert("RGB")
     except ValueError as error:
         raise ImageError(f"Cannot use {label}: {error}. Convert it to RGB first.") from error
 
 
 def _from_pixels(pixels: npt.NDArray[Any], *, channels: int) -> Image.Image:
-    """From an array, whose `channels` are axis 2, or what was a tensor, whose channels are axis 0."""
+    """Convert the pixels of an array (`channels` is axis 2) or of a tensor (axis 0)."""
     shape = pixels.shape
     what, order = _ORDERS[channels]
     if len(shape) != 2 and (len(shape) != 3 or shape[channels] not in (1, 3, 4)):
         hint = ""
         if len(shape) == 3 and shape[2 - channels] in (1, 3, 4):
-            hint = f" Channels come {order}."
+            hint = f" Put the channels {order}."
         elif len(shape) == 4:
-            hint = f" A batch is passed as a list: list({what})."
+            hint = f" Pass a batch as a list: list({what})."
         raise ImageError(f"An image is {_ACCEPTED}; got the {what} of shape {shape}.{hint}")
     if pixels.size == 0:
         raise ImageError(f"Cannot use the {what} of shape {shape}: it has no pixels.")
@@ -154,7 +155,7 @@ def _from_pixels(pixels: npt.NDArray[Any], *, channels: int) -> Image.Image:
 
 
 def _eight_bit(array: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
-    """The same picture in 0..255 where its type says what its values mean."""
+    """Convert pixels to 0..255 if their type has a fixed range."""
     if array.dtype == np.uint8:
         return array
     if array.dtype == np.uint16:
@@ -162,25 +163,12 @@ def _eight_bit(array: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
     if array.dtype == np.bool_:
         return array.astype(np.uint8) * 255
     fix = (
-        "(array * 255).round().astype(np.uint8) if they run from 0 to 1, array.round().astype(np.uint8) if "
+        "(array * 255).round().astype(np.uint8) if they range from 0 to 1, array.round().astype(np.uint8) if "
         "from 0 to 255"
         if array.dtype.kind == "f"
-        else "array.astype(np.uint8) if they run from 0 to 255, else scale them first"
+        else "array.astype(np.uint8) if they range from 0 to 255, else scale them first"
     )
     raise ImageError(
-        f"Image pixels are of dtype uint8, or uint16 or bool; got {array.dtype}, whose range of values is "
-        f"not fixed. Convert them: {fix}."
+        f"Image pixels are uint8, uint16 or bool; got {array.dtype}, which has no fixed range of values. "
+        f"Convert them: {fix}."
     )
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, Image.DecompressionBombError):
-        return (
-            f"it is too large ({error}). Shrink it, or if you trust the file raise "
-            f"PIL.Image.MAX_IMAGE_PIXELS, now {Image.MAX_IMAGE_PIXELS}."
-        )
-    if isinstance(error, UnidentifiedImageError):
-        return "it is not an image, or of a format this Pillow does not know."
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.strerror}."
-    return f"{error or type(error).__name__}. The file is damaged or incomplete."

@@ -1,16 +1,19 @@
-"""Files of photos by name: which files are photos, those below folders, and names for pictures of them."""
+"""Photo files: recognised by suffix or content, listed below folders, and names for annotated copies."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 
-IMAGE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
-"""Endings of the image files that the library looks for in folders and archives, in lower case."""
+from fer_attention.faces.decoding import IMAGE_SUFFIXES, is_image_content
+
+JUNK = frozenset({"__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information", "lost+found"})
+"""Folders that systems add beside photos. Names that begin with a dot are left out, too."""
 
 
 def is_image_name(name: str) -> bool:
-    """True for a name with the suffix of an image file, in upper or lower case.
+    """Return True for a name with the suffix of an image file, in upper or lower case.
 
     >>> is_image_name("photos/one.JPG"), is_image_name("notes.txt")
     (True, False)
@@ -18,39 +21,72 @@ def is_image_name(name: str) -> bool:
     return name.lower().endswith(IMAGE_SUFFIXES)
 
 
-def photo_files(paths: Iterable[Path]) -> list[Path]:
-    """List photos, of whatever name, with folders replaced by the image files below; each file once.
+def is_junk(name: str) -> bool:
+    """Return True for a path that a system made or hides: its files are nobody's photos.
+
+    >>> is_junk("happy/._one.jpg"), is_junk("__MACOSX/happy/one.jpg"), is_junk("happy/one.jpg")
+    (True, True, False)
+    """
+    return any(part in JUNK or part.startswith(".") for part in PurePosixPath(name).parts)
+
+
+def walk(folder: Path, *, without: Iterable[Path] = ()) -> list[Path]:
+    """List a folder's files, then those of its subfolders, in order of their names.
+
+    Hidden and junk files are left out. Links are followed, except to a folder above.
+
+    Args:
+        folder: The folder.
+        without: Files and folders to leave out.
+    """
+    left_out = {path.resolve() for path in without}
+
+    def below(one: Path, above: tuple[Path, ...]) -> list[Path]:
+        shown = [path for path in sorted(one.iterdir()) if not is_junk(path.name)]
+        files = [path for path in shown if not path.is_dir() and path.resolve() not in left_out]
+        for path in shown:
+            real = path.resolve()
+            if path.is_dir() and real not in left_out and real not in above:
+                files += below(path, (*above, real))
+        return files
+
+    return below(folder, (folder.resolve(),))
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Files of a command's arguments.
+
+    Attributes:
+        photos: Image files, by suffix or by content, and all files that were named themselves; each once.
+        others: Files in folders that are not images.
+    """
+
+    photos: tuple[Path, ...]
+    others: tuple[Path, ...]
+
+
+def list_photos(paths: Iterable[Path], *, without: Iterable[Path] = ()) -> Listing:
+    """List the given files, with folders replaced by the files below them.
+
+    Args:
+        paths: Files and folders.
+        without: Files and folders to leave out, for instance the outputs of an earlier run.
 
     Raises:
-        ValueError: A folder holds no image file.
+        ValueError: There is no photo among the files.
     """
-    files: dict[Path, None] = {}
+    paths, without = list(paths), tuple(without)
+    photos: dict[Path, None] = {}
+    others: dict[Path, None] = {}
     for path in paths:
-        found = [path]
-        if path.is_dir():
-            found = sorted(file for file in path.rglob("*") if is_image_name(file.name))
-            if not found:
-                raise ValueError(f"The folder {path} holds no picture ({', '.join(IMAGE_SUFFIXES)}).")
-        files.update(dict.fromkeys(found))
-    return list(files)
-
-
-def picture_files(photos: Iterable[Path], folder: Path) -> dict[Path, Path]:
-    """Name a PNG file in one folder for each photo, numbered where two photos have one name.
-
-    No name is that of one of the photos, so none is written over.
-
-    >>> [file.name for file in picture_files([Path("a/x.jpg"), Path("b/x.jpg")], Path("out")).values()]
-    ['x.png', 'x_2.png']
-    """
-    photos = list(photos)
-    names: dict[Path, Path] = {}
-    taken = {photo.resolve() for photo in photos}
-    for photo in photos:
-        picture, number = folder / f"{photo.stem}.png", 1
-        while picture.resolve() in taken:
-            number += 1
-            picture = folder / f"{photo.stem}_{number}.png"
-        taken.add(picture.resolve())
-        names[photo] = picture
-    return names
+        if not path.is_dir():
+            photos[path] = None
+            continue
+        for file in walk(path, without=without):
+            found = is_image_name(file.name) or is_image_content(file)
+            (photos if found else others)[file] = None
+    if not photos:
+        names = ", ".join(map(str, paths))
+        raise ValueError(f"{names} contains no image file ({', '.join(IMAGE_SUFFIXES)}).")
+    return Listing(tuple(photos), tuple(others))

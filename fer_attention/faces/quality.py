@@ -1,4 +1,4 @@
-"""Facts about a face in a photo that tell whether an expression can be read from it, and filters on them."""
+"""Quality of a face in a photo, and filters for faces whose expression cannot be read."""
 
 from __future__ import annotations
 
@@ -13,25 +13,28 @@ from fer_attention.faces.crop import crop_face
 from fer_attention.faces.face import Face, Point
 from fer_attention.preprocessing import CropRule
 
-_SIDE = 96  # sharpness of large and small faces is compared at one size
-_NOSE = 0.9  # how far the nose stands before the line of the eyes, in halves of the distance between them
+_SIDE = 96  # pixels: the common size at which sharpness is compared
+_NOSE = 0.9  # distance of the nose from the line of the eyes, in halves of the distance between the eyes
 
 
 @dataclass(frozen=True)
 class FaceQuality:
-    """What a face's pixels and landmarks say of it.
+    """Measures of a face's pixels and landmarks.
+
+    >>> quality = FaceQuality(size=48, brightness=90, contrast=31, sharpness=0.2, yaw=-8.5, roll=2.0)
+    >>> QualityFilter(min_size=40, max_yaw=30).reason(quality) is None
+    True
 
     Attributes:
-        size: Shorter side of the box, pixels of the photo.
-        brightness: Mean grey value within the box, 0 to 255.
-        contrast: Standard deviation of the grey values within the box.
-        sharpness: Variance of the Laplacian (Pech-Pacheco et al. 2000) of the grey box at 96 pixels' height,
-            over the variance of its grey values, so that neither size nor light counts. A blurred or
-            enlarged face has a low one.
-        yaw: How far the head is turned, degrees; 0 is frontal, positive turned to the right in the photo. An
-            estimate by the nose's place between the eyes, for sorting rather than measuring. None without
-            landmarks.
-        roll: How far the eyes' line is tilted, degrees, clockwise in the photo. None without landmarks.
+        size: Shorter side of the box in pixels of the photo.
+        brightness: Mean grey value inside the box, 0 to 255.
+        contrast: Standard deviation of the grey values inside the box.
+        sharpness: Variance of the Laplacian (Pech-Pacheco et al. 2000) of the grey box at a height of 96
+            pixels, divided by the variance of its grey values, so that neither size nor lighting matters.
+            Low for a blurred or enlarged face.
+        yaw: Rotation of the head in degrees; 0 is frontal, positive is towards the right of the photo. A
+            rough estimate from the nose's position between the eyes. None without landmarks.
+        roll: Tilt of the line between the eyes in degrees, clockwise in the photo. None without landmarks.
     """
 
     size: float
@@ -43,10 +46,14 @@ class FaceQuality:
 
 
 def face_quality(image: Image.Image, face: Face) -> FaceQuality:
-    """Measures a face of an RGB or grey ("L") photo, upright: what `load_image` gives.
+    """Measure a face in an upright RGB or grey ("L") photo, as `load_image` returns it.
+
+    >>> quality = face_quality(Image.new("L", (64, 64), 90), Face((8, 8, 56, 40), 1.0))
+    >>> quality.size, quality.brightness, quality.sharpness
+    (32.0, 90.0, 0.0)
 
     Raises:
-        ValueError: The face lies wholly outside the photo, or the photo is of another mode.
+        ValueError: The face lies wholly outside the photo, or the photo has another mode.
     """
     box = crop_face(image, face.box, CropRule(shape="box"))
     grey = box.convert("L")
@@ -72,10 +79,11 @@ def _sharpness(pixels: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> flo
 
 
 def yaw(landmarks: Sequence[Point]) -> float:
-    """Degrees that a head is turned about its upright axis, from five landmarks; positive to the right.
+    """Estimate the rotation of a head about its vertical axis in degrees, from five landmarks.
 
-    With the eyes at ±e and the nose p before their line, a turn by θ shows the eyes at ±e·cos θ and the nose
-    at p·sin θ along that line: tan θ = (e / p) · nose / half the visible distance. p / e = 0.9 is assumed.
+    Positive is towards the right of the photo. With the eyes at ±e and the nose p in front of them, a head
+    rotated by θ shows the eyes at ±e·cos θ and the nose at p·sin θ along their line: tan θ = (e / p) · nose /
+    half the visible distance of the eyes. p / e = 0.9 is assumed.
     """
     left, right, nose = (complex(*landmarks[index]) for index in (0, 1, 2))
     line = (right - left) / 2
@@ -86,25 +94,25 @@ def yaw(landmarks: Sequence[Point]) -> float:
 
 
 def roll(landmarks: Sequence[Point]) -> float:
-    """Degrees that the line from left to right eye is tilted, clockwise in the photo, in [-180, 180]."""
+    """Compute the tilt of the line from left to right eye in degrees, clockwise, in [-180, 180]."""
     (x1, y1), (x2, y2) = landmarks[:2]
     return math.degrees(math.atan2(y2 - y1, x2 - x1))
 
 
 @dataclass(frozen=True)
 class QualityFilter:
-    """Least and largest values that a face must keep; None does not ask.
+    """Bounds on the quality of a face; None is no bound.
 
     >>> QualityFilter(min_size=40).reason(FaceQuality(32.0, 120.0, 40.0, 0.2, None, None))
     'size 32 is below 40'
 
     Args:
-        min_size: Of the box's shorter side, pixels.
-        min_sharpness: As `FaceQuality.sharpness`.
-        min_brightness: Mean grey value, 0 to 255.
-        max_brightness: Mean grey value, 0 to 255.
-        max_yaw: Degrees to either side. A face without landmarks fails.
-        max_roll: Degrees to either side. A face without landmarks fails.
+        min_size: Smallest shorter side of the box in pixels.
+        min_sharpness: Smallest `FaceQuality.sharpness`.
+        min_brightness: Smallest mean grey value, 0 to 255.
+        max_brightness: Largest mean grey value, 0 to 255.
+        max_yaw: Largest yaw to either side in degrees. A face without landmarks fails.
+        max_roll: Largest roll to either side in degrees. A face without landmarks fails.
 
     Raises:
         ValueError: A bound is negative or not a number.
@@ -123,7 +131,7 @@ class QualityFilter:
                 raise ValueError(f"{name} is at least 0, or None; got {value}.")
 
     def reason(self, quality: FaceQuality) -> str | None:
-        """Why a face does not pass, or None if it does."""
+        """Return the reason why a face fails, or None if it passes."""
         for bound, limit in vars(self).items():
             kind, name = bound.split("_")
             value = getattr(quality, name)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError, model_validator
 
@@ -21,13 +21,13 @@ from fer_attention.registry import unknown_name
 
 register_studies(Path(__file__).parent / "studies")
 
-FACTORS = ("backbone", "attention", "activation", "data", "fraction", "setting")
-"""What may vary between the conditions of a study, in the order in which tables show it."""
-
 T = TypeVar("T")
 Factor = Literal["backbone", "attention", "activation", "data", "fraction", "setting"]
 Source = Literal["initialisation", "order", "augmentation", "subset", "folds"]
 Level = str | float
+
+FACTORS: tuple[Factor, ...] = get_args(Factor)
+"""What may vary between the conditions of a study, in the order in which tables show it."""
 
 
 class StudyError(ValueError):

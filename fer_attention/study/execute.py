@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import statistics
 import timeit
@@ -32,7 +33,6 @@ from fer_attention.study.records import (
     Predictions,
     RunRecord,
     Scores,
-    sha256,
 )
 from fer_attention.study.source import source_commit
 from fer_attention.training import TrainingCallbacks, train
@@ -48,7 +48,7 @@ def execute(
         DataError: The data set cannot be divided as the run asks.
         TrainingError: The run diverged, or a file cannot be written.
     """
-    device = resolve_device(device)
+    device, tta = resolve_device(device), spec.study.tta
     protocol = spec.protocol(data)
     crops = spec.crops(data, protocol)
     if device.type == "cuda":
@@ -59,8 +59,8 @@ def execute(
     )
     peak = torch.cuda.max_memory_allocated(device) / 2**20 if device.type == "cuda" else None
     model = load_weights(result.weights, device=device)
-    validation = evaluate(model, crops, split="validation", tta=spec.tta)
-    test = evaluate(model, crops, split="test", tta=spec.tta)
+    validation = evaluate(model, crops, split="validation", tta=tta)
+    test = evaluate(model, crops, split="test", tta=tta)
     images = {part: crops.split(part) for part in ("train", "validation", "test")}
     content = Predictions(
         names=images["test"].names,
@@ -88,7 +88,7 @@ def execute(
             **{f"{part}_images": len(crops) for part, crops in images.items()},
             copies=int(test.copies.sum()),
         ),
-        tta=spec.tta,
+        tta=tta,
         selected_epoch=result.best.epoch,
         history=[asdict(epoch) for epoch in result.history],
         validation=_scores(validation.results[ALL]),
@@ -106,7 +106,7 @@ def execute(
         warnings=list(result.warnings),
         environment=environment(device, 1, precision=resolve_precision(spec.config, device))
         | ({"commit": commit} if (commit := source_commit()) else {}),
-        predictions_sha256=sha256(content),
+        predictions_sha256=hashlib.sha256(content).hexdigest(),
         finished=datetime.now(timezone.utc).isoformat(timespec="seconds"),
     )
     write_atomically(folder / PREDICTIONS, content)

@@ -43,11 +43,6 @@ class RunSpec:
         """Name of the data set."""
         return str(self.factors["data"])
 
-    @property
-    def tta(self) -> str:
-        """Test-time augmentation of the scores."""
-        return self.study.tta
-
     def seed_of(self, source: Source) -> int:
         """The seed of what varies between replications, or 0."""
         return self.study.replications.seed_of(source, self.seed)
@@ -62,7 +57,7 @@ class RunSpec:
             "config": self.config.model_dump(mode="json", exclude=FREE_FIELDS),
             "data": data.model_dump(mode="json", exclude={"path", "folds", "changes"}),
             "seeds": [self.seed, self.seed_of("folds"), self.seed_of("subset")],
-            "tta": self.tta,
+            "tta": self.study.tta,
             "statistics_images": self.study.statistics_images,
         }
         return hashlib.blake2b(json.dumps(record, sort_keys=True).encode(), digest_size=8).hexdigest()

@@ -24,9 +24,8 @@ AT_CHANCE = 0.16
 
 def published(model: str, data: str) -> float | None:
     """The paper's accuracy of a model on a data set of a study, by name, a share; None where it has none."""
-    column = COLUMNS.get(data.lower())
-    row = _table().get(ModelSpec.parse(model).name)
-    return None if row is None or column is None else row[column]
+    column, row = COLUMNS.get(data.lower()), _table().get(ModelSpec.parse(model).name)
+    return None if row is None or column is None else float(row[f"{column}_accuracy"]) / 100
 
 
 def paper_protocol(data: str) -> str | None:
@@ -47,11 +46,6 @@ def paper_remark(model: str, data: str) -> str | None:
 
 
 @cache
-def _table() -> dict[str, dict[str, float]]:
-    """Accuracies by model and column, shares."""
+def _table() -> dict[str, dict[str, str]]:
     text = (resources.files("fer_attention.study") / "paper_results.csv").read_text(encoding="utf-8")
-    columns = sorted(set(COLUMNS.values()))
-    return {
-        row["model"]: {column: float(row[f"{column}_accuracy"]) / 100 for column in columns}
-        for row in csv.DictReader(text.splitlines())
-    }
+    return {row["model"]: row for row in csv.DictReader(text.splitlines())}

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from fer_attention.study.grid import RunSpec
-from fer_attention.study.records import TRAINING
+from fer_attention.study.records import TRAINING, read_failure
 from fer_attention.study.store import Store
 
 
@@ -69,7 +69,9 @@ class Tracker:
             total=len(self._runs),
             done=sum(one == "done" for one in state.values()),
             failed=tuple(
-                (run.title, self._store.reason(run.id)) for run in self._runs if state[run.id] == "failed"
+                (run.title, read_failure(self._store.run_folder(run.id)))
+                for run in self._runs
+                if state[run.id] == "failed"
             ),
             elsewhere=tuple(run.title for run in self.elsewhere if state[run.id] == "open"),
             running=tuple(found for run in running if (found := self._running(run)) is not None),

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import io
 import zlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 from zipfile import BadZipFile
@@ -95,11 +95,6 @@ class RunRecord(_Part):
     predictions_sha256: str = Field(description="of the file of predictions beside the record")
     finished: str
 
-    @property
-    def replication(self) -> tuple[int, int]:
-        """(seed, fold): runs of two conditions with the same one are a pair."""
-        return self.seed, self.fold
-
 
 class Failure(_Part):
     """Why a run failed."""
@@ -119,19 +114,13 @@ class Predictions(NamedTuple):
     probabilities: NDArray[np.float32]  # float32 (N, classes), rounded to half precision on the disk
     copies: NDArray[np.bool_]  # (N,), true where an image is also a training image
 
-    @property
-    def correct(self) -> NDArray[np.bool_]:
-        """(N,), true where the likeliest class is the right one."""
-        return self.predicted == self.labels
-
     def to_bytes(self) -> bytes:
         """A compressed NumPy archive; nothing in it is pickled."""
-        types = {"labels": np.uint8, "predicted": np.uint8, "probabilities": np.float16}
         columns = {name: column for name, column in self._asdict().items() if column is not None}
+        for name, small in (("labels", np.uint8), ("predicted", np.uint8), ("probabilities", np.float16)):
+            columns[name] = columns[name].astype(small)
         buffer = io.BytesIO()
-        np.savez_compressed(
-            buffer, **{name: c.astype(types.get(name, c.dtype)) for name, c in columns.items()}
-        )
+        np.savez_compressed(buffer, **columns)
         return buffer.getvalue()
 
     @classmethod
@@ -155,11 +144,6 @@ class Predictions(NamedTuple):
             raise ValueError(f"not an archive of predictions: {error}") from error
 
 
-def sha256(content: bytes) -> str:
-    """The hash that a record names its predictions by."""
-    return hashlib.sha256(content).hexdigest()
-
-
 class SetAside(NamedTuple):
     """A run folder that is not used, and why."""
 
@@ -172,20 +156,20 @@ class Records:
     """The finished runs of a study, and what became of the others.
 
     Attributes:
+        folder: The runs' folders are in it.
         runs: Records by run id.
-        folders: Folder of each record.
         set_aside: Folders whose record or predictions are damaged; never averaged in.
         failed: Reasons by run id.
     """
 
+    folder: Path
     runs: Mapping[str, RunRecord]
-    folders: Mapping[str, Path] = field(default_factory=dict)
-    set_aside: Sequence[SetAside] = ()
-    failed: Mapping[str, str] = field(default_factory=dict)
+    set_aside: tuple[SetAside, ...]
+    failed: Mapping[str, str]
 
     def predictions(self, run_id: str) -> Predictions:
         """The predictions of one run, read anew."""
-        return Predictions.from_bytes((self.folders[run_id] / PREDICTIONS).read_bytes())
+        return Predictions.from_bytes((self.folder / run_id / PREDICTIONS).read_bytes())
 
 
 def read_records(folder: Path) -> Records:
@@ -194,12 +178,12 @@ def read_records(folder: Path) -> Records:
     Raises:
         FileNotFoundError: There is no study in the folder.
     """
-    if not (folder / "runs").is_dir():
+    if not (place := folder / "runs").is_dir():
         raise FileNotFoundError(f"{folder} holds no study: there is no folder runs in it.")
     runs: dict[str, RunRecord] = {}
     set_aside: list[SetAside] = []
     failed: dict[str, str] = {}
-    for one in sorted((folder / "runs").iterdir()):
+    for one in sorted(place.iterdir()):
         if (one / RECORD).exists():
             try:
                 runs[one.name] = read_record(one)
@@ -207,7 +191,7 @@ def read_records(folder: Path) -> Records:
                 set_aside.append(SetAside(one, str(error)))
         elif (one / FAILURE).exists():
             failed[one.name] = read_failure(one)
-    return Records(runs, {name: folder / "runs" / name for name in runs}, tuple(set_aside), failed)
+    return Records(place, runs, tuple(set_aside), failed)
 
 
 def read_record(folder: Path) -> RunRecord:
@@ -227,7 +211,7 @@ def read_record(folder: Path) -> RunRecord:
     file = folder / PREDICTIONS
     if not file.is_file():
         raise ValueError(f"{PREDICTIONS} is missing")
-    if sha256(file.read_bytes()) != record.predictions_sha256:
+    if hashlib.sha256(file.read_bytes()).hexdigest() != record.predictions_sha256:
         raise ValueError(f"{PREDICTIONS} is not the file that the record names: cut off or changed")
     return record
 

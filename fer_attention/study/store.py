@@ -22,7 +22,7 @@ from pydantic import BaseModel, ValidationError
 from fer_attention.atomic import write_atomically
 from fer_attention.study.config import Level, StudyConfig, StudyError
 from fer_attention.study.grid import RunSpec
-from fer_attention.study.records import FAILURE, RECORD, TRAINING, Failure, read_failure, read_record
+from fer_attention.study.records import FAILURE, RECORD, TRAINING, Failure, read_record
 
 State = Literal["done", "failed", "open"]
 
@@ -135,10 +135,6 @@ class Store:
         folder.mkdir(parents=True, exist_ok=True)
         failure = Failure(title=run.title, reason=reason, details=details)
         write_atomically(folder / FAILURE, failure.model_dump_json(indent=1).encode())
-
-    def reason(self, run_id: str) -> str:
-        """Why a run failed."""
-        return read_failure(self.run_folder(run_id))
 
     def retry(self, run_id: str) -> None:
         """Forget a failure, and the training that failed."""

@@ -1,4 +1,4 @@
-"""Videos and cameras: frames with their times, faces followed, expressions over time, and videos written."""
+"""Videos and cameras: reading and writing, tracked faces, expressions over time."""
 
 from fer_attention.video.detection import detect_video
 from fer_attention.video.reader import Frame, VideoReader, VideoSource

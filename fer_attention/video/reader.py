@@ -1,4 +1,4 @@
-"""Videos and cameras frame by frame: upright RGB frames with their times."""
+"""Reading of videos and cameras: upright RGB frames with their times."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fer_attention.optional import needs_extra
-from fer_attention.video import source as media
-from fer_attention.video.source import VideoError, VideoWarning, reason_of
+from fer_attention.video.source import VideoError, VideoWarning, open_camera, open_file, reason_of, upright
 
 if TYPE_CHECKING:
     import av
@@ -27,10 +26,14 @@ VideoSource: TypeAlias = str | os.PathLike[str] | int
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """One picture of a video.
+    """One frame of a video.
+
+    >>> frame = Frame(index=50, time=2.0, image=np.zeros((48, 64, 3), np.uint8))
+    >>> frame.image.shape
+    (48, 64, 3)
 
     Attributes:
-        index: Counted from 0.
+        index: Number of the frame, from 0.
         time: Seconds from the start of the video.
         image: uint8 RGB of shape (H, W, 3), upright.
     """
@@ -41,42 +44,38 @@ class Frame:
 
 
 class VideoReader:
-    """The frames of a video file or a camera, one after the other, none of them kept.
+    """Iterator over the frames of a video file or a camera.
 
     >>> with VideoReader("clip.mp4") as reader:  # doctest: +SKIP
     ...     for frame in reader:
     ...         print(frame.time, frame.image.shape)
 
-    Frames are turned upright by the display matrix of the file, as phones write it. Times are those of the
-    file, counted from its start, so that pictures of a varying frame rate stay in step with the sound. All
-    frames have the first one's size; pixels count as square. Damage that the decoder can conceal goes
-    unnoticed, as in players.
+    Frames are rotated upright by the display matrix that phones write. Times are those of the file, from its
+    start, so that videos with a varying frame rate stay in sync with their sound. All frames have the size of
+    the first one; pixels count as square. Damage that the decoder conceals is not reported, as in players.
 
     Args:
         source: A path, or the number of a camera (Linux: /dev/videoN; cameras are untested).
 
     Attributes:
-        fps: Frames per second on average, as the file says.
+        fps: Average frames per second, by the file's header.
         size: (width, height) of the upright frames.
-        frames: How many frames there are, an estimate; None for a camera or where the file does not say.
-        duration: Seconds, as the file says; None for a camera or where it does not.
-        live: Whether it is a camera.
+        frames: Estimated number of frames; None for a camera or if the header lacks it.
+        duration: Seconds, by the file's header; None for a camera or if the header lacks it.
+        live: True for a camera.
 
     Raises:
-        VideoError: The file is missing, no video, a picture, or without any frame; while iterating: it is
-            damaged. All frames before the damage have been given then.
+        VideoError: The file does not exist, is not a video, or has no frame; or, while iterating, after all
+            frames before the damage, the file is damaged.
     """
 
     def __init__(self, source: VideoSource) -> None:
-        with needs_extra("faces", "videos are read by PyAV"):
+        with needs_extra("faces", "Videos are read by PyAV"):
             import av
         self.live = isinstance(source, int)
         self.name = f"camera {source}" if isinstance(source, int) else repr(os.fspath(source))
         try:
-            if isinstance(source, int):
-                self._container = media.open_camera(source)
-            else:
-                self._container = media.open_file(Path(source))
+            self._container = open_camera(source) if isinstance(source, int) else open_file(Path(source))
         except (OSError, ValueError, av.FFmpegError) as error:
             raise VideoError(f"Cannot read {self.name}: {reason_of(error)}") from error
         try:
@@ -90,23 +89,24 @@ class VideoReader:
 
         container = self._container
         if container.format.name.endswith("_pipe"):
-            raise VideoError(f"{self.name} is a picture, not a video: use `predict` for pictures.")
+            raise VideoError(f"Cannot read {self.name}: it is an image, not a video. Use `predict`.")
         streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
-        if container.format.name == "tty":  # FFmpeg draws any text file as if on a terminal
-            raise VideoError(f"Cannot read {self.name}: it is a text, not a video.")
+        if container.format.name == "tty":  # FFmpeg renders any text file as a terminal
+            raise VideoError(f"Cannot read {self.name}: it is a text file, not a video.")
         if not streams:
             kinds = ", ".join(sorted({stream.type for stream in container.streams}))
-            raise VideoError(f"{self.name} has no pictures: it holds {kinds or 'nothing'}.")
+            raise VideoError(f"Cannot read {self.name}: it has no video stream, only {kinds or 'a header'}.")
         self._stream = stream = streams[0]
         self.fps = float(stream.average_rate or stream.guessed_rate or 25)
-        self.duration = None if self.live else media.duration_of(container, stream)
+        seconds = float((stream.duration or 0) * (stream.time_base or 0)) or (container.duration or 0) / 1e6
+        self.duration = None if self.live else seconds or None
         self.frames = stream.frames or (round(self.duration * self.fps) if self.duration else None)
         frames = self._read()
-        first = next(frames, None)  # the size is known once a frame is upright
+        first = next(frames, None)  # gives the upright size
         if first is None:
-            raise VideoError(f"{self.name} holds no frame.")
+            raise VideoError(f"Cannot read {self.name}: it has no frame.")
         self.size: tuple[int, int] = (first.image.shape[1], first.image.shape[0])
-        self._frames = chain(iter([first]), frames)  # an iterator lets go of what it has given
+        self._frames = chain(iter([first]), frames)  # an iterator holds no reference to yielded frames
 
     def __enter__(self) -> VideoReader:
         return self
@@ -115,7 +115,7 @@ class VideoReader:
         self.close()
 
     def close(self) -> None:
-        """Closes the file or the camera."""
+        """Close the file or the camera."""
         self._container.close()
 
     def __iter__(self) -> Iterator[Frame]:
@@ -136,24 +136,24 @@ class VideoReader:
             for picture in self._pictures():
                 seconds = index / self.fps if picture.pts is None else picture.pts * tick
                 start = seconds if start is None else start
-                time = max(time, seconds - start)  # times never fall, even in a damaged file
-                if index == 0:  # asking each frame for its side data would tie it up in a reference cycle
+                time = max(time, seconds - start)  # never decreasing, even in a damaged file
+                if index == 0:  # reading the side data of every frame would create reference cycles
                     width, height = picture.width, picture.height
                     matrix: Any = picture.side_data.get("DISPLAYMATRIX")
                     display = bytes(matrix or b"")
                 pixels = converter.reformat(picture, width, height, "rgb24").to_ndarray()
-                yield Frame(index, time, media.upright(pixels, display))
+                yield Frame(index, time, upright(pixels, display))
                 index += 1
         except av.FFmpegError as error:
             raise VideoError(
                 f"Cannot read {self.name} from frame {index} on, at about "
-                f"{time + bool(index) / self.fps:.3f} s: {reason_of(error)} The frames before it are sound."
+                f"{time + bool(index) / self.fps:.3f} s: {reason_of(error)} The frames before it are intact."
             ) from error
         end = time + 1 / self.fps
         if self.duration is not None and self.duration - end > 1:
             warnings.warn(
-                f"The pictures of {self.name} end after {end:.1f} s; by its header it lasts "
-                f"{self.duration:.1f} s. Unless its sound goes on without pictures, the file is cut off.",
+                f"The frames of {self.name} end after {end:.1f} s; its header says {self.duration:.1f} s. "
+                "Unless the sound continues without frames, the file is truncated.",
                 VideoWarning,
                 stacklevel=3,
             )
@@ -170,10 +170,10 @@ class VideoReader:
                     return
                 before = math.inf if packet.pts is None else packet.pts
                 yield from packet.decode()
-            except av.error.BlockingIOError:  # macOS: the camera has no picture yet
+            except av.error.BlockingIOError:  # macOS: the camera has no frame yet
                 packets = self._container.demux(self._stream)
             except av.FFmpegError:
-                # The decoder holds pictures back until their order is clear: those before the damage count.
+                # The decoder delays frames until their order is known: those before the damage are valid.
                 for picture in self._stream.decode(None):
                     if picture.pts is None or picture.pts < before:
                         yield picture

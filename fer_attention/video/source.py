@@ -1,4 +1,4 @@
-"""Under the reader and the writer of videos: opening files and cameras, errors, upright pictures."""
+"""Common parts of the video reader and writer: opening files and cameras, errors, upright frames."""
 
 from __future__ import annotations
 
@@ -14,51 +14,61 @@ if TYPE_CHECKING:
 
 
 class VideoError(ValueError):
-    """A video that cannot be read, or not to its end."""
+    """A video that cannot be read to its end, or cannot be written.
+
+    >>> from fer_attention.video import VideoReader
+    >>> VideoReader("missing.mp4")
+    Traceback (most recent call last):
+    fer_attention.video.source.VideoError: Cannot read 'missing.mp4': there is no such file.
+    """
 
 
 class VideoWarning(UserWarning):
-    """Something of a video that is left out."""
+    """A part of a video that is missing or left out.
+
+    >>> import warnings
+    >>> warnings.simplefilter("error", VideoWarning)  # doctest: +SKIP
+    >>> frames = list(VideoReader("truncated.mkv"))  # doctest: +SKIP
+    Traceback (most recent call last):
+    fer_attention.video.source.VideoWarning: The frames of 'truncated.mkv' end after 3.6 s; ...
+    """
 
 
 def open_file(path: Path) -> av.container.InputContainer:
-    """Opens a video or sound file with PyAV; OSError or av.FFmpegError if it is none."""
+    """Open a video or sound file with PyAV; OSError or av.FFmpegError if that fails."""
     import av
 
     if path.is_dir():
-        raise IsADirectoryError("it is a folder.")
+        raise IsADirectoryError("it is a folder, not a file.")
     if not path.exists():
         raise FileNotFoundError("there is no such file.")
-    try:
-        return av.open(str(path), "r")
-    except UnicodeDecodeError:  # tags in an old encoding, on which PyAV below 19 stumbles
-        return av.open(str(path), "r", metadata_errors="replace")
+    return av.open(str(path), "r", metadata_errors="replace")  # tags may be in an old encoding
 
 
 def open_camera(number: int) -> av.container.InputContainer:
-    """Opens a camera with PyAV, untested for want of one; ValueError or av.FFmpegError if there is none."""
+    """Open a camera with PyAV (untested on a real one); ValueError or av.FFmpegError if that fails."""
     import av
 
     if number < 0:
         raise ValueError("cameras are numbered from 0.")
     if sys.platform == "darwin":
         return av.open(str(number), "r", format="avfoundation", options={"framerate": "30"})
-    if sys.platform == "win32":  # cameras go by names there, which older versions of PyAV cannot list
+    if sys.platform == "win32":  # cameras have names, which older versions of PyAV cannot list
         listed = getattr(av, "enumerate_input_devices", lambda _: [])("dshow")
         names = [device.name for device in listed if "video" in device.media_types]
         if number >= len(names):
-            raise ValueError(f"PyAV {av.__version__} knows of {len(names)} cameras.")
+            raise ValueError(f"PyAV {av.__version__} finds {len(names)} cameras.")
         return av.open(f"video={names[number]}", "r", format="dshow")
     return av.open(f"/dev/video{number}", "r", format="v4l2")
 
 
 def upright(pixels: npt.NDArray[Any], display: bytes) -> npt.NDArray[np.uint8]:
-    """The picture as a player shows it, turned and mirrored in steps of 90 degrees.
+    """Rotate and mirror a frame in steps of 90 degrees, as players show it.
 
     Args:
-        pixels: The stored picture, (H, W, 3).
-        display: Bytes of a display matrix (ISO/IEC 14496-12, 8.3.2): nine 32-bit numbers a b u c d v x y w
-            that put a stored pixel at (a x + c y, b x + d y). Without any the picture stays as it is.
+        pixels: The stored frame, (H, W, 3).
+        display: Display matrix (ISO/IEC 14496-12, 8.3.2): nine 32-bit numbers a b u c d v x y w that map a
+            stored pixel to (a x + c y, b x + d y). If empty, the frame is already upright.
     """
     if display:
         a, b, _, c, d, *_ = np.frombuffer(display, dtype=np.int32).tolist()
@@ -69,18 +79,11 @@ def upright(pixels: npt.NDArray[Any], display: bytes) -> npt.NDArray[np.uint8]:
 
 
 def reason_of(error: Exception) -> str:
-    """An error in half a sentence, with its full stop."""
+    """Return the reason of an error, as the second half of a sentence."""
     import av
 
     if isinstance(error, av.error.InvalidDataError):
-        return "its data are damaged, incomplete or no video."
+        return "it is damaged, incomplete or not a video."
     if isinstance(error, av.error.EOFError):
-        return "it holds no frame."
+        return "it has no frame."
     return f"{getattr(error, 'strerror', None) or error}".rstrip(".") + "."
-
-
-def duration_of(container: av.container.InputContainer, stream: av.VideoStream) -> float | None:
-    """Seconds by the header, of the pictures if it says so, else of the whole file."""
-    if stream.duration and stream.time_base:
-        return stream.duration * float(stream.time_base)
-    return container.duration / 1e6 if container.duration else None

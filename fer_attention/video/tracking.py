@@ -1,4 +1,4 @@
-"""Who is who from frame to frame: faces that overlap keep their number."""
+"""Tracking: faces that overlap from frame to frame have the same number."""
 
 from __future__ import annotations
 
@@ -11,20 +11,24 @@ from fer_attention.faces.face import Face
 
 @dataclass(frozen=True)
 class TrackedFace:
-    """A face, in pixels of the upright frame, and its track, counted from 0 in the order of appearance."""
+    """A face, in pixels of the upright frame, and its track, numbered from 0 in order of appearance.
+
+    >>> faces = [Face((0, 0, 10, 10), 1), Face((50, 0, 60, 10), 1)]
+    >>> [one.track for one in map(TrackedFace, faces, FaceTracker().update(faces))]
+    [0, 1]
+    """
 
     face: Face
     track: int
 
 
 class FaceTracker:
-    """Gives the faces of successive frames numbers that stay with them.
+    """IOU tracker: faces whose boxes overlap from frame to frame have the same track.
 
-    The IOU tracker (Bochinski et al. 2017, "High-speed tracking-by-detection without using image
-    information"): a face belongs to the track whose last known box it overlaps most. Pairs are taken greedily
-    by falling intersection over union; a face that no track fits starts a new one. Nothing is predicted and
-    no pixels are compared, so a face that jumps by more than its own size gets a new number, and two faces
-    that cross may swap theirs.
+    A face joins the track whose last known box it overlaps most; a face without a match starts a new one.
+    Pairs are matched greedily by decreasing intersection over union (Bochinski et al. 2017, "High-speed
+    tracking-by-detection without using image information"). Neither motion nor pixels are considered: a face
+    that jumps by more than its own size gets a new number, and two faces that cross may swap theirs.
 
     >>> tracker = FaceTracker()
     >>> tracker.update([Face((0, 0, 10, 10), 1), Face((50, 0, 60, 10), 1)])
@@ -33,18 +37,18 @@ class FaceTracker:
     [1, 2]
 
     Args:
-        min_iou: Least intersection over union of a face and its track, in (0, 1].
-        max_missed: Updates without its face that a track lives through.
+        min_iou: Minimum intersection over union of a face and its track, in (0, 1].
+        max_missed: Number of updates without a face after which a track still exists.
 
     Raises:
-        ValueError: A number is out of its range.
+        ValueError: A number is out of range.
     """
 
     def __init__(self, *, min_iou: float = 0.3, max_missed: int = 10) -> None:
         if not 0 < min_iou <= 1:
-            raise ValueError(f"min_iou lies above 0 and at most at 1, for instance 0.3; got {min_iou}.")
+            raise ValueError(f"min_iou is a number in (0, 1], for instance 0.3; got {min_iou}.")
         if max_missed < 0:
-            raise ValueError(f"max_missed is 0 or more updates; got {max_missed}.")
+            raise ValueError(f"max_missed is at least 0 updates; got {max_missed}.")
         self.min_iou = min_iou
         self.max_missed = max_missed
         self._tracks: dict[int, tuple[Face, int]] = {}  # the last known face, and updates since
@@ -52,16 +56,16 @@ class FaceTracker:
 
     @property
     def alive(self) -> frozenset[int]:
-        """The tracks that a face of the next update may still join."""
+        """Tracks that a face of the next update may join."""
         return frozenset(self._tracks)
 
     def update(self, faces: Sequence[Face]) -> list[int]:
-        """The track of each face of the next frame, in the order of the faces.
+        """Assign a track to each face of the next frame, and return the tracks in the order of the faces.
 
-        No two faces of a frame share a track, and the number of a dead track never comes back.
+        No two faces of a frame share a track, and the number of an ended track is never used again.
         """
         tracks: dict[int, int] = {}
-        # Equal overlaps go to the older track and the earlier face, so the same faces give the same numbers.
+        # Equal overlaps go to the older track and the earlier face, so that results are reproducible.
         pairs = sorted(
             (-overlap, number, index)
             for number, (known, _) in self._tracks.items()

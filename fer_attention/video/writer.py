@@ -1,4 +1,4 @@
-"""Videos written frame by frame, with the sound of the video that the frames came from."""
+"""Writing of videos frame by frame, with the sound of the source."""
 
 from __future__ import annotations
 
@@ -29,26 +29,29 @@ _MATRIX = "ITU709"
 
 
 class VideoWriter:
-    """A video file from single frames: H.264, or MPEG-4 where this PyAV cannot encode H.264.
+    """Writer of a video file: H.264, or MPEG-4 if this PyAV cannot encode H.264.
 
-    The file is whole or not there: it grows under a temporary name and takes its own when the block ends. An
-    error in the block leaves nothing; KeyboardInterrupt, the usual end with a camera, leaves a proper file of
-    the frames so far.
+    The file is written under a temporary name and renamed when the block ends. After an error in the block
+    there is no file; after KeyboardInterrupt, the usual end with a camera, it has the frames written so far.
 
-    >>> with VideoWriter("grey.mp4", fps=25, size=(64, 48)) as writer:  # doctest: +SKIP
-    ...     writer.write(np.full((48, 64, 3), 128, np.uint8))
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with VideoWriter(f"{folder}/grey.mp4", fps=25, size=(64, 48)) as writer:
+    ...         writer.write(np.full((48, 64, 3), 128, np.uint8))
+    >>> writer.frames
+    1
 
     Args:
-        path: The file; its suffix says the container: .mp4, .mov or .mkv.
-        fps: Frames per second on average.
-        size: (width, height) of the frames. An odd one is padded to even, which the coding needs, by
+        path: The file; its suffix chooses the container: .mp4, .mov or .mkv.
+        fps: Average frames per second.
+        size: (width, height) of the frames. Odd sizes are padded to even ones, which the codec needs, by
             repeating the last column or row.
-        audio_from: The video that the frames come from: its first sound is copied, not encoded again. A sound
-            that the container cannot take is left out with a `VideoWarning`.
+        audio_from: The source of the frames, whose first audio stream is copied without re-encoding. Audio
+            that the container does not support is left out with a `VideoWarning`.
 
     Raises:
-        ValueError: A number is out of its range.
-        VideoError: On entering the block: the container is unknown or cannot hold the video, or
+        ValueError: A number is out of range.
+        VideoError: On entering the block, if the container is unknown or does not support the video, or if
             `audio_from` cannot be read.
         OSError: The folder does not exist, or the file cannot be written, for instance on a full disk.
     """
@@ -62,9 +65,9 @@ class VideoWriter:
         audio_from: str | os.PathLike[str] | None = None,
     ) -> None:
         if not 0 < fps <= 1000:
-            raise ValueError(f"fps lies above 0 and at most at 1000 frames per second; got {fps}.")
+            raise ValueError(f"fps is a number in (0, 1000]; got {fps}.")
         if min(size) < 1:
-            raise ValueError(f"size is (width, height), each 1 pixel or more; got {size}.")
+            raise ValueError(f"size is (width, height), each at least 1 pixel; got {size}.")
         self.path = Path(path)
         self.fps = fps
         self.size = size
@@ -72,10 +75,10 @@ class VideoWriter:
         self.frames, self._last_tick = 0, -1
         self._end = 0.0  # of the last frame, in seconds
         self._sound: Iterator[tuple[float, av.Packet[Any]]] = iter(())
-        self._sound_time = -math.inf  # up to where it is copied
+        self._sound_time = -math.inf  # of the last copied packet, in seconds
 
     def __enter__(self) -> VideoWriter:
-        with needs_extra("faces", "videos are written by PyAV"):
+        with needs_extra("faces", "Videos are written by PyAV"):
             import av
         with ExitStack() as stack:
             temporary = stack.enter_context(replacing(self.path))
@@ -91,7 +94,7 @@ class VideoWriter:
         return self
 
     def _opened(self, temporary: Path, audio: av.AudioStream | None) -> av.container.OutputContainer:
-        """The output, its header written; without the sound if the container cannot take it."""
+        """Open the output and write its header; without audio if the container does not support it."""
         import av
 
         try:
@@ -113,7 +116,7 @@ class VideoWriter:
             without = self._opened(temporary, None)
             self._sound = iter(())
             warnings.warn(
-                f"The sound of {self.audio_from} is left out: {self.path.suffix} cannot hold it ({error}).",
+                f"The sound of {self.audio_from} is left out: not supported by {self.path.suffix} ({error}).",
                 VideoWarning,
                 stacklevel=3,
             )
@@ -133,21 +136,21 @@ class VideoWriter:
         context.colorspace = context.color_primaries = context.color_trc = 1  # BT.709, as `_MATRIX`
         context.color_range = 1  # limited
         if codec == "libx264":
-            # No frames out of order (bf): with them the durations of a varying frame rate come out wrong.
+            # No B-frames: with them the durations of a varying frame rate are wrong.
             stream.options = {"preset": "veryfast", "crf": "20", "bf": "0"}
         else:
             stream.bit_rate = round(0.2 * stream.width * stream.height * self.fps)
         return stream
 
     def write(self, image: npt.NDArray[np.uint8], time: float | None = None) -> None:
-        """Appends a frame.
+        """Append a frame.
 
         Args:
             image: uint8 RGB of shape (H, W, 3), of the writer's size.
-            time: Seconds from the start, not before the last frame; None: 1 / fps after it.
+            time: Seconds from the start, not before the last frame; None is 1 / fps after it.
 
         Raises:
-            ValueError: The image has another size or type, or the time runs backwards.
+            ValueError: The image has another size or type, or the time decreases.
             OSError: The file cannot be written.
         """
         import av
@@ -160,20 +163,21 @@ class VideoWriter:
         time = self._end if time is None else time
         if not 0 <= time < math.inf or round(time / _TICK) < self._last_tick:
             raise ValueError(
-                f"Times start at 0 and never fall; got {time} s after {self._last_tick * float(_TICK):.3f} s."
+                "Times start at 0 and do not decrease; got "
+                f"{time} s after {self._last_tick * float(_TICK):.3f} s."
             )
         tick = max(round(time / _TICK), self._last_tick + 1)
         padded = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
         frame = av.VideoFrame.from_ndarray(padded, format="rgb24")
         frame = frame.reformat(format="yuv420p", dst_colorspace=_MATRIX)
         frame.pts, frame.time_base = tick, _TICK
-        with self._errors_named():
+        with self._naming_errors():
             self._encode(frame)
             self.frames, self._end, self._last_tick = self.frames + 1, time + 1 / self.fps, tick
             self._copy_sound(until=self._end)
 
     def stop_sound(self) -> None:
-        """Copies no sound beyond the last frame: for a video that ends before its source does."""
+        """Copy no sound beyond the last frame, for a video that ends before its source."""
         self._sound_time = math.inf
 
     def __exit__(
@@ -183,21 +187,21 @@ class VideoWriter:
 
         interrupted = isinstance(error, KeyboardInterrupt)
         if not self.frames or (error is not None and not interrupted):
-            reason = error or VideoError(f"No frame was written to {self.path}, so there is no such file.")
+            reason = error or VideoError(f"No frame was written to {self.path}, so the file was not created.")
             with suppress(av.FFmpegError):
                 self._files.__exit__(type(reason), reason, trace)
             if error is None:
                 warnings.warn(str(reason), VideoWarning, stacklevel=2)
             return
-        with self._errors_named(), self._files:
+        with self._naming_errors(), self._files:
             if interrupted:
                 self.stop_sound()
             self._encode(None)
             self._copy_sound(until=math.inf)
 
     def _encode(self, frame: av.VideoFrame | None) -> None:
-        # All of it within one call: KeyboardInterrupt strikes between calls, and a packet that is encoded
-        # but not written would leave a hole that damages the pictures after it.
+        # In a single call: KeyboardInterrupt is raised between calls, and a packet that is encoded but not
+        # written would damage the frames after it.
         list(map(self._container.mux, map(self._stream.encode, [frame])))
 
     def _copy_sound(self, until: float) -> None:
@@ -209,7 +213,7 @@ class VideoWriter:
     def _packets(
         self, audio: av.AudioStream, stream: av.AudioStream
     ) -> Iterator[tuple[float, av.Packet[Any]]]:
-        """The source's sound with its times in seconds, both counted as `VideoReader` counts its frames'."""
+        """Yield the source's packets of sound with their times in seconds, from the start of the video."""
         import av
 
         source = cast("av.container.InputContainer", audio.container)
@@ -229,13 +233,13 @@ class VideoWriter:
             damaged = True
         if damaged or (audio.duration or 0) * float(audio.time_base or 0) - end > 1:
             warnings.warn(
-                f"The sound of {self.audio_from} is damaged or cut off: it ends after {end:.1f} s.",
+                f"The sound of {self.audio_from} is damaged or truncated: it ends after {end:.1f} s.",
                 VideoWarning,
                 stacklevel=4,
             )
 
     @contextmanager
-    def _errors_named(self) -> Iterator[None]:
+    def _naming_errors(self) -> Iterator[None]:
         import av
 
         try:

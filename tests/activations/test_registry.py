@@ -6,7 +6,7 @@ from fer_attention.registry import UnknownNameError
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
-def test_every_activation_keeps_the_shape_and_passes_a_gradient(name):
+def test_every_activation_preserves_the_shape_and_has_a_gradient(name):
     x = torch.linspace(-2, 2, 2 * 3 * 4 * 5).reshape(2, 3, 4, 5).requires_grad_()
     y = create_activation(name)(x)
     assert y.shape == x.shape
@@ -16,14 +16,14 @@ def test_every_activation_keeps_the_shape_and_passes_a_gradient(name):
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
-def test_every_call_makes_a_fresh_module(name):
+def test_every_call_creates_a_new_module(name):
     first, second = create_activation(name), create_activation(name)
     assert first is not second
     assert not set(first.parameters()) & set(second.parameters())
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
-def test_in_place_gives_the_same_numbers_in_the_input_s_memory_where_the_activation_can(name):
+def test_inplace_writes_the_same_values_into_the_input_if_supported(name):
     x = torch.linspace(-2, 2, 60)
     expected = create_activation(name).eval()(x)
     module = create_activation(name, inplace=True).eval()
@@ -38,17 +38,17 @@ def test_the_usual_activations_can_work_in_place(name):
     assert create_activation(name, inplace=True).inplace is True
 
 
-def test_an_unknown_name_is_an_error_that_suggests_the_nearest():
+def test_an_unknown_name_is_refused_with_the_nearest_one():
     with pytest.raises(UnknownNameError, match=r"Unknown activation 'slu'. Did you mean 's[ie]lu'\?.*relu6"):
         create_activation("slu")
 
 
-def test_options_reach_the_activation_and_unknown_ones_are_refused():
+def test_options_are_passed_on_and_unknown_ones_refused():
     assert create_activation("elu", alpha=0.5).alpha == 0.5
     with pytest.raises(TypeError, match="slope"):
         create_activation("elu", slope=0.5)
 
 
-def test_parameters_are_made_where_and_as_asked():
+def test_parameters_have_the_requested_device_and_dtype():
     weight = create_activation("prelu", device="meta", dtype=torch.float64).weight
     assert (weight.device.type, weight.dtype) == ("meta", torch.float64)

@@ -33,7 +33,7 @@ TARGETS = torch.tensor([0, 1, 2, 3, 4, 5])
 
 
 def outputs_of(model, names, batches):
-    """The concatenated outputs of layers, as NumPy arrays."""
+    """Return the concatenated outputs of layers as NumPy arrays."""
     kept = {name: [] for name in names}
     hooks = [
         model.get_submodule(name).register_forward_hook(
@@ -51,7 +51,7 @@ def outputs_of(model, names, batches):
 
 
 def state_of(model):
-    """Everything that a caller could notice."""
+    """Return all state that a caller could notice."""
     return (
         [module.training for module in model.modules()],
         {name: tensor.clone() for name, tensor in model.state_dict().items()},
@@ -61,7 +61,7 @@ def state_of(model):
     )
 
 
-def test_mean_variance_and_sign_are_numpy_s_over_all_batches():
+def test_mean_variance_and_sign_match_numpy_over_all_batches():
     model = small_net(act=nn.ELU).eval()
     batches = list(images().split([3, 1, 2]))
     measured = activation_statistics(model, batches)
@@ -77,7 +77,7 @@ def test_mean_variance_and_sign_are_numpy_s_over_all_batches():
 
 @settings(max_examples=20)
 @given(sizes=st.lists(st.integers(1, 4), min_size=1, max_size=6), offset=st.sampled_from([0.0, 1e4]))
-def test_the_statistics_do_not_depend_on_how_images_are_batched(sizes, offset):
+def test_the_statistics_do_not_depend_on_the_batches(sizes, offset):
     model = nn.Sequential(nn.Identity(), nn.LeakyReLU())
     x = images(sum(sizes)) + offset
     [whole] = activation_statistics(model, [x])
@@ -100,7 +100,7 @@ def test_the_gradient_norm_is_the_root_mean_square_over_batches():
 
 
 @pytest.mark.parametrize("norm", [False, True])
-def test_elu_brings_the_means_nearer_zero_than_relu_with_the_same_weights(norm):
+def test_elu_has_means_nearer_zero_than_relu_with_the_same_weights(norm):
     relu = small_net(norm=norm, depth=6)
     elu = copy.deepcopy(relu)
     swap_activation(elu, "elu")
@@ -117,7 +117,7 @@ def test_elu_brings_the_means_nearer_zero_than_relu_with_the_same_weights(norm):
     assert sum(e < r for r, e in zip(*means, strict=True)) >= 5
 
 
-def test_elu_brings_the_means_of_a_residual_net_nearer_zero():
+def test_elu_has_means_nearer_zero_in_a_residual_net():
     torch.manual_seed(0)
     relu = timm.create_model("resnet18", in_chans=1, num_classes=7)
     elu = copy.deepcopy(relu)
@@ -127,7 +127,7 @@ def test_elu_brings_the_means_of_a_residual_net_nearer_zero():
     assert bias[1] < bias[0]
 
 
-def test_calls_of_a_shared_module_are_reported_one_by_one_in_order():
+def test_calls_of_a_shared_module_are_reported_separately():
     model = torchvision.models.resnet18(num_classes=7)
     x = images(2, channels=3, size=32, dtype=torch.float32)
     measured = activation_statistics(model, [(x, TARGETS[:2])] * 2, loss=F.cross_entropy)
@@ -138,7 +138,7 @@ def test_calls_of_a_shared_module_are_reported_one_by_one_in_order():
     assert all(s.gradient_norm > 0 for s in measured)
 
 
-def test_gates_are_left_out_and_layers_come_in_execution_order():
+def test_gates_are_skipped_and_layers_come_in_execution_order():
     class Net(nn.Module):
         def __init__(self):
             super().__init__()
@@ -162,7 +162,7 @@ def test_layers_can_be_named():
     ]
 
 
-def test_layers_that_work_in_place_after_a_measured_one_do_not_change_its_record():
+def test_later_inplace_layers_do_not_change_a_record():
     class Net(nn.Module):
         def __init__(self, inplace):
             super().__init__()
@@ -190,7 +190,7 @@ def test_layers_that_work_in_place_after_a_measured_one_do_not_change_its_record
         )
 
 
-def test_a_first_layer_in_place_leaves_the_caller_s_images_alone():
+def test_an_inplace_first_layer_does_not_change_the_images():
     x = images()
     before = x.clone()
     model = nn.Sequential(nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(64, 7, dtype=torch.float64))
@@ -202,7 +202,7 @@ def test_a_first_layer_in_place_leaves_the_caller_s_images_alone():
 
 @pytest.mark.parametrize("loss", [None, F.cross_entropy])
 @pytest.mark.parametrize("fails", [False, True])
-def test_the_caller_s_state_is_as_it_was_also_after_an_error(loss, fails):
+def test_the_state_of_the_caller_is_restored_also_after_an_error(loss, fails):
     model = small_net().train()
     model.insert(3, nn.Dropout())
     model[1].eval()
@@ -223,7 +223,7 @@ def test_the_caller_s_state_is_as_it_was_also_after_an_error(loss, fails):
     assert torch.equal(after[4], before[4])
 
 
-def test_gradients_are_measured_under_no_grad_and_inference_mode_and_in_a_frozen_model():
+def test_gradients_are_measured_without_grad_mode_and_if_frozen():
     model = small_net().requires_grad_(False)
     batches = [(images(), TARGETS)]
     expected = activation_statistics(model, batches, loss=F.cross_entropy)
@@ -248,7 +248,7 @@ def test_gradient_checkpointing_counts_each_layer_once():
     )
 
 
-def test_half_precision_is_summed_in_double_precision():
+def test_half_precision_is_accumulated_in_double_precision():
     model = nn.Sequential(nn.Identity(), nn.ELU())
     x = images(64, size=32).bfloat16() + 100
     [measured] = activation_statistics(model, [x])
@@ -257,7 +257,7 @@ def test_half_precision_is_summed_in_double_precision():
 
 
 @pytest.mark.gpu
-def test_a_model_on_the_gpu_gives_the_same_statistics_and_keeps_its_random_state():
+def test_a_gpu_gives_the_same_statistics_and_keeps_its_random_state():
     model, batches = small_net(), [(images(), TARGETS)]
     expected = activation_statistics(model, batches, loss=F.cross_entropy)
     state = torch.cuda.get_rng_state()
@@ -281,20 +281,20 @@ class Branching(nn.Module):
     ("batches", "arguments", "error", "message"),
     [
         ([], {}, ValueError, "batches is empty"),
-        ([images(0)], {}, ValueError, r"without images: its shape is \(0, 1, 8, 8\)"),
-        ([(images(), TARGETS)], {}, TypeError, "image tensors, as no loss is given; got tuple"),
+        ([images(0)], {}, ValueError, r"no images: its shape is \(0, 1, 8, 8\)"),
+        ([(images(), TARGETS)], {}, TypeError, "image tensors, since there is no loss; got tuple"),
         ([images()], {"loss": F.cross_entropy}, TypeError, "pairs .* got Tensor"),
         ([images()], {"layers": ["usd"]}, UnknownNameError, "Unknown layer 'usd'. Did you mean 'used'"),
         ([images()], {"layers": []}, ValueError, "names no layer"),
         ([images()], {"layers": ["used", "idle"]}, ValueError, "does not call idle"),
-        ([images()], {"layers": ["pair"]}, TypeError, "pair gives out a tuple"),
+        ([images()], {"layers": ["pair"]}, TypeError, "pair returns a tuple"),
     ],
 )
-def test_what_cannot_be_measured_is_an_error(batches, arguments, error, message):
+def test_input_that_cannot_be_measured_is_refused(batches, arguments, error, message):
     with pytest.raises(error, match=message):
         activation_statistics(Branching(), batches, **arguments)
 
 
-def test_a_model_without_activations_asks_for_names():
+def test_a_model_without_activations_is_refused_with_a_remedy():
     with pytest.raises(ValueError, match="no activation modules outside attention gates. Name those"):
         activation_statistics(nn.Sequential(nn.Flatten()), [images()])

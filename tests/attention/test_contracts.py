@@ -1,7 +1,11 @@
-"""The contract of every registered attention block; a new one is tested on the day it is registered."""
+"""Contracts of all registered attention blocks; they also cover a new one.
+
+Equations, timm parity and special options of a block are in the file of its name.
+"""
 
 import copy
 import itertools
+from pathlib import Path
 
 import pytest
 import torch
@@ -17,19 +21,29 @@ from fer_attention.attention import (
     attention_options,
     create_attention,
 )
-from fer_attention.models import create_model, list_models
+from fer_attention.models import build_model, create_model, list_models, load_weights, save_weights
 from fer_attention.registry import UnknownNameError
-from tests.support.gates import C, distinct, gate, maps
+from tests.support.gates import C, awake, distinct, gate, maps
 
 EVERY = pytest.mark.parametrize("name", ATTENTIONS)
 GATES = pytest.mark.parametrize("name", [n for n, c in ATTENTIONS.items() if issubclass(c, AttentionGate)])
+
+LEAST = {"coord": 8, "gc": 4}
+"""Blocks whose hidden width has a minimum."""
+
+LATE = {"gct": {"alpha"}, "gc": {"key.weight", "fc1.weight", "fc1.bias", "norm.weight", "norm.bias"}}
+"""Parameters before others that start at zero: they get no gradient in the first step."""
+
+
+def with_option(option):
+    return [name for name in ATTENTIONS if option in attention_options(name)]
 
 
 class TestContract:
     @EVERY
     @pytest.mark.parametrize("shape", [(1, 1), (1, 7), (2, 3), (6, 6), (11, 5)], ids=str)
     @pytest.mark.parametrize("channels", [16, 24, 64])
-    def test_the_shape_is_kept(self, name, shape, channels):
+    def test_it_preserves_the_shape(self, name, shape, channels):
         for batch in (0, 1, 3):
             x = maps(batch, channels, *shape)
             y = gate(name, channels)(x)
@@ -51,14 +65,14 @@ class TestContract:
         torch.testing.assert_close(gate(name, dtype=torch.float64).train(training)(x), x * scale)
 
     @GATES
-    def test_scale_depends_on_the_input(self, name):
+    def test_the_scale_depends_on_the_input(self, name):
         block = gate(name)
         first, second = block.scale(maps(1, C, 6, 6, seed=1)), block.scale(maps(1, C, 6, 6, seed=2))
         assert not torch.allclose(first, second)
 
     @EVERY
     @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last], ids=str)
-    def test_the_memory_format_is_kept(self, name, memory_format):
+    def test_it_preserves_the_memory_format(self, name, memory_format):
         x = maps(2, C, 6, 5).to(memory_format=memory_format)
         assert gate(name)(x).is_contiguous(memory_format=memory_format)
         assert gate(name).to(memory_format=memory_format)(x).is_contiguous(memory_format=memory_format)
@@ -66,7 +80,7 @@ class TestContract:
     @EVERY
     @pytest.mark.parametrize("training", [True, False])
     @pytest.mark.parametrize("shape", [(1, C, 1, 1), (2, C, 3, 2)], ids=str)
-    def test_constant_maps_and_maps_of_one_value_have_finite_gradients(self, name, shape, training):
+    def test_constant_maps_and_single_values_have_finite_gradients(self, name, shape, training):
         block = gate(name).train(training)
         for value in (0.0, 1.5):
             x = torch.full(shape, value, requires_grad=True)
@@ -78,7 +92,7 @@ class TestContract:
         assert all(t.isfinite().all() for t in block.state_dict().values())
 
     @EVERY
-    def test_evaluation_leaves_no_trace(self, name):
+    def test_evaluation_changes_no_state(self, name):
         block, x = gate(name).eval(), maps(2, C, 4, 4)
         before, y = {k: v.clone() for k, v in block.state_dict().items()}, block(x)
         block(maps(3, C, 2, 5, seed=8))
@@ -86,12 +100,12 @@ class TestContract:
         torch.testing.assert_close(block(x), y, rtol=0, atol=0)
 
     @EVERY
-    def test_samples_of_a_batch_do_not_see_each_other(self, name):
+    def test_samples_of_a_batch_are_independent_in_evaluation(self, name):
         block, x = gate(name).eval(), maps(3, C, 6, 6)
         torch.testing.assert_close(block(x), torch.cat([block(sample[None]) for sample in x]))
 
     @EVERY
-    def test_memory_layout_changes_no_number(self, name):
+    def test_the_output_does_not_depend_on_the_memory_layout(self, name):
         block, x = gate(name).eval(), maps(2, C, 6, 5)
         expected = block(x)
         torch.testing.assert_close(block(x.to(memory_format=torch.channels_last)), expected)
@@ -102,7 +116,7 @@ class TestContract:
         torch.testing.assert_close(block(view), expected)
 
     @EVERY
-    def test_the_input_is_left_as_it_was(self, name):
+    def test_it_does_not_change_its_input(self, name):
         x = maps(2, C, 4, 4)
         before = x.clone()
         gate(name)(x)
@@ -110,7 +124,7 @@ class TestContract:
 
     @EVERY
     @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16], ids=str)
-    def test_dtype_reaches_every_tensor_and_the_output(self, name, dtype):
+    def test_it_has_the_requested_dtype(self, name, dtype):
         block = gate(name, dtype=dtype)
         tensors = [t for t in block.state_dict().values() if t.is_floating_point()]
         assert all(t.dtype == dtype for t in tensors)
@@ -119,7 +133,7 @@ class TestContract:
     @EVERY
     @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float16, 0.01), (torch.bfloat16, 0.05)], ids=str)
     @pytest.mark.parametrize("scale", [1, 20])
-    def test_half_precision_stays_near_the_truth(self, name, scale, dtype, tolerance):
+    def test_half_precision_is_close_to_double_precision(self, name, scale, dtype, tolerance):
         block = gate(name, 64).eval().to(dtype)
         x = (maps(2, 64, 28, 28) * scale + scale).to(dtype)
         truth = copy.deepcopy(block).double()(x.double())
@@ -127,19 +141,19 @@ class TestContract:
 
     @EVERY
     @pytest.mark.parametrize("scale", [300, 3000])
-    def test_great_values_in_float16_give_no_infinity(self, name, scale):
+    def test_large_values_do_not_overflow_in_float16(self, name, scale):
         x = (maps(2, C, 14, 14) * scale + scale).half()
         assert gate(name).eval().half()(x).isfinite().all()
 
     @EVERY
     @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
-    def test_autocast_leaves_the_map_its_type(self, name, dtype):
+    def test_autocast_preserves_the_type_of_the_map(self, name, dtype):
         x = maps(2, C, 6, 6).to(dtype)
         with torch.autocast("cpu", torch.bfloat16):
             assert gate(name)(x).dtype == dtype
 
     @EVERY
-    def test_device_reaches_every_tensor(self, name):
+    def test_it_has_the_requested_device(self, name):
         block = gate(name, device="meta")
         tensors = list(block.state_dict().values())
         assert all(t.device.type == "meta" for t in tensors)
@@ -147,7 +161,7 @@ class TestContract:
 
     @EVERY
     @pytest.mark.parametrize("training", [True, False])
-    def test_gradients_are_right(self, name, training):
+    def test_gradients_are_those_of_finite_differences(self, name, training):
         block = gate(name, 16, dtype=torch.float64).train(training)
         x = distinct(2, 16, 3, 4).requires_grad_()
         torch.manual_seed(0)  # the fast mode projects on random directions
@@ -168,7 +182,7 @@ class TestContract:
             assert parameter.grad.abs().sum() > 0, parameter_name
 
     @EVERY
-    def test_a_state_dict_carries_everything(self, name):
+    def test_a_state_dict_restores_the_block(self, name):
         x = maps(2, C, 6, 6)
         first, second = gate(name, seed=1).eval(), gate(name, seed=2).eval()
         assert torch.equal(first(x), second(x)) == (not first.state_dict())
@@ -176,47 +190,139 @@ class TestContract:
         torch.testing.assert_close(second(x), first(x), rtol=0, atol=0)
 
     @EVERY
-    def test_a_block_says_that_it_is_one(self, name):
+    def test_it_is_marked_as_an_attention_block(self, name):
         block = gate(name)
         assert isinstance(block, AttentionBlock)
         assert block.is_attention_gate is True
         assert block.channels == C
 
     @EVERY
-    def test_an_unknown_option_is_refused_with_the_known_ones(self, name):
+    def test_an_unknown_option_is_refused_and_the_known_ones_are_listed(self, name):
         with pytest.raises(TypeError, match=f"'{name}' has no option 'reductoin'") as caught:
             create_attention(name, C, reductoin=4)
         assert all(option in str(caught.value) for option in attention_options(name))
 
     @EVERY
-    def test_options_are_keywords_after_one_positional_argument(self, name):
+    def test_options_are_keyword_only(self, name):
         with pytest.raises(TypeError, match="positional"):
             ATTENTIONS[name](C, 16)
 
     @EVERY
     @pytest.mark.parametrize("shape", [(2, C + 1, 4, 4), (2, 1, 4, 4), (C, 4, 4), (2, C), (2, C, 4, 4, 4)])
-    def test_a_map_that_does_not_fit_is_refused_with_both_shapes(self, name, shape):
+    def test_a_map_of_another_shape_is_refused_with_both_shapes(self, name, shape):
         with pytest.raises(ValueError, match=rf"\(N, {C}, H, W\)") as caught:
             gate(name)(torch.zeros(shape))
         assert str(tuple(shape)) in str(caught.value)
 
     @EVERY
     @pytest.mark.parametrize("channels", [0, -3])
-    def test_no_channels_are_refused(self, name, channels):
+    def test_a_channel_count_below_1_is_refused(self, name, channels):
         with pytest.raises(ValueError, match=f"channels={channels}"):
             create_attention(name, channels)
 
-    def test_an_unknown_name_suggests_the_nearest(self):
+    def test_an_unknown_name_is_refused_with_the_nearest_one(self):
         with pytest.raises(
             UnknownNameError, match=r"Unknown attention 'cbma'. Did you mean 'cbam'\?.*eca.*se"
         ):
             create_attention("cbma", 64)
 
 
+class TestOptions:
+    @pytest.mark.parametrize("name", sorted(set(with_option("reduction")) - set(LEAST)))
+    @pytest.mark.parametrize(("channels", "reduction"), [(8, 16), (16, 17), (16, 0), (16, -4)])
+    def test_a_reduction_to_no_hidden_channel_is_refused(self, name, channels, reduction):
+        with pytest.raises(ValueError, match=f"reduction={reduction} .*channels={channels}"):
+            create_attention(name, channels, reduction=reduction)
+
+    @pytest.mark.parametrize("name", with_option("reduction"))
+    @pytest.mark.parametrize("reduction", [1, 5, 16, 48])
+    def test_the_hidden_width_is_channels_over_reduction_or_its_minimum(self, name, reduction):
+        hidden = max(48 // reduction, LEAST.get(name, 0))
+        shapes = [tuple(p.shape[:2]) for p in create_attention(name, 48, reduction=reduction).parameters()]
+        assert (hidden, 48) in shapes
+        assert (48, hidden) in shapes or (hidden, hidden) in shapes
+
+    @pytest.mark.parametrize("name", LEAST)
+    def test_a_minimum_width_allows_narrow_maps_but_no_bad_reduction(self, name):
+        narrow = create_attention(name, 16)
+        assert (LEAST[name], 16) in [tuple(p.shape[:2]) for p in narrow.parameters()]
+        for reduction in (0, -4):
+            with pytest.raises(ValueError, match=f"reduction={reduction} .*channels=16"):
+                create_attention(name, 16, reduction=reduction)
+
+    @pytest.mark.parametrize("name", with_option("kernel_size"))
+    @pytest.mark.parametrize("kernel_size", [0, 2, 8, -1])
+    def test_a_kernel_size_that_is_not_odd_and_positive_is_refused(self, name, kernel_size):
+        with pytest.raises(ValueError, match=f"odd.*{kernel_size}"):
+            create_attention(name, C, kernel_size=kernel_size)
+
+    @pytest.mark.parametrize("name", with_option("kernel_size"))
+    @pytest.mark.parametrize("kernel_size", [1, 3, 9])
+    def test_the_kernel_has_the_given_size(self, name, kernel_size):
+        block = create_attention(name, C, kernel_size=kernel_size)
+        assert any(p.shape[-1] == kernel_size for p in block.parameters())
+        assert block(maps(1, C, 3, 3)).shape == (1, C, 3, 3)
+
+
+class TestStart:
+    @EVERY
+    def test_a_new_block_trains_except_before_zero_weights(self, name):
+        torch.manual_seed(0)
+        block = create_attention(name, 64)
+        optimiser = torch.optim.SGD([*block.parameters(), torch.zeros(1, requires_grad=True)], lr=0.1)
+        for late in (LATE.get(name, set()), set()):
+            optimiser.zero_grad()
+            (block(maps(8, 64, 5, 5).requires_grad_()) * maps(8, 64, 5, 5, seed=1)).sum().backward()
+            without = {key for key, p in block.named_parameters() if not p.grad.abs().sum() > 0}
+            assert without == late
+            optimiser.step()
+
+    @EVERY
+    @pytest.mark.parametrize("backbone", ["resnet18", "resnetv2_18", "vgg11_bn"])
+    def test_a_model_does_not_initialise_its_blocks(self, backbone, name):
+        """The backbone's own initialisation (He, zero biases) skips its blocks."""
+        made = []
+
+        def create(*arguments, **options):
+            made.append((block := create_attention(*arguments, **options), copy.deepcopy(block.state_dict())))
+            return block
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("fer_attention.models.base.create_attention", create)
+            model = build_model(backbone, attention=name, width=0.25)
+        placed = [module for path, module in model.named_modules() if path.split(".")[-1] == "attn"]
+        assert [block for block, _ in made] == placed
+        for block, start in made:
+            torch.testing.assert_close(dict(block.state_dict()), dict(start), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("name", ["bam", "coord", "triplet"])
+def test_an_empty_batch_does_not_change_running_statistics(name):
+    block = gate(name).train()
+    before = copy.deepcopy(block.state_dict())
+    assert block(maps(0, C, 4, 4)).shape == (0, C, 4, 4)
+    for key, tensor in block.state_dict().items():
+        if "running" in key:
+            torch.testing.assert_close(tensor, before[key], rtol=0, atol=0)
+
+
+@EVERY
+def test_a_model_with_a_block_is_saved_and_loaded(name, tmp_path):
+    torch.manual_seed(0)
+    model = awake(create_model(f"resnet18_{name}", width=0.25)).eval()
+    loaded = load_weights(save_weights(model, tmp_path / "w.safetensors"))
+    x = maps(2, 1, 48, 48)
+    torch.testing.assert_close(loaded(x), model(x), rtol=0, atol=0)
+
+
+def test_every_block_has_a_test_file_of_its_own():
+    assert not [name for name in ATTENTIONS if not (Path(__file__).parent / f"test_{name}.py").is_file()]
+
+
 @pytest.mark.parametrize("name", ["se", "eca", "gct"])
 @settings(max_examples=30)
 @given(seed=st.integers(0, 2**31), height=st.integers(1, 7), width=st.integers(1, 7))
-def test_a_channel_gate_does_not_see_where_pixels_are(name, seed, height, width):
+def test_channel_gates_do_not_depend_on_the_order_of_pixels(name, seed, height, width):
     block = gate(name, dtype=torch.float64)
     x = maps(2, C, height, width, seed=seed, dtype=torch.float64)
     order = torch.randperm(height * width, generator=torch.Generator().manual_seed(seed))
@@ -227,23 +333,17 @@ def test_a_channel_gate_does_not_see_where_pixels_are(name, seed, height, width)
     torch.testing.assert_close(block(shuffled(x)), shuffled(block(x)))
 
 
-def test_cbam_does_see_where_pixels_are():
-    block, x = gate("cbam"), maps(2, C, 6, 6)
-    turned = x.flip(-1).transpose(-1, -2)
-    assert not torch.allclose(block(turned), block(x).flip(-1).transpose(-1, -2))
-
-
-def test_no_two_blocks_compute_the_same():
+def test_all_blocks_compute_different_outputs():
     x = maps(2, C, 6, 6)
     for first, second in itertools.combinations(ATTENTIONS, 2):
         assert not torch.allclose(gate(first)(x), gate(second)(x)), (first, second)
 
 
-def test_a_block_registered_by_a_user_is_in_every_name_at_once(open_registries):
+def test_a_block_of_a_user_is_available_in_all_model_names(open_registries):
 
     @ATTENTIONS.register("half")
     class HalfBlock(AttentionGate):
-        """Halves its input."""
+        """Scale the input by a constant."""
 
         def __init__(self, channels, *, share=0.5, device=None, dtype=None):
             super().__init__(channels)

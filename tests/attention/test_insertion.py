@@ -1,4 +1,4 @@
-"""Attention blocks in other people's CNNs."""
+"""Attention blocks inserted into the CNNs of other libraries."""
 
 import pytest
 import timm
@@ -16,7 +16,7 @@ def maps(*shape):
 
 
 def gates_of(model):
-    """The blocks that were placed; what is inside of them does not count."""
+    """Paths of the inserted blocks, without the blocks inside them."""
     found = [path for path, module in model.named_modules() if isinstance(module, AttentionBlock)]
     return [path for path in found if not any(path.startswith(f"{other}.") for other in found)]
 
@@ -39,11 +39,11 @@ def net():
 
 class TestAddAttention:
     @pytest.mark.parametrize("net", KNOWN_NETS)
-    def test_one_gate_goes_to_every_residual_block_and_the_rest_stays(self, net):
+    def test_every_residual_block_gets_one_gate_and_nothing_else_changes(self, net):
         torch.manual_seed(0)
         build, blocks = KNOWN_NETS[net]
         model = build().eval()
-        randomise_norms(model)  # timm's last norms start at zero, where a gate behind them changes nothing
+        randomise_norms(model)  # timm's last norms start at zero, where a gate after them changes nothing
         x = maps(2, 3, 64, 64)
         before = {id(p): p.detach().clone() for p in model.parameters()}
         with torch.no_grad():
@@ -82,7 +82,7 @@ class TestAddAttention:
             (lambda: timm.create_model("resnet50"), "bn3"),
         ],
     )
-    def test_the_gate_stands_before_the_sum_with_the_shortcut(self, build, last):
+    def test_the_gate_comes_before_the_sum_with_the_shortcut(self, build, last):
         model = build().eval()
         add_attention(model, "se")
         block, seen = model.layer2[1], {}
@@ -97,20 +97,20 @@ class TestAddAttention:
         add_attention(net, "eca", kernel_size=9)
         assert {m.conv.kernel_size for m in net.modules() if isinstance(m, ECABlock)} == {(9,)}
 
-    def test_blocks_take_type_and_mode_of_their_layer(self, net):
+    def test_blocks_have_the_type_and_mode_of_their_layer(self, net):
         add_attention(net.double().eval(), "se")
         for path in gates_of(net):
             block = net.get_submodule(path)
             assert not block.training
             assert all(p.dtype == torch.float64 for p in block.parameters())
 
-    def test_blocks_go_behind_the_named_modules_of_any_cnn(self):
+    def test_blocks_follow_the_named_modules_of_any_cnn(self):
         model = torchvision.models.vgg16(num_classes=3, init_weights=False)
         assert add_attention(model, "se", after=["features.28", "features.21"]) == 2
         assert gates_of(model) == ["features.21.attention", "features.28.attention"]
         assert model(maps(1, 3, 32, 32)).shape == (1, 3)
 
-    def test_blocks_go_behind_containers(self):
+    def test_blocks_follow_containers(self):
         model = torchvision.models.mobilenet_v3_small(num_classes=3).eval()
         names = [f"features.{i}" for i in range(1, 12)]
         assert add_attention(model, "cbam", after=names, reduction=4) == 11
@@ -124,7 +124,7 @@ class TestAddAttention:
             assert list(dict(model.features.named_children())) == ["layer", "attention"]
             assert model(maps(1, 3, 32, 32)).shape == (1, 3)
 
-    def test_a_mapping_says_the_channels_that_cannot_be_read(self):
+    def test_a_mapping_gives_channel_counts_that_a_module_lacks(self):
         model = torchvision.models.vgg11(num_classes=3, init_weights=False)
         with pytest.raises(ValueError, match=r"features\.20 \(MaxPool2d\).*after=\{'features\.20': 256\}"):
             add_attention(model, "se", after=["features.20"])
@@ -147,24 +147,24 @@ class TestAddAttention:
             ),
             ({"name": "se", "after": {"layer1.0.bn2": 64, "avgpool": 0}}, ValueError, "channels=0"),
             ({"name": "se", "after": {"layer1.0.bn2": 0}}, ValueError, "channels=0"),
-            ({"name": "se", "after": []}, ValueError, "no block would be placed"),
+            ({"name": "se", "after": []}, ValueError, "no block would be inserted"),
         ],
     )
-    def test_an_error_leaves_the_model_as_it_was(self, net, arguments, error, message):
+    def test_an_error_leaves_the_model_unchanged(self, net, arguments, error, message):
         before = repr(net)
         with pytest.raises(error, match=message):
             add_attention(net, **arguments)
         assert repr(net) == before
 
-    def test_a_second_gate_at_a_place_is_refused_and_the_first_stays(self, net):
+    def test_a_second_gate_after_a_module_is_refused(self, net):
         add_attention(net, "se")
         before = repr(net)
         for arguments in ({}, {"after": ["layer4.1.bn2"]}, {"after": ["layer1.0.conv1", "layer4.1.bn2"]}):
-            with pytest.raises(ValueError, match=r"bn2 is gated already, by SEBlock"):
+            with pytest.raises(ValueError, match=r"bn2 already has an attention block, SEBlock"):
                 add_attention(net, "eca", **arguments)
         assert repr(net) == before
 
-    def test_a_model_without_residual_blocks_is_refused_with_the_way_out(self):
+    def test_a_model_without_residual_blocks_is_refused_with_a_remedy(self):
         for model in (torchvision.models.vgg11(init_weights=False), nn.Linear(2, 2)):
             with pytest.raises(ValueError, match=f"{type(model).__name__} has no residual block.*after="):
                 add_attention(model, "se")
@@ -177,7 +177,7 @@ def randomise_norms(model):
             nn.init.uniform_(module.weight, 0.5, 1.0, generator=generator)
 
 
-def test_one_name_may_come_alone():
+def test_a_single_name_needs_no_list():
     model = nn.Sequential(nn.Conv2d(3, 32, 3), nn.ReLU())
     assert add_attention(model, "se", after="0") == 1
     assert model(torch.zeros(1, 3, 8, 8)).shape == (1, 32, 6, 6)

@@ -5,8 +5,8 @@ from typer.testing import CliRunner
 
 from fer_attention import list_pretrained
 from fer_attention.cli import app
-from fer_attention.demo.server import open_socket
 from fer_attention.models.bundled import DEFAULT
+from fer_attention.sockets import open_socket
 
 pytest.importorskip("gradio")
 
@@ -89,7 +89,7 @@ def test_what_cannot_be_used_ends_in_one_line(served, arguments, message):
 
 
 def test_a_taken_port_ends_in_one_line_that_names_another(served):
-    with open_socket("127.0.0.1", 0) as taken:
+    with open_socket("127.0.0.1", first=0) as taken:
         result = call("--port", taken.getsockname()[1])
     assert result.exit_code == 2
     assert "is taken by another program. Name another: --port" in result.output

@@ -90,7 +90,7 @@ def test_a_source_without_images_is_an_error_that_points_to_videos(photos, tmp_p
     [
         (["--detector", "mtcn"], "Did you mean 'mtcnn'"),
         (["--detector", "yolo"], "needs the file of a YOLO face model"),
-        (["--detector", "yunet", "--detector-weights", "absent.onnx"], "are not there"),
+        (["--detector", "yunet", "--detector-weights", "absent.onnx"], "There is no file 'absent.onnx'"),
         (["--detector-weights", "x.onnx"], "The detector 'mtcnn' takes no --detector-weights."),
         (["--align", "--shape", "box"], "contradict"),
         (["--shape", "round"], "Unknown crop shape 'round'"),

@@ -8,11 +8,17 @@ from typer.testing import CliRunner
 
 import fer_attention
 from fer_attention.cli import app
+from fer_attention.journal import JournalFile
 from fer_attention.models import list_models, list_pretrained
+from fer_attention.pipeline.runs import JOURNAL
 
 
 def run(*arguments):
     return CliRunner().invoke(app, [str(argument) for argument in arguments], env={"COLUMNS": "200"})
+
+
+def visible(folder):
+    return sorted(file.name for file in folder.iterdir() if not file.name.startswith("."))
 
 
 @pytest.fixture
@@ -51,7 +57,9 @@ def test_predict_ends_at_a_bad_file_or_reports_it_and_ends_with_1(photo, tmp_pat
     for path in (broken, missing):
         assert path.name in result.stderr
     assert "2 of 3 photos could not be read" in result.stderr
-    assert [record["image"] for record in json.loads((tmp_path / "r.json").read_text())] == [str(photo)]
+    records = json.loads((tmp_path / "r.json").read_text())
+    assert [record["image"] for record in records] == [str(broken), str(missing), str(photo)]
+    assert ["error" in record for record in records] == [True, True, False]
 
 
 def test_predict_takes_folders_and_never_writes_over_anything(photo, tmp_path):
@@ -62,11 +70,14 @@ def test_predict_takes_folders_and_never_writes_over_anything(photo, tmp_path):
     result = run("predict", tmp_path / "photos", "--output", photo.parent)
     assert result.exit_code == 0, result.output
     assert photo.read_bytes() == before
-    assert sorted(file.name for file in photo.parent.iterdir()) == [
-        "collins.png",
-        "collins_2.png",
-        "collins_3.png",
-    ]
+    assert visible(photo.parent) == ["collins.png", "collins_2.png", "collins_3.png"]
+    drawn = (photo.parent / "collins_2.png").read_bytes()
+    again = run("predict", tmp_path / "photos", "--output", photo.parent, "--json", tmp_path / "again.json")
+    assert again.exit_code == 0, again.output
+    assert visible(photo.parent) == ["collins.png", "collins_2.png", "collins_3.png"]
+    assert (photo.parent / "collins_2.png").read_bytes() == drawn
+    records = json.loads((tmp_path / "again.json").read_text())
+    assert [record["image"] for record in records] == [str(photo), str(twin)]
 
 
 def test_predict_says_where_no_face_is(tmp_path):
@@ -75,6 +86,98 @@ def test_predict_says_where_no_face_is(tmp_path):
     assert result.exit_code == 0
     assert "none found" in result.stdout
     assert json.loads((tmp_path / "r.json").read_text())[0]["faces"] == []
+
+
+def test_json_on_standard_output_is_json_alone(photo):
+    result = run("predict", photo, "--json", "-")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)[0]["faces"][0]["emotion"] == "happy"
+    assert "happy" in result.stderr
+    assert "happy" not in run("predict", photo, "--json", "-", "--quiet").stderr
+
+
+def test_results_of_all_formats_agree(photo, tmp_path):
+    pandas = pytest.importorskip("pandas")
+    names = {form: tmp_path / "new" / f"r.{form}" for form in ("json", "jsonl", "csv", "parquet")}
+    result = run("predict", photo, *(part for form, file in names.items() for part in (f"--{form}", file)))
+    assert result.exit_code == 0, result.output
+    [record] = json.loads(names["json"].read_text())
+    assert json.loads(names["jsonl"].read_text()) == record
+    for table in (pandas.read_csv(names["csv"]), pandas.read_parquet(names["parquet"])):
+        assert table["emotion"].tolist() == [face["emotion"] for face in record["faces"]]
+        assert table[["x1", "y1", "x2", "y2"]].values.tolist() == [face["box"] for face in record["faces"]]
+
+
+def test_a_result_file_that_cannot_be_written_is_refused_before_the_work(photo, tmp_path):
+    result = run("predict", photo, "--json", tmp_path)
+    assert result.exit_code == 2
+    assert "Name a file in it" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["IMG[edited].png", "[/foo].png", "[bold red]x.png", "caf\udcff.png", "ü" * 120 + ".png", "no_suffix"],
+)
+def test_odd_names_of_photos_are_read_and_shown(photo, tmp_path, name):
+    folder = tmp_path / "odd"
+    (folder / name).parent.mkdir(parents=True)
+    try:
+        (folder / name).write_bytes(photo.read_bytes())
+    except (OSError, UnicodeError):
+        pytest.skip("this file system has no such names")
+    targets = ["--json", tmp_path / "r.json", "--csv", tmp_path / "r.csv", "--output", tmp_path / "out"]
+    result = run("predict", folder, *targets)
+    assert result.exit_code == 0, result.output
+    assert "happy" in result.stdout
+    [record] = json.loads((tmp_path / "r.json").read_text())
+    assert record["image"].endswith(name.replace("\udcff", "\\xff"))
+    assert record["image"] in (tmp_path / "r.csv").read_text(encoding="utf-8")
+    assert len(visible(tmp_path / "out")) == 1
+
+
+def test_files_that_are_not_images_are_counted(photo):
+    (photo.parent / "notes.txt").write_text("no photo")
+    (photo.parent / ".hidden.png").write_bytes(b"no photo")
+    (photo.parent / "._collins.png").write_bytes(b"of macOS")
+    result = run("predict", photo.parent)
+    assert result.exit_code == 0, result.output
+    assert "left out, not images: 1 (notes.txt)" in result.stderr
+
+
+def test_no_face_anywhere_comes_with_a_hint(tmp_path):
+    Image.new("RGB", (80, 60), "white").save(tmp_path / "wall.png")
+    assert "Try another --detector" in run("predict", tmp_path / "wall.png").stderr
+
+
+def test_faces_are_selected_by_size_and_position(photo, tmp_path):
+    def count(*options):
+        run("predict", photo, "--json", tmp_path / "r.json", *options)
+        return len(json.loads((tmp_path / "r.json").read_text())[0]["faces"])
+
+    assert count("--min-size", 20) == 1
+    assert count("--min-size", 400) == 0
+    assert count("--faces", "largest") == 1
+    wrong = run("predict", photo, "--faces", "larges")
+    assert wrong.exit_code == 2
+    assert "largest" in wrong.stderr
+
+
+def test_two_runs_into_one_folder_are_not_mixed(photo, tmp_path):
+    with JournalFile(tmp_path / JOURNAL):
+        result = run("predict", photo, "--output", tmp_path)
+    assert result.exit_code == 2
+    assert "Another run is writing" in result.stderr
+    assert run("predict", photo, "--output", tmp_path).exit_code == 0
+
+
+def test_other_options_draw_the_pictures_again(photo, tmp_path):
+    options = ("--output", tmp_path / "out", "--json", tmp_path / "r.json")
+    run("predict", photo, *options)
+    first = (tmp_path / "out" / "collins.png").read_bytes()
+    run("predict", photo, *options, "--detector", "none")
+    assert (tmp_path / "out" / "collins.png").read_bytes() != first
+    assert visible(tmp_path / "out") == ["collins.png"]
+    assert json.loads((tmp_path / "r.json").read_text())[0]["faces"][0]["box"] == [0, 0, 512, 512]
 
 
 @pytest.mark.parametrize(
@@ -95,7 +198,7 @@ def test_predict_explains_wrong_options_in_one_line(photo, arguments, message):
 def test_predict_of_an_empty_folder_is_an_error(tmp_path):
     result = run("predict", tmp_path)
     assert result.exit_code == 2
-    assert "holds no picture" in result.stderr
+    assert "contains no image file" in result.stderr
 
 
 def test_models_prints_every_match_with_its_costs():

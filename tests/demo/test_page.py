@@ -17,7 +17,7 @@ from PIL import Image
 import fer_attention
 from fer_attention.demo import Limits, build_demo, mount_demo
 from fer_attention.demo.page import build_page
-from fer_attention.demo.server import _Headers, address, demo_app, is_loopback, open_socket, private_files
+from fer_attention.demo.server import _Headers, demo_app, private_files
 from fer_attention.models.bundled import DEFAULT
 from tests.support.demo_parts import as_bytes, small_choices
 
@@ -228,41 +228,6 @@ def test_a_demo_is_mounted_in_an_app_of_one_s_own():
     page = build_demo(detector="none", device="cpu")
     client = testclient.TestClient(mount_demo(FastAPI(), page, path="/faces"))
     assert "as a network sees them" in client.get("/faces/").text
-
-
-@pytest.mark.parametrize(
-    ("host", "alone"),
-    [("127.0.0.1", True), ("localhost", True), ("::1", True), ("0.0.0.0", False), ("::", False)],  # noqa: S104
-)
-def test_hosts_that_others_can_reach_are_told_apart(host, alone):
-    assert is_loopback(host) is alone
-
-
-def test_addresses_are_those_that_a_browser_takes():
-    assert address("0.0.0.0", 80) == "http://127.0.0.1:80"  # noqa: S104
-    assert address("::1", 80) == address("::", 80) == "http://[::1]:80"
-    assert address("localhost", 80) == "http://localhost:80"
-
-
-def test_a_taken_port_is_an_error_that_names_a_free_one():
-    with open_socket("127.0.0.1", 0) as first:
-        taken = first.getsockname()[1]
-        with pytest.raises(OSError, match=f"Port {taken} is taken") as caught:
-            open_socket("127.0.0.1", taken)
-    free = int(re.search(r"--port (\d+)", str(caught.value))[1])
-    open_socket("127.0.0.1", free).close()
-
-
-def test_without_a_port_the_next_free_one_is_taken(monkeypatch):
-    with open_socket("127.0.0.1", 0) as first:
-        monkeypatch.setattr("fer_attention.demo.server.PORT", first.getsockname()[1])
-        with open_socket("127.0.0.1") as second:
-            assert second.getsockname()[1] > first.getsockname()[1]
-
-
-def test_an_address_of_another_machine_is_an_error():
-    with pytest.raises(OSError, match=r"Cannot serve on 192\.0\.2\.1"):
-        open_socket("192.0.2.1", 0)
 
 
 PACKAGE = Path(fer_attention.__file__).parent

@@ -1,4 +1,4 @@
-"""Where crops lie in the photo, and faces turned upright by their landmarks."""
+"""Faces rotated upright by their landmarks."""
 
 import math
 
@@ -11,54 +11,37 @@ from skimage.transform import SimilarityTransform, warp
 
 from fer_attention.faces import (
     CropRule,
-    CropTransform,
     align_face,
     alignment,
     create_detector,
     crop_face,
-    crop_transform,
 )
 from fer_attention.faces.align import TEMPLATE
 
 FACE = ((300.0, 200.0), (380.0, 230.0), (330.0, 260.0), (285.0, 285.0), (350.0, 310.0))
+
+
 STEADY = [0, 1, 3, 4]
+
+
 COORDINATES = st.floats(-500, 500, width=32)
 
 
 def upright(size, *, left=0.0, top=0.0, side=None):
-    """Landmarks that lie as the template's in a square of the photo."""
+    """Return the landmarks of the template in a square of the photo."""
     return tuple((left + x * (side or size), top + y * (side or size)) for x, y in TEMPLATE)
 
 
-@given(st.lists(st.tuples(COORDINATES, COORDINATES), min_size=4, max_size=4), st.integers(1, 200))
-def test_points_go_to_the_photo_and_back(points, size):
-    for transform in (
-        CropTransform.of_region((12.5, -30, 212.5, 90), size=(size, 80)),
-        alignment(FACE, size=size, scale=1.3),
-    ):
-        np.testing.assert_allclose(transform.to_crop(transform.to_photo(points)), points, atol=1e-6)
-        np.testing.assert_allclose(transform.to_photo(transform.to_crop(points)), points, atol=1e-6)
-
-
-@given(
-    st.floats(0.1, 10),
-    st.floats(-math.pi, math.pi),
-    st.tuples(COORDINATES, COORDINATES),
-    st.lists(st.tuples(COORDINATES, COORDINATES), min_size=2, max_size=6, unique=True),
-)
-def test_a_similarity_is_found_again_from_points(scale, angle, shift, points):
-    crop = np.array(points)
-    if np.ptp(crop, axis=0).max() < 1:
-        return
-    turn = scale * np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
-    photo = crop @ turn.T + shift
-    found = CropTransform.aligning(crop, photo)
-    np.testing.assert_allclose(found.to_photo(crop), photo, atol=1e-5)
+@given(st.floats(0.1, 10), st.floats(-math.pi, math.pi), st.tuples(COORDINATES, COORDINATES))
+def test_alignment_recovers_the_similarity_that_moved_the_landmarks(scale, angle, shift):
+    crop = 80 * np.array(TEMPLATE)
+    rotation = scale * np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+    found = alignment(crop @ rotation.T + shift, size=80)
+    np.testing.assert_allclose(found.matrix, np.column_stack([rotation, shift]), atol=1e-5)
     assert found.scale == pytest.approx(scale, rel=1e-5)
-    assert math.isclose(math.cos(math.radians(found.angle) - angle), 1, abs_tol=1e-9)
 
 
-def test_the_similarity_is_the_least_squares_solution():
+def test_alignment_is_the_least_squares_solution():
     rows, wanted = [], []
     for (x, y), (u, v) in zip(80 * np.array(TEMPLATE)[STEADY], np.array(FACE)[STEADY], strict=True):
         rows += [(x, -y, 1, 0), (y, x, 0, 1)]
@@ -70,18 +53,12 @@ def test_the_similarity_is_the_least_squares_solution():
 @pytest.mark.parametrize(
     "points", [((1, 1), (1, 1), (0, 0), (1, 1), (1, 1)), FACE[:4]], ids=["one place", "four"]
 )
-def test_landmarks_that_cannot_be_aligned_by_are_refused(points):
-    with pytest.raises(ValueError, match=r"one place|five landmarks"):
+def test_alignment_refuses_coinciding_or_missing_landmarks(points):
+    with pytest.raises(ValueError, match=r"all coincide|five landmarks"):
         alignment(points, size=80)
 
 
-@pytest.mark.parametrize("matrix", [((1, 0, 0), (2, 0, 0)), ((1, 0, math.nan), (0, 1, 0)), ((1, 0), (0, 1))])
-def test_an_impossible_transform_is_refused(matrix):
-    with pytest.raises(ValueError, match="2x3 finite numbers"):
-        CropTransform(matrix)
-
-
-def test_an_upright_face_is_cut_as_the_square_it_lies_in(astronaut):
+def test_an_upright_face_is_cut_like_the_square_around_it(astronaut):
     photo = Image.fromarray(astronaut)
     for side in (80, 110, 200, 300):
         aligned = np.asarray(align_face(photo, upright(80, left=150.25, top=40.5, side=side), size=80))
@@ -92,7 +69,7 @@ def test_an_upright_face_is_cut_as_the_square_it_lies_in(astronaut):
         assert np.percentile(difference, 99) < 14, side
 
 
-def test_a_turned_face_is_sampled_as_scikit_image_samples_it(astronaut):
+def test_a_rotated_face_is_sampled_as_in_scikit_image(astronaut):
     photo = astronaut[:, :, 0].copy()
     face = tuple((x - 100, y - 100) for x, y in FACE)
     size = round(alignment(face, size=1).scale)  # one pixel of the crop for one of the photo: no shrinking
@@ -104,7 +81,7 @@ def test_a_turned_face_is_sampled_as_scikit_image_samples_it(astronaut):
 
 
 @pytest.mark.parametrize("angle", [-60, -15, 20, 90, 170])
-def test_a_turned_photo_gives_the_same_aligned_face(astronaut, angle):
+def test_a_rotated_photo_gives_the_same_aligned_face(astronaut, angle):
     photo = Image.fromarray(astronaut)
     [[face]] = create_detector("mtcnn", device="cpu").detect([photo])
     turned = photo.rotate(angle, Image.Resampling.BICUBIC)
@@ -115,10 +92,6 @@ def test_a_turned_photo_gives_the_same_aligned_face(astronaut, angle):
     ]
     straight = np.asarray(align_face(photo, face.landmarks, size=64)).astype(int)
     assert np.abs(np.asarray(align_face(turned, landmarks, size=64)) - straight).mean() < 3
-    before, after = alignment(face.landmarks, size=64), alignment(landmarks, size=64)
-    assert (before.angle - after.angle - angle) % 360 == pytest.approx(0, abs=1e-6) or (
-        before.angle - after.angle - angle
-    ) % 360 == pytest.approx(360, abs=1e-6)
 
 
 @given(
@@ -135,14 +108,14 @@ def test_any_landmarks_give_a_crop_or_a_clear_error(width, height, landmarks, si
     try:
         crop = align_face(photo, landmarks, size=size, scale=scale)
     except ValueError as error:
-        assert "outside" in str(error) or "one place" in str(error)  # noqa: PT017
+        assert "outside" in str(error) or "coincide" in str(error)  # noqa: PT017
         return
     assert (crop.size, crop.mode) == ((size, size), mode)
     whole = np.asarray(photo)
     assert whole.min() <= np.asarray(crop).min() <= np.asarray(crop).max() <= whole.max()
 
 
-def test_huge_and_tiny_faces_cost_no_memory_and_show_no_border():
+def test_huge_and_tiny_faces_are_cut_without_a_visible_border():
     photo = Image.new("RGB", (40, 30), (9, 80, 200))
     for side in (1e-3, 1.0, 1e3, 1e6):
         landmarks = upright(24, left=20 - side / 2, top=15 - side / 2, side=side)
@@ -156,22 +129,7 @@ def test_shrinking_is_antialiased():
         assert abs(crop - 127).max() < 20
 
 
-@pytest.mark.parametrize("shape", ["square", "box"])
-@pytest.mark.parametrize("border", ["clamp", "pad"])
-@pytest.mark.parametrize("size", [None, 40, (20, 60)])
-def test_a_crops_transform_says_where_its_pixels_lie(shape, border, size):
-    # The picture's two channels are its own coordinates, so that a crop shows where it was taken.
-    ys, xs = np.mgrid[:200, :200]
-    photo = Image.fromarray(np.stack([xs, ys, xs], axis=-1).astype(np.uint8))
-    rule, box = CropRule(shape=shape, border=border), (40.5, 30, 121, 150)
-    crop = np.asarray(crop_face(photo, box, rule, size=size)).astype(float)
-    transform = crop_transform(box, rule, image_size=photo.size, size=size)
-    rows, columns = np.mgrid[: crop.shape[0], : crop.shape[1]]
-    centres = np.stack([columns.ravel(), rows.ravel()], axis=1) + 0.5
-    np.testing.assert_allclose(transform.to_photo(centres) - 0.5, crop[:, :, :2].reshape(-1, 2), atol=0.51)
-
-
-def test_an_aligned_crops_transform_says_where_its_pixels_lie():
+def test_the_transform_of_an_aligned_crop_locates_its_pixels():
     ys, xs = np.mgrid[:250, :250]
     photo = Image.fromarray(np.stack([xs, ys, xs], axis=-1).astype(np.uint8))
     face = tuple((x - 200, y - 130) for x, y in FACE)

@@ -1,11 +1,11 @@
-"""Faces cut out of whole photos, as the readers' `crop`."""
+"""Faces selected in and cut out of whole photos."""
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from fer_attention.data import load_jaffe
-from fer_attention.faces import CropRule, Face, FaceCropper, ImageError, create_detector
+from fer_attention.faces import CropRule, Face, FaceCropper, ImageError, create_detector, cut_face
 from tests.support.datasets import save
 
 
@@ -24,13 +24,13 @@ def test_the_crop_is_the_square_of_the_largest_face(cropper, astronaut):
     assert np.abs(centre - astronaut[y, x]).max() < 30
 
 
-def test_readers_take_it_and_list_photos_without_a_face(cropper, astronaut, tmp_path):
+def test_readers_crop_with_it_and_list_photos_without_a_face(cropper, astronaut, tmp_path):
     save(tmp_path / "KA.HA1.1.png", astronaut)
     save(tmp_path / "KA.HA2.2.png", np.zeros((100, 100), np.uint8))
     faces = load_jaffe(tmp_path, crop=cropper, on_error="skip")
     expected = cropper(Image.fromarray(astronaut)).convert("L").resize((48, 48), Image.Resampling.BILINEAR)
     np.testing.assert_array_equal(faces.images, [np.asarray(expected)])
-    assert faces.skipped == (("KA.HA2.2.png", "mtcnn finds no face in the 100×100 photo."),)
+    assert faces.skipped == (("KA.HA2.2.png", "mtcnn found no face in the 100×100 photo."),)
 
 
 class Everything:
@@ -40,13 +40,28 @@ class Everything:
         return [[Face((0, 0, 8, 10), 1.0), Face((5, 5, 7, 7), 1.0)] for _ in images]
 
 
-def test_a_detector_that_is_built_already_serves_as_well():
+def test_the_detector_is_passed_by_name_or_as_an_object():
     crop = FaceCropper(Everything(), rule=CropRule(scale=0.5))(Image.new("L", (20, 20)))
     assert crop.size == (5, 5)
     with pytest.raises(ValueError, match="Unknown face detector 'mtcn'"):
         FaceCropper("mtcn")
 
 
-def test_no_face_is_an_image_error(cropper):
-    with pytest.raises(ImageError, match="finds no face in the 64×48 photo"):
+def test_a_photo_without_a_face_is_an_image_error(cropper):
+    with pytest.raises(ImageError, match="found no face in the 64×48 photo"):
         cropper(Image.new("RGB", (64, 48)))
+
+
+@pytest.mark.parametrize("shape", ["square", "box"])
+@pytest.mark.parametrize("border", ["clamp", "pad"])
+@pytest.mark.parametrize("size", [None, 40, (20, 60)])
+def test_the_transform_of_a_crop_locates_its_pixels_in_the_photo(shape, border, size):
+    # The picture's two channels are its own coordinates, so that a crop shows where it was taken.
+    ys, xs = np.mgrid[:200, :200]
+    photo = Image.fromarray(np.stack([xs, ys, xs], axis=-1).astype(np.uint8))
+    rule, box = CropRule(shape=shape, border=border), (40.5, 30, 121, 150)
+    picture, transform = cut_face(photo, Face(box, 1), rule, size=size)
+    crop = np.asarray(picture).astype(float)
+    rows, columns = np.mgrid[: crop.shape[0], : crop.shape[1]]
+    centres = np.stack([columns.ravel(), rows.ravel()], axis=1) + 0.5
+    np.testing.assert_allclose(transform.to_photo(centres) - 0.5, crop[:, :, :2].reshape(-1, 2), atol=0.51)

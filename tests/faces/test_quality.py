@@ -1,4 +1,4 @@
-"""Facts about faces, and filters on them."""
+"""Quality of faces, and filters on it."""
 
 import math
 
@@ -15,20 +15,20 @@ SOLID = np.array([(-1, -1, 0), (1, -1, 0), (0, 0, 0.9), (-0.7, 1, 0), (0.7, 1, 0
 
 
 def seen(degrees, *, tilt=0.0):
-    """The five points of a head turned by so many degrees, seen from far away."""
+    """Project the five landmarks of a head rotated by some degrees, seen from far away."""
     a, b = math.radians(degrees), math.radians(tilt)
     x, y = SOLID[:, 0] * math.cos(a) + SOLID[:, 2] * math.sin(a), SOLID[:, 1]
     return tuple(zip(x * math.cos(b) - y * math.sin(b), x * math.sin(b) + y * math.cos(b), strict=True))
 
 
 @given(st.floats(-80, 80), st.floats(-80, 80), st.floats(0.1, 1000))
-def test_yaw_and_roll_of_a_solid_head_are_found_again(degrees, tilt, scale):
+def test_yaw_and_roll_of_a_solid_head_are_recovered(degrees, tilt, scale):
     points = [(x * scale, y * scale) for x, y in seen(degrees, tilt=tilt)]
     assert yaw(points) == pytest.approx(degrees, abs=1e-6)
     assert roll(points) == pytest.approx(tilt, abs=1e-6)
 
 
-def test_a_profile_with_both_eyes_at_one_place_is_ninety_degrees():
+def test_a_profile_with_coinciding_eyes_has_a_yaw_of_ninety_degrees():
     assert yaw(((0, 0), (0, 0), (5, 1), (0, 2), (0, 2))) == 90
     assert yaw(((0, 0), (0, 0), (-5, 1), (0, 2), (0, 2))) == -90
 
@@ -40,7 +40,7 @@ def portrait(astronaut):
     return photo, face
 
 
-def test_a_real_face_is_near_frontal_and_its_mirror_image_turned_the_other_way(portrait):
+def test_a_mirrored_face_has_the_opposite_yaw_and_roll(portrait):
     photo, face = portrait
     quality = face_quality(photo, face)
     assert quality.size == min(face.width, face.height)
@@ -80,7 +80,7 @@ def test_brightness_and_contrast_are_those_of_the_box():
     st.integers(1, 30),
     st.sampled_from(["RGB", "L"]),
 )
-def test_any_face_in_any_photo_has_finite_facts_or_is_outside(box, width, height, mode):
+def test_any_face_that_overlaps_the_photo_has_finite_measures(box, width, height, mode):
     pixels = np.random.default_rng(width).integers(0, 256, (height, width, 3), dtype=np.uint8)
     face = Face((box[0], box[1], box[0] + box[2], box[1] + box[3]), 1)
     try:
@@ -109,17 +109,17 @@ GOOD = FaceQuality(size=80, brightness=120, contrast=40, sharpness=0.2, yaw=-25,
         ({"max_roll": 4}, "roll 5 is beyond 4"),
     ],
 )
-def test_a_filter_says_why_a_face_does_not_pass(bounds, reason):
+def test_a_filter_gives_the_reason_why_a_face_fails(bounds, reason):
     assert QualityFilter(**bounds).reason(GOOD) == reason
 
 
-def test_a_face_without_landmarks_does_not_pass_a_filter_that_needs_them():
+def test_a_face_without_landmarks_fails_filters_that_need_them():
     bare = FaceQuality(80, 120, 40, 0.2, None, None)
     assert QualityFilter(max_yaw=30).reason(bare) == "yaw is unknown without landmarks"
     assert QualityFilter(min_size=30).reason(bare) is None
 
 
 @pytest.mark.parametrize("bounds", [{"min_size": -1}, {"max_yaw": math.nan}])
-def test_impossible_bounds_are_refused(bounds):
+def test_invalid_bounds_are_refused(bounds):
     with pytest.raises(ValueError, match="at least 0"):
         QualityFilter(**bounds)

@@ -1,4 +1,4 @@
-"""The studies in docs/studies: their reports follow from their CSV of runs, and the documents quote them."""
+"""Published studies in docs/studies: reports agree with their records, and the documentation quotes them."""
 
 import re
 
@@ -21,7 +21,7 @@ def report(folder):
 
 
 @pytest.mark.parametrize("folder", STUDIES, ids=lambda folder: folder.name)
-def test_its_runs_are_all_that_the_study_of_this_name_plans(folder):
+def test_published_records_hold_all_planned_runs(folder):
     planned = expand(load_study(folder.name))
     runs = pd.read_csv(folder / "report" / "records.csv")
     done = {(*row[:-2], row[-2], row[-1]) for row in runs[[*planned[0].factors, "seed", "fold"]].to_numpy()}
@@ -29,22 +29,23 @@ def test_its_runs_are_all_that_the_study_of_this_name_plans(folder):
 
 
 @pytest.mark.parametrize("folder", STUDIES, ids=lambda folder: folder.name)
-def test_its_report_is_what_its_runs_say(folder):
+def test_published_reports_agree_with_their_records(folder):
     found = answers(load_study(folder.name), pd.read_csv(folder / "report" / "records.csv"))
     text = report(folder)
     for row in found.comparisons[found.comparisons["pooled"]].to_dict("records"):
         assert (
-            f"- {row['level']} against {row['baseline']}: {points(row['mean'])} points (95 % interval "
-            f"{points(row['low'])} to {points(row['high'])}, n = {row['n']} pairs, p {equals(row['p_holm'])}"
+            f"- {row['level']} vs. {row['baseline']}: {points(row['mean'])} points (95 % interval "
+            f"{points(row['low'])} to {points(row['high'])}, n = {row['n']} pairs, "
+            f"Holm-adjusted p {equals(row['p_holm'])}"
         ) in text
     for row in found.contrasts.to_dict("records"):
-        assert f"- {row['first']} with {row['second']}: {points(row['mean'])} points beyond the sum" in text
+        assert f"- {row['first']} with {row['second']}: {points(row['mean'])} points compared with the sum" in text
 
 
-def test_the_page_on_studies_quotes_the_report_of_smoke():
+def test_the_guide_to_studies_quotes_the_smoke_report():
     page = " ".join((ROOT / "docs" / "studies.md").read_text(encoding="utf-8").split())
     found = re.findall(
-        r"^- (\w+) against \w+: .(\d\.\d\d) points \(95 % interval .(\d\.\d\d) to .(\d\.\d\d)",
+        r"^- (\w+) vs\. \w+: .(\d\.\d\d) points \(95 % interval .(\d\.\d\d) to .(\d\.\d\d)",
         report(ROOT / "docs" / "studies" / "smoke"),
         re.M,
     )

@@ -42,7 +42,7 @@ def test_a_file_cut_off_anywhere_is_set_aside_with_its_name(done, tmp_path_facto
     found = read_records(folder)
     assert [one.folder for one in found.set_aside] == [place]
     assert name in found.set_aside[0].reason
-    assert len(found.runs) == len(found.folders) == 1
+    assert len(found.runs) == 1
     assert done[1].id not in found.runs
 
 
@@ -118,7 +118,6 @@ def test_a_failure_is_noted_read_and_forgotten_with_its_training(tmp_path):
     lying.fail(run, "TrainingError: it diverged", "Traceback …")
     (lying.run_folder(run.id) / "training").mkdir()
     assert lying.state(run.id) == "failed"
-    assert lying.reason(run.id) == "TrainingError: it diverged"
     assert read_records(tmp_path).failed == {run.id: "TrainingError: it diverged"}
     (lying.run_folder(run.id) / FAILURE).write_text('{"rea')
     assert read_records(tmp_path).failed == {run.id: "unknown: failure.json is damaged"}

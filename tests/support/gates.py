@@ -1,8 +1,9 @@
-"""Maps and blocks that the tests of attention share."""
+"""Input maps, attention blocks and a small net with a gate for tests."""
 
 import math
 
 import torch
+from torch import nn
 
 from fer_attention.attention import AttentionBlock, create_attention
 
@@ -10,17 +11,18 @@ C = 32
 
 
 def maps(*shape, seed=0, dtype=torch.float32):
+    """Draw normal random maps."""
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
 
 
 def distinct(*shape, seed=0):
-    """Distinct, evenly spaced values in float64: no maximum is a tie, so every gate is smooth there."""
+    """Draw distinct, evenly spaced values in float64: without tied maxima every gate is differentiable."""
     order = torch.randperm(math.prod(shape), generator=torch.Generator().manual_seed(seed))
     return (order.double() / order.numel() * 4 - 2).reshape(shape)
 
 
 def awake(module, *, seed=0):
-    """Moves the numbers of all blocks in a module off their start, where some blocks change nothing yet."""
+    """Perturb the parameters and statistics of all blocks in a module, since some start as the identity."""
     generator = torch.Generator().manual_seed(seed)
     blocks = [path for path, part in module.named_modules() if isinstance(part, AttentionBlock)]
     for name, tensor in module.state_dict().items():
@@ -32,6 +34,37 @@ def awake(module, *, seed=0):
 
 
 def gate(name, channels=C, *, seed=0, **options):
-    """A block that is awake, so that each of its numbers counts."""
+    """Create an awake block, so that each of its parameters matters."""
     torch.manual_seed(seed)
     return awake(create_attention(name, channels, **options), seed=seed)
+
+
+def parameter_count(name, channels):
+    """Count the parameters of a block."""
+    return sum(p.numel() for p in create_attention(name, channels, device="meta").parameters())
+
+
+class Gate(nn.Module):
+    """A gate that is known as one by its attribute alone."""
+
+    is_attention_gate = True
+
+    def __init__(self):
+        super().__init__()
+        self.act = nn.ReLU()
+
+    def forward(self, x):
+        return x * torch.sigmoid(self.act(x))
+
+
+class GatedNet(nn.Module):
+    """A convolution, a ReLU and a gate that contains another ReLU."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(1, 4, 3)
+        self.act = nn.ReLU()
+        self.gate = Gate()
+
+    def forward(self, x):
+        return self.gate(self.act(self.conv(x)))

@@ -8,7 +8,7 @@ import numpy as np
 from fer_attention.emotions import FER2013
 from fer_attention.study.config import StudyConfig
 from fer_attention.study.grid import expand
-from fer_attention.study.records import PREDICTIONS, RECORD, Predictions, RunRecord, sha256
+from fer_attention.study.records import PREDICTIONS, RECORD, Predictions, RunRecord
 from fer_attention.study.store import Store
 
 TEST_IMAGES, TRAIN_IMAGES = 1000, 8000
@@ -93,7 +93,7 @@ def write_run(store, run, accuracy, *, names, change=lambda record, run: None):
         probabilities=np.eye(len(FER2013), dtype=np.float32)[predicted],
         copies=np.zeros(TEST_IMAGES, bool),
     ).to_bytes()
-    fields = record_fields(run, float((predicted == labels).mean()), sha256(content))
+    fields = record_fields(run, float((predicted == labels).mean()), hashlib.sha256(content).hexdigest())
     change(fields, run)
     folder = store.run_folder(run.id)
     folder.mkdir()

@@ -1,20 +1,21 @@
-"""The steps of fused attention in NumPy and float64, to which Triton's kernels are held on any device."""
+"""The passes of fused attention in NumPy and float64, compared with the Triton kernels on any device."""
 
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from fer_attention.attention.fused import triton_ops as ops
+from fer_attention.attention.fused import cuda
+from fer_attention.attention.fused.gates import FusedActivation
 
-ACTS = ("identity", "relu", "elu")
 TYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 ALPHA = 0.7
+ACTS = FusedActivation(), FusedActivation("relu"), FusedActivation("elu", ALPHA)
 
 
 @dataclass(frozen=True)
 class Case:
-    """A map's shape, type, memory format and device, from which numbers are drawn."""
+    """Shape, type, memory format and device of a map of random numbers."""
 
     shape: tuple[int, int, int, int]
     dtype: torch.dtype = torch.float32
@@ -30,7 +31,7 @@ class Case:
         return torch.promote_types(self.dtype, torch.float32)
 
     def map(self, seed, *, steps=None):
-        """Normal numbers; with `steps` rounded to a coarse grid, on which maxima are ties."""
+        """Draw normal numbers; with `steps` rounded to a coarse grid, so that maxima are tied."""
         x = _normal(self.shape, seed)
         x = x if steps is None else (x * steps).round() / steps
         format_ = torch.channels_last if self.last else torch.contiguous_format
@@ -46,14 +47,13 @@ class Case:
 
 def check_pool(case):
     for x in (case.map(0), case.map(0, steps=1)):
-        mean, peak, where = ops.pool(x, True)
+        mean, peak, where = pool(x)
         rows = exact(x).reshape(*x.shape[:2], -1)
         close(mean, rows.mean(2), case.wide, scale=abs(rows).mean(2))
         equal(peak, rows.max(2), case.wide)
         equal(where, rows.argmax(2), torch.int32)
-    alone, no_peak, no_where = ops.pool(x, False)
-    assert no_peak is None
-    assert no_where is None
+    alone, no_maximum = cuda.pool(x, peak=False, index=True, mean_of=x)
+    assert no_maximum is None
     close(alone, rows.mean(2), case.wide, scale=abs(rows).mean(2))
 
 
@@ -62,8 +62,8 @@ def check_pool_pixels(case):
         (case.map(0), case.per_channel(1)),
         (case.map(0, steps=1), case.per_channel(1).sign()),
     ):
-        mean, peak, where = ops.pool_pixels(x, gate)
-        # one product of the kernel's type is rounded alike everywhere, so that maxima compare exactly
+        mean, peak, where = cuda.pool_pixels(x, gate)
+        # a single product in the kernel's type is rounded equally everywhere, so maxima compare exactly
         gated = exact(x.to(case.wide) * gate[:, :, None, None])
         close(mean, gated.mean(1), case.wide, scale=abs(gated).mean(1))
         equal(peak, gated.max(1), case.wide)
@@ -74,28 +74,28 @@ def check_combine(case, act, *, spatial, shortcut):
     x, gate = case.map(0), case.per_channel(1)
     positions = case.per_position(2) if spatial else None
     other = case.map(3) if shortcut else None
-    y = ops.combine(x, gate, positions, other, act, ALPHA)
+    y = cuda.combine(x, gate, positions, other, act)
     product = exact(x) * scale(gate, positions)
     total = product if other is None else product + exact(other)
     expected = {
         "identity": lambda: total,
         "relu": lambda: np.maximum(total, 0),
         "elu": lambda: np.where(total > 0, total, ALPHA * np.expm1(np.minimum(total, 0))),
-    }[act]()
+    }[act.name]()
     close(y, expected, case.dtype, scale=abs(product) + abs(total) + ALPHA)
     assert laid_out(y, case)
 
 
 def check_combine_backward(case, act, *, spatial):
     x, y, grad, gate = case.map(0), case.map(1), case.map(2), case.per_channel(3)
-    y = y.relu() if act == "relu" else y.clamp(min=-ALPHA)
+    y = y.relu() if act.name == "relu" else y.clamp(min=-ALPHA)
     positions = case.per_position(4) if spatial else None
-    d, grad_gate, grad_spatial = ops.combine_backward(grad, y, x, gate, positions, act, ALPHA)
-    below = {"identity": 1.0, "relu": 0.0, "elu": exact(y) + ALPHA}[act]
+    d, grad_gate, _, grad_spatial = cuda.apply_backward(grad, y, x, gate, positions, act, affine=None)
+    below = {"identity": 1.0, "relu": 0.0, "elu": exact(y) + ALPHA}[act.name]
     expected, reach = exact(grad) * np.where(exact(y) > 0, 1.0, below), abs(exact(grad)) * abs(exact(x))
     close(d, expected, case.dtype, scale=abs(exact(grad)))
     assert laid_out(d, case)
-    assert (d is grad) == (act == "identity")
+    assert (d is grad) == (act.name == "identity")
     factor = np.ones(1) if positions is None else exact(positions)[:, None]
     terms = expected * exact(x) * factor
     close(grad_gate, terms.sum((2, 3)), case.wide, scale=(reach * abs(factor)).sum((2, 3)))
@@ -109,7 +109,7 @@ def check_combine_backward(case, act, *, spatial):
 
 def check_pool_pixels_backward(case):
     x, grad_mean, grad_max, where = pixel_gradients(case)
-    grad_gate = ops.pool_pixels_backward(x, grad_mean, grad_max, where)
+    grad_gate, _ = cuda.pool_pixels_backward(x, grad_mean, grad_max, where)
     terms = exact(x) * at_pixels(case, grad_mean, grad_max, where)
     close(grad_gate, terms.sum((2, 3)), case.wide, scale=abs(terms).sum((2, 3)))
 
@@ -118,13 +118,15 @@ def check_input_backward(case, *, spatial, peak):
     d, gate, positions = case.map(5), case.per_channel(6), case.per_position(7)
     _, *pixels = pixel_gradients(case)
     mean, grad_peak = case.per_channel(8), case.per_channel(9)
-    _, _, position = ops.pool(case.map(0), True)
-    got = ops.input_backward(
+    _, _, position = pool(case.map(0))
+    got = cuda.input_backward(
         d,
         gate,
         positions if spatial else None,
         tuple(pixels) if spatial else None,
-        (mean, grad_peak, position) if peak else (mean, None, None),
+        mean / (case.shape[2] * case.shape[3]),
+        (grad_peak, position) if peak else None,
+        None,
     )
     inner = exact(d)
     if spatial:
@@ -141,20 +143,20 @@ def check_input_backward(case, *, spatial, peak):
 
 
 def check_nan(case):
-    """A NaN is the maximum wherever it stands, and no other channel or position hears of it."""
+    """A NaN is the maximum at any position, and affects no other channel or position."""
     x, gate = case.map(0), case.per_channel(1).abs() + 0.5
     n, c, h, w = (size - 1 for size in case.shape)
     x[n, c, h, w] = float("nan")
     rows = exact(x).reshape(*x.shape[:2], -1)
-    _, peak, where = ops.pool(x, True)
+    _, peak, where = pool(x)
     equal(peak, rows.max(2), case.wide)
     equal(where, rows.argmax(2), torch.int32)
-    _, peak, where = ops.pool_pixels(x, gate)
+    _, peak, where = cuda.pool_pixels(x, gate)
     gated = exact(x.to(case.wide) * gate[:, :, None, None])
     equal(peak, gated.max(1), case.wide)
     equal(where, gated.argmax(1), torch.int32)
     for act in ACTS:
-        y = ops.combine(x, gate, None, None, act, ALPHA)
+        y = cuda.combine(x, gate, None, None, act)
         assert torch.equal(y.isnan(), x.isnan())
 
 
@@ -178,27 +180,35 @@ def check_everything(case):
 
 
 def run_all(x, gate, positions, grad):
-    """All six in one go, and the tensors that came out."""
-    pooled = ops.pool(x, True)
-    pixels = ops.pool_pixels(x, gate)
-    y = ops.combine(x, gate, positions, grad, "elu", ALPHA)
-    d, grad_gate, grad_positions = ops.combine_backward(grad, y, x, gate, positions, "elu", ALPHA)
-    back = ops.pool_pixels_backward(x, positions, positions, pixels[2])
-    grad_x = ops.input_backward(
-        d, gate, positions, (positions, positions, pixels[2]), (gate, gate, pooled[2])
+    """Run all six passes and return their results."""
+    pooled = pool(x)
+    pixels = cuda.pool_pixels(x, gate)
+    identity, _, elu = ACTS
+    y = cuda.combine(x, gate, positions, grad, elu)
+    d, grad_gate, _, grad_positions = cuda.apply_backward(grad, y, x, gate, positions, elu, affine=None)
+    back, _ = cuda.pool_pixels_backward(x, positions, positions, pixels[2])
+    grad_x = cuda.input_backward(
+        d, gate, positions, (positions, positions, pixels[2]), gate, (gate, pooled[2]), None
     )
-    plain = ops.combine_backward(grad, None, x, gate, None, "identity")[1]
-    return (*pooled, *pixels, y, d, grad_gate, grad_positions, back, grad_x, plain, ops.pool(x, False)[0])
+    plain = cuda.apply_backward(grad, None, x, gate, None, identity, affine=None)[1]
+    alone, _ = cuda.pool(x, peak=False, index=True, mean_of=x)
+    return (*pooled, *pixels, y, d, grad_gate, grad_positions, back, grad_x, plain, alone)
+
+
+def pool(x):
+    """Return mean, maximum and its position of each channel."""
+    mean, maximum = cuda.pool(x, peak=True, index=True, mean_of=x)
+    return mean, *maximum
 
 
 def pixel_gradients(case):
     x = case.map(0)
-    where = ops.pool_pixels(x, case.per_channel(1))[2]
+    where = cuda.pool_pixels(x, case.per_channel(1))[2]
     return x, case.per_position(2), case.per_position(3), where
 
 
 def at_pixels(case, grad_mean, grad_max, where):
-    """What mean and maximum over the channels send back to each value of the map."""
+    """Return the gradient of each value of the map through mean and maximum over the channels."""
     spread = np.repeat(exact(grad_mean)[:, None] / case.shape[1], case.shape[1], 1)
     n, h, w = np.indices(where.shape)
     spread[n, where.cpu().numpy(), h, w] += exact(grad_max)
@@ -224,7 +234,7 @@ def equal(actual, expected, dtype):
 
 
 def close(actual, expected, dtype, *, scale):
-    """Within one rounding to dtype and a few of the wide type, which grow with the sum of the terms."""
+    """Compare within one rounding to dtype and a few of the wide type, which grow with the sum of terms."""
     # Triton's interpreter cuts float32 down to bfloat16, where a device rounds to the nearest
     ulps = 1.01 if dtype == torch.bfloat16 and actual.device.type == "cpu" else 0.51
     assert actual.dtype == dtype

@@ -1,4 +1,4 @@
-"""Small videos for the tests, written by PyAV itself and not by the writer under test."""
+"""Small videos, written by PyAV directly instead of the writer under test."""
 
 import struct
 from fractions import Fraction
@@ -12,7 +12,7 @@ TICK = Fraction(1, 60_000)
 
 
 def square(index, *, size=(160, 120), step=3):
-    """A dark frame with a square of 40 pixels that moves to the right and shines brighter every frame."""
+    """Draw a dark frame with a square of 40 pixels that moves right and gets brighter with the index."""
     image = np.full((size[1], size[0], 3), 30, np.uint8)
     left = 10 + step * index % (size[0] - 60)
     image[40:80, left : left + 40] = 110 + 7 * (index % 20)
@@ -20,12 +20,12 @@ def square(index, *, size=(160, 120), step=3):
 
 
 def index_of(image):
-    """Which frame of `square` an image is, up to the losses of its coding."""
+    """Recover the index of a frame of `square` in spite of lossy coding."""
     return round((float(np.median(image[image[:, :, 1] > 80])) - 110) / 7)
 
 
 def make_clip(path, images, *, fps=10, times=None, tone=None, options=None, start=0.0):
-    """Writes a clip; `tone` is a sound codec for a sine of the clip's length, `times` are in seconds."""
+    """Write a clip; `tone` is an audio codec for a sine of the clip's length, `times` are in seconds."""
     images = list(images)
     times = [start + index / fps for index in range(len(images))] if times is None else times
     with av.open(str(path), "w", options=options or {}) as container:
@@ -59,14 +59,14 @@ def _sine(stream, start, seconds):
 
 
 def sound_of(path):
-    """The packets of the first sound: (seconds, bytes)."""
+    """Return the packets of the first audio stream as (seconds, bytes)."""
     with av.open(str(path)) as container:
         packets = container.demux(container.streams.audio[0])
         return [(float(p.pts * p.time_base), bytes(p)) for p in packets if p.pts is not None and p.size]
 
 
 def set_display_matrix(path, a, b, c, d):
-    """Puts a matrix into an mp4 file's track header box, as a phone that is held sideways does."""
+    """Write a matrix into the track header of an mp4 file, like a phone held sideways."""
     content = bytearray(path.read_bytes())
     matrix = content.index(b"tkhd") + 4 + 40
     struct.pack_into(">9i", content, matrix, a << 16, b << 16, 0, c << 16, d << 16, 0, 0, 0, 1 << 30)
@@ -74,14 +74,14 @@ def set_display_matrix(path, a, b, c, d):
 
 
 def truncate(path, share):
-    """Cuts a file down to a share of its length."""
+    """Cut a file down to a fraction of its length."""
     content = path.read_bytes()
     path.write_bytes(content[: int(share * len(content))])
     return path
 
 
 class SquareDetector:
-    """Finds the square of `square`, and remembers how many frames came at once."""
+    """Detector of the square of `square`, with a list of its batch sizes."""
 
     name = "square"
 

@@ -1,4 +1,4 @@
-"""A file server on this machine that behaves and misbehaves, and a small entry whose file it has."""
+"""A local file server with correct and faulty answers, and an entry for its file."""
 
 import hashlib
 import os
@@ -15,7 +15,7 @@ OTHER = CONTENT[:-1] + bytes([CONTENT[-1] ^ 1])
 
 
 class Server(ThreadingHTTPServer):
-    """Answers with `answer(handler)`; `release` ends the answers that wait."""
+    """Server that answers by `answer(handler)`; `release` ends the answers that wait."""
 
     def __init__(self, answer):
         super().__init__(("127.0.0.1", 0), Handler)
@@ -29,7 +29,7 @@ class Server(ThreadingHTTPServer):
 class Handler(BaseHTTPRequestHandler):
     def do_GET(self):  # noqa: N802 - http.server's name
         self.server.paths.append(self.path)
-        with suppress(OSError):  # the other side has gone
+        with suppress(OSError):  # the client has closed the connection
             self.server.answer(self)
 
     def log_message(self, *_):
@@ -44,7 +44,7 @@ class Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def tiny_weights(monkeypatch, tmp_path):
-    """A server that has `tiny.onnx`; the entry "tiny" points there; downloads stay below tmp_path."""
+    """Serve `tiny.onnx` and register it as "tiny"; downloads are stored below tmp_path."""
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "home[1]"))
     for name in list(os.environ):
         if name.lower().endswith("_proxy"):
@@ -65,7 +65,7 @@ def tiny_weights(monkeypatch, tmp_path):
 
 
 def listing():
-    """All that lies in the folder, hidden files too."""
+    """List the download folder with its hidden files."""
     return os.listdir(weights_folder()) if weights_folder().exists() else []
 
 
@@ -109,7 +109,7 @@ def garbage(handler):
 
 
 def silence(_):
-    pass  # hangs up without a word
+    pass  # closes the connection without an answer
 
 
 def redirect_here(handler):
@@ -118,7 +118,7 @@ def redirect_here(handler):
 
 
 def never_answers(handler):
-    handler.server.release.wait(20)
+    handler.server.release.wait()
 
 
 def stalls(handler):
@@ -126,4 +126,4 @@ def stalls(handler):
     handler.wfile.write(CONTENT[:100_000])
     handler.wfile.flush()
     handler.server.half_sent.set()
-    handler.server.release.wait(20)
+    handler.server.release.wait()

@@ -1,4 +1,4 @@
-"""Small ONNX graphs in place of YOLO face models: with faces planted in them, and one that sees red."""
+"""Small ONNX graphs instead of YOLO face models: with constant faces, or a detector of red areas."""
 
 import math
 
@@ -10,12 +10,12 @@ onnx = pytest.importorskip("onnx")
 HEIGHT, WIDTH = 64, 96
 CELLS = [(8, 8, 12), (16, 4, 6), (32, 2, 3)]
 POINTS = [(-5, -6), (5, -6), (0, 0), (-4, 6), (4, 7)]
-# Two faces about the middle of the input, where every photo lies: centre, size, score.
+# Two faces near the centre of the input, which every photo covers: centre, size, score.
 PLANTED = [((47.5, 31.25), (20, 26), 0.9), ((50, 34), (50, 60), 0.7)]
 
 
 def save(path, nodes, *, batch="batch", sides=(HEIGHT, WIDTH), kind=onnx.TensorProto.FLOAT, outputs=1):
-    """An ONNX file of these nodes, from `images` to `out0`, `out1`, …"""
+    """Save an ONNX file of these nodes, from `images` to `out0`, `out1`, …"""
     shape = [batch, 3, *sides]
     graph = onnx.helper.make_graph(
         nodes,
@@ -34,9 +34,9 @@ def constant(name, value):
 
 
 def constant_model(path, arrays, *, dtype=np.float32, frozen=False, **options):
-    """A model that answers `arrays` for every picture; they depend on the picture in form only.
+    """Save a model that returns `arrays` for every image.
 
-    A frozen one claims to take any number of pictures, but fails on more than one.
+    A frozen one declares any batch size but fails on more than one image.
     """
     make = onnx.helper.make_node
     nodes = [constant("nothing", np.zeros(1, dtype))]
@@ -58,7 +58,7 @@ def constant_model(path, arrays, *, dtype=np.float32, frozen=False, **options):
 
 
 def red_finder(path, **options):
-    """A model that sees: its one face is the bounding box of the pixels whose red is above one half."""
+    """Save a model whose only face is the bounding box of the pixels with red above one half."""
     make = onnx.helper.make_node
     nodes = [
         constant("zero", np.array(0)),
@@ -99,16 +99,16 @@ def landmarks_of(centre):
 
 def as_rows():
     rows = np.zeros((378, 16), np.float32)
-    for place, (centre, size, score) in zip((5, 300), PLANTED, strict=True):
-        rows[place] = [*centre, *size, math.sqrt(score), *np.ravel(landmarks_of(centre)), math.sqrt(score)]
+    for position, (centre, size, score) in zip((5, 300), PLANTED, strict=True):
+        rows[position] = [*centre, *size, math.sqrt(score), *np.ravel(landmarks_of(centre)), math.sqrt(score)]
     return [rows]
 
 
 def as_columns(numbers):
     columns = np.zeros((numbers, 126), np.float32)
-    for place, (centre, size, score) in zip((5, 100), PLANTED, strict=True):
+    for position, (centre, size, score) in zip((5, 100), PLANTED, strict=True):
         points = [(*point, 0.5)[: (numbers - 5) // 5] for point in landmarks_of(centre)]
-        columns[:, place] = [*centre, *size, score, *np.ravel(points)]
+        columns[:, position] = [*centre, *size, score, *np.ravel(points)]
     return [columns]
 
 

@@ -125,7 +125,7 @@ def test_automatic_precision_trains_in_the_faster_type_and_says_which(tmp_path, 
 
 
 def test_a_run_that_continues_in_another_precision_says_so(tmp_path, clock):
-    from test_resume import StoppedError, stop_at  # noqa: PLC0415
+    from tests.training.test_checkpoint import StoppedError, stop_at  # noqa: PLC0415
 
     config = tiny(precision="auto", checkpoint_minutes=0)
     clock((1.0, 2.0))

@@ -1,6 +1,7 @@
+"""Expressions in a video over time."""
+
 import json
 import math
-import weakref
 
 import numpy as np
 import pytest
@@ -9,14 +10,14 @@ from hypothesis import strategies as st
 
 from fer_attention import EmotionRecognizer
 from fer_attention.recognizer import FacePrediction
-from fer_attention.video import ExpressionSmoother, VideoError, VideoReader, recognize_video
-from tests.support.videos import SquareDetector, index_of, make_clip, square, truncate
+from fer_attention.video import ExpressionSmoother, VideoError, recognize_video
+from tests.support.videos import SquareDetector, index_of, make_clip, square
 
 LABELS = ("happy", "sad")
 
 
 class SquareRecognizer:
-    """The probability of happy is the frame's index / 20."""
+    """Recognizer whose probability of happy is the index of the frame / 20."""
 
     labels = LABELS
 
@@ -34,13 +35,8 @@ class SquareRecognizer:
         ]
 
 
-@pytest.fixture
-def clip(tmp_path):
-    return make_clip(tmp_path / "clip.mp4", map(square, range(20)))
-
-
 def plain_smoothing(times, values, seconds):
-    """One sum over the past for each value, instead of one step after the other."""
+    """Compute each smoothed value as one sum over the past instead of step by step."""
     weights = [1 - math.exp(-(b - a) / seconds) for a, b in zip(times, times[1:], strict=False)]
     smoothed = []
     for last in range(len(values)):
@@ -55,7 +51,7 @@ def plain_smoothing(times, values, seconds):
 @given(
     st.lists(st.tuples(st.floats(0.001, 2), st.floats(0, 1)), min_size=1, max_size=20), st.floats(0.01, 10)
 )
-def test_smoothing_is_the_exponential_average_over_time(samples, seconds):
+def test_smoothing_is_an_exponential_average_over_time(samples, seconds):
     times = np.cumsum([step for step, _ in samples]).tolist()
     values = [value for _, value in samples]
     smoother = ExpressionSmoother(seconds)
@@ -65,7 +61,7 @@ def test_smoothing_is_the_exponential_average_over_time(samples, seconds):
 
 
 @pytest.mark.parametrize("every", [1, 2, 5])
-def test_a_step_is_followed_equally_fast_whatever_the_frame_rate(every):
+def test_the_response_to_a_step_does_not_depend_on_the_frame_rate(every):
     smoother = ExpressionSmoother(0.5)
     smoother.update(0, 0.0, {"happy": 0.0})
     for frame in range(every, 11, every):
@@ -73,7 +69,7 @@ def test_a_step_is_followed_equally_fast_whatever_the_frame_rate(every):
     assert smoothed["happy"] == pytest.approx(1 - math.exp(-1.0 / 0.5))
 
 
-def test_tracks_are_smoothed_apart_and_forgotten_on_demand():
+def test_tracks_are_smoothed_separately_and_can_be_forgotten():
     smoother = ExpressionSmoother(1.0)
     smoother.update(0, 0.0, {"happy": 1.0})
     assert smoother.update(1, 0.5, {"happy": 0.0}) == {"happy": 0.0}
@@ -81,7 +77,7 @@ def test_tracks_are_smoothed_apart_and_forgotten_on_demand():
     assert smoother.update(0, 1.0, {"happy": 0.25}) == {"happy": 0.25}
 
 
-def test_no_smoothing_passes_values_on():
+def test_zero_smoothing_returns_values_unchanged():
     smoother = ExpressionSmoother(0)
     for time, value in ((0, 0.1), (0, 0.7), (0.04, 0.2)):
         assert smoother.update(0, time, {"happy": value}) == {"happy": pytest.approx(value)}
@@ -89,7 +85,7 @@ def test_no_smoothing_passes_values_on():
 
 @pytest.mark.parametrize("every", [1, 3, 6, 50])
 @pytest.mark.parametrize("batch_size", [1, 2, 8])
-def test_every_frame_comes_and_each_nth_is_analysed(clip, every, batch_size):
+def test_all_frames_are_returned_and_every_nth_is_analysed(clip, every, batch_size):
     recognizer = SquareRecognizer()
     results = list(recognize_video(recognizer, clip, every=every, batch_size=batch_size, smoothing=0))
     assert [index_of(result.frame.image) for result in results] == list(range(20))
@@ -104,7 +100,7 @@ def test_every_frame_comes_and_each_nth_is_analysed(clip, every, batch_size):
 
 
 @pytest.mark.parametrize("every", [1, 3])
-def test_probabilities_are_smoothed_by_the_times_of_the_analysed_frames(tmp_path, every):
+def test_probabilities_are_smoothed_over_the_times_of_analysed_frames(tmp_path, every):
     times = [0, 0.1, 0.2, 0.25, 0.9, 1.0, 1.5, 1.6, 1.7, 2.4]
     clip = make_clip(tmp_path / "clip.mp4", map(square, range(10)), times=times)
     results = list(recognize_video(SquareRecognizer(), clip, every=every, smoothing=0.4))
@@ -113,14 +109,14 @@ def test_probabilities_are_smoothed_by_the_times_of_the_analysed_frames(tmp_path
     np.testing.assert_allclose(got, expected, atol=1e-3)
 
 
-def test_frames_without_faces_have_none_and_later_faces_new_numbers(tmp_path):
+def test_a_face_after_a_long_gap_gets_a_new_track(tmp_path):
     empty = [np.full((120, 160, 3), 30, np.uint8)] * 11
     clip = make_clip(tmp_path / "clip.mp4", [square(0), *empty, square(1)])
     results = list(recognize_video(SquareRecognizer(), clip))
     assert [[face.track for face in result.faces] for result in results] == [[0], *[[]] * 11, [1]]
 
 
-def test_the_record_of_a_frame_is_ready_for_json(clip):
+def test_the_record_of_a_frame_serialises_to_json(clip):
     result = list(recognize_video(SquareRecognizer(), clip, every=2))[3]
     record = json.loads(json.dumps(result.to_dict()))
     assert (record["frame"], record["time"]) == (3, 0.3)
@@ -128,30 +124,17 @@ def test_the_record_of_a_frame_is_ready_for_json(clip):
 
 
 @pytest.mark.parametrize(("every", "batch_size"), [(1, 4), (3, 4), (50, 2)])
-def test_few_frames_are_held(clip, monkeypatch, every, batch_size):
-    alive, most = weakref.WeakSet(), 0
-    original = VideoReader.__next__
-
-    def watched(reader):
-        nonlocal most
-        frame = original(reader)
-        alive.add(frame)
-        most = max(most, len(alive))
-        return frame
-
-    monkeypatch.setattr(VideoReader, "__next__", watched)
+def test_few_frames_are_in_memory(clip, most_frames_in_memory, every, batch_size):
     for _ in recognize_video(SquareRecognizer(), clip, every=every, batch_size=batch_size):
         pass
-    assert most <= (batch_size - 1) * every + 1 + 1  # and the one in the caller's hands
-    assert most <= 4 * batch_size + 1
+    assert most_frames_in_memory() <= (batch_size - 1) * every + 1 + 1  # one is in the caller's hands
+    assert most_frames_in_memory() <= 4 * batch_size + 1
 
 
-def test_results_before_the_damage_are_given(tmp_path):
-    images = [square(i, size=(640, 480)) for i in range(60)]
-    clip = truncate(make_clip(tmp_path / "cut.mp4", images, options={"movflags": "faststart"}), 0.6)
+def test_results_before_the_damage_are_returned(cut_clip):
     count = 0
     with pytest.raises(VideoError) as error:  # noqa: PT012
-        for result in recognize_video(SquareRecognizer(), clip, every=4):
+        for result in recognize_video(SquareRecognizer(), cut_clip, every=4):
             assert result.frame.index == count
             count += 1
     assert 10 < count < 60
@@ -164,7 +147,7 @@ def test_numbers_out_of_range_are_refused_at_once(options):
         recognize_video(SquareRecognizer(), "missing.mp4", **options)
 
 
-def test_a_real_face_that_slides_by_is_one_happy_track(tmp_path, astronaut):
+def test_a_moving_face_is_one_happy_track(tmp_path, astronaut):
     face = np.asarray(astronaut)[0:240, 100:340]
     images = []
     for index in range(9):
@@ -183,7 +166,7 @@ def test_a_real_face_that_slides_by_is_one_happy_track(tmp_path, astronaut):
 
 @pytest.mark.slow
 @pytest.mark.data
-def test_people_in_a_real_clip_are_followed(shared_dir):
+def test_people_in_a_real_clip_are_tracked(shared_dir):
     recognizer = EmotionRecognizer.from_pretrained(device="cpu")
     seen: dict[int, list[int]] = {}
     for result in recognize_video(recognizer, shared_dir / "media" / "faces.mp4", every=3):

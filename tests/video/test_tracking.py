@@ -1,3 +1,5 @@
+"""Faces that have the same number from frame to frame."""
+
 import itertools
 
 import pytest
@@ -31,14 +33,14 @@ def test_the_same_faces_give_the_same_numbers(video):
 
 
 @given(frames)
-def test_numbers_are_given_in_order_without_gaps(video):
+def test_numbers_increase_without_gaps(video):
     tracker = FaceTracker()
     seen = list(dict.fromkeys(itertools.chain.from_iterable(tracker.update(faces) for faces in video)))
     assert seen == list(range(len(seen)))
 
 
 @given(frames, st.integers(0, 3))
-def test_matches_are_what_a_plain_loop_over_the_best_pair_gives(video, max_missed):
+def test_matches_agree_with_a_plain_greedy_loop(video, max_missed):
     tracker = FaceTracker(max_missed=max_missed)
     last, missed, count = {}, {}, 0
     for faces in video:
@@ -63,14 +65,14 @@ def test_matches_are_what_a_plain_loop_over_the_best_pair_gives(video, max_misse
 
 
 @given(st.lists(st.tuples(st.integers(-4, 4), st.integers(-4, 4)), max_size=20), st.randoms())
-def test_faces_apart_that_move_a_little_keep_their_numbers_in_any_order(steps, random):
+def test_distant_faces_that_move_a_little_keep_their_numbers(steps, random):
     tracker = FaceTracker()
-    places = [(0, 0), (100, 0), (0, 100)]
-    assert tracker.update([box(x, y) for x, y in places]) == [0, 1, 2]
+    positions = [(0, 0), (100, 0), (0, 100)]
+    assert tracker.update([box(x, y) for x, y in positions]) == [0, 1, 2]
     for dx, dy in steps:
-        places = [(x + dx, y + dy) for x, y in places]
+        positions = [(x + dx, y + dy) for x, y in positions]
         order = random.sample(range(3), 3)
-        assert tracker.update([box(*places[index]) for index in order]) == order
+        assert tracker.update([box(*positions[index]) for index in order]) == order
 
 
 def test_faces_that_cross_at_different_heights_keep_their_numbers():
@@ -79,7 +81,7 @@ def test_faces_that_cross_at_different_heights_keep_their_numbers():
         assert tracker.update([box(x, 0), box(100 - x, 14)]) == [0, 1]
 
 
-def test_a_hidden_face_is_known_again_until_its_track_dies():
+def test_a_hidden_face_rejoins_its_track_until_that_ends():
     for missed, known in ((10, True), (11, False)):
         tracker = FaceTracker(max_missed=10)
         tracker.update([box(0, 0)])
@@ -89,21 +91,21 @@ def test_a_hidden_face_is_known_again_until_its_track_dies():
         assert tracker.update([box(1, 1)]) == [0 if known else 1]
 
 
-def test_being_seen_again_starts_the_count_anew():
+def test_a_match_resets_the_count_of_missed_updates():
     tracker = FaceTracker(max_missed=1)
     for _ in range(4):
         assert tracker.update([box(0, 0)]) == [0]
         tracker.update([])
 
 
-def test_the_pair_that_overlaps_most_comes_first():
+def test_the_pair_with_the_largest_overlap_is_matched_first():
     tracker = FaceTracker()
     tracker.update([box(0, 0), box(12, 0)])
     assert tracker.update([box(9, 0)]) == [1]
     assert tracker.update([box(3, 0), box(9, 0)]) == [0, 1]
 
 
-def test_too_small_an_overlap_starts_a_new_track():
+def test_an_overlap_below_min_iou_starts_a_new_track():
     tracker = FaceTracker(min_iou=0.5)
     tracker.update([box(0, 0)])
     assert tracker.update([box(8, 0)]) == [1]  # overlap 12 / 28

@@ -1,14 +1,14 @@
-"""The passes of a fused attention block over whole maps, in PyTorch's own operators, for CPUs.
+"""The passes of a fused attention block over whole maps on CPUs, in PyTorch's own operators.
 
-`cuda.py` has the same functions for GPUs. Each is one step of the forward or the backward pass in
-`computation.py` and records no gradients itself. Maps are (N, C, H, W), dense in either memory format, which
-is kept. What is small has one value per sample and channel, (N, C), or per sample and position, (N, H, W).
+`cuda.py` has the same functions for GPUs. Each is one step of the forward or backward pass in
+`computation.py` and records no gradients. Maps are (N, C, H, W), dense in either memory format, which is
+preserved. Small tensors have one value per sample and channel, (N, C), or per sample and position, (N, H, W).
+`scratch` is a map that may be overwritten.
 
-`scratch` is a map's worth of memory that may be overwritten. The tricks below serve one end, to stay within
-operators whose CPU kernels are vectorised: weighted sums over channels or positions are matrix products from
-the left, and where a maximum was reached comes from max pooling or from comparisons that write numbers;
-`max(dim)`, boolean comparisons, products from the right and `addcmul` onto a vector take five to ten times
-as long.
+All code below is restricted to operators whose CPU kernels are vectorised. Weighted sums over channels or
+positions are matrix products from the left, and positions of maxima come from max pooling or from comparisons
+that write numbers. `max(dim)`, boolean comparisons, products from the right and `addcmul` onto a vector take
+five to ten times as long.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from torch.nn import functional as F
 from fer_attention.attention.fused.gates import BlockOutput, FusedActivation, spatial_scale
 
 Maximum = tuple[Tensor, Tensor | None]
-"""The largest values, and where each is first reached; None where no gradient is wanted."""
+"""The largest values, and the first position of each; None if no gradient is needed."""
 
 Affine = tuple[Tensor, Tensor]
-"""Scale and offset of each channel, (C,): a norm whose statistics are known. Maps come without it then."""
+"""Scale and offset of each channel, (C,), of a norm that has not been applied to the map."""
 
 PART = 2**19
-"""Values that a loop over samples takes at a time: 2 MiB in float32, about what a core's cache holds."""
+"""Values that a loop over samples processes at a time: 2 MiB in float32, about the size of a core's cache."""
 
 
 def pool(x: Tensor, *, peak: bool, index: bool, mean_of: Tensor) -> tuple[Tensor, Maximum | None]:
-    """Mean and, if `peak`, maximum of each channel over its map, (N, C), with its position if `index`.
+    """Compute mean and, if `peak`, maximum of each channel, (N, C), with its position if `index`.
 
-    Positions count row by row. The mean is of `mean_of`: x, or the map before its norm.
+    Positions count row by row. The mean is that of `mean_of`: x, or the map before its norm.
     """
     mean = mean_of.mean((2, 3))
     if not peak:
@@ -55,9 +55,10 @@ def apply(
     index: bool,
     scratch: Tensor | None,
 ) -> BlockOutput:
-    """act(x · gate · spatial + shortcut), the spatial scale by a kernel over the gated map's pixels.
+    """Compute act(x · gate · spatial + shortcut); a kernel over the gated map's pixels gives `spatial`.
 
-    `index` asks where each pixel's maximum is. `scratch` becomes the result: x, if nobody else holds it.
+    With `index`, the result includes the position of each pixel's maximum. `scratch` is overwritten with the
+    result; it may be x itself if x is not used elsewhere.
     """
     pixels = spatial = channel = None
     scale = _per_channel(gate, x)
@@ -88,7 +89,7 @@ def apply_backward(
     *,
     affine: Affine | None,
 ) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
-    """The gradient d before the activation, and its sums.
+    """Compute the gradient d before the activation, and sums of it.
 
     Returns:
         d itself; sums over each map, (N, C), of d · spatial · x and, where there is an `affine`, of
@@ -125,7 +126,7 @@ def apply_backward(
 def pool_pixels_backward(
     x: Tensor, grad_mean: Tensor, grad_max: Tensor, where: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Sums over each map, (N, C), of the pixels' gradients times x, and of these gradients alone."""
+    """Sum over each map, (N, C), the pixels' gradients times x, and these gradients alone."""
     n, c, h, w = x.shape
     rows, last = _rows(x)
     spread = (grad_mean / c).view(n, 1, h * w)
@@ -146,11 +147,16 @@ def input_backward(
     peak: tuple[Tensor, Tensor] | None,
     slope: tuple[Tensor, Tensor] | None,
 ) -> Tensor:
-    """(grad · spatial + pixels) · gate + spread + peak + slope · x; pixels and peak reach single values, too.
+    """Compute (grad · spatial + pixels) · gate + spread + peak + slope · x, the gradient of the map.
 
-    `pixels` are gradients of the mean and the maximum over the channels, and the maximum's channel. Every
-    value of a channel gets `spread`, (N, C), and its first maximum `peak` in addition, which comes with its
-    position. `slope` is a map x, and its factor by channel (C,).
+    Args:
+        grad: Gradient before the activation, (N, C, H, W).
+        gate: Scale of each channel, (N, C).
+        spatial: Scale of each position, (N, H, W).
+        pixels: Gradients of mean and maximum over the channels, and the channel of the maximum, (N, H, W).
+        spread: Added to every value of a channel, (N, C).
+        peak: Added to the first maximum of each channel, and its position, (N, C).
+        slope: A map x and its factor by channel, (C,).
     """
     n, c, h, w = grad.shape
     scale, everywhere = _per_channel(gate, grad), _per_channel(spread, grad)
@@ -176,14 +182,14 @@ def input_backward(
 
 
 def values_at(x: Tensor, positions: Tensor) -> Tensor:
-    """The value of each channel at one position of its map: (N, C)."""
+    """Return the value of each channel at one position of its map, (N, C)."""
     rows, last = _rows(x)
     dim = 1 if last else 2
     return rows.gather(dim, positions.unsqueeze(dim)).squeeze(dim)
 
 
 def _rows(x: Tensor) -> tuple[Tensor, bool]:
-    """View with one dimension of positions, (N, C, H·W) or (N, H·W, C), and whether channels are last."""
+    """View a map as (N, C, H·W) or, with channels last, as (N, H·W, C); return whether they are."""
     n, c, h, w = x.shape
     if x.is_contiguous():
         return x.view(n, c, h * w), False
@@ -191,17 +197,17 @@ def _rows(x: Tensor) -> tuple[Tensor, bool]:
 
 
 def _over_channels(rows: Tensor, last: bool, weights: Tensor) -> Tensor:
-    """Sums over the channels, weighted by (N, C): (N, 1, H·W)."""
+    """Sum over the channels with weights (N, C): (N, 1, H·W)."""
     return weights.to(rows.dtype).unsqueeze(1) @ (rows.mT if last else rows)
 
 
 def _over_positions(rows: Tensor, last: bool, weights: Tensor) -> Tensor:
-    """Sums over the positions, weighted by (N, 1, H·W): (N, C)."""
+    """Sum over the positions with weights (N, 1, H·W): (N, C)."""
     return (weights @ (rows if last else rows.mT)).squeeze(1)
 
 
 def _pool_pixels(x: Tensor, *, index: bool) -> tuple[Tensor, Tensor | None]:
-    """Mean and maximum over the channels, (N, 2, H, W), and where the maximum is, (N, H, W)."""
+    """Compute mean and maximum over the channels, (N, 2, H, W), and the maximum's channel, (N, H, W)."""
     n, _, h, w = x.shape
     rows, last = _rows(x)
     where = None
@@ -218,7 +224,7 @@ def _per_channel(values: Tensor, like: Tensor) -> Tensor:
 
 
 def _max_over_outer(rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Maxima of (N, K, M) over K and their first indices, each (N, M)."""
+    """Return the maxima of (N, K, M) over K and their first indices, each (N, M)."""
     n, k, m = rows.shape
     images = rows.view(n, k, 1, m).permute(0, 3, 1, 2)  # M as the channels of a channels-last map K×1
     values, where = F.max_pool2d(images, (k, 1), return_indices=True)
@@ -226,10 +232,10 @@ def _max_over_outer(rows: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _max_over_inner(rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Maxima of (N, M, K) over K and their first indices, each (N, M).
+    """Return the maxima of (N, M, K) over K and their first indices, each (N, M).
 
-    Where a row equals its maximum, a product with the numbers 0 … K - 1 gives the index, and one with ones
-    tells whether it is the only one. The numbers are cut in two, to be exact in half precision.
+    A row is compared with its maximum. The product of the result with the numbers 0 … K - 1 is the index, and
+    its product with ones the number of maxima. The numbers are split in two, to be exact in half precision.
     """
     n, m, k = rows.shape
     flat = rows.reshape(n * m, k)
@@ -248,13 +254,13 @@ def _max_over_inner(rows: Tensor) -> tuple[Tensor, Tensor]:
 
 @lru_cache(maxsize=64)
 def _counters(k: int, dtype: torch.dtype) -> Tensor:
-    """Columns of ones, of the numbers 0 … k - 1 modulo 256, and of what is left of them: (k, 3)."""
+    """Return columns of ones, of the numbers 0 … k - 1 modulo 256 and divided by 256: (k, 3)."""
     with torch.inference_mode(False):
         numbers = torch.arange(k)
         return torch.stack([torch.ones_like(numbers), numbers % 256, numbers // 256], 1).to(dtype)
 
 
 def _parts(x: Tensor) -> list[slice]:
-    """Runs of the first dimension that fit into a core's cache, for steps with temporaries of their own."""
+    """Split the first dimension into slices whose temporary tensors fit into a core's cache."""
     step = max(1, PART * len(x) // max(1, x.numel()))
     return [slice(start, start + step) for start in range(0, len(x), step)]

@@ -1,4 +1,4 @@
-"""When a fused block may stand in for the plain modules."""
+"""Decide when the fused step may replace the plain modules."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from types import ModuleType
-from typing import Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -22,20 +22,22 @@ DTYPES = {
     "cpu": (torch.float32, torch.float64, torch.bfloat16),
     "cuda": (torch.float32, torch.float64, torch.bfloat16, torch.float16),
 }
-"""Types that the passes compute in; float16 on a CPU is left to the plain modules."""
+"""Types that the passes support; for float16 on a CPU the plain modules run."""
 
 SMALL = 2**18
-"""On a CPU the fused step does not pay below about so many values: 12×12 maps of 256 channels, batch 8."""
+"""Values of a map below which the fused step is slower on a CPU: 12×12 maps of 256 channels, batch 8."""
+
+HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 CUDA_CAPABILITY = (7, 0)
-"""The oldest GPUs that Triton compiles for."""
+"""Oldest GPUs that Triton supports."""
 
 _plain_only: ContextVar[bool] = ContextVar("plain_only", default=False)
 
 
 @contextmanager
 def plain_modules() -> Iterator[None]:
-    """Every block in this context runs its plain modules."""
+    """Run the plain modules of every block within this context."""
     token = _plain_only.set(True)
     try:
         yield
@@ -43,86 +45,68 @@ def plain_modules() -> Iterator[None]:
         _plain_only.reset(token)
 
 
-def check_implementation(implementation: Implementation) -> Implementation:
-    """The option if it is one of the three, else a ValueError."""
-    if implementation not in get_args(Implementation):
-        raise ValueError(f"implementation is one of auto, plain, fused; got {implementation!r}.")
-    return implementation
-
-
 def kernels_for(x: Tensor) -> ModuleType | None:
-    """The passes for this tensor's device and type; None if there are none."""
+    """Return the module of passes for a map's device and type; None if there is none."""
     if x.dtype not in DTYPES.get(x.device.type, ()):
         return None
     if x.device.type == "cpu":
         return aten
-    if not cuda.available() or torch.cuda.get_device_capability(x.device) < CUDA_CAPABILITY:
+    if not cuda.AVAILABLE or torch.cuda.get_device_capability(x.device) < CUDA_CAPABILITY:
         return None
     return cuda
 
 
 def why_plain(
-    implementation: Implementation, x: object, shortcut: object, modules: Iterable[nn.Module | None]
+    implementation: Implementation,
+    x: Tensor,
+    shortcut: Tensor | None,
+    modules: Iterable[nn.Module | None],
 ) -> str | None:
-    """Why the plain modules have to run, in a few words; None if the fused block may.
+    """Return a short reason why the plain modules have to run; None if the fused step may.
 
-    The fused block is one step of its own for autograd, which calls no module. So it stands back wherever
-    somebody looks at the single operators or modules: compilers and exporters (a compiler fuses the plain
-    operators itself), hooks, tracing, `torch.func`, forward-mode derivatives, and dispatch modes such as
-    counters of operations. `modules` are those that would not be called.
+    The fused step is a single node for autograd and calls no module. It is therefore not used where single
+    operators or modules matter: for compilers and exporters (a compiler fuses the plain operators itself),
+    hooks, tracing, `torch.func`, forward-mode derivatives, and dispatch modes such as counters of operations.
+
+    Args:
+        implementation: The block's option.
+        x: Input of the block, (N, C, H, W).
+        shortcut: The map to add, if any.
+        modules: Modules that the fused step would not call.
     """
     if torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None:
         return "the model is being compiled or traced"
     if implementation == "plain" or _plain_only.get():
-        return "plain modules were asked for"
-    if type(x) not in (Tensor, nn.Parameter) or not isinstance(x, Tensor):
+        return "the plain modules were requested"
+    if type(x) not in (Tensor, nn.Parameter):
         return f"the input is a {type(x).__name__}"
     if not x.numel():
         return "the input is empty"
     if implementation == "auto" and x.device.type == "cpu" and x.numel() < SMALL:
         return "the map is small"
-    if shortcut is not None and not _fits(x, shortcut):
+    if shortcut is not None and (
+        (shortcut.shape, shortcut.dtype, shortcut.device) != (x.shape, x.dtype, x.device)
+    ):
         return "the shortcut differs from the input in shape, type or device"
     if torch.onnx.is_in_onnx_export():
         return "the model is being exported"
     if torch._C._functorch.peek_interpreter_stack() is not None:
-        return "a torch.func transform is at work"
+        return "a torch.func transform is active"
     if _get_current_dispatch_mode() is not None:
-        return "a dispatch mode is at work"
+        return "a dispatch mode is active"
     if forward_ad._current_level >= 0:
-        return "forward-mode derivatives are at work"
+        return "forward-mode derivatives are active"
     if _watched(modules):
-        return "a module has hooks or is compiled by itself"
+        return "a module has hooks or is compiled on its own"
     if kernels_for(x) is None:
-        return f"there is no fused block for {str(x.dtype).removeprefix('torch.')} on {x.device.type}"
+        return f"there is no fused step for {str(x.dtype).removeprefix('torch.')} on {x.device.type}"
     return None
 
 
-def _fits(x: Tensor, shortcut: object) -> bool:
-    return (
-        isinstance(shortcut, Tensor)
-        and shortcut.shape == x.shape
-        and shortcut.dtype == x.dtype
-        and shortcut.device == x.device
-    )
-
-
 def _watched(modules: Iterable[nn.Module | None]) -> bool:
-    """Return whether one of these modules has hooks, global ones among them, or was compiled by itself."""
-    if (
-        module_hooks._global_forward_hooks
-        or module_hooks._global_forward_pre_hooks
-        or module_hooks._global_backward_hooks
-        or module_hooks._global_backward_pre_hooks
-    ):
-        return True
-    for module in modules:
-        if module is not None and (
-            module._forward_hooks
-            or module._forward_pre_hooks
-            or module._backward_hooks
-            or module._backward_pre_hooks
-            or module._compiled_call_impl is not None
-        ):
-            return True
-    return False
+    """Return whether one of these modules has hooks, including global ones, or was compiled on its own."""
+    return any(getattr(module_hooks, f"_global{kind}") for kind in HOOKS) or any(
+        module._compiled_call_impl is not None or any(getattr(module, kind) for kind in HOOKS)
+        for module in modules
+        if module is not None
+    )

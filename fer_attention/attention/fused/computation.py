@@ -2,10 +2,11 @@
 
     y = act(attention(norm(x)) + shortcut)
 
-Against the modules one by one this saves passes: scale, shortcut and activation are one, all gates' gradients
-come out of one product, the norm's backward pass takes its sums from those of the gates, and what can be had
-again cheaply is not kept. Only the norm's input is, which a norm has to keep anyway, so that in training the
-block needs hardly more memory than a residual block without attention.
+Compared with running the modules one by one, this saves passes over memory. Scale, shortcut and activation
+are one pass, one product yields the gradients of all gates, and the norm's backward pass derives its sums
+from those of the gates. Values that are cheap to recompute are not saved. Only the norm's input is, which a
+norm saves anyway, so that in training the block needs hardly more memory than a residual block without
+attention.
 """
 
 from __future__ import annotations
@@ -29,51 +30,51 @@ from fer_attention.attention.fused.norm import FusedBatchNorm, Normalisation
 
 @dataclass(frozen=True)
 class FusedStep:
-    """Settings of a fused step, beside the tensors that are differentiated."""
+    """Settings of a fused step, besides the tensors that are differentiated."""
 
     channel: ChannelFormula
     spatial: bool  # whether a spatial gate follows; its kernel is the last of the parameters
-    activation: FusedActivation  # what closes the block
-    norm: FusedBatchNorm | None  # the norm in front, if it is part of the block
-    block: nn.Module  # the attention block, by whose plain modules second derivatives are found
-    names: tuple[str, ...]  # of the parameters, in the block
+    activation: FusedActivation  # at the end of the block
+    norm: FusedBatchNorm | None  # before the attention, if it is part of the step
+    block: nn.Module  # the attention block, whose plain modules yield second derivatives
+    names: tuple[str, ...]  # names of the parameters in the block
 
     def folds(self, x: Tensor) -> bool:
-        """Return whether the norm's backward pass works by sums, for which half precision is too coarse."""
+        """Return whether the norm's backward pass works by sums; half precision is too coarse for them."""
         precise = x.dtype in (torch.float32, torch.float64)
         return self.norm is not None and precise and kernels_for(x) is aten
 
 
 class BlockInputs(NamedTuple):
-    """The tensors that are differentiated; None where a block has no such thing."""
+    """Tensors that are differentiated; None where a block has no such tensor."""
 
     x: Tensor  # the map before the norm, (N, C, H, W)
-    shortcut: Tensor | None  # the map to be added
-    weight: Tensor | None  # the norm's
-    bias: Tensor | None  # the norm's
+    shortcut: Tensor | None  # the map to add
+    weight: Tensor | None  # of the norm
+    bias: Tensor | None  # of the norm
 
 
 class SavedTensors(NamedTuple):
-    """Tensors that the backward pass needs beside the inputs; None where a block has no such thing."""
+    """Tensors that the backward pass needs besides the inputs; None where a block has no such tensor."""
 
-    y: Tensor | None  # the output, where the activation's derivative is found from it
-    norm_mean: Tensor | None  # the norm's statistics
-    norm_invstd: Tensor | None  # likewise
-    mean: Tensor  # of each channel, (N, C); before the norm where its backward pass works by sums
-    position: Tensor | None  # where each channel's maximum is, (N, C)
+    y: Tensor | None  # the output, if the activation's derivative depends on it
+    norm_mean: Tensor | None  # statistics of the norm
+    norm_invstd: Tensor | None
+    mean: Tensor  # of each channel, (N, C); before the norm if its backward pass works by sums
+    position: Tensor | None  # of each channel's maximum, (N, C)
     gate: Tensor  # the channel gate's scale, (N, C)
     pixels: Tensor | None  # each pixel's mean and maximum, (N, 2, H, W)
     spatial: Tensor | None  # the spatial gate's scale, (N, H, W)
-    channel: Tensor | None  # where each pixel's maximum is, (N, H, W)
+    channel: Tensor | None  # of each pixel's maximum, (N, H, W)
 
 
 def forward(
     step: FusedStep, inputs: BlockInputs, parameters: Tensors, *, keep: bool
 ) -> tuple[Tensor, SavedTensors, Tensors]:
-    """The output; what the backward pass needs; and what the channel gate needs there.
+    """Compute the output, and the tensors that the backward passes of step and channel gate need.
 
-    Parameters are the channel gate's, then the spatial gate's kernel. Without `keep` no backward pass will
-    follow, so no index is searched for.
+    Parameters are those of the channel gate, then the spatial gate's kernel. Without `keep`, no backward pass
+    follows, and the positions of maxima are not searched.
     """
     passes: Any = kernels_for(inputs.x)
     x, scratch, norm = inputs.x, None, None
@@ -107,7 +108,7 @@ def forward(
 
 
 class BlockGradients(NamedTuple):
-    """Gradients of the inputs, and of the parameters in their order; None where none is wanted."""
+    """Gradients of the inputs, and of the parameters in their order; None where none is needed."""
 
     x: Tensor | None
     shortcut: Tensor | None
@@ -126,15 +127,15 @@ def backward(
     *,
     needs_x: bool,
 ) -> BlockGradients:
-    """All gradients from that of the output, (N, C, H, W), and from what the forward pass kept.
+    """Compute all gradients from that of the output, (N, C, H, W), and from the saved tensors.
 
-    `needs_x` says whether anybody wants the gradient of x, of the norm's weight or of its bias.
+    `needs_x` is true if the gradient of x, of the norm's weight or of its bias is needed.
     """
     passes: Any = kernels_for(inputs.x)
-    x, gate, norm = inputs.x, saved.gate, _normalisation(inputs, saved)
+    x, gate, norm = inputs.x, saved.gate, _normalisation(step.norm, inputs, saved)
     folds = step.folds(x)
-    if norm is not None and step.norm is not None and not folds:
-        x = step.norm.again(x, norm)
+    if norm is not None and not folds:
+        x = norm.again(x)
     layout = torch.contiguous_format if x.is_contiguous() else torch.channels_last
     d, product, total, of_spatial = passes.apply_backward(
         grad.contiguous(memory_format=layout),
@@ -164,12 +165,12 @@ def backward(
         return result
 
     spread = of_mean / (x.shape[2] * x.shape[3])
-    if norm is None or step.norm is None or total is None:
+    if norm is None or total is None:
         peak = None if of_peak is None else (of_peak, saved.position)
         of_x = passes.input_backward(d, gate, saved.spatial, pixels, spread, peak, None)
-        if norm is None or step.norm is None:
+        if norm is None:
             return result._replace(x=of_x)
-        of_x, of_weight, of_bias = step.norm.backward(of_x, inputs.x, norm)
+        of_x, of_weight, of_bias = norm.backward(of_x, inputs.x)
         return result._replace(x=of_x, weight=of_weight, bias=of_bias)
 
     total, product = gate * total + of_mean, gate * product + of_mean * saved.mean
@@ -177,15 +178,17 @@ def backward(
     if of_peak is not None:
         total, product = total + of_peak, product + of_peak * passes.values_at(x, saved.position)
         peak = of_peak * norm.scale, saved.position
-    through = step.norm.backward_from_sums(total, product, norm, count=x.numel() // x.shape[1])
-    spread = spread * norm.scale + through.offset
-    of_x = passes.input_backward(
-        d, gate * norm.scale, saved.spatial, pixels, spread, peak, (x, through.slope)
-    )
-    return result._replace(x=of_x, weight=through.weight, bias=through.bias)
+    count = x.numel() // x.shape[1]
+    slope, offset, of_weight, of_bias = norm.backward_from_sums(total, product, count=count)
+    spread = spread * norm.scale + offset
+    of_x = passes.input_backward(d, gate * norm.scale, saved.spatial, pixels, spread, peak, (x, slope))
+    return result._replace(x=of_x, weight=of_weight, bias=of_bias)
 
 
-def _normalisation(inputs: BlockInputs, saved: SavedTensors) -> Normalisation | None:
-    if inputs.weight is None or inputs.bias is None or saved.norm_mean is None or saved.norm_invstd is None:
+def _normalisation(
+    norm: FusedBatchNorm | None, inputs: BlockInputs, saved: SavedTensors
+) -> Normalisation | None:
+    weight, bias, mean, invstd = inputs.weight, inputs.bias, saved.norm_mean, saved.norm_invstd
+    if norm is None or weight is None or bias is None or mean is None or invstd is None:
         return None
-    return Normalisation(inputs.weight, inputs.bias, saved.norm_mean, saved.norm_invstd)
+    return Normalisation(norm, weight, bias, mean, invstd)

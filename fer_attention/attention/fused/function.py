@@ -1,4 +1,4 @@
-"""The fused attention block for autograd."""
+"""The fused step as an autograd function."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def residual(
     norm: tuple[Tensor, Tensor] | None,
     parameters: Tensors,
 ) -> Tensor:
-    """act(attention(norm(x)) + shortcut), (N, C, H, W) -> (N, C, H, W).
+    """Compute act(attention(norm(x)) + shortcut), (N, C, H, W) -> (N, C, H, W).
 
-    `norm` is the weight and bias of the step's norm. Parameters are the channel gate's, then the spatial
-    gate's kernel. Second derivatives are right, too, but take the plain modules' time.
+    `norm` holds weight and bias of the step's norm. Parameters are those of the channel gate, then the
+    spatial gate's kernel. Second derivatives are supported, at the speed of the plain modules.
     """
     if not (x.is_contiguous() or x.is_contiguous(memory_format=torch.channels_last)):
         x = x.contiguous()
@@ -37,7 +37,7 @@ def residual(
 
 
 class _Residual(torch.autograd.Function):
-    """`residual` in autograd's graph; its inputs are the step, the four `BlockInputs`, the parameters."""
+    """`residual` as a node of autograd; its inputs are the step, the four `BlockInputs`, the parameters."""
 
     @staticmethod
     def forward(ctx: Any, step: FusedStep, *tensors: Any) -> Tensor:
@@ -46,7 +46,7 @@ class _Residual(torch.autograd.Function):
             y, saved, of_channel = forward(step, inputs, parameters, keep=True)
         ctx.step, ctx.parameters = step, len(parameters)
         ctx.has_shortcut = inputs.shortcut is not None
-        kept = inputs._replace(shortcut=None)  # a sum's derivative needs none of its terms
+        kept = inputs._replace(shortcut=None)  # the derivative of a sum needs none of its terms
         ctx.save_for_backward(*kept, *parameters, *saved, *of_channel)
         return y
 
@@ -57,7 +57,7 @@ class _Residual(torch.autograd.Function):
         parameters, tensors = tuple(tensors[: ctx.parameters]), tensors[ctx.parameters :]
         count = len(SavedTensors._fields)
         saved, of_channel = SavedTensors(*tensors[:count]), tuple(tensors[count:])
-        if torch.is_grad_enabled():  # somebody will derive the derivative
+        if torch.is_grad_enabled():  # second derivatives may follow
             return None, *_differentiable(step, grads[0], inputs, parameters, saved, ctx.has_shortcut)
         needs_x = any(ctx.needs_input_grad[i] for i in (1, 3, 4))
         with torch.autocast(inputs.x.device.type, enabled=False):
@@ -74,7 +74,7 @@ def _differentiable(
     saved: SavedTensors,
     has_shortcut: bool,
 ) -> list[Tensor | None]:
-    """The gradients of all tensors, by the plain modules, so that they can be derived once more."""
+    """Compute the gradients of all tensors by the plain modules, so that they are differentiable."""
     if saved.y is not None and step.activation.name == "relu":
         grad = torch.ops.aten.threshold_backward(grad, saved.y, 0)
     elif saved.y is not None:

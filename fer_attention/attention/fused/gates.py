@@ -1,14 +1,14 @@
-"""The small arithmetic of attention gates on pooled values, with its derivatives written out.
+"""Arithmetic of attention gates on pooled values, with explicit derivatives.
 
-A function from means and maxima to a scale in (0, 1), and its backward pass, so that `function.py` can run a
-whole block as one step. All of it is in float32 or wider, whatever the map's type.
+Each formula maps means and maxima to a scale in (0, 1), and has a backward pass, so that `function.py` can
+run a whole block as one step. All of it is computed in float32 or wider, whatever the map's type.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -19,14 +19,14 @@ Tensors = tuple[Tensor, ...]
 
 @dataclass(frozen=True)
 class FusedActivation:
-    """Activation at the end of a residual block, as the kernels know it."""
+    """Activation at the end of a residual block, as the passes implement it."""
 
     name: str = "identity"  # `"identity"`, `"relu"` or `"elu"`
-    alpha: float = 1.0  # ELU's; the others have none
+    alpha: float = 1.0  # of ELU
 
     @classmethod
     def of(cls, module: nn.Module | None) -> FusedActivation | None:
-        """The record for a module, or for none; None for an activation that the kernels do not know."""
+        """Return the record of a module, the identity for None; None if the passes do not implement it."""
         if module is None:
             return cls()
         if type(module) is nn.ReLU:
@@ -35,41 +35,22 @@ class FusedActivation:
 
 
 class BlockOutput(NamedTuple):
-    """A block's output, and what its spatial gate saw; None where there is no such gate."""
+    """Output of a block, and intermediate results of its spatial gate; None if it has no such gate."""
 
     y: Tensor  # (N, C, H, W)
     pixels: Tensor | None  # mean and maximum of the gated map over its channels, (N, 2, H, W)
     spatial: Tensor | None  # scale (N, H, W)
-    # where each pixel's maximum is first reached, (N, H, W); None if no gradient is wanted
-    channel: Tensor | None
-
-
-class ChannelFormula(Protocol):
-    """From each channel's mean, and maximum if it asks for one, to its scale: (N, C) -> (N, C)."""
-
-    @property
-    def peak(self) -> bool:
-        """True if the maximum is read, too."""
-
-    def forward(
-        self, mean: Tensor, peak: Tensor | None, parameters: Sequence[Tensor]
-    ) -> tuple[Tensor, Tensors]:
-        """The scale, and what the backward pass needs."""
-
-    def backward(
-        self, grad: Tensor, saved: Tensors, parameters: Sequence[Tensor]
-    ) -> tuple[Tensor, Tensor | None, Tensors]:
-        """Gradients of the mean, of the maximum, and of the parameters."""
+    channel: Tensor | None  # first maximum of each pixel, (N, H, W); None if no gradient is needed
 
 
 @dataclass(frozen=True)
 class MLPFormula:
     """sigmoid(W2 relu(W1 z + b1) + b2), summed over z = mean and maximum before the sigmoid.
 
-    SE (Hu et al. 2018, eq. 3) reads the mean alone and has biases; CBAM (Woo et al. 2018, eq. 2) reads both
-    and has none. W2 is linear, so the hidden values are added up before it: one product serves both.
+    SE (Hu et al. 2018, eq. 3) reads only the mean and has biases; CBAM (Woo et al. 2018, eq. 2) reads both
+    and has none. W2 is linear, so the hidden values are summed before it, which saves a product.
 
-    Parameters: W1 (h, C, 1, 1) and W2 (C, h, 1, 1), with biases W1, b1, W2, b2.
+    Parameters: W1 (h, C, 1, 1), W2 (C, h, 1, 1); with biases W1, b1, W2, b2.
     """
 
     peak: bool
@@ -78,7 +59,7 @@ class MLPFormula:
     def forward(
         self, mean: Tensor, peak: Tensor | None, parameters: Sequence[Tensor]
     ) -> tuple[Tensor, Tensors]:
-        """(N, C) -> (N, C)."""
+        """Compute the scale, (N, C), and the tensors that `backward` needs."""
         w1, b1, w2, b2 = self._unpack(parameters, mean.dtype)
         pooled = mean if peak is None else torch.cat([mean, peak])
         hidden = F.linear(pooled, w1, b1).relu_()
@@ -89,7 +70,7 @@ class MLPFormula:
     def backward(
         self, grad: Tensor, saved: Tensors, parameters: Sequence[Tensor]
     ) -> tuple[Tensor, Tensor | None, Tensors]:
-        """Gradients of mean, maximum, parameters."""
+        """Return the gradients of mean, maximum and parameters."""
         pooled, hidden, summed, scale = saved
         w1, _, w2, _ = self._unpack(parameters, grad.dtype)
         grad_out = _through_sigmoid(grad, scale)
@@ -108,11 +89,10 @@ class MLPFormula:
     def _unpack(
         self, parameters: Sequence[Tensor], dtype: torch.dtype
     ) -> tuple[Tensor, Tensor | None, Tensor, Tensor | None]:
-        if self.bias:
-            w1, b1, w2, b2 = (_as(parameter, dtype) for parameter in parameters[:4])
-            return w1.flatten(1), b1, w2.flatten(1), b2
-        w1, w2 = (_as(parameter, dtype) for parameter in parameters[:2])
-        return w1.flatten(1), None, w2.flatten(1), None
+        if not self.bias:
+            return parameters[0].to(dtype).flatten(1), None, parameters[1].to(dtype).flatten(1), None
+        w1, b1, w2, b2 = (parameter.to(dtype) for parameter in parameters[:4])
+        return w1.flatten(1), b1, w2.flatten(1), b2
 
 
 @dataclass(frozen=True)
@@ -127,17 +107,17 @@ class NeighbourFormula:
     def forward(
         self, mean: Tensor, peak: Tensor | None, parameters: Sequence[Tensor]
     ) -> tuple[Tensor, Tensors]:
-        """(N, C) -> (N, C)."""
-        kernel = _as(parameters[0], mean.dtype)
+        """Compute the scale, (N, C), and the tensors that `backward` needs."""
+        kernel = parameters[0].to(mean.dtype)
         scale = self._slide(mean, kernel).sigmoid()
         return scale, (mean, scale)
 
     def backward(
         self, grad: Tensor, saved: Tensors, parameters: Sequence[Tensor]
     ) -> tuple[Tensor, Tensor | None, Tensors]:
-        """Gradients of mean, none, kernel."""
+        """Return the gradients of mean and kernel; there is no maximum."""
         mean, scale = saved
-        kernel = _as(parameters[0], mean.dtype)
+        kernel = parameters[0].to(mean.dtype)
         grad_out = _through_sigmoid(grad, scale)
         half = kernel.shape[2] // 2
         flat = F.pad(grad_out, (half, half)).flatten()
@@ -145,7 +125,7 @@ class NeighbourFormula:
         return self._slide(grad_out, kernel.flip(2)).contiguous(), None, (grad_kernel.view_as(kernel),)
 
     def _slide(self, values: Tensor, kernel: Tensor) -> Tensor:
-        """(N, C) -> (N, C), the kernel over neighbouring channels, with zeros beyond the ends."""
+        """Slide the kernel over neighbouring channels, with zero padding: (N, C) -> (N, C)."""
         n, c = values.shape
         half = kernel.shape[2] // 2
         slid = kernel.flatten() @ self._windows(values, half)
@@ -153,39 +133,43 @@ class NeighbourFormula:
 
     @staticmethod
     def _windows(values: Tensor, half: int) -> Tensor:
-        """All samples in one row, zeros between them, and that row shifted by 0 … 2·half: a view (k, length).
+        """View all samples in one row, zeros between them, shifted by 0 … 2·half: (k, length).
 
-        So a sliding kernel is a product of a vector and a matrix, several times as fast as `conv1d` on so
-        few numbers.
+        A sliding kernel then is a product of a vector and a matrix, which for so few values is several times
+        as fast as `conv1d`.
         """
         flat = F.pad(values, (half, half)).flatten()
         return flat.unfold(0, len(flat) - 2 * half, 1)
 
 
+ChannelFormula: TypeAlias = MLPFormula | NeighbourFormula
+"""From each channel's mean, and maximum if `peak`, to its scale: (N, C) -> (N, C).
+
+`forward` returns the scale and tensors for `backward`, which returns the gradients of mean, maximum and
+parameters.
+"""
+
+
 def spatial_scale(pooled: Tensor, kernel: Tensor) -> Tensor:
-    """sigmoid(conv_k(pooled)) of each pixel's mean and maximum, (N, 2, H, W) -> (N, H, W).
+    """Compute sigmoid(conv_k(pooled)) of each pixel's mean and maximum, (N, 2, H, W) -> (N, H, W).
 
     CBAM (Woo et al. 2018, eq. 3).
     """
-    weight = _as(kernel, pooled.dtype)
+    weight = kernel.to(pooled.dtype)
     return F.conv2d(pooled, weight, padding=weight.shape[-1] // 2).sigmoid_()[:, 0]
 
 
 def spatial_scale_backward(
     grad: Tensor, pooled: Tensor, scale: Tensor, kernel: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Gradients of the pixels' mean and maximum, (N, 2, H, W), and of the kernel."""
+    """Return the gradients of the pixels' mean and maximum, (N, 2, H, W), and of the kernel."""
     grad_out = _through_sigmoid(grad, scale)[:, None]
-    weight = _as(kernel, grad.dtype)
+    weight = kernel.to(grad.dtype)
     half = weight.shape[-1] // 2
-    # two forward convolutions: a CPU's kernels for the backward ones take five times as long on one channel
+    # two forward convolutions: on one channel, backward convolutions take five times as long on a CPU
     grad_pooled = F.conv2d(grad_out, weight.flip(2, 3).transpose(0, 1), padding=half)
     grad_kernel = F.conv2d(pooled.transpose(0, 1), grad_out.transpose(0, 1), padding=half)
     return grad_pooled, grad_kernel.transpose(0, 1)
-
-
-def _as(parameter: Tensor, dtype: torch.dtype) -> Tensor:
-    return parameter if parameter.dtype is dtype else parameter.to(dtype)
 
 
 def _through_sigmoid(grad: Tensor, scale: Tensor) -> Tensor:

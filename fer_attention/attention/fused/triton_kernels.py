@@ -1,13 +1,13 @@
-# ruff: noqa: N803 - what is constant for one compilation is written in capitals, as is usual in Triton
+# ruff: noqa: N803 - compile-time constants are written in capitals, as is usual in Triton
 """The CUDA kernels of fused attention, in Triton; `triton_launch.py` runs them.
 
-A sample's map is seen as a matrix of channels (C) by positions (P = H·W), in tiles of BLOCK_C × BLOCK_P. Both
-memory formats are served by the same code: only the strides differ, and Triton lays a tile's threads along
-the axis whose stride is one. Offsets are 64 bits wide up to a sample's start and 32 within it.
+The map of a sample is a matrix of channels (C) by positions (P = H·W), read in tiles of BLOCK_C × BLOCK_P.
+The same code serves both memory formats: only the strides differ, and Triton arranges the threads of a tile
+along the axis of stride one. Offsets are 64 bits wide up to the start of a sample and 32 within it.
 
-Arithmetic is in the type of the small tensors, float32 or float64; maps are rounded once, when written. No
-kernel uses atomics: what one program cannot sum alone goes to a buffer of parts, so that results are the same
-in every run. A pointer that is None leaves out what it belongs to, at compile time.
+Arithmetic has the type of the small tensors, float32 or float64; maps are rounded once, when written. No
+kernel uses atomics. Sums over several programs go through a buffer of parts, so that results are the same in
+every run. A pointer that is None removes the code for it at compile time.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import triton.language as tl  # type: ignore[import-untyped]
 def _offsets(
     row: tl.tensor, column: tl.tensor, rows: tl.tensor, columns: tl.tensor, ROWS_FAST: tl.constexpr
 ) -> tl.tensor:
-    """Offsets of a tile in a matrix whose rows, or else whose columns, are neighbours in memory."""
+    """Compute the offsets of a tile in a matrix whose rows or columns are contiguous in memory."""
     row, column = row[:, None], column[None, :]
     return row + column * rows if ROWS_FAST else row * columns + column
 
@@ -29,7 +29,7 @@ def _offsets(
 def _tile(
     channels: tl.tensor, positions: tl.tensor, BLOCK_C: tl.constexpr, BLOCK_P: tl.constexpr
 ) -> tuple[tl.tensor, tl.tensor, tl.tensor]:
-    """The sample, channels and positions of a program that has one tile."""
+    """Return the sample, channels and positions of a program that handles one tile."""
     c_blocks, p_blocks = tl.cdiv(channels, BLOCK_C), tl.cdiv(positions, BLOCK_P)
     tile = tl.program_id(0) % (c_blocks * p_blocks)
     n = (tl.program_id(0) // (c_blocks * p_blocks)).to(tl.int64)
@@ -42,7 +42,7 @@ def _tile(
 def _strip(
     rows: tl.tensor, columns: tl.tensor, chunk: tl.tensor, BLOCK: tl.constexpr
 ) -> tuple[tl.tensor, tl.tensor, tl.tensor, tl.tensor, tl.tensor]:
-    """The sample, chunk (of all samples'), rows and columns' bounds of a program that sweeps a strip."""
+    """Return sample, chunk (over all samples), rows and column bounds of a program that sweeps a strip."""
     blocks, chunks = tl.cdiv(rows, BLOCK), tl.cdiv(columns, chunk)
     part = (tl.program_id(0) // blocks).to(tl.int64)
     row = (tl.program_id(0) % blocks) * BLOCK + tl.arange(0, BLOCK)
@@ -52,13 +52,13 @@ def _strip(
 
 @triton.jit  # type: ignore[untyped-decorator]
 def _beats(value: tl.tensor, best: tl.tensor) -> tl.tensor:
-    """Return whether a later value replaces the maximum so far: it is larger, or the first NaN."""
+    """Return whether a later value replaces the current maximum: it is larger, or the first NaN."""
     return (value > best) | ((value != value) & (best == best))
 
 
 @triton.jit  # type: ignore[untyped-decorator]
 def _first_maximum(best: tl.tensor, index: tl.tensor) -> tuple[tl.tensor, tl.tensor]:
-    """Per row, the maximum of (rows, columns) and the lowest index that has it; NaN counts as the largest."""
+    """Return the maximum of each row and the lowest index that has it; NaN counts as the largest value."""
     nan = best != best
     has_nan = tl.max(nan.to(tl.int32), 1) > 0
     peak = tl.max(tl.where(nan, float("-inf"), best), 1)
@@ -68,7 +68,7 @@ def _first_maximum(best: tl.tensor, index: tl.tensor) -> tuple[tl.tensor, tl.ten
 
 @triton.jit  # type: ignore[untyped-decorator]
 def _expm1(x: tl.tensor) -> tl.tensor:
-    """exp(x) - 1 for x <= 0: near zero, where the subtraction would cancel, by Taylor's series."""
+    """Compute exp(x) - 1 for x <= 0, by a Taylor series near zero, where the subtraction would cancel."""
     near = tl.where(x > -0.5, x, 0.0)
     terms: tl.constexpr = 15 if x.dtype == tl.float64 else 9
     series = tl.full(x.shape, 1.0, x.dtype)
@@ -91,10 +91,11 @@ def pool_parts(
     BLOCK_KEPT: tl.constexpr,
     BLOCK_SWEPT: tl.constexpr,
 ) -> None:
-    """Mean and first maximum of x · gate, (N, kept, swept), over `chunk` values of the swept axis at a time.
+    """Compute mean and first maximum of x · gate, (N, kept, swept), over `chunk` values of the swept axis.
 
-    Swept are the positions (kept: channels) or the channels (kept: positions); the gate, (N, swept) or None,
-    belongs to the swept axis. Results are (N, chunks, kept); the means of all chunks add up to the mean.
+    The swept axis is that of positions (and channels are kept) or that of channels (and positions are kept).
+    The gate, (N, swept) or None, belongs to the swept axis. Results are (N, chunks, kept); the means of all
+    chunks add up to the mean.
     """
     acc: tl.constexpr = mean_ptr.dtype.element_ty
     n, part, row, start, stop = _strip(kept, swept, chunk, BLOCK_KEPT)
@@ -139,7 +140,7 @@ def combine(
     BLOCK_C: tl.constexpr,
     BLOCK_P: tl.constexpr,
 ) -> None:
-    """One tile of y = act(x · gate · spatial + shortcut)."""
+    """Compute one tile of y = act(x · gate · spatial + shortcut)."""
     acc: tl.constexpr = gate_ptr.dtype.element_ty
     n, c, p = _tile(channels, positions, BLOCK_C, BLOCK_P)
     inside = (c < channels)[:, None] & (p < positions)[None, :]
@@ -152,7 +153,7 @@ def combine(
     if shortcut_ptr is not None:
         y += tl.load(shortcut_ptr + at, mask=inside).to(acc)
     if ACT == "relu":
-        y = tl.where(y <= 0, 0.0, y)  # unlike max(y, 0) this keeps a NaN
+        y = tl.where(y <= 0, 0.0, y)  # unlike max(y, 0), this passes a NaN on
     elif ACT == "elu":
         y = tl.where(y > 0, y, ALPHA * _expm1(tl.where(y > 0, 0.0, y)))
     tl.store(y_ptr + at, y.to(y_ptr.dtype.element_ty), mask=inside)
@@ -179,8 +180,9 @@ def combine_backward(
 ) -> None:
     """Write d = grad · act'(y) and parts of both gates' gradients, for `chunk` positions of some channels.
 
-    d · x · spatial summed over the chunk's positions goes to gate_parts (N, chunks, C), d · x · gate
-    summed over the block's channels to spatial_parts (N, blocks, P). With the identity d is not written.
+    The sum of d · x · spatial over the positions of the chunk goes to gate_parts (N, chunks, C), that of
+    d · x · gate over the channels of the block to spatial_parts (N, blocks, P). With the identity, d is not
+    written.
     """
     acc: tl.constexpr = gate_ptr.dtype.element_ty
     n, part, c, start, stop = _strip(channels, positions, chunk, BLOCK_C)
@@ -260,7 +262,7 @@ def input_backward(
     BLOCK_C: tl.constexpr,
     BLOCK_P: tl.constexpr,
 ) -> None:
-    """One tile of gate · (d · spatial + the pixels' statistics' share) + the channels' statistics' share."""
+    """Compute one tile of gate · (d · spatial + gradient from pixels) + gradient from channels."""
     acc: tl.constexpr = gate_ptr.dtype.element_ty
     n, c, p = _tile(channels, positions, BLOCK_C, BLOCK_P)
     inside = (c < channels)[:, None] & (p < positions)[None, :]

@@ -1,7 +1,7 @@
 """Run the Triton kernels of fused attention: tile sizes, memory formats, buffers of parts.
 
-Tile sizes follow from the shape alone, not from timings or from the device, so that the first call is as fast
-as the next and results are the same on every GPU of a kind. Triton itself is imported on first use.
+Tile sizes depend only on the shape, not on timings or the device, so that the first call is as fast as the
+next and results are the same on every GPU of a model. Triton is imported on first use.
 """
 
 from __future__ import annotations
@@ -13,28 +13,28 @@ import torch
 from torch import Tensor
 
 TILE = 2048  # values per tile: 16 in each of 128 threads, two 16-byte loads of half-precision numbers
-WIDE = 128  # values along the contiguous axis, where there are so many: whole 128-byte lines in any type
-PROGRAMS = 1024  # what keeps every multiprocessor of a large GPU busy
-SWEEP = 4  # tiles that a program reads at least before a strip is cut into chunks
+WIDE = 128  # values along the contiguous axis, if it is that long: whole 128-byte lines in any type
+PROGRAMS = 1024  # enough to keep every multiprocessor of a large GPU busy
+SWEEP = 4  # least number of tiles per program before a strip is split into chunks
 
 
 class KernelLaunch(NamedTuple):
     """Launch parameters of a kernel that sweeps one axis of a map."""
 
-    block_kept: int  # tile size along the axis whose values each get a result
+    block_kept: int  # tile size along the axis that is kept
     block_swept: int  # tile size along the axis that is summed
     num_warps: int  # warps of 32 threads per program
-    chunk: int  # what one program sums along the swept axis
-    chunks: int  # parts that are left to be added up
+    chunk: int  # values that one program sums along the swept axis
+    chunks: int  # number of partial sums
 
 
 def launch_config(
     samples: int, kept: int, swept: int, *, kept_is_fast: bool, least_kept: int = SWEEP
 ) -> KernelLaunch:
-    """Tile sizes and chunks for a map of `samples` matrices kept × swept, of which the swept axis is summed.
+    """Choose tile sizes and chunks to sum a map of `samples` matrices kept × swept over the swept axis.
 
-    `kept_is_fast` says whether the kept axis is the one contiguous in memory; if not, `least_kept` is a
-    tile's least size along it.
+    `kept_is_fast` is true if the kept axis is contiguous in memory; otherwise `least_kept` is the smallest
+    tile size along it.
     """
     if kept_is_fast:
         block_kept, block_swept = tile_shape(kept, swept)
@@ -49,9 +49,9 @@ def launch_config(
 
 
 def tile_shape(fast: int, slow: int, *, wide: int = WIDE) -> tuple[int, int]:
-    """A tile's sizes, powers of two, along the contiguous and the other axis: TILE values or fewer.
+    """Choose a tile's sizes along the contiguous and the other axis: powers of two, at most TILE values.
 
-    The contiguous axis gets `wide` values, more where the other one is short.
+    The contiguous axis gets `wide` values, or more if the other one is short.
     """
     room_fast, room_slow = _power_of_two(fast), _power_of_two(slow)
     block_slow = min(room_slow, TILE // min(room_fast, wide))
@@ -59,18 +59,18 @@ def tile_shape(fast: int, slow: int, *, wide: int = WIDE) -> tuple[int, int]:
 
 
 def num_warps(tile: int) -> int:
-    """Warps for a tile of so many values: 16 values per thread, one warp to four."""
+    """Return the number of warps for a tile: 16 values per thread, one to four warps."""
     return max(1, min(4, tile // 512))
 
 
 def pool(x: Tensor, *, peak: bool) -> tuple[Tensor, ...]:
-    """Mean (N, C), and if asked for maximum and where it is first; else these are empty."""
+    """Compute mean and, if `peak`, maximum and its first position, (N, C); without it these are empty."""
     x, channels, positions, last = _matrix(x)
     return _pool(x, None, (channels, positions), kept_is_fast=last, peak=peak)
 
 
 def pool_pixels(x: Tensor, gate: Tensor) -> tuple[Tensor, ...]:
-    """Mean and maximum of x · gate over the channels, and where that is first: (N, H, W) each."""
+    """Compute mean and maximum of x · gate over the channels, and the maximum's channel: (N, H, W)."""
     n, _, h, w = x.shape
     x, channels, positions, last = _matrix(x)
     pooled = _pool(x, _small(gate, x), (positions, channels), kept_is_fast=not last, peak=True)
@@ -80,7 +80,7 @@ def pool_pixels(x: Tensor, gate: Tensor) -> tuple[Tensor, ...]:
 def combine(
     x: Tensor, gate: Tensor, spatial: Tensor | None, shortcut: Tensor | None, act: str, alpha: float
 ) -> Tensor:
-    """act(x · gate · spatial + shortcut)."""
+    """Compute act(x · gate · spatial + shortcut)."""
     x, channels, positions, last = _matrix(x)
     y = torch.empty_like(x)
     blocks, grid, warps = _tiles(x, channels, positions, last)
@@ -92,12 +92,12 @@ def combine(
 def combine_backward(
     grad: Tensor, y: Tensor | None, x: Tensor, gate: Tensor, spatial: Tensor | None, act: str, alpha: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of the sum, empty for the identity, of the gate, and of the spatial scale, empty without."""
+    """Compute the gradients of sum (empty for the identity), gate and spatial scale (empty without one)."""
     n, _, h, w = x.shape
     x, channels, positions, last = _matrix(x)
     gate, spatial = _small(gate, x), _small(spatial, x)
     d = None if act == "identity" else torch.empty_like(x)
-    # with a spatial scale each block of channels leaves a part per position, so it should not be thin
+    # with a spatial scale each block of channels writes a part per position, so it should not be thin
     launch = launch_config(
         n, channels, positions, kept_is_fast=last, least_kept=SWEEP if spatial is None else 32
     )
@@ -116,7 +116,7 @@ def combine_backward(
 
 
 def pool_pixels_backward(x: Tensor, grad_mean: Tensor, grad_max: Tensor, where: Tensor) -> Tensor:
-    """The gate's gradient (N, C) by way of the pixels' statistics."""
+    """Compute the gate's gradient (N, C) through the pixels' statistics."""
     x, channels, positions, last = _matrix(x)
     launch = launch_config(len(x), channels, positions, kept_is_fast=last)
     grad_mean = _small(grad_mean, x)
@@ -133,7 +133,7 @@ def pool_pixels_backward(x: Tensor, grad_mean: Tensor, grad_max: Tensor, where: 
 
 
 def input_backward(d: Tensor, gate: Tensor, spatial: Tensor | None, *statistics: Tensor | None) -> Tensor:
-    """The map's gradient; mean, maximum and where of the pixels' statistics, then of the channels'."""
+    """Compute the map's gradient; `statistics` are mean, maximum and index of pixels, then of channels."""
     d, count, positions, last = _matrix(d)
     out = torch.empty_like(d)
     blocks, grid, warps = _tiles(d, count, positions, last)
@@ -143,18 +143,18 @@ def input_backward(d: Tensor, gate: Tensor, spatial: Tensor | None, *statistics:
 
 
 def memory_format(x: Tensor) -> torch.memory_format:
-    """The format in which a map is read and its results are written: its own, or the nearer of the two."""
+    """Return the format in which a map is read and results are written: its own, or the nearer of both."""
     channels_last = not x.is_contiguous() and x.stride(1) == 1
     return torch.channels_last if channels_last else torch.contiguous_format
 
 
 def dense_like(values: Any, x: Tensor) -> Any:
-    """The map, laid out as the map x; None stays None."""
+    """Return a map in the layout of the map x; None remains None."""
     return None if values is None else values.contiguous(memory_format=memory_format(x))
 
 
 def wide_type(x: Tensor) -> torch.dtype:
-    """The type of sums over a map, and of all that is small."""
+    """Return the type of sums over a map, and of small tensors."""
     return torch.promote_types(x.dtype, torch.float32)
 
 
@@ -174,40 +174,42 @@ def _pool(
         return _join(mean), mean.new_empty(0), mean.new_empty(0, dtype=torch.int32)
     if launch.chunks == 1:
         return mean[:, 0], best[:, 0], where[:, 0]
-    values, chunk = best.max(1)  # the first of equal chunks, and NaN where there is one, as in the kernel
+    values, chunk = best.max(1)  # the first of equal chunks, and NaN if there is one, as in the kernel
     return _join(mean), values, where.gather(1, chunk[:, None])[:, 0]
 
 
 def _join(parts: Tensor) -> Tensor:
-    """(N, parts, K) -> (N, K), in a fixed order."""
+    """Sum (N, parts, K) -> (N, K), in a fixed order."""
     return parts[:, 0] if parts.shape[1] == 1 else parts.sum(1)
 
 
 def _matrix(x: Tensor) -> tuple[Tensor, int, int, bool]:
-    """The map, dense, with its channels, its positions, and whether the channels are contiguous."""
+    """Return a dense map, its numbers of channels and positions, and whether channels are contiguous."""
     x = dense_like(x, x)
     _, c, h, w = x.shape
     if c * h * w >= 2**31:
-        raise ValueError(f"A sample has {c}×{h}×{w} values; the fused kernels count up to 2**31 - 1.")
+        raise ValueError(
+            f"A sample has {c}×{h}×{w} values, the fused kernels support 2**31 - 1. Use the plain blocks."
+        )
     return x, c, h * w, not x.is_contiguous()
 
 
 def _small(values: Any, x: Tensor) -> Any:
-    """Statistics, scales or their gradients in the kernels' type (indices in theirs); None stays None."""
+    """Convert a small tensor to the kernels' type for values or indices; None remains None."""
     if values is None:
         return None
     return values.to(wide_type(x) if values.is_floating_point() else torch.int32).contiguous()
 
 
 def _tiles(x: Tensor, channels: int, positions: int, last: bool) -> tuple[tuple[int, int], int, int]:
-    """Block sizes over channels and positions, the number of programs, and warps for a pass by tiles."""
+    """Return block sizes over channels and positions, number of programs, and warps of a pass by tiles."""
     block_c, block_p = tile_shape(channels, positions) if last else tile_shape(positions, channels)[::-1]
     grid = len(x) * _cdiv(channels, block_c) * _cdiv(positions, block_p)
     return (block_c, block_p), grid, num_warps(block_c * block_p)
 
 
 def _run(name: str, programs: int, arguments: tuple[Any, ...], warps: int) -> None:
-    """Starts a kernel on the device of its first argument."""
+    """Start a kernel on the device of its first argument."""
     device = arguments[0].device
     kernel = getattr(_kernels(device), name)
     with torch.cuda.device(device if device.type == "cuda" else -1):
@@ -219,15 +221,15 @@ def _kernels(device: torch.device) -> ModuleType:
         import triton  # type: ignore[import-untyped]
     except ImportError as error:
         raise ImportError(
-            "Fused attention on GPUs runs on Triton, which comes with PyTorch's CUDA builds for Linux; "
-            "elsewhere use the plain blocks."
+            "Fused attention on GPUs requires Triton, which comes with PyTorch's CUDA builds for Linux. "
+            "Elsewhere use the plain blocks."
         ) from error
     from fer_attention.attention.fused import triton_kernels
 
     if device.type != "cuda" and isinstance(triton_kernels.combine, triton.JITFunction):
         raise RuntimeError(
-            f"Got maps on {device}, but Triton's kernels run on CUDA devices: move the maps there or use the "
-            "plain blocks. To try a kernel out on the CPU, start Python with TRITON_INTERPRET=1."
+            f"Got maps on {device}, but Triton's kernels run on CUDA devices. Move the maps there or use the "
+            "plain blocks. To try a kernel on the CPU, start Python with TRITON_INTERPRET=1."
         )
     return triton_kernels
 

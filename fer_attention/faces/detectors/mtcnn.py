@@ -1,4 +1,4 @@
-"""MTCNN as a face detector; its weights come with facenet-pytorch, so nothing is downloaded."""
+"""MTCNN as a face detector; its weights are part of facenet-pytorch."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from fer_attention.device import resolve_device
 from fer_attention.faces.detectors.registry import DETECTORS, check_fractions
 from fer_attention.faces.detectors.shrinking import checked_max_side, pixels_to_search
 from fer_attention.faces.face import Face, largest_first
-from fer_attention.faces.images import ImageSource, require_several
+from fer_attention.faces.images import ImageSource, require_sequence
 
 Numbers: TypeAlias = npt.NDArray[Any]
 
-# Photos of one size that go through the networks together, and their pixels: on a CPU as many as its caches
-# bear (benchmarks/faces.py), on a GPU about 1 GB.
-_TOGETHER = {"cpu": 4, "cuda": 256}
-_PIXELS_TOGETHER = {"cpu": 1_300_000, "cuda": 16_000_000}
-_PIXELS_HELD = 24_000_000  # read and waiting for others of their size: 72 MB
-_PARTS = {"pnet": 1, "rnet": 32, "onet": 16}
+# Largest batch of photos of one size, in photos and in pixels: on a CPU what its caches hold
+# (benchmarks/faces.py), on a GPU about 1 GB.
+_BATCH_SIZE = {"cpu": 4, "cuda": 256}
+_BATCH_PIXELS = {"cpu": 1_300_000, "cuda": 16_000_000}
+_WAITING_PIXELS = 24_000_000  # pixels that wait for others of their size: 72 MB
+_CPU_BATCHES = {"pnet": 1, "rnet": 32, "onet": 16}
 
 
-class _InParts(nn.Module):
-    """A network of MTCNN on a CPU, where parts of `count`, channels last, are twice as fast as one."""
+class _Batched(nn.Module):
+    """A network of MTCNN on a CPU, where batches of `count` with channels last are twice as fast as one."""
 
     def __init__(self, network: nn.Module, count: int) -> None:
         super().__init__()
         self.network, self.count = network, count
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """(N, 3, H, W) -> what the network gives for all N."""
+        """Compute the network's outputs for (N, 3, H, W)."""
         parts = torch.split(x, self.count)
         outputs = [self.network(part.contiguous(memory_format=torch.channels_last)) for part in parts]
         return tuple(torch.cat(several) for several in zip(*outputs, strict=True))
@@ -52,21 +52,21 @@ class _Waiting(NamedTuple):
 class MTCNNDetector:
     """Multi-task cascaded networks (Zhang et al. 2016, arXiv:1604.02878) with facenet-pytorch's weights.
 
-    Gives boxes and five landmarks. A picture without faces, or smaller than a face, gives an empty list. It
-    was trained on faces with their surroundings and misses many in tightly cropped pictures.
+    Finds boxes and five landmarks. It was trained on faces with their surroundings and misses many in tightly
+    cropped images.
 
     Args:
-        device: "auto" (the GPU where there is one), or any torch device.
-        min_face_size: Side in pixels of the smallest faces looked for, at least 12; time falls about with
-            its square. Counted after the shrinking by `max_side`.
-        thresholds: Least score that passes each of the three networks.
-        min_score: Least score of a reported face. The last network scores false candidates up to about 0.85.
-        max_side: Larger photos are shrunk to this longer side for the search, which bounds its time and
-            makes `min_face_size * longer side / max_side` the smallest face found in such a photo. Boxes and
-            landmarks are in pixels of the photo as it came. None never shrinks.
+        device: "auto" (the GPU if there is one), or any torch device.
+        min_face_size: Side of the smallest faces in pixels, at least 12, after shrinking by `max_side`. The
+            search time is roughly proportional to its inverse square.
+        thresholds: Minimum score of each of the three networks.
+        min_score: Minimum score of a reported face; the last network scores false candidates up to 0.85.
+        max_side: Larger photos are shrunk to this longer side, which bounds the time and makes
+            `min_face_size * longer side / max_side` the smallest face found in such a photo. Boxes and
+            landmarks are in pixels of the original photo. None never shrinks.
 
     Raises:
-        ValueError: A number is out of its range.
+        ValueError: A number is out of range.
     """
 
     name = "mtcnn"
@@ -82,14 +82,14 @@ class MTCNNDetector:
     ) -> None:
         if not 12 <= min_face_size < math.inf:
             raise ValueError(
-                f"min_face_size is at least 12 pixels, the networks' own window; got {min_face_size}."
+                f"min_face_size is at least 12 pixels, the window of the first network; got {min_face_size}."
             )
         if len(thresholds) != 3 or not all(0 <= threshold <= 1 for threshold in thresholds):
-            raise ValueError(f"thresholds are three scores in [0, 1], one a network; got {thresholds!r}.")
+            raise ValueError(f"thresholds are three scores in [0, 1], one per network; got {thresholds!r}.")
         check_fractions(min_score=min_score)
         resolved = resolve_device(device)
         with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
-            # facenet_pytorch edits the warning filters when imported, and draws before it loads its weights
+            # facenet_pytorch changes the warning filters on import, and draws random weights before loading
             from facenet_pytorch import MTCNN
 
             network = MTCNN(
@@ -99,37 +99,35 @@ class MTCNNDetector:
         self.min_face_size = min_face_size
         self.max_side = checked_max_side(max_side, least=min_face_size)
         if resolved.type == "cpu":
-            for name, count in _PARTS.items():
-                setattr(network, name, _InParts(getattr(network, name), count))
+            for name, count in _CPU_BATCHES.items():
+                setattr(network, name, _Batched(getattr(network, name), count))
         self._device = resolved
         self._network = network.eval()
 
     def detect(self, images: Sequence[ImageSource]) -> list[list[Face]]:
-        """Find the faces of each photo; photos of one size go through the networks together."""
-        require_several(images)
+        """Find the faces in each photo; photos of one size are searched in batches."""
+        require_sequence(images)
         found: list[list[Face]] = [[] for _ in images]
         waiting: dict[tuple[int, ...], list[_Waiting]] = {}
         held = 0
+        kind = self._device.type if self._device.type in _BATCH_SIZE else "cpu"
         for index, source in enumerate(images):
             pixels, photo_size = pixels_to_search(source, self.max_side)
             height, width = pixels.shape[:2]
             if min(height, width) * (12.0 / self.min_face_size) < 12:
-                continue  # no level in MTCNN's pyramid, as it rounds
+                continue  # smaller than the first level of MTCNN's pyramid, with its rounding
             group = waiting.setdefault(pixels.shape, [])
             group.append(_Waiting(index, pixels, photo_size))
             held += height * width
-            if len(group) >= self._most_together(height * width):
+            together = min(_BATCH_SIZE[kind], _BATCH_PIXELS[kind] // (height * width))
+            if len(group) >= together:
                 held -= len(group) * height * width
                 self._search(waiting.pop(pixels.shape), found)
-            if held >= _PIXELS_HELD:
+            if held >= _WAITING_PIXELS:
                 self._search_all(waiting, found)
                 held = 0
         self._search_all(waiting, found)
         return found
-
-    def _most_together(self, pixels: int) -> int:
-        kind = self._device.type if self._device.type in _TOGETHER else "cpu"
-        return max(1, min(_TOGETHER[kind], _PIXELS_TOGETHER[kind] // pixels))
 
     def _search_all(self, waiting: dict[tuple[int, ...], list[_Waiting]], found: list[list[Face]]) -> None:
         for group in waiting.values():
@@ -137,9 +135,9 @@ class MTCNNDetector:
         waiting.clear()
 
     def _search(self, group: list[_Waiting], found: list[list[Face]]) -> None:
-        """Put the faces of photos of one size at their positions in `found`."""
+        """Search photos of one size and put their faces at their positions in `found`."""
         batch = torch.from_numpy(np.stack([photo.pixels for photo in group]))
-        # Seen with channels last and kept with channels first, of which its pyramid is made faster.
+        # MTCNN takes channels last, but resizes faster if they are stored first.
         planar = batch.permute(0, 3, 1, 2).contiguous().permute(0, 2, 3, 1)
         found_faces = zip(*self._network.detect(planar, landmarks=True), strict=True)
         for photo, (boxes, scores, landmarks) in zip(group, found_faces, strict=True):

@@ -1,4 +1,4 @@
-"""Detectors by name."""
+"""Registry of face detectors."""
 
 from __future__ import annotations
 
@@ -17,22 +17,27 @@ DETECTORS: Registry[Callable[..., FaceDetector]] = open_registry("face detector"
 
 
 def check_fractions(**numbers: float) -> None:
-    """Refuse scores and overlaps outside [0, 1], by name (ValueError)."""
+    """Check that the named scores and overlaps are in [0, 1] (ValueError)."""
     for name, number in numbers.items():
         if not 0 <= number <= 1:
-            raise ValueError(f"{name} lies in [0, 1]; got {number}.")
+            raise ValueError(f"{name} is a number in [0, 1]; got {number}.")
 
 
 def create_detector(name: str, *, device: str | torch.device = "auto", **options: Any) -> FaceDetector:
-    """Builds a face detector.
+    """Create a face detector by name.
+
+    >>> from PIL import Image
+    >>> detector = create_detector("mtcnn", device="cpu", min_score=0.95)
+    >>> detector.detect([Image.new("RGB", (64, 64))])  # no face in the only photo
+    [[]]
 
     Args:
         name: A name in `DETECTORS`, for instance "mtcnn".
-        device: Where it runs; "auto" takes the GPU where there is one.
-        **options: The detector's own options, as its class documents them.
+        device: Any torch device; "auto" is the GPU if there is one.
+        **options: Options of the detector's class.
 
     Raises:
-        UnknownNameError: No detector has that name.
+        UnknownNameError: No detector has this name.
         TypeError: The detector has no such option.
     """
     factory = DETECTORS[name]

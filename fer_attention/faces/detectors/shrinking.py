@@ -1,4 +1,4 @@
-"""Large photos are searched as smaller copies: less time, and no face larger than a network knows."""
+"""Shrinking of large photos before detection: less time, and no face too large for the network."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from fer_attention.faces.images import ImageSource, borrow_image, is_rgb
 
 
 def checked_max_side(max_side: int | None, *, least: float) -> int | None:
-    """The longer side above which photos are shrunk, refused below `least`, the smallest face looked for."""
+    """Check that photos are not shrunk below `least`, the smallest face size, and return `max_side`."""
     if max_side is not None and max_side < least:
         raise ValueError(
-            f"max_side is at least the smallest face looked for, {least:g} pixels, or None for no "
-            f"shrinking; got {max_side}."
+            f"max_side is at least the smallest face size, {least:g} pixels, or None for no shrinking; "
+            f"got {max_side}."
         )
     return max_side
 
@@ -22,9 +22,9 @@ def checked_max_side(max_side: int | None, *, least: float) -> int | None:
 def pixels_to_search(
     source: ImageSource, max_side: int | None
 ) -> tuple[npt.NDArray[np.uint8], tuple[int, int]]:
-    """Pixels with the longer side shrunk to `max_side`, and the photo's own (width, height).
+    """Return the photo's pixels, shrunk to the longer side `max_side`, and its original (width, height).
 
-    The pixels are uint8 RGB (H, W, 3), not to be written to.
+    The pixels are uint8 RGB (H, W, 3) and must not be modified.
     """
     if is_rgb(source) and (max_side is None or max(source.shape) <= max_side):
         return source, (source.shape[1], source.shape[0])
@@ -36,5 +36,5 @@ def pixels_to_search(
 
 
 def resized(photo: Image.Image, size: tuple[int, ...]) -> Image.Image:
-    """Bilinear, antialiased; what shrinks by more than two is averaged over whole pixels first, for speed."""
+    """Resize with an antialiased bilinear filter; large reductions average whole pixels first, for speed."""
     return photo.resize((size[0], size[1]), Image.Resampling.BILINEAR, reducing_gap=1.0)

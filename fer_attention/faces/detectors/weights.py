@@ -1,6 +1,6 @@
 """Weights of face detectors, downloaded on request and verified before use.
 
-Nothing is downloaded on import or when a detector is built: only `download_weights` uses the network.
+Only `download_weights` uses the network; importing and creating a detector never do.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ class DownloadError(RuntimeError):
 
 
 def weights_folder() -> Path:
-    """The download folder: `fer_attention` in torch's hub folder, which TORCH_HOME moves."""
+    """Return the download folder: `fer_attention` in torch's hub folder, which TORCH_HOME moves."""
     return Path(torch.hub.get_dir()) / "fer_attention"
 
 
 class DownloadableWeights(NamedTuple):
-    """A file at a fixed version on the network; `source` is the page that describes it, `size` in bytes."""
+    """A fixed version of a downloadable file; `source` is the page that describes it, `size` is in bytes."""
 
     url: str
     sha256: str
@@ -39,11 +39,11 @@ class DownloadableWeights(NamedTuple):
 
     @property
     def path(self) -> Path:
-        """The file's path once it is downloaded."""
+        """Path of the downloaded file."""
         return weights_folder() / PurePosixPath(self.url).name
 
     def verified(self) -> bool:
-        """Return whether the file is there and has the expected sha256."""
+        """Return True if the file exists and has the expected sha256."""
         return self.path.is_file() and hashlib.sha256(self.path.read_bytes()).hexdigest() == self.sha256
 
 
@@ -52,7 +52,7 @@ _ZOO = "47534e27c9851bb1128ccc0102f1145e27f23f98"
 
 DOWNLOADABLE.register("yunet")(
     DownloadableWeights(
-        # a Git LFS file: raw.githubusercontent.com would give the pointer to it
+        # a Git LFS file: raw.githubusercontent.com returns a pointer instead
         url=f"https://media.githubusercontent.com/media/opencv/opencv_zoo/{_ZOO}/models/face_detection_yunet/"
         "face_detection_yunet_2026may.onnx",
         sha256="ebafce4e3c118d6554634be5c27ab333b4c047a9a8c3faf1d7cf93101c22f0f0",
@@ -68,24 +68,29 @@ def installed_weights(name: str) -> Path:
 
     Raises:
         UnknownNameError: No weights have this name.
-        FileNotFoundError: The weights were not downloaded yet.
-        ValueError: The file has another sha256.
+        FileNotFoundError: The weights have not been downloaded.
+        ValueError: The file has a different sha256.
     """
     path = (weights := DOWNLOADABLE[name]).path
-    mend = f"Run `fer-attention weights download {name}`, or give your own: weights='/path/to/file.onnx'."
+    remedy = f"Run `fer-attention weights download {name}`, or pass a file: weights='/path/to/file.onnx'."
     if not path.exists():
-        raise FileNotFoundError(f"The weights of {name!r} are not at {path}. {mend}")
+        raise FileNotFoundError(f"The weights of {name!r} are not at {path}. {remedy}")
     if not weights.verified():
-        raise ValueError(f"The file {path} is damaged or another: its sha256 is not {weights.sha256}. {mend}")
+        raise ValueError(
+            f"The file {path} is damaged or another: its sha256 is not {weights.sha256}. {remedy}"
+        )
     return path
 
 
 def download_weights(name: str, *, progress: bool = False) -> Path:
-    """Download weights unless the right file is there; only a verified file gets the name.
+    """Download weights unless the verified file exists, and return its path.
+
+    A file gets its name only after it was verified.
 
     Raises:
         UnknownNameError: No weights have this name.
-        DownloadError: No connection, no such file, no answer, a wrong file, or a folder that is not writable.
+        DownloadError: The server cannot be reached, does not answer or sends a different file, or the folder
+            is not writable.
     """
     path = (weights := DOWNLOADABLE[name]).path
     if weights.verified():
@@ -100,7 +105,7 @@ def download_weights(name: str, *, progress: bool = False) -> Path:
         reason = " ".join((getattr(cause, "strerror", None) or str(cause) or type(cause).__name__).split())
         raise DownloadError(
             f"The weights of {name!r} could not be downloaded from {weights.url} to {path}: {reason}. To use "
-            f"a file from {weights.source}, give `--detector-weights FILE` or "
+            f"a file from {weights.source}, pass `--detector-weights FILE` or "
             f"`create_detector({name!r}, weights=FILE)`."
         ) from error
     finally:

@@ -1,4 +1,4 @@
-"""The whole picture as the face, for sets that are cropped already."""
+"""The whole image as the face, for data sets that are already cropped."""
 
 from __future__ import annotations
 
@@ -6,23 +6,20 @@ from collections.abc import Sequence
 
 import torch
 
-from fer_attention.faces.calibration import BoxCalibration
 from fer_attention.faces.detectors.registry import DETECTORS
-from fer_attention.faces.face import Face
-from fer_attention.faces.images import ImageSource, load_image, require_several
+from fer_attention.faces.face import BoxCalibration, Face
+from fer_attention.faces.images import ImageSource, load_image, require_sequence
 from fer_attention.preprocessing import CropRule
 
-_CALIBRATION = BoxCalibration(height=1 / (CropRule().scale or 1))  # the usual square cuts out the picture
+_CALIBRATION = BoxCalibration(height=1 / (CropRule().scale or 1))  # so that the default crop is the image
 
 
 @DETECTORS.register("none")
 class WholeImage:
-    """No detection: each picture is one face, as in FER2013.
-
-    Its box is the picture, its score 1, and there are no landmarks.
+    """No detection: each image is one face with score 1 and without landmarks, as in FER2013.
 
     Args:
-        device: Taken for the sake of the other detectors' form; nothing runs anywhere.
+        device: Accepted as in the other detectors, and ignored.
     """
 
     name = "none"
@@ -31,12 +28,12 @@ class WholeImage:
         del device
 
     def detect(self, images: Sequence[ImageSource]) -> list[list[Face]]:
-        """One face for each picture: all of it."""
-        require_several(images)
+        """Return one face for each image: all of it."""
+        require_sequence(images)
         return [[whole_image(load_image(source).size)] for source in images]
 
 
 def whole_image(size: tuple[int, int]) -> Face:
-    """The face that fills a picture of (width, height)."""
+    """Return the face that fills an image of (width, height)."""
     box = (0.0, 0.0, float(size[0]), float(size[1]))
     return Face(box, 1.0, common_box=_CALIBRATION.common_box(box))

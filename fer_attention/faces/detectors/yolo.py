@@ -1,4 +1,4 @@
-"""YOLO face models in ONNX as a face detector; the user brings the file."""
+"""YOLO face models in ONNX as a face detector; the user provides the file."""
 
 from __future__ import annotations
 
@@ -7,70 +7,63 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from PIL import Image
 from torchvision.ops import nms
 
 from fer_attention.device import resolve_device
-from fer_attention.faces.calibration import BoxCalibration
 from fer_attention.faces.detectors.registry import DETECTORS, check_fractions
 from fer_attention.faces.detectors.shrinking import resized
-from fer_attention.faces.detectors.yolo_layouts import Candidates, find_layout
-from fer_attention.faces.face import Face, largest_first
-from fer_attention.faces.images import ImageSource, borrow_image, is_rgb, require_several
+from fer_attention.faces.detectors.yolo_layouts import Candidates, Numbers, find_layout
+from fer_attention.faces.face import BoxCalibration, Face, largest_first
+from fer_attention.faces.images import ImageSource, borrow_image, is_rgb, require_sequence
 from fer_attention.optional import needs_extra
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
-Numbers: TypeAlias = npt.NDArray[Any]
-
-_GREY = 114 / 255  # of the bars beside the photo, as ultralytics trains with
-_SIDE = 640  # of the input, where the model leaves it open
+_GREY = 114 / 255  # of the bars beside the photo, as in the training of ultralytics
+_SIDE = 640  # pixels, if the model has no fixed input size
 _TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
-
-
 _CALIBRATION = BoxCalibration(width=0.92, height=0.95, right=-0.02, down=0.01)  # of a YOLOv8 face model
 
 
 @DETECTORS.register("yolo")
 class YOLODetector:
-    """Any YOLO face model in ONNX, on ONNX Runtime: YOLO5Face, YOLOv8-face and ultralytics' pose exports.
+    """YOLO face models in ONNX, on ONNX Runtime: YOLO5Face, YOLOv8-face and ultralytics' pose exports.
 
-    Which of the known layouts (`yolo_layouts`) the outputs have is told from their shapes, by a run on blank
-    pictures at construction. Shapes cannot tell faces from something else: a model of other classes whose
-    outputs happen to have these shapes gives nonsense.
+    The layout of the outputs (`yolo_layouts`) is recognised by their shapes, in a run on blank images at
+    construction. Shapes do not identify faces: a model of other classes with outputs of these shapes returns
+    nonsense.
 
-    Photos are brought to the model's input size with their proportions kept, centred between grey bars, as
-    ultralytics does, but resized with antialiasing. Faces wholly in the bars are dropped.
+    Photos are resized to the model's input with antialiasing and in their proportions, and centred between
+    grey bars. Faces wholly inside the bars are dropped.
 
     Args:
-        weights: The ONNX file. None is shipped, as licences differ: YOLO5Face is under GPL-3.0, ultralytics'
-            models under AGPL-3.0.
-        device: "auto" (the GPU where torch sees one and ONNX Runtime can use it, else the CPU), "cpu", "cuda"
+        weights: The ONNX file. None is shipped, since licences differ: YOLO5Face is under GPL-3.0,
+            ultralytics' models are under AGPL-3.0.
+        device: "auto" (the GPU if torch finds one and ONNX Runtime can use it, else the CPU), "cpu", "cuda"
             or "cuda:N".
-        min_score: Least score of a reported face; 0.6 is the floor of Miskow and Altahhan
-            (arXiv:2410.17740).
-        iou: Of two faces that overlap by more than this, the one of the lower score is dropped.
-        size: Side of the square input in pixels, a multiple of 32, for a model that leaves it open; None
-            takes 640.
-        batch_size: Photos per run at most, for a model that leaves it open; one exported for n photos gets n
-            a run, the last filled up with blank ones.
+        min_score: Minimum score of a reported face; 0.6 is that of Miskow and Altahhan (arXiv:2410.17740).
+        iou: Of two faces that overlap by more than this, the one with the lower score is dropped.
+        size: Side of the square input in pixels, a multiple of 32, for a model without a fixed one; None is
+            640.
+        batch_size: Photos per run at most, for a model without a fixed batch size. Fixed batches are filled
+            up with blank images.
 
     Attributes:
         layout: Name of the layout of the model's outputs.
-        device: The torch device where the model really runs.
+        device: The torch device on which the model runs.
 
     Raises:
-        ValueError: No weights are given, the file is no such model, a number is out of its range or
+        ValueError: No weights are passed, the file is not such a model, a number is out of range or
             contradicts the model, or the device cannot be used.
         FileNotFoundError: There is no such file.
-        RuntimeError: The model fails on blank pictures.
-        ImportError: ONNX Runtime is missing.
+        RuntimeError: The model fails on blank images.
+        ImportError: ONNX Runtime is not installed.
     """
 
     name = "yolo"
@@ -88,7 +81,7 @@ class YOLODetector:
         if weights is None:
             raise ValueError(
                 "The detector 'yolo' needs the file of a YOLO face model in ONNX: create_detector('yolo', "
-                "weights='yolov8n-face.onnx'). None is shipped, as their licences differ (YOLO5Face is under "
+                "weights='yolov8n-face.onnx'). None is shipped, since licences differ (YOLO5Face is under "
                 "GPL-3.0, ultralytics' models are under AGPL-3.0)."
             )
         check_fractions(min_score=min_score, iou=iou)
@@ -102,7 +95,7 @@ class YOLODetector:
         try:
             self._input = _Input.of(self._session, size)
             self._count = self._input.batch or batch_size
-            # Two, not one: a graph may claim to take any number and be frozen to one inside.
+            # Two, not one: a graph may declare any batch size and be frozen to one inside.
             blank = self._input.blank(min(self._count, 2) if self._input.batch is None else self._count)
             shapes = [np.shape(output) for output in self._run(blank)]
             layout = find_layout(shapes, batch=len(blank), size=self._input.size)
@@ -112,19 +105,18 @@ class YOLODetector:
         self._decode = layout.decode
 
     def detect(self, images: Sequence[ImageSource]) -> list[list[Face]]:
-        """Find the faces of each photo; a model that fails, as for want of memory, is a RuntimeError."""
-        require_several(images)
+        """Find the faces in each photo; RuntimeError if the model fails, for instance for lack of memory."""
+        require_sequence(images)
         sources, found = iter(images), list[list[Face]]()
         while some := list(islice(sources, self._count)):
             found += self._search(some)
         return found
 
     def _search(self, sources: Sequence[ImageSource]) -> list[list[Face]]:
-        """The faces of the photos of one run."""
         batch = self._input.blank(self._input.batch or len(sources))
-        letterboxes = [_enter(source, part) for source, part in zip(sources, batch, strict=False)]
+        letterboxes = [_letterbox(source, part) for source, part in zip(sources, batch, strict=False)]
         outputs = self._run(batch)
-        with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is dropped by _faces
+        with np.errstate(over="ignore", invalid="ignore"):  # _faces drops candidates that are not finite
             found = [
                 self._decode([output[index] for output in outputs], self._input.size, self.min_score)
                 for index in range(len(letterboxes))
@@ -134,9 +126,9 @@ class YOLODetector:
     def _run(self, batch: Numbers) -> list[Numbers]:
         try:
             return self._session.run(None, {self._input.name: batch})
-        except Exception as error:  # ONNX Runtime's errors have no base class of their own
+        except Exception as error:  # ONNX Runtime's errors have no common base class
             raise RuntimeError(
-                f"The model {str(self._path)!r} fails on pictures of shape {batch.shape}: {error}"
+                f"The model {str(self._path)!r} fails on images of shape {batch.shape}: {error}"
             ) from error
 
     def _faces(self, candidates: Candidates, letterbox: _Letterbox) -> list[Face]:
@@ -150,7 +142,7 @@ class YOLODetector:
         for index in rows[kept.numpy()]:
             corners = letterbox.to_photo(boxes[index].reshape(2, 2))
             if (corners[1] <= 0).any() or (corners[0] >= letterbox.photo).any():
-                continue  # a candidate in the bars: nothing of the photo could be cut out for it
+                continue  # a candidate inside the bars has no pixel of the photo
             points = None if landmarks is None else tuple(map(tuple, letterbox.to_photo(landmarks[index])))
             box = tuple(corners.ravel())
             faces.append(Face(box, scores[index], points, _CALIBRATION.common_box(box)))
@@ -159,7 +151,7 @@ class YOLODetector:
 
 @dataclass(frozen=True)
 class _Input:
-    """Input of a model: name, pixel type, batch (None if open), height and width."""
+    """Input of a model: name, pixel type, batch size (None if not fixed), (height, width)."""
 
     name: str
     dtype: type[np.floating[Any]]
@@ -174,7 +166,7 @@ class _Input:
         fits = len(inputs) == 1 and inputs[0].type in _TYPES and len(shape) == 4 and shape[1] in (3, None)
         if not fits:
             raise ValueError(
-                "a YOLO model has one input, float32 or float16 pictures of shape (N, 3, height, width); "
+                "a YOLO model has one input, float32 or float16 images of shape (N, 3, height, width); "
                 f"this one has {described}."
             )
         if size is not None and any(side not in (size, None) for side in shape[2:]):
@@ -186,25 +178,25 @@ class _Input:
         return cls(inputs[0].name, _TYPES[inputs[0].type], shape[0], (height, width))
 
     def blank(self, count: int) -> Numbers:
-        """Grey pictures (count, 3, height, width)."""
+        """Return grey images (count, 3, height, width)."""
         return np.full((count, 3, *self.size), _GREY, dtype=self.dtype)
 
 
 @dataclass(frozen=True)
 class _Letterbox:
-    """Position of a photo in the input, each as (x, y): the photo's size, its size there, its corner."""
+    """Position of a photo in the input, as (x, y): the photo's size, its size in the input, its corner."""
 
     photo: tuple[int, int]
     inner: tuple[int, int]
     corner: tuple[int, int]
 
     def to_photo(self, points: Numbers) -> Numbers:
-        """From pixels of the input, (..., 2), to pixels of the photo."""
+        """Map points (..., 2) from pixels of the input to pixels of the photo."""
         return (points.astype(np.float64) - self.corner) * np.divide(self.photo, self.inner)
 
 
-def _enter(source: ImageSource, picture: Numbers) -> _Letterbox:
-    """Write a photo into the middle of a blank picture (3, height, width), as large as it fits."""
+def _letterbox(source: ImageSource, picture: Numbers) -> _Letterbox:
+    """Resize a photo into the centre of a blank image (3, height, width)."""
     photo = source if is_rgb(source) else borrow_image(source)
     size = photo.size if isinstance(photo, Image.Image) else (photo.shape[1], photo.shape[0])
     room = picture.shape[2], picture.shape[1]

@@ -1,11 +1,11 @@
 """Output layouts of YOLO face models, and decoders to boxes, scores and landmarks.
 
-A layout is known by the shapes of a model's outputs. Its decoder is a pure NumPy function from the outputs
-for one picture to the candidates of at least a score, in pixels of the letterboxed input. Suppression and the
-way back to the photo are the detector's.
+A layout is recognised by the shapes of a model's outputs. Its decoder is a pure NumPy function from the
+outputs for one image to the candidates with at least a given score, in pixels of the letterboxed input. The
+detector suppresses overlaps and maps candidates to the photo.
 
-Where the two axes of a single output would fit two layouts, the longer one counts the anchors: (20, 16) are
-20 rows of 16 numbers, (15, 16) are 16 columns of 15. Real models have more anchors than numbers for each.
+If the two axes of a single output fit two layouts, the longer one counts the anchors: (20, 16) are 20 rows of
+16 numbers, (15, 16) are 16 columns of 15. Real models have more anchors than numbers per anchor.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ Numbers: TypeAlias = npt.NDArray[Any]
 Shape: TypeAlias = tuple[int, ...]
 Size: TypeAlias = tuple[int, int]
 
-_BINS = 16  # of each of the four distances in a map
+_BINS = 16  # for each of the four distances in a map
 _STRIDES = [8, 16, 32]
 
 
 class Candidates(NamedTuple):
-    """Candidates in one picture, in pixels of the letterboxed input, overlapping ones included; float32."""
+    """Candidates in one image, overlapping ones included, in pixels of the letterboxed input; float32."""
 
     boxes: Numbers  # (n, 4): x1, y1, x2, y2; they may be empty or NaN
-    scores: Numbers  # (n,) in [0, 1], none below the wanted score
+    scores: Numbers  # (n,) in [0, 1], at least the minimum score
     landmarks: Numbers | None  # (n, 5, 2): x and y of eyes, nose and corners of the mouth
 
 
 @dataclass(frozen=True)
 class Layout:
-    """One way in which models write down faces; `outputs` are its shapes in words.
+    """An output format of face models; `outputs` describes its shapes.
 
-    `fits` tells by the outputs' shapes without the batch axis and the input's (height, width). `decode` makes
-    candidates of the outputs for one picture, the input's (height, width) and the least score.
+    `fits` takes the outputs' shapes without the batch axis and the input's (height, width). `decode` takes
+    the outputs for one image, the input's (height, width) and the minimum score.
     """
 
     name: str
@@ -48,43 +48,45 @@ class Layout:
 
 
 def decode_rows(outputs: Sequence[Numbers], size: Size, min_score: float) -> Candidates:
-    """Read YOLO5Face's rows (Qi et al. 2021, arXiv:2105.12931).
+    """Decode YOLO5Face's rows (Qi et al. 2021, arXiv:2105.12931).
 
-    A row is x and y of the centre, width, height, objectness, x and y of five landmarks, and the score of the
-    class; all are decoded already. The face's score is objectness times class.
-    The only output is (anchors, 16).
+    The only output is (anchors, 16): x and y of the centre, width, height, objectness, x and y of five
+    landmarks, and the class score. The face's score is objectness times class score.
     """
     [rows] = outputs
-    scores = np.clip(rows[:, 4].astype(np.float32) * rows[:, 15].astype(np.float32), 0, 1)
-    keep = scores >= min_score
-    rows = rows[keep].astype(np.float32)
-    return Candidates(_corners(rows[:, :4]), scores[keep], rows[:, 5:15].reshape(-1, 5, 2))
+    scores = rows[:, 4].astype(np.float32) * rows[:, 15].astype(np.float32)
+    return _decode_passing(rows, scores, min_score, numbers=2)
 
 
 def decode_columns(outputs: Sequence[Numbers], size: Size, min_score: float) -> Candidates:
-    """Read the decoded columns that ultralytics' export of a one-class model gives.
+    """Decode the columns that ultralytics exports for a one-class model.
 
-    A column is x and y of the centre, width, height, score and five landmarks, each x, y and visibility (20
-    numbers in all), or x and y alone (15); or there are no landmarks (5). The only output is (20, 15 or 5,
-    anchors).
+    The only output is (20, 15 or 5, anchors): x and y of the centre, width, height, score, and five landmarks
+    as x, y and visibility (20 numbers in all), as x and y (15) or not at all (5).
     """
     [columns] = outputs
-    scores = np.clip(columns[4].astype(np.float32), 0, 1)
+    numbers = (len(columns) - 5) // 5
+    return _decode_passing(columns.T, columns[4].astype(np.float32), min_score, numbers=numbers)
+
+
+def _decode_passing(rows: Numbers, scores: Numbers, min_score: float, *, numbers: int) -> Candidates:
+    """Decode the rows whose score passes; each of their five landmarks has `numbers` numbers."""
+    scores = np.clip(scores, 0, 1)
     keep = scores >= min_score
-    rows = columns[:, keep].T.astype(np.float32)
-    numbers = (len(columns) - 5) // 5  # of a landmark
-    points = rows[:, 5:].reshape(-1, 5, numbers)[:, :, :2] if numbers else None
-    return Candidates(_corners(rows[:, :4]), scores[keep], points)
+    rows = rows[keep].astype(np.float32)
+    centres, halves = rows[:, :2], rows[:, 2:4] / 2
+    boxes = np.concatenate([centres - halves, centres + halves], axis=1)
+    points = rows[:, 5 : 5 + 5 * numbers].reshape(-1, 5, numbers)[:, :, :2] if numbers else None
+    return Candidates(boxes, scores[keep], points)
 
 
 def decode_maps(outputs: Sequence[Numbers], size: Size, min_score: float) -> Candidates:
-    """Read the raw maps of a YOLOv8 face model, one for each stride, in any order.
+    """Decode the raw maps of a YOLOv8 face model, one per stride, in any order.
 
-    The channels of a cell are 16 logits for each of the box's distances to the left, top, right and bottom of
-    the cell's centre, in strides: the distance is the expectation over the bins (Li et al. 2020,
-    arXiv:2006.04388, eq. 5). Then the logit of the score, and five landmarks as x, y and visibility, where x
-    and y are half strides from the cell's corner, as in ultralytics' pose head.
-    The outputs are (80, height / stride, width / stride), or of 65 channels without landmarks.
+    The outputs are (80, height / stride, width / stride), or have 65 channels without landmarks. A cell has
+    16 logits for each distance from its centre to the left, top, right and bottom edge, which is the
+    expectation over the bins in strides (Li et al. 2020, arXiv:2006.04388, eq. 5); the logit of the score;
+    and five landmarks as x, y and visibility, where x and y are half strides from the cell's corner.
     """
     parts = [_decode_map(output, size[0] / output.shape[1], min_score) for output in outputs]
     boxes, scores, landmarks = zip(*parts, strict=True)
@@ -95,7 +97,7 @@ def decode_maps(outputs: Sequence[Numbers], size: Size, min_score: float) -> Can
 def _decode_map(cells: Numbers, stride: float, min_score: float) -> Candidates:
     scores = 0.5 + 0.5 * np.tanh(cells[4 * _BINS].astype(np.float32) / 2)  # a sigmoid that cannot overflow
     rows, columns = np.nonzero(scores >= min_score)
-    # Only the few cells that pass are decoded: the expectation over all of them would be most of the work.
+    # Only the few cells that pass are decoded: the expectation over all cells would take most of the time.
     chosen = cells[:, rows, columns].T.astype(np.float32)
     corners = np.stack([columns, rows], axis=1).astype(np.float32)
     before, after = np.split(_expectation(chosen[:, : 4 * _BINS].reshape(-1, 4, _BINS)), 2, axis=1)
@@ -108,15 +110,9 @@ def _decode_map(cells: Numbers, stride: float, min_score: float) -> Candidates:
 
 
 def _expectation(logits: Numbers) -> Numbers:
-    """The expected bin under a softmax over the last axis."""
+    """Compute the expected bin under a softmax over the last axis."""
     weights = np.exp(logits - logits.max(axis=-1, keepdims=True))
     return (weights @ np.arange(_BINS, dtype=np.float32)) / weights.sum(axis=-1)
-
-
-def _corners(boxes: Numbers) -> Numbers:
-    """From (n, 4) centres and sizes to corners."""
-    centres, halves = boxes[:, :2], boxes[:, 2:] / 2
-    return np.concatenate([centres - halves, centres + halves], axis=1)
 
 
 def _are_rows(shapes: Sequence[Shape], size: Size) -> bool:
@@ -148,7 +144,7 @@ LAYOUTS = (
 
 
 def find_layout(shapes: Sequence[Shape], *, batch: int, size: Size) -> Layout:
-    """The layout of outputs of these shapes, `batch` first, for an input of (height, width).
+    """Find the layout of outputs with these shapes, `batch` first, for an input of (height, width).
 
     Raises:
         ValueError: No layout has such outputs.
@@ -160,7 +156,7 @@ def find_layout(shapes: Sequence[Shape], *, batch: int, size: Size) -> Layout:
                 return layout
     known = "; ".join(f"{layout.name}, {layout.outputs}" for layout in LAYOUTS)
     raise ValueError(
-        f"for {batch} pictures (N) of {size[0]}x{size[1]} (HxW) it gives outputs of the shapes "
-        f"{', '.join(map(str, shapes))}. Known are: {known}. Take a model of one class, faces, that is "
-        "exported without its own suppression (no end-to-end rows)."
+        f"for {batch} images (N) of {size[0]}x{size[1]} (HxW) it returns outputs of the shapes "
+        f"{', '.join(map(str, shapes))}. Known are: {known}. Use a model of one class, faces, exported "
+        "without non-maximum suppression (no end-to-end rows)."
     )

@@ -14,12 +14,11 @@ import numpy.typing as npt
 import torch
 
 from fer_attention.device import resolve_device
-from fer_attention.faces.calibration import BoxCalibration
 from fer_attention.faces.detectors.registry import DETECTORS, check_fractions
 from fer_attention.faces.detectors.shrinking import checked_max_side, pixels_to_search
 from fer_attention.faces.detectors.weights import installed_weights
-from fer_attention.faces.face import Face, largest_first
-from fer_attention.faces.images import ImageSource, require_several
+from fer_attention.faces.face import BoxCalibration, Face, largest_first
+from fer_attention.faces.images import ImageSource, require_sequence
 from fer_attention.optional import needs_extra
 
 _CALIBRATION = BoxCalibration(width=0.93, height=0.96, right=-0.01, down=-0.01)
@@ -29,21 +28,21 @@ _CALIBRATION = BoxCalibration(width=0.93, height=0.96, right=-0.01, down=-0.01)
 class YuNetDetector:
     """YuNet (Wu et al. 2023, Machine Intelligence Research 20) as OpenCV's `FaceDetectorYN` runs it.
 
-    Gives boxes and five landmarks; on a CPU the fastest detector here, shrinking included. It was trained on
-    faces of 10 to 300 pixels and misses larger ones, which is why photos are searched as smaller copies.
+    Finds boxes and five landmarks; the fastest detector here on a CPU. It was trained on faces of 10 to 300
+    pixels and misses larger ones, which is why large photos are shrunk.
 
     Args:
-        weights: The ONNX file, for instance OpenCV zoo's `face_detection_yunet_2026may.onnx`. None takes the
-            one that `fer-attention weights download yunet` has fetched.
+        weights: The ONNX file, for instance OpenCV zoo's `face_detection_yunet_2026may.onnx`. None is the
+            file that `fer-attention weights download yunet` downloads.
         device: "auto" or "cpu"; OpenCV's wheels have no GPU support.
-        min_score: Least score of a reported face.
-        iou: Two candidates that overlap by more are one face.
-        max_side: Larger photos are shrunk to this longer side for the search. Boxes and landmarks are in
-            pixels of the photo as it came. None never shrinks.
+        min_score: Minimum score of a reported face.
+        iou: Two candidates that overlap by more than this are one face.
+        max_side: Larger photos are shrunk to this longer side. Boxes and landmarks are in pixels of the
+            original photo. None never shrinks.
 
     Raises:
-        FileNotFoundError: The weights are not there.
-        ValueError: The file is not such a model, a number is out of its range, or the device is a GPU.
+        FileNotFoundError: The weights do not exist.
+        ValueError: The file is not a YuNet model, a number is out of range, or the device is a GPU.
         ImportError: OpenCV is not installed.
     """
 
@@ -61,13 +60,13 @@ class YuNetDetector:
         check_fractions(min_score=min_score, iou=iou)
         if device != "auto" and resolve_device(device).type != "cpu":
             raise ValueError(
-                f"yunet runs on the CPU, in OpenCV; got device {str(device)!r}. Take mtcnn or yolo."
+                f"yunet runs on the CPU, in OpenCV; got device {str(device)!r}. Use mtcnn or yolo."
             )
         with needs_extra("faces", "YuNet runs on OpenCV"):
             import cv2
         path = Path(weights) if weights is not None else installed_weights("yunet")
         if not path.is_file():
-            raise FileNotFoundError(f"yunet's weights {str(path)!r} are not there.")
+            raise FileNotFoundError(f"There is no file {str(path)!r} to read the YuNet model from.")
         self.max_side = checked_max_side(max_side, least=10)
         self._to_bgr = partial(cv2.cvtColor, code=cv2.COLOR_RGB2BGR)
         with _quiet(cv2):
@@ -75,11 +74,13 @@ class YuNetDetector:
                 self._network = cv2.FaceDetectorYN.create(str(path), "", (320, 320), min_score, iou)
                 self._network.detect(np.zeros((320, 320, 3), np.uint8))
             except cv2.error as error:
-                raise ValueError(f"{str(path)!r} is no YuNet model that OpenCV can run: {error}") from error
+                raise ValueError(
+                    f"{str(path)!r} is not a YuNet model that OpenCV can run: {error}"
+                ) from error
 
     def detect(self, images: Sequence[ImageSource]) -> list[list[Face]]:
-        """Find the faces of each photo, one photo after the other."""
-        require_several(images)
+        """Find the faces in each photo, one photo at a time."""
+        require_sequence(images)
         return [self._search(source) for source in images]
 
     def _search(self, source: ImageSource) -> list[Face]:
@@ -94,7 +95,7 @@ class YuNetDetector:
 
 
 def _faces(row: npt.NDArray[Any], ratio: npt.NDArray[Any]) -> Iterator[Face]:
-    """One row x, y, width, height, five landmarks, score -> a face, or none where the box is empty."""
+    """Convert a row (x, y, width, height, five landmarks, score) to a face, unless it is empty."""
     if row[2] > 0 and row[3] > 0 and np.isfinite(row).all():
         corners = np.concatenate([row[:2], row[:2] + row[2:4]]).reshape(2, 2) * ratio
         box, landmarks = tuple(corners.ravel()), row[4:14].reshape(5, 2) * ratio
@@ -104,9 +105,9 @@ def _faces(row: npt.NDArray[Any], ratio: npt.NDArray[Any]) -> Iterator[Face]:
 
 @contextmanager
 def _quiet(cv2: Any) -> Iterator[None]:
-    """OpenCV 5 warns that its new engine has no targets to choose from, which is no news for a user."""
+    """Silence OpenCV 5's warning that its new engine has no targets to choose from."""
     log = getattr(cv2.utils, "logging", None)  # 4.12 and later
-    level = log and log.setLogLevel(log.LOG_LEVEL_ERROR)  # gives the level before
+    level = log and log.setLogLevel(log.LOG_LEVEL_ERROR)  # returns the previous level
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""What a run has done so far, in a file that a kill at any moment leaves readable."""
+"""Progress of a run over a folder, in a file that stays readable if the run is killed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NAME = ".faces.jsonl"
 
 @dataclass(frozen=True)
 class Stamp:
-    """A source file as it was read: path below the source folder, bytes, nanoseconds of its last change."""
+    """Identity of a source file: path below the source folder, bytes, time of the last change in ns."""
 
     name: str
     size: int
@@ -24,42 +24,42 @@ class Stamp:
 
 
 class Journal:
-    """One line of JSON for the options, then one for each chunk of photos that is done.
+    """One line of JSON for the options, then one for each finished chunk of photos.
 
-    A chunk's line is written after its crops. A half-written last line, as a kill may leave it, is dropped.
+    A chunk's line is written after its crops. A half-written last line, which a kill may leave, is dropped.
 
     Args:
         folder: The output folder.
         options: `FolderOptions.record()` of this run.
 
     Raises:
-        ValueError: The folder holds a run under other options, or files that no run has made.
+        ValueError: The folder contains a run with other options, or files that are not from a run.
     """
 
     def __init__(self, folder: Path, options: dict[str, Any]) -> None:
         self.path = folder / NAME
         self.done: dict[tuple[Stamp, ...], list[ManifestRow]] = {}
-        lines = _whole_lines(self.path)
+        lines = _complete_lines(self.path)
         present = sorted(path.name for path in folder.iterdir() if path.name != NAME)
         if present and not lines:
             raise ValueError(
-                f"The output folder {folder} holds {present[0]} and no run of faces to go on with. "
+                f"The output folder {folder} contains {present[0]} and no earlier run to resume. "
                 "Choose a new folder."
             )
-        if len(lines) <= 1:  # nothing is done yet: any options will do
+        if len(lines) <= 1:  # nothing is done yet, so any options are fine
             lines = [_header(options)]
         before, now = json.loads(lines[0])["options"], json.loads(json.dumps(options))
         if changed := [name for name in now if before.get(name) != now[name]]:
             facts = ", ".join(f"{name} was {before.get(name)!r} and is {now[name]!r}" for name in changed)
             raise ValueError(
-                f"The crops in {folder} were made with other options: {facts}. Choose a new folder, take the "
-                "same options to go on, or start over (restart=True, --restart)."
+                f"The crops in {folder} were made with other options: {facts}. Choose a new folder, resume "
+                "with the same options, or start over (restart=True, --restart)."
             )
         for entry in map(json.loads, lines[1:]):
             stamps = tuple(Stamp(*stamp) for stamp in entry["files"])
             self.done[stamps] = [ManifestRow(**row) for row in entry["rows"]]
         if self.path.exists():
-            for half_written in folder.rglob(".*.png.*.png"):  # by a kill within `write_atomically`
+            for half_written in folder.rglob(".*.png.*.png"):  # left by a kill within `replacing`
                 half_written.unlink(missing_ok=True)
         self._file = self.path.open("r+b" if self.path.exists() else "w+b")
         self._file.write("".join(f"{line}\n" for line in lines).encode())
@@ -67,7 +67,7 @@ class Journal:
         self._flush()
 
     def add(self, stamps: tuple[Stamp, ...], rows: list[ManifestRow]) -> None:
-        """A chunk is done and its crops are written."""
+        """Record a chunk whose crops are written."""
         files = list(map(astuple, stamps))
         slim = [{key: value for key, value in asdict(row).items() if value is not None} for row in rows]
         self._file.write(json.dumps({"files": files, "rows": slim}).encode() + b"\n")
@@ -85,15 +85,15 @@ class Journal:
         self._file.close()
 
 
-def _whole_lines(path: Path) -> list[str]:
-    """The lines of a journal that were written to their end; none if it is absent."""
+def _complete_lines(path: Path) -> list[str]:
+    """Read the complete lines of a journal; none if it does not exist."""
     content = path.read_bytes() if path.exists() else b""
     return content.rpartition(b"\n")[0].decode().splitlines()
 
 
-def forget_run(folder: Path, options: dict[str, Any]) -> None:
-    """Remove crops and manifest of an earlier run, nothing else; its journal starts anew with `options`."""
-    if lines := _whole_lines(folder / NAME):
+def remove_run(folder: Path, options: dict[str, Any]) -> None:
+    """Remove crops and manifest of an earlier run, nothing else, and reset its journal to `options`."""
+    if lines := _complete_lines(folder / NAME):
         crops = [row["crop"] for line in lines[1:] for row in json.loads(line)["rows"] if row.get("crop")]
         for name in (*crops, "manifest.csv", "manifest.parquet"):
             (folder / name).unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Which files a run works on, in which order and portions, and what their crops are called."""
+"""Source files of a run, their chunks, and the names of their crops."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from itertools import groupby
 from pathlib import Path, PurePosixPath
 
 from fer_attention.faces.folders.journal import Stamp
+from fer_attention.faces.photo_files import walk
 
 CHUNK = 16
 
 
 @dataclass(frozen=True)
 class Job:
-    """A source file: as it is on the disk, its path below the source folder, and that of its crops.
+    """A source file: its identity, its printable path below the source folder, and the path of its crops.
 
-    Bytes of `name` that are no UTF-8 are written in hexadecimal; `target` is without number and suffix.
+    Bytes of `name` that are not UTF-8 are hexadecimal escapes; `target` has no number and suffix yet.
     """
 
     stamp: Stamp
@@ -26,20 +27,20 @@ class Job:
 
 
 def list_jobs(source: Path, output: Path) -> list[Job]:
-    """A photo, or every file below a folder, sorted by path, without hidden files and without `output`.
+    """List a photo, or all files below a folder in a fixed order, without hidden files and `output`.
 
     Raises:
-        FileNotFoundError: The source is not there.
-        ValueError: The source holds no file, or is the output itself.
+        FileNotFoundError: The source does not exist.
+        ValueError: The source contains no file, or is the output itself.
     """
     if not source.exists():
         raise FileNotFoundError(f"The source {source} does not exist.")
     if source.resolve() == output.resolve():
-        raise ValueError(f"Source and output are one folder, {source}: crops would lie among the photos.")
+        raise ValueError(f"Source and output are the same folder, {source}. Choose another for the crops.")
     root = source if source.is_dir() else source.parent
-    files = [source] if source.is_file() else _files(source, output.resolve(), (source.resolve(),))
+    files = [source] if source.is_file() else walk(source, without=[output])
     if not files:
-        raise ValueError(f"The folder {source} holds no file to read.")
+        raise ValueError(f"The folder {source} contains no file to read.")
     names = [path.relative_to(root).as_posix() for path in files]
     shown = [os.fsencode(name).decode("utf-8", "backslashreplace") for name in names]
     facts = [path.stat(follow_symlinks=path.exists()) for path in files]
@@ -48,25 +49,14 @@ def list_jobs(source: Path, output: Path) -> list[Job]:
 
 
 def chunks(jobs: list[Job]) -> list[list[Job]]:
-    """Portions within one folder each, so that a new photo changes the portions of its own folder only."""
+    """Split jobs into chunks within one folder, so that a new photo changes the chunks of its folder only."""
     by_folder = groupby(jobs, key=lambda job: PurePosixPath(job.stamp.name).parent)
     groups = [list(group) for _, group in by_folder]
     return [group[start : start + CHUNK] for group in groups for start in range(0, len(group), CHUNK)]
 
 
-def _files(folder: Path, output: Path, above: tuple[Path, ...]) -> list[Path]:
-    """A folder's own files, then those of the folders in it; a link to a folder above is not followed."""
-    shown = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
-    found = [path for path in shown if not path.is_dir()]
-    for path in shown:
-        resolved = path.resolve()
-        if path.is_dir() and resolved != output and resolved not in above:
-            found += _files(path, output, (*above, resolved))
-    return found
-
-
 def _targets(names: list[str]) -> list[str]:
-    """Names without suffix, or with it where two photos of a folder differ by the suffix alone."""
+    """Drop the suffixes of names, except where two photos of a folder differ by the suffix alone."""
     stems = [str(PurePosixPath(name).with_suffix("")) for name in names]
     counts = Counter(map(str.lower, stems))
     targets = [stem if counts[stem.lower()] == 1 else name for name, stem in zip(names, stems, strict=True)]

@@ -1,16 +1,15 @@
-"""The list of what became of every photo: one row for each face, or one that says why there is none."""
+"""The manifest of a run: one row for each face, or one with the reason why a photo has none."""
 
 from __future__ import annotations
 
 import csv
-import io
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fer_attention.atomic import replacing, write_atomically
+from fer_attention.atomic import replacing
 from fer_attention.optional import needs_extra
 
 if TYPE_CHECKING:
@@ -22,18 +21,22 @@ if TYPE_CHECKING:
 class ManifestRow:
     """One face, or one photo without any. All coordinates are in pixels of the upright photo.
 
+    >>> row = ManifestRow("wall.jpg", reason="no face found", width=640, height=480)
+    >>> row.crop is None
+    True
+
     Attributes:
-        source: The photo's path below the source folder, with forward slashes.
-        reason: Why there is no crop, or why it is none of a face; None for a face's crop.
-        crop: The crop's path below the output folder; None where there is none.
-        width: Of the photo; None if it cannot be read, as all that follows.
-        height: Of the photo.
-        face: The face's number in its photo, from 1; None without a face, as all that follows.
+        source: Path of the photo below the source folder, with forward slashes.
+        reason: Why there is no crop, or why the crop is the whole photo; None for the crop of a face.
+        crop: Path of the crop below the output folder, or None.
+        width: Width of the photo; this and all that follow are None if it cannot be read.
+        height: Height of the photo.
+        face: Number of the face in its photo, from 1; this and all that follow are None without a face.
         x1: Left edge of the detector's box; then top, right and bottom.
         score: The detector's confidence.
-        left_eye_x: The first of five landmarks; None if the detector gives none.
-        a: The crop's pixels lie in the photo at (a·x + b·y + c, d·x + e·y + f).
-        size: As `FaceQuality` says, and the five after it.
+        left_eye_x: First of five landmarks; None if the detector finds none.
+        a: Pixels (x, y) of the crop are at (a·x + b·y + c, d·x + e·y + f) in the photo.
+        size: This and the five after it are those of `FaceQuality`.
     """
 
     source: str
@@ -70,52 +73,45 @@ class ManifestRow:
     yaw: float | None = None
     roll: float | None = None
 
-    @classmethod
-    def of_photo(
-        cls, source: str, image_size: tuple[int, int], *, reason: str | None, crop: str | None = None
-    ) -> ManifestRow:
-        """A photo that could be read; `image_size` is its (width, height)."""
-        return cls(source, reason=reason, crop=crop, width=image_size[0], height=image_size[1])
-
     def with_face(self, cut: CroppedFace, *, number: int) -> ManifestRow:
-        """The row with all that is known of a face; rounded, pixels to hundredths."""
-        places = [*cut.face.box, *chain.from_iterable(cut.face.landmarks or ())]
-        facts: dict[str, Any] = {name: round(value, 2) for name, value in zip(_PLACES, places, strict=False)}
+        """Return the row with a face's box, landmarks, score, quality and transform, rounded."""
+        positions = [*cut.face.box, *chain.from_iterable(cut.face.landmarks or ())]
+        rounded = (round(value, 2) for value in positions)
+        facts: dict[str, Any] = dict(zip(_POSITIONS, rounded, strict=False))
         known = {name: value for name, value in asdict(cut.quality).items() if value is not None}
         facts |= {name: round(value, 4) for name, value in (known | {"score": cut.face.score}).items()}
         return replace(self, face=number, **facts).with_transform(cut.transform)
 
     def with_transform(self, transform: CropTransform) -> ManifestRow:
-        """The row with where the crop's pixels lie."""
+        """Return the row with the map from crop to photo."""
         numbers = (round(value, 5) for row in transform.matrix for value in row)
         return replace(self, **dict(zip("abcdef", numbers, strict=True)))  # type: ignore[arg-type]
 
 
 COLUMNS = tuple(column.name for column in fields(ManifestRow))
-_PLACES = COLUMNS[COLUMNS.index("x1") : COLUMNS.index("y2") + 1] + tuple(
+_POSITIONS = COLUMNS[COLUMNS.index("x1") : COLUMNS.index("y2") + 1] + tuple(
     name for name in COLUMNS if name.endswith(("_x", "_y"))
 )
 
 
 def check_parquet() -> None:
-    """Find out before the work whether Parquet can be written after it; ImportError without pyarrow."""
+    """Raise an ImportError before the work if Parquet cannot be written after it."""
     with needs_extra("faces", "Parquet needs pyarrow"):
         import pyarrow.parquet  # noqa: F401
 
 
 def write_manifest(path: Path, rows: Sequence[ManifestRow]) -> None:
-    """Write rows as CSV or Parquet, by the file's suffix, whole or not at all.
+    """Write rows atomically as CSV or Parquet, by the file's suffix.
 
     Raises:
-        ValueError: The suffix is another.
+        ValueError: The suffix is neither .csv nor .parquet.
         ImportError: pyarrow, which writes Parquet, is not installed.
     """
     if path.suffix == ".csv":
-        text = io.StringIO(newline="")
-        writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(asdict(row) for row in rows)
-        write_atomically(path, text.getvalue().encode())
+        with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(asdict(row) for row in rows)
     elif path.suffix == ".parquet":
         check_parquet()
         import pyarrow as pa
@@ -125,8 +121,8 @@ def write_manifest(path: Path, rows: Sequence[ManifestRow]) -> None:
         schema = pa.schema(
             [(column.name, kinds[str(column.type).split()[0]]) for column in fields(ManifestRow)]
         )
-        columns = {name: [getattr(row, name) for row in rows] for name in COLUMNS}
+        table = pa.Table.from_pylist([asdict(row) for row in rows], schema=schema)
         with replacing(path) as temporary:
-            parquet.write_table(pa.table(columns, schema=schema), temporary)
+            parquet.write_table(table, temporary)
     else:
         raise ValueError(f"A manifest is a .csv or .parquet file; got {path.name}.")

@@ -1,4 +1,4 @@
-"""What `crop_folder` is to do, in a form that can be saved and compared."""
+"""Options of `crop_folder`, which are saved with a run and compared when it resumes."""
 
 from __future__ import annotations
 
@@ -10,35 +10,39 @@ from fer_attention.faces.cropper import FaceSelection
 from fer_attention.faces.detectors import DETECTORS
 from fer_attention.faces.images import MAX_PIXELS
 from fer_attention.faces.quality import QualityFilter
+from fer_attention.messages import check_on_error
 from fer_attention.preprocessing import CropRule
 from fer_attention.registry import unknown_name
 
 Missing: TypeAlias = Literal["skip", "whole", "raise"]
-OnError: TypeAlias = Literal["skip", "raise"]
 ManifestFormat: TypeAlias = Literal["csv", "parquet"]
 
 
 @dataclass(frozen=True)
 class FolderOptions:
-    """How the photos of a folder become crops.
+    """Options for the crops of a folder.
 
-    A run resumes under the same options only; `on_error` alone may change.
+    A run resumes with the same options only; `on_error` may change.
+
+    >>> options = FolderOptions(rule=CropRule(shape="aligned"), size=48, missing="whole")
+    >>> options.detector, options.rule.scale
+    ('mtcnn', 1.0)
 
     Args:
         detector: Name of a detector.
-        detector_options: Its own options as `create_detector` takes them, of types that JSON has.
-        rule: Which part of a photo belongs to a face.
-        size: Side of the crops, pixels.
+        detector_options: Options of the detector for `create_detector`, of types that JSON has.
+        rule: The part of a photo that belongs to a face.
+        size: Side of the crops in pixels.
         grey: Whether crops are grey (ITU-R 601 luma) instead of RGB.
-        faces: Which of several faces: "largest", "central" or "all".
-        quality: Faces that do not pass are listed, not cut.
-        missing: A photo without a face is listed alone ("skip"), cut as a "whole", or ends the run ("raise").
-        on_error: An image file that cannot be read ends the run ("raise") or is listed ("skip").
+        faces: Selection among several faces: "largest", "central" or "all".
+        quality: Faces that fail this filter are listed, not cut.
+        missing: Photos without a face are only listed ("skip"), cut whole ("whole") or end the run ("raise").
+        on_error: Image files that cannot be read end the run ("raise") or are listed ("skip").
         max_pixels: Larger images count as unreadable.
-        manifest_format: Format of the list of all crops.
+        manifest_format: Format of the manifest: "csv" or "parquet".
 
     Raises:
-        ValueError: A name is unknown or a number out of its range.
+        ValueError: A name is unknown or a number is out of range.
     """
 
     detector: str = "mtcnn"
@@ -49,7 +53,7 @@ class FolderOptions:
     faces: FaceSelection = "largest"
     quality: QualityFilter = field(default_factory=QualityFilter)
     missing: Missing = "skip"
-    on_error: OnError = "raise"
+    on_error: Literal["raise", "skip"] = "raise"
     max_pixels: int = MAX_PIXELS
     manifest_format: ManifestFormat = "csv"
 
@@ -58,19 +62,19 @@ class FolderOptions:
         for kind, value, known in (
             ("selection of faces", self.faces, FaceSelection),
             ("policy for photos without a face", self.missing, Missing),
-            ("policy for damaged images", self.on_error, OnError),
             ("format of manifests", self.manifest_format, ManifestFormat),
         ):
             if value not in get_args(known):
                 raise unknown_name(kind, value, get_args(known))
+        check_on_error(self.on_error)
         for name in ("size", "max_pixels"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is at least 1 pixel; got {getattr(self, name)}.")
         if self.rule.shape == "aligned" and self.detector == "none":
-            raise ValueError("Alignment needs landmarks, and the detector 'none' gives none.")
+            raise ValueError("Alignment needs landmarks; use a detector that finds them instead of 'none'.")
 
     def record(self) -> dict[str, Any]:
-        """All that decides what is done with a readable photo, flat, for JSON."""
+        """Return the options that affect readable photos as a flat record for JSON."""
         nested = asdict(self)
         del nested["on_error"]
         flat = {name: value for name, value in nested.items() if not isinstance(value, dict)}

@@ -1,4 +1,4 @@
-"""A folder tree of photos becomes the same tree of crops, with a manifest; a stopped run can go on."""
+"""Resumable cropping of a folder tree of photos to the same tree of crops, with a manifest."""
 
 from __future__ import annotations
 
@@ -10,27 +10,28 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
 
 import torch
 
-from fer_attention.faces.folders.journal import Journal, Stamp, forget_run
+from fer_attention.faces.folders.journal import Journal, Stamp, remove_run
 from fer_attention.faces.folders.listing import Job, chunks, list_jobs
 from fer_attention.faces.folders.manifest import ManifestRow, check_parquet, write_manifest
 from fer_attention.faces.folders.options import FolderOptions
 from fer_attention.faces.folders.worker import NO_FACE, NO_IMAGE, ChunkWorker
 
-OnProgress: TypeAlias = Callable[[int, int], None]
-Done: TypeAlias = tuple[Sequence[Job], list[ManifestRow]]
-
 
 @dataclass(frozen=True)
 class FolderResult:
-    """What became of a folder.
+    """Result of cropping a folder.
+
+    >>> rows = (ManifestRow("one.jpg", crop="one.png"), ManifestRow("wall.jpg", "no face found"))
+    >>> result = FolderResult(Path("crops/manifest.csv"), rows)
+    >>> result.crops, result.without_face
+    (1, ['wall.jpg'])
 
     Attributes:
         manifest: The file that lists every face and every photo without one.
-        rows: The same in memory, sorted by source.
+        rows: The rows of the manifest, sorted by source.
     """
 
     manifest: Path
@@ -38,7 +39,7 @@ class FolderResult:
 
     @property
     def crops(self) -> int:
-        """Crops on the disk."""
+        """Number of crops."""
         return sum(row.crop is not None for row in self.rows)
 
     @property
@@ -48,17 +49,17 @@ class FolderResult:
 
     @property
     def filtered(self) -> list[tuple[str, str]]:
-        """Faces that did not pass the quality filter, and why."""
+        """Photos of the faces that failed the quality filter, with the reason."""
         return [(row.source, row.reason) for row in self.rows if row.face and row.reason]
 
     @property
     def not_images(self) -> list[str]:
-        """Files that are no images and do not pretend to be."""
+        """Files without the suffix of an image that are not images."""
         return [row.source for row in self.rows if row.reason == NO_IMAGE]
 
     @property
     def unreadable(self) -> list[tuple[str, str]]:
-        """Image files that could not be read, and why."""
+        """Image files that could not be read, with the reason."""
         return [
             (row.source, row.reason)
             for row in self.rows
@@ -67,7 +68,7 @@ class FolderResult:
 
     @property
     def photos(self) -> int:
-        """Files that are images, readable or not."""
+        """Number of image files, readable or not."""
         return len({row.source for row in self.rows if row.reason != NO_IMAGE})
 
 
@@ -79,34 +80,38 @@ def crop_folder(
     device: str | torch.device = "auto",
     workers: int = 1,
     restart: bool = False,
-    on_progress: OnProgress | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
 ) -> FolderResult:
-    """Cuts the faces out of all photos of a folder tree.
+    """Cut the faces out of all photos in a folder tree.
 
-    Crops are PNG files in the same tree below `output`, named as their photos (with a number where all faces
-    are wanted), beside `manifest.csv` or `manifest.parquet`. Photos that are new or changed since an earlier
-    run are done, others are not done again, and crops of photos that are gone are removed: after any number
-    of stops the folder and the manifest are those of one undisturbed run.
+    Crops are PNG files in the same tree below `output`, named like their photos (and numbered if all faces
+    are cut), with `manifest.csv` or `manifest.parquet`. A stopped run resumes: only new and changed photos
+    are processed, and the crops of removed photos are deleted. The result is that of an uninterrupted run.
+
+    >>> import tempfile
+    >>> from PIL import Image
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     Image.new("RGB", (64, 64)).save(f"{folder}/one.jpg")
+    ...     result = crop_folder(folder, f"{folder}/crops", FolderOptions("none"))
+    >>> result.crops, result.rows[0].crop
+    (1, 'one.png')
 
     Args:
         source: A folder of photos, or one photo.
         output: The folder of the crops: new, empty, or that of an earlier run with the same options.
-        options: What is to be done; by default `FolderOptions()`.
-        device: Where the detector runs.
-        workers: Processes that work at once, each with its own detector. With more than one, a script needs
-            the usual `if __name__ == "__main__":`.
-        restart: Whether the crops, manifest and journal of an earlier run in `output` are removed first.
-        on_progress: Called with the number of files that are done and of all.
-
-    Returns:
-        The manifest's place and rows.
+        options: By default `FolderOptions()`.
+        device: Device of the detector.
+        workers: Number of processes, each with its own detector. With more than one, a script needs the usual
+            `if __name__ == "__main__":`.
+        restart: Remove the crops, manifest and journal of an earlier run in `output` first.
+        on_progress: Called with the number of processed files and of all files.
 
     Raises:
-        FileNotFoundError: The source is not there.
-        ValueError: The source holds no file, the output holds other files or a run with other options, or
-            workers is below 1.
-        FolderError: A photo ends the run by the options. What was done before is kept.
-        ImportError: A library that the detector or the manifest needs is missing.
+        FileNotFoundError: The source does not exist.
+        ValueError: The source contains no file, the output contains other files or a run with other options,
+            or workers is below 1.
+        FolderError: A photo ends the run, as the options demand; crops made before are saved.
+        ImportError: A library that the detector or the manifest needs is not installed.
     """
     source, output, options = Path(source), Path(output), options or FolderOptions()
     if workers < 1:
@@ -116,7 +121,7 @@ def crop_folder(
     work = chunks(list_jobs(source, output))
     output.mkdir(parents=True, exist_ok=True)
     if restart:
-        forget_run(output, options.record())
+        remove_run(output, options.record())
     worker = ChunkWorker(source if source.is_dir() else source.parent, output, options, device)
     report = on_progress or (lambda done, total: None)
     total = sum(map(len, work))
@@ -124,7 +129,7 @@ def crop_folder(
         left = [chunk for chunk in work if not _is_done(journal, chunk, output)]
         done = total - sum(map(len, left))
         report(done, total)
-        _remove_strays(journal, work, output)
+        _remove_stale_crops(journal, work, output)
         for chunk, rows in _results(worker, left, workers):
             journal.add(_stamps(chunk), rows)
             done += len(chunk)
@@ -145,25 +150,27 @@ def _is_done(journal: Journal, chunk: Sequence[Job], output: Path) -> bool:
     return rows is not None and all((output / row.crop).is_file() for row in rows if row.crop)
 
 
-def _remove_strays(journal: Journal, work: Sequence[Sequence[Job]], output: Path) -> None:
-    """Crops of photos that are gone or changed since."""
-    kept = {_stamps(chunk) for chunk in work}
-    crops = Counter(row.crop for stamps in kept for row in journal.done.get(stamps, ()))
-    for stamps in [stamps for stamps in journal.done if stamps not in kept]:
+def _remove_stale_crops(journal: Journal, work: Sequence[Sequence[Job]], output: Path) -> None:
+    """Remove the crops of photos that were removed or changed since."""
+    current = {_stamps(chunk) for chunk in work}
+    crops = Counter(row.crop for stamps in current for row in journal.done.get(stamps, ()))
+    for stamps in [stamps for stamps in journal.done if stamps not in current]:
         for row in journal.done.pop(stamps):
             if row.crop and not crops[row.crop]:
                 (output / row.crop).unlink(missing_ok=True)
 
 
-def _results(worker: ChunkWorker, work: Sequence[Sequence[Job]], workers: int) -> Iterator[Done]:
-    """Every chunk with its rows as they are done, here or in several processes."""
+def _results(
+    worker: ChunkWorker, work: Sequence[Sequence[Job]], workers: int
+) -> Iterator[tuple[Sequence[Job], list[ManifestRow]]]:
+    """Process chunks, here or in several processes, and yield each with its rows."""
     if workers == 1 or len(work) <= 1:
         for chunk in work:
             yield chunk, worker.run(chunk)
         return
     pool = ProcessPoolExecutor(
         workers,
-        mp_context=multiprocessing.get_context("spawn"),  # a fork of running torch threads may hang
+        mp_context=multiprocessing.get_context("spawn"),  # forked torch threads may hang
         initializer=_start,
         initargs=(worker, max(1, (os.cpu_count() or 1) // workers)),
     )
@@ -175,11 +182,11 @@ def _results(worker: ChunkWorker, work: Sequence[Sequence[Job]], workers: int) -
         pool.shutdown(cancel_futures=True)
 
 
-_worker: list[ChunkWorker] = []  # one, in each process of a pool
+_worker: list[ChunkWorker] = []  # holds one worker in each process of the pool
 
 
 def _start(worker: ChunkWorker, threads: int) -> None:
-    """Begin a process of the pool, which ends when its parent is killed."""
+    """Initialise a process of the pool so that it ends if its parent is killed."""
     _worker.append(worker)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(threads)

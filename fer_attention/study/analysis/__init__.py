@@ -33,18 +33,17 @@ from fer_attention.study.analysis.conditions import bias_table, condition_table
 from fer_attention.study.analysis.interactions import interactions, size_effects
 from fer_attention.study.analysis.pairs import Pairs
 from fer_attention.study.analysis.runs import (
-    epoch_table,
     label_of,
-    layer_table,
     ordered_runs,
+    part_table,
     run_table,
     varied_factors,
 )
 from fer_attention.study.config import StudyConfig
-from fer_attention.study.records import Records, RunRecord, read_records
+from fer_attention.study.records import RunRecord, read_records
 from fer_attention.study.store import Manifest, Store
 
-__all__ = ["Answers", "StudyAnalysis", "analyse", "analyse_folder", "answers"]
+__all__ = ["Answers", "StudyAnalysis", "analyse_folder", "answers"]
 
 
 @dataclass(frozen=True)
@@ -81,7 +80,7 @@ class StudyAnalysis(Answers):
     Attributes:
         study: The study.
         runs: One row for each finished run, see `run_table`; conditions in the study's order.
-        epochs: Training curves, see `epoch_table`.
+        epochs: Training curves, one row for each epoch of each run.
         bias: Mean activations, see `bias_table`.
         planned: Number of planned runs.
         missing: Titles of planned runs that are not done.
@@ -108,32 +107,27 @@ class StudyAnalysis(Answers):
 
 
 def analyse_folder(folder: Path) -> StudyAnalysis:
-    """Analyse the study in a folder.
+    """Analyse the study in a folder, as far as its runs are finished.
 
     Raises:
         StudyError: There is no study, or its file is damaged.
         FileNotFoundError: Its folder of runs is gone.
     """
-    return analyse(Store(folder).manifest(), read_records(folder))
-
-
-def analyse(manifest: Manifest, records: Records) -> StudyAnalysis:
-    """All answers of a study, as far as its finished runs go."""
-    study = manifest.study
-    titles = {run.id: run.title for run in manifest.runs}
+    manifest, records = Store(folder).manifest(), read_records(folder)
+    study, titles = manifest.study, {run.id: run.title for run in manifest.runs}
     done = ordered_runs(study, (run for one, run in records.runs.items() if one in titles))
     runs = run_table(study, done)
-    found = answers(study, runs)
+    found = vars(answers(study, runs))
     finished = {run.id for run in done}
+    layers = part_table(study, ((run, layer.model_dump()) for run in done for layer in run.activations))
+    environments = {json.dumps(run.environment, sort_keys=True) for run in done}
     return StudyAnalysis(
-        **{
-            **vars(found),
-            "problems": (*_not_comparable(done), *_incomplete(manifest, finished), *found.problems),
-        },
+        **found
+        | {"problems": (*_not_comparable(done), *_incomplete(manifest, finished), *found["problems"])},
         study=study,
         runs=runs,
-        epochs=epoch_table(study, done),
-        bias=bias_table(layer_table(study, done)),
+        epochs=part_table(study, ((run, epoch) for run in done for epoch in run.history)),
+        bias=bias_table(layers),
         planned=len(manifest.runs),
         missing=tuple(
             title for one, title in titles.items() if one not in finished and one not in records.failed
@@ -142,7 +136,7 @@ def analyse(manifest: Manifest, records: Records) -> StudyAnalysis:
         set_aside=tuple((aside.folder.name, aside.reason) for aside in records.set_aside),
         foreign=len(records.runs) - len(finished),
         warnings=tuple((titles[run.id], warning) for run in done for warning in run.warnings),
-        environments=_environments(done),
+        environments=tuple(json.loads(text) for text in sorted(environments)),
         recipe=done[0].config if done else {},
     )
 
@@ -199,9 +193,3 @@ def _incomplete(manifest: Manifest, finished: set[str]) -> list[str]:
         for label, planned in Counter(labels.values()).items()
         if done[label] < planned
     ]
-
-
-def _environments(runs: Iterable[RunRecord]) -> tuple[dict[str, Any], ...]:
-    """The different environments of the runs."""
-    texts = {json.dumps(run.environment, sort_keys=True) for run in runs}
-    return tuple(json.loads(text) for text in sorted(texts))

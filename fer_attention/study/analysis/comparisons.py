@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict
-from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from fer_attention.study.analysis.pairs import Differences, Levels, Pairs
+from fer_attention.study.analysis.pairs import Differences, Effect, Levels, Pairs
 from fer_attention.study.analysis.runs import label_of
-from fer_attention.study.analysis.statistics import holm, paired_test
-from fer_attention.study.config import FACTORS, Comparison, Level, level_text
-
-TESTED = ("p", "p_not_worse", "p_equivalent")
+from fer_attention.study.analysis.statistics import holm
+from fer_attention.study.config import FACTORS
 
 
 def comparisons(pairs: Pairs) -> tuple[pd.DataFrame, list[str]]:
@@ -29,69 +27,47 @@ def comparisons(pairs: Pairs) -> tuple[pd.DataFrame, list[str]]:
     `undecided`; the columns `equivalent` and `not_worse` say these by themselves.
     """
     rows, problems = [], []
-    for family, question in enumerate(pairs.study.questions(), start=1):
-        for level in question.levels or pairs.study.levels(question.factor):
-            for within, found in _differences(pairs, question, level):
-                row = _row(pairs, question, level, within, found)
-                if row["n"] < 2:
-                    problems.append(f"{row['label']}: {row['n']} pair(s) of runs, too few to compare.")
-                else:
-                    rows.append({"family": family, **row})
+    for family, effect in pairs.effects():
+        for within, found in _differences(pairs, effect):
+            names, levels = effect.names, within or {}
+            where = label_of(levels, levels)
+            label = ", ".join(filter(None, [f"{names['level']} - {names['baseline']}", where]))
+            if (n := len(found.values)) < 2:
+                problems.append(f"{label}: {n} pair(s) of runs, too few to compare.")
+                continue
+            rows.append(
+                {
+                    "family": family,
+                    **names,
+                    "within": where,
+                    "pooled": within is None,
+                    "label": label,
+                    **asdict(pairs.test(found.values, levels)),
+                    "unpaired": found.unpaired,
+                    "corrected": pairs.overlap(found.values, levels) > 0,
+                }
+            )
     frame = pd.DataFrame(rows)
     if len(frame):
+        corrected = ["p_holm", "p_not_worse", "p_equivalent"]
         frame["p_holm"] = frame["p"]
-        corrected = ["p_holm", *TESTED[1:]]
         frame[corrected] = frame.groupby(["family", "pooled"])[corrected].transform(holm)
-        frame = with_verdicts(frame, alpha=pairs.study.alpha)
+        different, not_worse, equivalent = (frame[name] < pairs.study.alpha for name in corrected)
+        frame["equivalent"], frame["not_worse"] = equivalent, not_worse
+        frame["verdict"] = np.select(
+            [different & (frame["mean"] > 0), different & (frame["mean"] < 0), equivalent, not_worse],
+            ["better", "worse", "equivalent", "not worse"],
+            "undecided",
+        )
     return frame, problems
 
 
-def _differences(
-    pairs: Pairs, question: Comparison, level: Level
-) -> Iterator[tuple[Levels | None, Differences]]:
+def _differences(pairs: Pairs, effect: Effect) -> Iterator[tuple[Levels | None, Differences]]:
     """Pooled (None), then in each combination of the other factors; alone where there are none."""
-    if level == question.baseline:
-        return
-    others = pairs.others(question.factor)
-    yield None, pairs.pooled(question.factor, level, question.baseline)
+    others = pairs.others(effect.factor)
+    yield None, pairs.pooled(effect)
     for within in pairs.combinations(others) if others else ():
-        yield within, pairs.differences(question.factor, level, question.baseline, within)
-
-
-def _row(
-    pairs: Pairs, question: Comparison, level: Level, within: Levels | None, found: Differences
-) -> dict[str, Any]:
-    study, factor = pairs.study, question.factor
-    ours, theirs = level_text(factor, level), level_text(factor, question.baseline)
-    others = label_of(within, within) if within else ""
-    test = paired_test(found.values, margin=study.margin, alpha=study.alpha, overlap=found.overlap)
-    return {
-        "factor": factor,
-        "level": ours,
-        "baseline": theirs,
-        "within": others,
-        "pooled": within is None,
-        "label": ", ".join(filter(None, [f"{ours} - {theirs}", others])),
-        **asdict(test),
-        "unpaired": found.unpaired,
-        "corrected": found.overlap > 0,
-    }
-
-
-def with_verdicts(frame: pd.DataFrame, *, alpha: float) -> pd.DataFrame:
-    """The columns `equivalent`, `not_worse` and `verdict`, from corrected p-values."""
-    frame = frame.assign(
-        equivalent=frame["p_equivalent"] < alpha, not_worse=frame["p_not_worse"] < alpha, verdict="undecided"
-    )
-    different = frame["p_holm"] < alpha
-    for name, which in (
-        ("not worse", frame["not_worse"]),
-        ("equivalent", frame["equivalent"]),
-        ("better", different & (frame["mean"] > 0)),
-        ("worse", different & (frame["mean"] < 0)),
-    ):
-        frame.loc[which, "verdict"] = name
-    return frame
+        yield within, pairs.differences(effect, within)
 
 
 def best_conditions(pairs: Pairs, conditions: pd.DataFrame) -> pd.DataFrame:
@@ -103,15 +79,13 @@ def best_conditions(pairs: Pairs, conditions: pd.DataFrame) -> pd.DataFrame:
     """
     rows = []
     largest = conditions[conditions["fraction"] == conditions["fraction"].max()]
-    for _, group in largest.groupby("data", sort=False):
+    for data, group in largest.groupby("data", sort=False):
         best = group.loc[group["accuracy"].idxmax()]
-        within = {name: best[name] for name in pairs.varied}
-        p = []
+        own, p = pairs.accuracies(best), []
         for _, other in group.drop(best.name).iterrows():
-            values = (pairs.accuracies(within) - pairs.accuracies(other)).dropna()
-            overlap = pairs.overlap(values, {name: best[name] for name in pairs.varied if name == "data"})
+            values = (own - pairs.accuracies(other)).dropna()
             if len(values) > 1:
-                p.append(paired_test(values, margin=1, alpha=pairs.study.alpha, overlap=overlap).p)
+                p.append(pairs.test(values, {"data": data}).p)
         if len(group) > 1:
             alike = int((~(holm(p) < pairs.study.alpha)).sum())
             rows.append({**best, "others": len(p), "alike": alike})
@@ -127,19 +101,13 @@ def cost_ratios(pairs: Pairs, conditions: pd.DataFrame, compared: pd.DataFrame) 
     costs = ["parameters", "macs", "train_seconds", "seconds_per_image", "latency_ms", "peak_memory_mb"]
     frame = conditions.assign(seconds_per_image=1 / conditions["images_per_second"])
     rows = []
-    for question in pairs.study.questions():
-        factor, others = question.factor, [name for name in FACTORS if name != question.factor]
-        if factor in ("data", "fraction"):
-            continue
-        base = frame[frame[factor] == question.baseline]
-        for level in question.levels or pairs.study.levels(factor):
-            both = frame[frame[factor] == level].merge(base, on=others, suffixes=("", "_base"))
-            if level != question.baseline and len(both):
-                ratios = {one: (both[one] / both[f"{one}_base"]).median() for one in costs}
-                names = level_text(factor, level), level_text(factor, question.baseline)
-                rows.append(
-                    {"factor": factor, "level": names[0], "baseline": names[1], "pairs": len(both), **ratios}
-                )
+    for _, effect in pairs.effects():
+        others = [name for name in FACTORS if name != effect.factor]
+        ours, theirs = (frame[frame[effect.factor] == level] for level in effect[1:])
+        both = ours.merge(theirs, on=others, suffixes=("", "_base"))
+        if effect.factor not in ("data", "fraction") and len(both):
+            ratios = {one: (both[one] / both[f"{one}_base"]).median() for one in costs}
+            rows.append({**effect.names, "pairs": len(both), **ratios})
     found = pd.DataFrame(rows)
     if not len(found) or not len(compared):
         return found

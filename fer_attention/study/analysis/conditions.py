@@ -9,13 +9,13 @@ import pandas as pd
 from fer_attention.attention import ATTENTIONS
 from fer_attention.evaluation import paper_parameters
 from fer_attention.models import ModelSpec
-from fer_attention.study.analysis.statistics import mean_interval
+from fer_attention.study.analysis.statistics import mean_interval, pareto_front
 from fer_attention.study.config import FACTORS, StudyConfig
 from fer_attention.study.paper import published
 
 COUNTED_BY_THE_PAPER = ("none", "se", "eca", "cbam")
-COSTS = ("parameters", "macs", "train_seconds", "latency_ms")
-"""Costs that accuracy is held against."""
+COSTS = {"parameters": "parameters", "macs": "MACs", "train_seconds": "training", "latency_ms": "latency"}
+"""Costs that accuracy is plotted against, with their short names."""
 
 
 def condition_table(study: StudyConfig, runs: pd.DataFrame) -> pd.DataFrame:
@@ -55,6 +55,19 @@ def condition_table(study: StudyConfig, runs: pd.DataFrame) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows).astype({"published": float}) if rows else pd.DataFrame()
+
+
+def pareto_fronts(conditions: pd.DataFrame) -> pd.DataFrame:
+    """Conditions with the most training images, and for each cost whether they are on its Pareto front.
+
+    The columns are `front_<cost>`: no other condition on the data set is cheaper and better.
+    """
+    shown = conditions[conditions["fraction"] == conditions["fraction"].max()]
+    parts = [
+        group.assign(**{f"front_{cost}": pareto_front(group[cost], group["accuracy"]) for cost in COSTS})
+        for _, group in shown.groupby("data", sort=False)
+    ]
+    return pd.concat(parts)
 
 
 @cache  # it builds a model, and a model stands in many conditions

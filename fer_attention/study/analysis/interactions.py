@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
@@ -9,10 +10,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fer_attention.study.analysis.pairs import Levels, Pairs, by_seed, matched
+from fer_attention.study.analysis.pairs import Effect, Levels, Pairs, by_seed, matched
 from fer_attention.study.analysis.runs import label_of
-from fer_attention.study.analysis.statistics import InteractionTest, holm, interaction_test, paired_test
-from fer_attention.study.config import Interaction, Level, level_text
+from fer_attention.study.analysis.statistics import InteractionTest, holm, interaction_test
+from fer_attention.study.config import Interaction, level_text
 
 
 def interactions(pairs: Pairs) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
@@ -33,14 +34,10 @@ def interactions(pairs: Pairs) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
                 title = ", ".join(filter(None, [f"{question.first} × {question.second}", where]))
                 problems.append(f"{title}: too few replications have the four runs of a contrast.")
                 continue
-            alpha = pairs.study.alpha
             frame[["p_holm", "p_equivalent"]] = frame[["p", "p_equivalent"]].apply(holm)
+            different, additive = (frame[p] < pairs.study.alpha for p in ("p_holm", "p_equivalent"))
             frame["verdict"] = np.select(
-                [
-                    (frame["p_holm"] < alpha) & (frame["mean"] > 0),
-                    (frame["p_holm"] < alpha) & (frame["mean"] < 0),
-                    frame["p_equivalent"] < alpha,
-                ],
+                [different & (frame["mean"] > 0), different & (frame["mean"] < 0), additive],
                 ["synergistic", "antagonistic", "additive"],
                 "undecided",
             )
@@ -56,25 +53,20 @@ def _contrasts(pairs: Pairs, question: Interaction, within: Levels) -> Iterator[
     is above or below 0, `additive` where it is within plus and minus the margin, else `undecided`; all by
     p-values that are corrected (Holm) over the contrasts.
     """
-    study = pairs.study
-    (base_a, *levels_a), (base_b, *levels_b) = study.levels(question.first), study.levels(question.second)
-    for a in levels_a:
-        for b in levels_b:
-            with_b = pairs.differences(question.first, a, base_a, {**within, question.second: b})
-            without = pairs.differences(question.first, a, base_a, {**within, question.second: base_b})
-            across = "data" in (question.first, question.second)
-            table, _ = matched([with_b.values, without.values], across_data=across)
-            values = table[0] - table[1]
-            if len(values) > 1:
-                overlap = pairs.overlap(values, within)
-                test = paired_test(values, margin=study.margin, alpha=study.alpha, overlap=overlap)
-                yield {
-                    "first": level_text(question.first, a),
-                    "second": level_text(question.second, b),
-                    "first_baseline": level_text(question.first, base_a),
-                    "second_baseline": level_text(question.second, base_b),
-                    **asdict(test),
-                }
+    (base_a, *levels_a), (base_b, *levels_b) = map(pairs.study.levels, (question.first, question.second))
+    for a, b in itertools.product(levels_a, levels_b):
+        effect = Effect(question.first, a, base_a)
+        gains = [pairs.differences(effect, {**within, question.second: one}).values for one in (b, base_b)]
+        table, _ = matched(gains, across_data="data" in (question.first, question.second))
+        values = table[0] - table[1]
+        if len(values) > 1:
+            yield {
+                "first": level_text(question.first, a),
+                "second": level_text(question.second, b),
+                "first_baseline": level_text(question.first, base_a),
+                "second_baseline": level_text(question.second, base_b),
+                **asdict(pairs.test(values, within)),
+            }
 
 
 def _overall(pairs: Pairs, question: Interaction, within: Levels) -> InteractionTest:
@@ -104,37 +96,22 @@ def size_effects(pairs: Pairs) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
         gains, one row for each pair of runs with its number of `images`; what is missing and why.
     """
     slopes, gains, problems = [], [], []
-    for family, question in enumerate(pairs.study.questions(), start=1):
-        if "fraction" not in pairs.varied or question.factor == "fraction":
+    for family, effect in pairs.effects():
+        if "fraction" not in pairs.varied or effect.factor == "fraction":
             continue
-        for level in question.levels or pairs.study.levels(question.factor):
-            for within in pairs.combinations(pairs.others(question.factor, "fraction")):
-                if level == question.baseline:
-                    continue
-                found = _gains(pairs, question.factor, level, question.baseline, within)
-                names = {
-                    "family": family,
-                    "factor": question.factor,
-                    "level": level_text(question.factor, level),
-                    "baseline": level_text(question.factor, question.baseline),
-                    "within": label_of(within, within),
-                }
-                lines = fitted_lines(found)
-                if len(lines) < 2:
-                    problems.append(
-                        f"{names['level']} by number of images: {len(lines)} replication(s) have runs at two "
-                        "sizes, too few to test."
-                    )
-                    continue
-                overlap = pairs.overlap(lines["slope"], within)
-                study = pairs.study
-                test = asdict(
-                    paired_test(lines["slope"], margin=study.margin, alpha=study.alpha, overlap=overlap)
+        for within in pairs.combinations(pairs.others(effect.factor, "fraction")):
+            found = _gains(pairs, effect, within)
+            names = {"family": family, **effect.names, "within": label_of(within, within)}
+            lines = fitted_lines(found)
+            if len(lines) < 2:
+                problems.append(
+                    f"{names['level']} by number of images: {len(lines)} replication(s) have runs at two "
+                    "sizes, too few to test."
                 )
-                slopes.append(
-                    {**names, **test, "least": found["images"].min(), "most": found["images"].max()}
-                )
-                gains.append(found.assign(**names))
+                continue
+            sizes = {"least": found["images"].min(), "most": found["images"].max()}
+            slopes.append({**names, **asdict(pairs.test(lines["slope"], within)), **sizes})
+            gains.append(found.assign(**names))
     frame = pd.DataFrame(slopes)
     if len(frame):
         frame["p_holm"] = frame.groupby("family")["p"].transform(holm)
@@ -142,15 +119,13 @@ def size_effects(pairs: Pairs) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
     return frame, pd.concat(gains) if gains else pd.DataFrame(), problems
 
 
-def _gains(pairs: Pairs, factor: str, level: Level, baseline: Level, within: Levels) -> pd.DataFrame:
+def _gains(pairs: Pairs, effect: Effect, within: Levels) -> pd.DataFrame:
     """Gains by fraction and replication, with the mean number of training images of the fraction."""
     parts = []
     for fraction in sorted(pairs.study.levels("fraction"), key=float):
-        values = pairs.differences(factor, level, baseline, {**within, "fraction": fraction}).values
-        runs = pairs.runs[pairs.runs["fraction"] == fraction]
-        for name, one in within.items():
-            runs = runs[runs[name] == one]
-        images = round(runs["train_images"].mean()) if len(values) else 0
+        levels = {**within, "fraction": fraction}
+        values = pairs.differences(effect, levels).values
+        images = round(pairs.runs_with(levels)["train_images"].mean()) if len(values) else 0
         parts.append(values.rename("gain").reset_index().assign(images=images))
     return pd.concat(parts)
 

@@ -9,7 +9,8 @@ from typing import NamedTuple
 import pandas as pd
 
 from fer_attention.study.analysis.runs import varied_factors
-from fer_attention.study.config import Level, StudyConfig
+from fer_attention.study.analysis.statistics import PairedTest, paired_test
+from fer_attention.study.config import Level, StudyConfig, level_text
 
 Levels = Mapping[str, Level]
 
@@ -17,12 +18,25 @@ DRAWN_AT_RANDOM = ("holdout", "stratified_kfold", "paper")
 """Protocols whose seed says who is tested; `subject_kfold` draws with `shuffle` only."""
 
 
+class Effect(NamedTuple):
+    """A level of a factor against its baseline."""
+
+    factor: str
+    level: Level
+    baseline: Level
+
+    @property
+    def names(self) -> dict[str, str]:
+        """Names of the three, as tables show them."""
+        levels = {name: level_text(self.factor, getattr(self, name)) for name in ("level", "baseline")}
+        return {"factor": self.factor, **levels}
+
+
 class Differences(NamedTuple):
     """Differences of accuracy between two levels."""
 
     values: pd.Series  # by (seed, fold), or by (seed, 0) where folds were averaged
     unpaired: int  # runs without a partner, which are left out
-    overlap: float  # test over training images where replications share training images, else 0
 
 
 class Pairs:
@@ -36,6 +50,13 @@ class Pairs:
             for levels, group in groups
         }
 
+    def effects(self) -> Iterator[tuple[int, Effect]]:
+        """The effects that the study asks for, each with the number of its question."""
+        for number, question in enumerate(self.study.questions(), start=1):
+            for level in question.levels or self.study.levels(question.factor):
+                if level != question.baseline:
+                    yield number, Effect(question.factor, level, question.baseline)
+
     def others(self, *factors: str) -> list[str]:
         """The varied factors besides these."""
         return [name for name in self.varied if name not in factors]
@@ -45,43 +66,54 @@ class Pairs:
         for levels in itertools.product(*(self.study.levels(name) for name in names)):
             yield dict(zip(names, levels, strict=True))
 
+    def runs_with(self, levels: Levels) -> pd.DataFrame:
+        """The rows of the runs with these levels."""
+        runs = self.runs
+        for name, level in levels.items():
+            runs = runs[runs[name] == level]
+        return runs
+
     def accuracies(self, levels: Levels) -> pd.Series:
         """Of one condition, by (seed, fold)."""
         empty = pd.Series(index=pd.MultiIndex.from_arrays([[], []], names=["seed", "fold"]), dtype=float)
         return self._accuracies.get(tuple(levels[name] for name in self.varied), empty)
 
-    def differences(self, factor: str, level: Level, baseline: Level, within: Levels) -> Differences:
+    def differences(self, effect: Effect, within: Levels) -> Differences:
         """A level minus its baseline, with these levels of all other factors."""
-        ours, theirs = (self.accuracies({**within, factor: one}) for one in (level, baseline))
+        ours, theirs = (self.accuracies({**within, effect.factor: one}) for one in effect[1:])
         values = (ours - theirs).dropna()
-        return Differences(values, len(ours) + len(theirs) - 2 * len(values), self.overlap(values, within))
+        return Differences(values, len(ours) + len(theirs) - 2 * len(values))
 
-    def pooled(self, factor: str, level: Level, baseline: Level) -> Differences:
+    def pooled(self, effect: Effect) -> Differences:
         """A level minus its baseline, averaged over all combinations of the other factors.
 
         A replication that lacks a combination which others have is left out, since its mean would be of other
         conditions.
         """
-        columns, runs = [], 0
-        for within in self.combinations(self.others(factor)):
-            found = self.differences(factor, level, baseline, within)
-            runs += found.unpaired + 2 * len(found.values)
-            columns += [found.values] if len(found.values) else []
+        others = self.others(effect.factor)
+        parts = [self.differences(effect, within) for within in self.combinations(others)]
+        runs = sum(part.unpaired + 2 * len(part.values) for part in parts)
+        columns = [part.values for part in parts if len(part.values)]
         if not columns:
-            return Differences(pd.Series(dtype=float), runs, 0.0)
-        table, averaged = matched(columns, across_data="data" in self.others(factor))
+            return Differences(pd.Series(dtype=float), runs)
+        table, averaged = matched(columns, across_data="data" in others)
         indexes = [one.index.droplevel("fold") if averaged else one.index for one in (table, *columns)]
         used = 2 * sum(int(index.isin(indexes[0]).sum()) for index in indexes[1:])
-        return Differences(table.mean(axis=1), runs - used, self.overlap(table, {}))
+        return Differences(table.mean(axis=1), runs - used)
 
-    def overlap(self, values: pd.Series | pd.DataFrame, within: Levels) -> float:
+    def test(self, values: pd.Series, within: Levels) -> PairedTest:
+        """Test values by replication, corrected where replications share training images."""
+        study = self.study
+        return paired_test(
+            values, margin=study.margin, alpha=study.alpha, overlap=self.overlap(values, within)
+        )
+
+    def overlap(self, values: pd.Series, within: Levels) -> float:
         """Test over training images where replications train on overlapping parts of a set; else 0.
 
         They do where they are folds of one set, or where the seed draws who is tested.
         """
-        runs = self.runs
-        for name, level in within.items():
-            runs = runs[runs[name] == level]
+        runs = self.runs_with(within)
         at_random = runs["protocol"].map(
             lambda name: name.startswith(DRAWN_AT_RANDOM) or "shuffle=True" in name
         )

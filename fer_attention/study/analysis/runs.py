@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from fer_attention.study.config import FACTORS, Level, StudyConfig, level_text
+from fer_attention.study.config import FACTORS, StudyConfig, level_text
 from fer_attention.study.grid import conditions
 from fer_attention.study.records import RunRecord, Scores
 
@@ -24,12 +24,8 @@ def label_of(factors: Mapping[Any, Any], names: Iterable[str]) -> str:
 
 def ordered_runs(study: StudyConfig, runs: Iterable[RunRecord]) -> list[RunRecord]:
     """Runs in the study's order of conditions, then by seed and fold."""
-    order = {_key(factors): at for at, factors in enumerate(conditions(study))}
-    return sorted(runs, key=lambda run: (order[_key(run.factors)], run.seed, run.fold))
-
-
-def _key(factors: Mapping[str, Level]) -> tuple[Level, ...]:
-    return tuple(factors[name] for name in FACTORS)
+    order = conditions(study)
+    return sorted(runs, key=lambda run: (order.index(run.factors), run.seed, run.fold))
 
 
 def run_table(study: StudyConfig, runs: Iterable[RunRecord]) -> pd.DataFrame:
@@ -70,17 +66,8 @@ def _scores(name: str, scores: Scores | None) -> dict[str, float | None]:
     return {f"{name}_{field}": getattr(scores, field, None) for field in Scores.model_fields}
 
 
-def epoch_table(study: StudyConfig, runs: Iterable[RunRecord]) -> pd.DataFrame:
-    """One row for each epoch of each run, with its factors: the training curves."""
-    return _long(study, runs, lambda run: run.history)
-
-
-def layer_table(study: StudyConfig, runs: Iterable[RunRecord]) -> pd.DataFrame:
-    """One row for each activation layer that a run measured, with the run's factors."""
-    return _long(study, runs, lambda run: [layer.model_dump() for layer in run.activations])
-
-
-def _long(study: StudyConfig, runs: Iterable[RunRecord], parts: Any) -> pd.DataFrame:
+def part_table(study: StudyConfig, parts: Iterable[tuple[RunRecord, Mapping[str, Any]]]) -> pd.DataFrame:
+    """One row for each part of a run, such as an epoch or a layer, after the run's factors."""
     varied = varied_factors(study)
     return pd.DataFrame(
         [
@@ -91,7 +78,6 @@ def _long(study: StudyConfig, runs: Iterable[RunRecord], parts: Any) -> pd.DataF
                 "fold": run.fold,
                 **part,
             }
-            for run in runs
-            for part in parts(run)
+            for run, part in parts
         ]
     )

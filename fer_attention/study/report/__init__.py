@@ -1,79 +1,54 @@
-"""The report of a study: one page, Markdown, LaTeX and CSV tables, plots.
+"""Report of a study: an HTML page, Markdown, LaTeX and CSV tables, and plots.
 
-The words are a template (`templates/report.jinja`), fed by the tables of a `StudyAnalysis`.
+The text is a template (`templates/report.jinja`) that is filled from the tables of a `StudyAnalysis`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from fer_attention.optional import needs_extra
 
 with needs_extra("study", "The report of a study needs matplotlib and pandas"):
-    import matplotlib as _matplotlib  # noqa: F401  (that it is there is looked at once, here)
+    import matplotlib as _matplotlib  # noqa: F401  (checked once, here)
     import pandas as pd
 
 from fer_attention.atomic import write_atomically
 from fer_attention.rendering.figures import png_file, svg_file
-from fer_attention.study.analysis import StudyAnalysis, analyse_folder
+from fer_attention.study.analysis import analyse_folder
 from fer_attention.study.config import StudyError
 from fer_attention.study.report.numbers import MINUS
 from fer_attention.study.report.plots import report_plots
 from fer_attention.study.report.render import html, markdown
 from fer_attention.study.report.tables import TEXT, ReportTable, report_tables
 
-__all__ = ["ReportPaths", "write_analysis", "write_report"]
+__all__ = ["write_report"]
 
 NUMBERS = ("conditions", "comparisons", "interactions", "contrasts", "slopes", "costs", "bias")
 """Tables of the analysis that are written as CSV, in full precision."""
 
 
-@dataclass(frozen=True)
-class ReportPaths:
-    """Where the files of a report are.
-
-    Attributes:
-        html: One page with everything in it.
-        markdown: The same for GitHub.
-        csv: One line for each finished run.
-        tables: LaTeX tables as printed, and CSV tables of all numbers in full precision.
-        plots: SVG and PNG, two files for each plot.
-    """
-
-    html: Path
-    markdown: Path
-    csv: Path
-    tables: tuple[Path, ...]
-    plots: tuple[Path, ...]
-
-
-def write_report(folder: Path, output: Path | None = None) -> ReportPaths:
-    """Analyse a study and write its report; the same folder gives the same bytes.
+def write_report(folder: Path, output: Path | None = None) -> Path:
+    """Analyse a study and write its report; the same folder always gives the same bytes.
 
     Args:
-        folder: Of the study.
-        output: Folder of the report, made if it is not there; by default `report` in the study's folder.
+        folder: Folder of the study.
+        output: Folder of the report, created if it does not exist; by default `report` in the study's folder.
+
+    Returns:
+        Path of the page, `report.html`. Beside it: `report.md`, `records.csv` with a row for each finished
+        run, `tables/` (LaTeX as printed, CSV in full precision) and `plots/` (SVG and PNG).
 
     Raises:
         StudyError: The folder holds no study, or none of its runs is finished.
         OSError: A file cannot be written.
     """
-    return write_analysis(analyse_folder(folder), folder / "report" if output is None else output)
-
-
-def write_analysis(analysis: StudyAnalysis, output: Path) -> ReportPaths:
-    """Write the report of an analysis into a folder, which is made if it is not there.
-
-    Raises:
-        StudyError: No run is finished.
-        OSError: A file cannot be written.
-    """
+    analysis, output = analyse_folder(folder), folder / "report" if output is None else output
     if not len(analysis.runs):
         failed = f" {len(analysis.failed)} failed." if analysis.failed else ""
         raise StudyError(
             f"No run of the study is finished, so there is nothing to report.{failed} "
-            "Carry it out first: fer-attention study run."
+            "Run the study first: fer-attention study run."
         )
     tables, plots = report_tables(analysis), report_plots(analysis)
     numbers = {name: getattr(analysis, name) for name in NUMBERS if len(getattr(analysis, name))}
@@ -84,19 +59,12 @@ def write_analysis(analysis: StudyAnalysis, output: Path) -> ReportPaths:
         **{f"plots/{name}.svg": svg_file(plot.figure, name).encode() for name, plot in plots.items()},
         **{f"plots/{name}.png": png_file(plot.figure) for name, plot in plots.items()},
         "report.md": markdown(analysis, tables, plots).encode(),
-        "report.html": html(analysis, tables, plots).encode(),  # the last: where it is new, all else is
+        "report.html": html(analysis, tables, plots).encode(),  # last: a new page has new files beside it
     }
-    for part in (output, output / "tables", output / "plots"):
-        part.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
+        (output / name).parent.mkdir(parents=True, exist_ok=True)
         write_atomically(output / name, content)
-    return ReportPaths(
-        html=output / "report.html",
-        markdown=output / "report.md",
-        csv=output / "records.csv",
-        tables=tuple(output / name for name in files if name.startswith("tables/")),
-        plots=tuple(output / name for name in files if name.startswith("plots/")),
-    )
+    return output / "report.html"
 
 
 def _csv(frame: pd.DataFrame) -> bytes:
@@ -104,7 +72,7 @@ def _csv(frame: pd.DataFrame) -> bytes:
 
 
 def latex(table: ReportTable) -> str:
-    r"""A table to \\input; it needs the packages booktabs and fontenc with T1."""
+    r"""Return LaTeX of a table, to be read with \\input; it needs booktabs and T1 fontenc."""
     text = table.frame.to_latex(
         index=False,
         escape=True,

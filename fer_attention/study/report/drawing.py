@@ -1,4 +1,4 @@
-"""How plots look: which factor is a colour, which a line style, which divides a plot into panels."""
+"""Layout and style of plots: factors as colours, line styles and panels; legends and axes."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 DASHES = ("-", (0, (4, 2)), (0, (1, 1.5)), (0, (5, 1.5, 1, 1.5)))
 MARKERS = ("o", "s", "^", "D")
 WIDTH = 5.0
-"""Inches; text of a wider figure would be too small on a phone."""
+"""Width in inches; the text of a wider figure would be too small on a phone."""
 
 
 @dataclass(frozen=True)
 class Roles:
-    """Which factor a plot shows by colour (`hue`), which by dash and marker (`style`), which by panel."""
+    """Factors that a plot shows by colour (`hue`), by dash and marker (`style`) and by panel."""
 
     study: StudyConfig
     hue: str | None
@@ -37,7 +37,7 @@ class Roles:
 
     @classmethod
     def of(cls, analysis: StudyAnalysis) -> Roles:
-        """The first two that vary, of attention, activation, setting, backbone and fraction."""
+        """Choose the first two varied factors of attention, activation, setting, backbone and fraction."""
         study, varied = analysis.study, varied_factors(analysis.study)
         order = ("attention", "activation", "setting", "backbone", "fraction")
         able = [factor for factor in order if factor in varied]
@@ -49,17 +49,12 @@ class Roles:
         return self.study.levels(factor).index(getattr(row, factor)) if factor else 0
 
     def look(self, row: Any, *, markers: bool = False) -> dict[str, Any]:
-        """Keywords for `plot` of one row of a table with factors."""
+        """Return keyword arguments of `Axes.plot` for one row of a table with factors."""
         hue, style = self._number(self.hue, row), self._number(self.style, row)
         return {"color": SERIES[hue], **_style(style, markers)}
 
-    def groups(self, frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
-        """Rows by the title of their panel."""
-        titles = [label_of(row._asdict(), self.panels) for row in frame.itertuples()]
-        return dict(iter(frame.groupby(pd.Series(titles, frame.index), sort=False)))
-
     def handles(self, *, markers: bool = False) -> list[Line2D]:
-        """What a legend shows: the colours' levels, then the styles'."""
+        """Return the handles of a legend: levels of the colour, then levels of the style."""
         lines = levels_legend(self.hue, self.study.levels(self.hue)) if self.hue else []
         for n, level in enumerate(self.study.levels(self.style) if self.style else ()):
             label = level_text(str(self.style), level)
@@ -72,15 +67,23 @@ def _style(number: int, markers: bool) -> dict[str, Any]:
 
 
 def levels_legend(factor: str, levels: Sequence[Level]) -> list[Line2D]:
-    """A coloured line for each level."""
+    """Return a coloured line for each level."""
     return [
         Line2D([], [], color=SERIES[n % len(SERIES)], linewidth=2.5, label=level_text(factor, level))
         for n, level in enumerate(levels)
     ]
 
 
+def panels_of(frame: pd.DataFrame, factors: Sequence[str]) -> tuple[Figure, list[tuple[Axes, pd.DataFrame]]]:
+    """Create a figure with a panel for each combination of levels, paired with the rows of the panel."""
+    titles = [label_of(row._asdict(), factors) for row in frame.itertuples()]
+    parts = dict(iter(frame.groupby(pd.Series(titles, frame.index), sort=False)))
+    figure, axes = panels(list(parts))
+    return figure, list(zip(axes, parts.values(), strict=True))
+
+
 def panels(titles: Sequence[str], *, height: float = 2.4) -> tuple[Figure, list[Axes]]:
-    """A figure with a panel for each title, two in a row; one alone takes the whole width."""
+    """Create a figure with a panel for each title, two in a row; a single one takes the whole width."""
     columns = min(2, len(titles))
     rows = -(-len(titles) // columns)
     figure = new_figure(WIDTH, max(3.2 if columns == 1 else 0.0, 0.8 + height * rows))
@@ -93,7 +96,7 @@ def panels(titles: Sequence[str], *, height: float = 2.4) -> tuple[Figure, list[
 
 
 def labelled_rows(labels: Sequence[str]) -> tuple[Figure, Axes]:
-    """A plot with a labelled row for each thing, the first on top."""
+    """Create a plot with one labelled row per label, the first on top."""
     texts = [wrapped(label) for label in labels]
     lines = sum(max(1.0, 0.75 * (text.count("\n") + 1)) for text in texts)
     figure = new_figure(WIDTH, 1.3 + 0.3 * lines)
@@ -106,7 +109,7 @@ def labelled_rows(labels: Sequence[str]) -> tuple[Figure, Axes]:
 
 
 def finish(figure: Figure, handles: Sequence[Line2D] = ()) -> Figure:
-    """Thin axes, a legend below that covers nothing, and names as they are, not as formulas."""
+    """Style the axes, add a legend below them, and show names literally, not as formulas."""
     for axes in figure.axes:
         plain(axes)
     if handles:
@@ -126,5 +129,5 @@ def finish(figure: Figure, handles: Sequence[Line2D] = ()) -> Figure:
 
 
 def wrapped(label: str, width: int = 30) -> str:
-    """A label in lines of at most so many characters, cut after the third."""
+    """Wrap a label into at most three lines of `width` characters."""
     return "\n".join(textwrap.wrap(label, width, max_lines=3, placeholder=" …"))

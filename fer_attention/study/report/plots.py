@@ -1,4 +1,4 @@
-"""The plots of a report: results with their intervals, and how they change with everything that varies."""
+"""Plots of a report: results with their intervals, and their dependence on each varied factor."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from matplotlib.ticker import MaxNLocator
 
 from fer_attention.rendering.figures import ACCENT, CARD, MUTED, SERIES, WARM
 from fer_attention.study.analysis import StudyAnalysis
+from fer_attention.study.analysis.conditions import pareto_fronts
 from fer_attention.study.analysis.interactions import fitted_lines
-from fer_attention.study.analysis.runs import label_of, varied_factors
+from fer_attention.study.analysis.runs import varied_factors
 from fer_attention.study.analysis.statistics import mean_interval
 from fer_attention.study.config import level_text
 from fer_attention.study.report.drawing import (
@@ -23,9 +24,10 @@ from fer_attention.study.report.drawing import (
     labelled_rows,
     levels_legend,
     panels,
+    panels_of,
     wrapped,
 )
-from fer_attention.study.report.tables import groups, pareto_fronts
+from fer_attention.study.report.tables import groups
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -33,13 +35,13 @@ if TYPE_CHECKING:
 AXES = {
     "parameters": ("parameters, M", 1e6),
     "macs": ("multiply-accumulates, M", 1e6),
-    "train_seconds": ("training of a run, min", 60),
-    "latency_ms": ("one image, ms", 1),
+    "train_seconds": ("training time, min", 60),
+    "latency_ms": ("latency, ms", 1),
 }
 
 
 class Plot(NamedTuple):
-    """A figure and, for those who do not see it, what it is."""
+    """Figure with its file name and its title, which is also its alternative text."""
 
     name: str
     title: str
@@ -47,7 +49,7 @@ class Plot(NamedTuple):
 
 
 def report_plots(analysis: StudyAnalysis) -> dict[str, Plot]:
-    """All plots that have something to show, by name; numbered as the tables are."""
+    """Return all plots that have data, by name; numbered like the tables."""
     return {plot.name: plot for plot in _plots(analysis)}
 
 
@@ -57,15 +59,15 @@ def _plots(analysis: StudyAnalysis) -> Iterator[Plot]:
         figure = _intervals(group, runs.get_group(data))
         yield Plot(f"conditions-{number}", f"Accuracy on {data} by condition", figure)
         if len(analysis.conditions) > 1:
-            yield Plot(f"costs-{number}", f"Accuracy on {data} against costs", _pareto(analysis, group))
+            yield Plot(f"costs-{number}", f"Accuracy against costs on {data}", _pareto(analysis, group))
     for number, family in groups(analysis.comparisons, "family"):
-        title = f"Differences of accuracy, {family['factor'].iloc[0]} against {family['baseline'].iloc[0]}"
+        title = f"Differences in accuracy, {family['factor'].iloc[0]} vs. {family['baseline'].iloc[0]}"
         yield Plot(f"comparisons-{number}", title, _forest(family, analysis.study.margin * 100))
     for number, tests in groups(analysis.interactions, "question"):
         title = f"Accuracy by {tests['first'].iloc[0]} and {tests['second'].iloc[0]}"
         yield Plot(f"contrasts-{number}", title, _interaction(analysis, number))
     for factor, gains in groups(analysis.gains, "factor"):
-        title = f"Gain of {factor} against the number of training images"
+        title = f"Gain of {factor} by number of training images"
         yield Plot(f"sizes-{factor}", title, _sizes(analysis, factor, gains))
     if len(analysis.epochs):
         yield Plot("training", "Validation accuracy by epoch", _training(analysis))
@@ -80,7 +82,7 @@ def _intervals(conditions: pd.DataFrame, runs: pd.DataFrame) -> Figure:
         axes.plot(own, [at + 0.2] * len(own), "o", color=MUTED, markersize=3, alpha=0.8, clip_on=False)
         axes.hlines(at, row.low * 100, row.high * 100, color=ACCENT, linewidth=2)
         axes.plot([row.accuracy * 100], [at], "o", color=ACCENT, markersize=6)
-    # The interval of two runs, or another's value, may be so far out that it would press all else together.
+    # The interval of two runs, or the paper's value, may be so far out that it would squeeze everything else.
     lowest, highest = runs["test_accuracy"].min() * 100, runs["test_accuracy"].max() * 100
     middle, reach = (lowest + highest) / 2, max(highest - lowest, 0.5)
     low, high = axes.get_xlim()
@@ -89,8 +91,8 @@ def _intervals(conditions: pd.DataFrame, runs: pd.DataFrame) -> Figure:
     for at, value in enumerate(conditions["published"] * 100):
         if not np.isnan(value):
             marker = "<" if value < low else ">" if value > high else "D"
-            place = float(np.clip(value, low, high))
-            axes.plot([place], [at], marker, color=WARM, markersize=5, mfc="none", clip_on=False)
+            position = float(np.clip(value, low, high))
+            axes.plot([position], [at], marker, color=WARM, markersize=5, mfc="none", clip_on=False)
     return finish(figure)
 
 
@@ -112,14 +114,14 @@ def _forest(family: pd.DataFrame, margin: float) -> Figure:
         look = ("D", 7) if row.pooled else ("o", 5)
         mean = [row.mean * 100]
         axes.plot(mean, [at], look[0], color=colour, markersize=look[1], mfc=colour if decided else CARD)
-    axes.set(xlim=(-bound, bound), xlabel="difference of accuracy, points")
+    axes.set(xlim=(-bound, bound), xlabel="difference in accuracy, points")
     legend = [
         Line2D([], [], color=WARM, marker="D", label="decided"),
         Line2D([], [], color=ACCENT, marker="D", mfc=CARD, label="undecided"),
     ]
     if not family["pooled"].all():
         legend.append(
-            Line2D([], [], color=MUTED, marker="o", mfc=CARD, markersize=5, label="one combination")
+            Line2D([], [], color=MUTED, marker="o", mfc=CARD, markersize=5, label="single combination")
         )
     return finish(figure, legend)
 
@@ -129,13 +131,8 @@ def _interaction(analysis: StudyAnalysis, number: int) -> Figure:
     first, second = question.first, question.second
     others = [name for name in varied_factors(study) if name not in (first, second)]
     places = {level: at for at, level in enumerate(study.levels(second))}
-    titles = pd.Series(
-        [label_of(row._asdict(), others) for row in analysis.conditions.itertuples()],
-        analysis.conditions.index,
-    )
-    by_panel = dict(iter(analysis.conditions.groupby(titles, sort=False)))
-    figure, grid = panels(list(by_panel))
-    for axes, group in zip(grid, by_panel.values(), strict=True):
+    figure, grid = panels_of(analysis.conditions, others)
+    for axes, group in grid:
         for at, level in enumerate(study.levels(first)):
             cells = group[group[first] == level]
             colour = SERIES[at % len(SERIES)]
@@ -149,10 +146,9 @@ def _interaction(analysis: StudyAnalysis, number: int) -> Figure:
 
 def _sizes(analysis: StudyAnalysis, factor: str, gains: pd.DataFrame) -> Figure:
     levels = [level_text(factor, level) for level in analysis.study.levels(factor)]
-    by_panel = dict(iter(gains.groupby("within", sort=False)))
-    figure, grid = panels(list(by_panel))
+    figure, grid = panels_of(gains, ["within"])
     handles: dict[str, Line2D] = {}
-    for axes, group in zip(grid, by_panel.values(), strict=True):
+    for axes, group in grid:
         axes.axhline(0, color=MUTED, linewidth=1)
         for level, own in group.groupby("level", sort=False):
             number = levels.index(level)
@@ -189,11 +185,10 @@ def _pareto(analysis: StudyAnalysis, conditions: pd.DataFrame) -> Figure:
 
 
 def _training(analysis: StudyAnalysis) -> Figure:
-    """Mean and range over the runs of a condition, as far as all of its runs went."""
+    """Plot mean and range over the runs of a condition, up to the last epoch that all of them reached."""
     roles = Roles.of(analysis)
-    by_panel = roles.groups(analysis.epochs)
-    figure, grid = panels(list(by_panel))
-    for axes, group in zip(grid, by_panel.values(), strict=True):
+    figure, grid = panels_of(analysis.epochs, roles.panels)
+    for axes, group in grid:
         for _, own in group.groupby("condition", sort=False):
             table = own.pivot_table("validation_accuracy", "epoch", ["seed", "fold"]).dropna() * 100
             look = roles.look(next(own.itertuples()))
@@ -206,10 +201,9 @@ def _training(analysis: StudyAnalysis) -> Figure:
 
 
 def _bias(bias: pd.DataFrame) -> Figure:
-    by_panel = dict(iter(bias.groupby("backbone", sort=False)))
-    names = list(dict.fromkeys(bias["activation"]))
-    figure, grid = panels(list(by_panel) if len(by_panel) > 1 else [""])
-    for axes, group in zip(grid, by_panel.values(), strict=True):
+    names = list(bias["activation"].unique())
+    figure, grid = panels_of(bias, ["backbone"] if bias["backbone"].nunique() > 1 else [])
+    for axes, group in grid:
         axes.axhline(0, color=MUTED, linewidth=1)
         means = group.pivot_table("mean", "layer", "activation", sort=False)
         for name in means:

@@ -1,4 +1,4 @@
-"""An analysis as one HTML page and as Markdown: the same words (`report.jinja`), two writers."""
+"""Rendering of an analysis as an HTML page and as Markdown: one text (`report.jinja`), two writers."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ Plots = Mapping[str, Plot]
 
 
 def html(analysis: StudyAnalysis, tables: Tables, plots: Plots) -> str:
-    """One page that needs nothing from elsewhere: no script, font or image, styles and plots inside."""
+    """Render a self-contained page: styles and plots inside, no scripts, fonts or external images."""
     filters = {"text": html_text, "inline": lambda plot: Markup(inline_svg(plot.figure, plot.name))}  # noqa: S704
-    body = _written("html.jinja", analysis, tables, plots, filters, autoescape=True)
+    body = _render("html.jinja", analysis, tables, plots, filters, autoescape=True)
     return render_page(
         LOADER.get_source(Environment(autoescape=True), "page.jinja")[0],
         title=analysis.study.title,
@@ -39,12 +39,12 @@ def html(analysis: StudyAnalysis, tables: Tables, plots: Plots) -> str:
 
 
 def markdown(analysis: StudyAnalysis, tables: Tables, plots: Plots) -> str:
-    """The same for GitHub; plots lie in `plots/` beside it."""
-    text = _written("markdown.jinja", analysis, tables, plots, {"text": markdown_text}, autoescape=False)
+    """Render Markdown for GitHub, with links to the plots in `plots/`."""
+    text = _render("markdown.jinja", analysis, tables, plots, {"text": markdown_text}, autoescape=False)
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
 
-def _written(
+def _render(
     writer: str,
     analysis: StudyAnalysis,
     tables: Tables,
@@ -55,7 +55,7 @@ def _written(
 ) -> str:
     environment = Environment(
         loader=LOADER,
-        autoescape=autoescape,  # noqa: S701  (Markdown is no HTML: its writer escapes every text)
+        autoescape=autoescape,  # noqa: S701  (Markdown is not HTML: its writer escapes every text)
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -63,8 +63,8 @@ def _written(
     environment.filters |= {**FILTERS, **filters, "groups": groups, "items": _items, "fence": _fence}
     environment.globals |= {"left": TEXT, "paper_protocol": paper_protocol, "paper_remark": paper_remark}
     study = analysis.study
-    told = study.model_dump(mode="json", exclude={"data": {"__all__": {"path"}}}, exclude_defaults=True)
-    asked = " ".join(
+    fields = study.model_dump(mode="json", exclude={"data": {"__all__": {"path"}}}, exclude_defaults=True)
+    data_options = " ".join(
         f"--data {name}=PATH" for name, one in study.data.items() if one.data_format != "synthetic"
     )
     structure = {} if "setting" in varied_factors(study) else analysis.recipe.get("structure") or {}
@@ -76,34 +76,34 @@ def _written(
         warned=len({title for title, _ in analysis.warnings}),
         width=structure.get("width", 1.0),
         devices=sorted({str(one.get("device", "an unknown device")) for one in analysis.environments}),
-        commands=f"fer-attention study run study.yaml --output DIR {asked}".strip()
+        commands=f"fer-attention study run study.yaml --output DIR {data_options}".strip()
         + "\nfer-attention study report DIR",
-        study_yaml=_yaml(told),
+        study_yaml=_yaml(fields),
         recipe_yaml=_yaml(analysis.recipe),
     )
 
 
 def _items(text: str) -> list[str]:
-    """The items of a list, each after a star at the beginning of a line; of the text's own type."""
+    """Split a text into list items, each after a star at the start of a line; they have the text's type."""
     return [type(text)(" ".join(item.split())) for item in re.split(r"(?m)^\s*\* ", text) if item.strip()]
 
 
 def html_text(text: str) -> Markup:
-    """HTML of a text, with arXiv numbers as links and no line break before a % sign."""
+    """Convert text to HTML, with arXiv numbers as links and no line break before a % sign."""
     escaped = str(escape(text)).replace(" %", "\N{NARROW NO-BREAK SPACE}%")
     return Markup(ARXIV.sub(r'<a href="https://arxiv.org/abs/\1">arXiv:\1</a>', escaped))  # noqa: S704
 
 
 def markdown_text(text: str) -> str:
-    """Text that GitHub's Markdown shows as it is, with arXiv numbers as links."""
+    """Escape text for GitHub's Markdown, with arXiv numbers as links."""
     text = re.sub(r"([\\`*\[\]|~$#!])", r"\\\1", text)
-    text = re.sub(r"(?<![^\W_])_|_(?![^\W_])", r"\\_", text)  # within a word it is no mark
+    text = re.sub(r"(?<![^\W_])_|_(?![^\W_])", r"\\_", text)  # within a word it is literal
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return ARXIV.sub(r"[arXiv:\1](https://arxiv.org/abs/\1)", " ".join(text.split()))
 
 
 def _fence(code: str) -> str:
-    """Backticks, more than the code itself has in a row."""
+    """Return a fence of more backticks than any run of them in the code."""
     return "`" * max(3, 1 + max(map(len, re.findall("`+", code)), default=0))
 
 

@@ -1,44 +1,41 @@
-"""The tables of a report: frames of printed cells, the same in HTML, Markdown and LaTeX."""
+"""Tables of a report: frames of formatted cells, the same in HTML, Markdown and LaTeX."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import pandas as pd
 
 from fer_attention.study.analysis import StudyAnalysis
-from fer_attention.study.analysis.conditions import COSTS, counted_by_the_paper
-from fer_attention.study.analysis.statistics import pareto_front
+from fer_attention.study.analysis.conditions import COSTS, counted_by_the_paper, pareto_fronts
 from fer_attention.study.report.numbers import (
     MINUS,
     MISSING,
+    Formatter,
     count,
-    decimal,
     millions,
     p_value,
     percent,
     points,
     short,
     span,
-    three,
+    three_decimals,
+    two_decimals,
     whole_percent,
 )
 
 TEXT = ("condition", "comparison", "model", "data", "layer", "verdict", "levels", "gain", "within",
-        "cheapest in", "level / baseline")  # fmt: skip
-"""Columns on the left; numbers stand on the right."""
+        "Pareto-optimal in", "level / baseline")  # fmt: skip
+"""Columns of text, aligned left; numbers are aligned right."""
 
-COST_NAMES = {
-    "parameters": "parameters",
-    "macs": "MACs",
-    "train_seconds": "training",
-    "latency_ms": "latency",
-}
+
+Columns = Mapping[str, tuple[str, Formatter]]
+"""Column of a frame and format of its cells, by heading."""
 
 
 class ReportTable(NamedTuple):
-    """A table of printed cells; the first column names the row, `name` is that of its file."""
+    """Table of formatted cells; the first column names the row, `name` is that of its file."""
 
     name: str
     title: str
@@ -46,7 +43,7 @@ class ReportTable(NamedTuple):
 
 
 def report_tables(analysis: StudyAnalysis) -> dict[str, ReportTable]:
-    """All tables that have rows, by name.
+    """Return all tables that have rows, by name.
 
     `conditions-1` is of the first data set, `comparisons-1` of the first family, `contrasts-1` of the first
     interaction, `bias-1` of the first backbone.
@@ -58,59 +55,57 @@ def _tables(analysis: StudyAnalysis) -> Iterator[ReportTable]:
     level = f"{whole_percent(1 - analysis.study.alpha)} % interval"
     for number, (data, group) in enumerate(groups(analysis.conditions, "data"), start=1):
         yield ReportTable(f"conditions-{number}", f"Conditions on {data}", _conditions(group, level))
-    yield ReportTable("paper", "Beside the paper's table", _paper(analysis.conditions, level))
+    yield ReportTable("paper", "Comparison with the paper", _paper(analysis.conditions, level))
     for number, group in groups(analysis.comparisons, "family"):
-        title = f"{group['factor'].iloc[0].capitalize()} against {group['baseline'].iloc[0]}"
+        title = f"{group['factor'].iloc[0].capitalize()} vs. {group['baseline'].iloc[0]}"
         yield ReportTable(f"comparisons-{number}", title, _comparisons(group, level))
     for number, group in groups(analysis.contrasts, "question"):
         question = analysis.study.interactions[number - 1]
-        title = f"Differences of differences, {question.first} × {question.second}"
+        title = f"Interaction contrasts, {question.first} × {question.second}"
         yield ReportTable(f"contrasts-{number}", title, _contrasts(group, level))
-    yield ReportTable("sizes", "Gain against the number of training images", _sizes(analysis, level))
+    yield ReportTable("sizes", "Gain by number of training images", _sizes(analysis, level))
     yield ReportTable("costs", "Accuracy and costs by condition", _costs(analysis))
-    title = "Gain in accuracy and costs over those of the baseline"
+    title = "Gain in accuracy and cost relative to the baseline"
     yield ReportTable("cost-ratios", title, _ratios(analysis.costs, level))
     for number, (backbone, group) in enumerate(groups(analysis.bias, "backbone"), start=1):
         yield ReportTable(f"bias-{number}", f"Mean activation by layer, {backbone}", _bias(group))
 
 
 def groups(frame: pd.DataFrame, column: str | list[str]) -> Iterable[tuple[Any, pd.DataFrame]]:
-    """The rows by a column, in order; none of a table without rows, which has no columns either."""
+    """Group rows by a column, in order; a table without rows has no columns and gives no groups."""
     return frame.groupby(column, sort=False) if len(frame) else ()
 
 
-def _printed(frame: pd.DataFrame, columns: Mapping[str, tuple[str, Callable[[Any], str]]]) -> pd.DataFrame:
-    """Columns under their headings, each cell printed; columns without any number are left out.
+def _formatted(frame: pd.DataFrame, columns: Columns) -> pd.DataFrame:
+    """Format the cells of each column; columns without any value are omitted.
 
-    The column `low` is printed as the interval from it to `high`.
+    The column `low` is formatted as the interval from `low` to `high`.
     """
     cells = {}
-    for heading, (name, form) in columns.items():
+    for heading, (name, formatted) in columns.items():
         if name == "low" and name in frame:
             ends = zip(frame["low"], frame["high"], strict=True)
-            cells[heading] = pd.Series([span(*both, form) for both in ends], frame.index)
+            cells[heading] = pd.Series([span(*both, formatted) for both in ends], frame.index)
         elif name in frame and frame[name].notna().any():
-            cells[heading] = frame[name].map(form)
+            cells[heading] = frame[name].map(formatted)
     return pd.DataFrame(cells)
 
 
 def _conditions(group: pd.DataFrame, level: str) -> pd.DataFrame:
-    return _printed(
-        group,
-        {
-            "condition": ("condition", str),
-            "runs": ("n", count),
-            "accuracy %": ("accuracy", percent),
-            level: ("low", percent),
-            "sd": ("sd", percent),
-            "without copies %": ("accuracy_new", percent),
-            "balanced %": ("balanced_accuracy", percent),
-            "macro-F1 %": ("macro_f1", percent),
-            "ECE %": ("calibration_error", percent),
-            "validation %": ("validation_accuracy", percent),
-            "paper %": ("published", percent),
-        },
-    )
+    columns: Columns = {
+        "condition": ("condition", str),
+        "runs": ("n", count),
+        "accuracy %": ("accuracy", percent),
+        level: ("low", percent),
+        "sd": ("sd", percent),
+        "without copies %": ("accuracy_new", percent),
+        "balanced %": ("balanced_accuracy", percent),
+        "macro-F1 %": ("macro_f1", percent),
+        "ECE %": ("calibration_error", percent),
+        "validation %": ("validation_accuracy", percent),
+        "paper %": ("published", percent),
+    }
+    return _formatted(group, columns)
 
 
 def _paper(conditions: pd.DataFrame, level: str) -> pd.DataFrame:
@@ -119,40 +114,36 @@ def _paper(conditions: pd.DataFrame, level: str) -> pd.DataFrame:
         difference=shown["accuracy"] - shown["published"],
         counted=[counted_by_the_paper(*row) for row in shown[["model", "attention"]].itertuples(index=False)],
     )
-    return _printed(
-        frame,
-        {
-            "condition": ("condition", str),
-            "model": ("model", str),
-            "data": ("data", str),
-            "runs": ("n", count),
-            "ours %": ("accuracy", percent),
-            level: ("low", percent),
-            "paper %": ("published", percent),
-            f"ours {MINUS} paper, points": ("difference", points),
-            "parameters M": ("parameters", millions),
-            "paper's way of counting M": ("counted", millions),
-        },
-    )
+    columns: Columns = {
+        "condition": ("condition", str),
+        "model": ("model", str),
+        "data": ("data", str),
+        "runs": ("n", count),
+        "ours %": ("accuracy", percent),
+        level: ("low", percent),
+        "paper %": ("published", percent),
+        f"ours {MINUS} paper, points": ("difference", points),
+        "parameters M": ("parameters", millions),
+        "parameters M, paper's convention": ("counted", millions),
+    }
+    return _formatted(frame, columns)
 
 
 def _comparisons(group: pd.DataFrame, level: str) -> pd.DataFrame:
-    return _printed(
-        group,
-        {
-            "comparison": ("label", lambda label: label.replace(" - ", f" {MINUS} ")),
-            "pairs": ("n", count),
-            "difference, points": ("mean", points),
-            level: ("low", points),
-            "p": ("p", p_value),
-            "p (Holm)": ("p_holm", p_value),
-            "p not worse": ("p_not_worse", p_value),
-            "p equivalent": ("p_equivalent", p_value),
-            "verdict": ("verdict", str),
-            "pairs needed": ("needed", count),
-            "detectable, points": ("detectable", percent),
-        },
-    )
+    columns: Columns = {
+        "comparison": ("label", lambda label: label.replace(" - ", f" {MINUS} ")),
+        "pairs": ("n", count),
+        "difference, points": ("mean", points),
+        level: ("low", points),
+        "p": ("p", p_value),
+        "p (Holm)": ("p_holm", p_value),
+        "p not worse": ("p_not_worse", p_value),
+        "p equivalent": ("p_equivalent", p_value),
+        "verdict": ("verdict", str),
+        "pairs needed": ("needed", count),
+        "detectable, points": ("detectable", percent),
+    }
+    return _formatted(group, columns)
 
 
 def _contrasts(group: pd.DataFrame, level: str) -> pd.DataFrame:
@@ -160,20 +151,18 @@ def _contrasts(group: pd.DataFrame, level: str) -> pd.DataFrame:
         f"{row.first} with {row.second}{f', {row.within}' if row.within else ''}"
         for row in group.itertuples()
     ]
-    return _printed(
-        group.assign(levels=levels),
-        {
-            "levels": ("levels", str),
-            "replications": ("n", count),
-            "beyond the sum, points": ("mean", points),
-            level: ("low", points),
-            "p": ("p", p_value),
-            "p (Holm)": ("p_holm", p_value),
-            "p additive": ("p_equivalent", p_value),
-            "verdict": ("verdict", str),
-            "replications needed": ("needed", count),
-        },
-    )
+    columns: Columns = {
+        "levels": ("levels", str),
+        "replications": ("n", count),
+        "deviation from the sum, points": ("mean", points),
+        level: ("low", points),
+        "p": ("p", p_value),
+        "p (Holm)": ("p_holm", p_value),
+        "p additive": ("p_equivalent", p_value),
+        "verdict": ("verdict", str),
+        "replications needed": ("needed", count),
+    }
+    return _formatted(group.assign(levels=levels), columns)
 
 
 def _sizes(analysis: StudyAnalysis, level: str) -> pd.DataFrame:
@@ -185,82 +174,64 @@ def _sizes(analysis: StudyAnalysis, level: str) -> pd.DataFrame:
         gain=analysis.slopes["level"] + f" {MINUS} " + analysis.slopes["baseline"]
     ).merge(means, on=keys)
     sizes = sorted(analysis.gains["images"].unique())
-    return _printed(
-        frame,
-        {
-            "gain": ("gain", str),
-            "within": ("within", lambda text: text or MISSING),
-            **{f"{count(size)} images": (f"at {size}", points) for size in sizes},
-            "slope per doubling, points": ("mean", points),
-            level: ("low", points),
-            "p": ("p", p_value),
-            "p (Holm)": ("p_holm", p_value),
-        },
-    )
-
-
-def pareto_fronts(conditions: pd.DataFrame) -> pd.DataFrame:
-    """Conditions with the most training images, and for each cost whether they are on its Pareto front.
-
-    The columns are `front_<cost>`: no other condition on the data set is cheaper and better.
-    """
-    shown = conditions[conditions["fraction"] == conditions["fraction"].max()]
-    parts = [
-        group.assign(**{f"front_{cost}": pareto_front(group[cost], group["accuracy"]) for cost in COSTS})
-        for _, group in shown.groupby("data", sort=False)
-    ]
-    return pd.concat(parts)
+    columns: Columns = {
+        "gain": ("gain", str),
+        "within": ("within", lambda text: text or MISSING),
+        **{f"{count(size)} images": (f"at {size}", points) for size in sizes},
+        "slope per doubling, points": ("mean", points),
+        level: ("low", points),
+        "p": ("p", p_value),
+        "p (Holm)": ("p_holm", p_value),
+    }
+    return _formatted(frame, columns)
 
 
 def _costs(analysis: StudyAnalysis) -> pd.DataFrame:
     fronts = pareto_fronts(analysis.conditions)
     named = [
-        ", ".join(name for cost, name in COST_NAMES.items() if getattr(row, f"front_{cost}"))
+        ", ".join(name for cost, name in COSTS.items() if getattr(row, f"front_{cost}")) or MISSING
         for row in fronts.itertuples()
     ]
+    optimal = pd.Series(named, fronts.index).reindex(analysis.conditions.index, fill_value=MISSING)
     frame = analysis.conditions.assign(
-        cheapest=pd.Series(named, fronts.index) if len(fronts) > 1 else None,
+        optimal=optimal if len(fronts) > 1 else None,
         minutes=analysis.conditions["train_seconds"] / 60,
         millions=analysis.conditions["macs"] / 1e6,
     )
-    return _printed(
-        frame,
-        {
-            "condition": ("condition", str),
-            "accuracy %": ("accuracy", percent),
-            "parameters M": ("parameters", millions),
-            "MACs M": ("millions", short),
-            "training of a run, min": ("minutes", short),
-            "training images / s": ("images_per_second", short),
-            "latency, ms": ("latency_ms", short),
-            "peak memory, MB": ("peak_memory_mb", short),
-            "cheapest in": ("cheapest", lambda names: names if isinstance(names, str) and names else MISSING),
-        },
-    )
+    columns: Columns = {
+        "condition": ("condition", str),
+        "accuracy %": ("accuracy", percent),
+        "parameters M": ("parameters", millions),
+        "MACs M": ("millions", short),
+        "training time, min": ("minutes", short),
+        "training images / s": ("images_per_second", short),
+        "latency, ms": ("latency_ms", short),
+        "peak memory, MB": ("peak_memory_mb", short),
+        "Pareto-optimal in": ("optimal", str),
+    }
+    return _formatted(frame, columns)
 
 
 def _ratios(costs: pd.DataFrame, level: str) -> pd.DataFrame:
     if not len(costs):
         return costs
-    return _printed(
-        costs.assign(names=costs["level"] + " / " + costs["baseline"]),
-        {
-            "level / baseline": ("names", str),
-            "difference, points": ("mean", points),
-            level: ("low", points),
-            "parameters": ("parameters", three),
-            "MACs": ("macs", three),
-            "training of a run": ("train_seconds", decimal),
-            "a training image": ("seconds_per_image", decimal),
-            "latency": ("latency_ms", decimal),
-            "memory": ("peak_memory_mb", decimal),
-            "pairs of conditions": ("pairs", count),
-        },
-    )
+    columns: Columns = {
+        "level / baseline": ("names", str),
+        "difference, points": ("mean", points),
+        level: ("low", points),
+        "parameters": ("parameters", three_decimals),
+        "MACs": ("macs", three_decimals),
+        "training time": ("train_seconds", two_decimals),
+        "time per training image": ("seconds_per_image", two_decimals),
+        "latency": ("latency_ms", two_decimals),
+        "memory": ("peak_memory_mb", two_decimals),
+        "pairs of conditions": ("pairs", count),
+    }
+    return _formatted(costs.assign(names=costs["level"] + " / " + costs["baseline"]), columns)
 
 
 def _bias(group: pd.DataFrame) -> pd.DataFrame:
     means = group.pivot_table("mean", "layer", "activation", sort=False)
     sizes = group.pivot_table("size", "activation", aggfunc="mean", sort=False)["size"]
-    cells = pd.concat([means, sizes.to_frame("mean size |mean|").T]).map(three)
+    cells = pd.concat([means, sizes.to_frame("mean absolute value").T]).map(three_decimals)
     return cells.rename_axis("layer").reset_index()

@@ -1,4 +1,4 @@
-"""What `test_triton_kernels.py` runs in a Python of its own, where Triton's interpreter has taken over."""
+"""Tests that `test_triton_kernels.py` runs in a separate process with Triton's interpreter."""
 
 import importlib
 import os
@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 import tests.support.triton_formulas as formulas
 from fer_attention.attention.fused import cuda
-from fer_attention.attention.fused import triton_ops as ops
+from fer_attention.attention.fused.gates import FusedActivation
 from tests.support.gates import distinct, gate
 from tests.support.triton_formulas import ACTS, ALPHA, TYPES, Case
 
@@ -41,42 +41,40 @@ def tensors(case):
 
 
 @each_case
-def test_pool_gives_each_channels_mean_and_first_maximum(case):
+def test_pool_returns_mean_and_first_maximum_of_each_channel(case):
     formulas.check_pool(case)
 
 
 @each_case
-def test_pool_pixels_gives_each_positions_mean_and_first_maximum(case):
+def test_pool_pixels_returns_mean_and_first_maximum_of_each_position(case):
     formulas.check_pool_pixels(case)
 
 
 @each_case
-def test_combine_is_the_activation_of_the_gated_map_and_shortcut(case):
-    formulas.check_combine(case, "identity", spatial=False, shortcut=False)
-    formulas.check_combine(case, "relu", spatial=True, shortcut=False)
-    formulas.check_combine(case, "elu", spatial=True, shortcut=True)
+def test_combine_activates_the_sum_of_gated_map_and_shortcut(case):
+    for act, spatial, shortcut in zip(ACTS, (False, True, True), (False, False, True), strict=True):
+        formulas.check_combine(case, act, spatial=spatial, shortcut=shortcut)
 
 
 @each_case
-def test_combine_backward_gives_all_three_gradients(case):
-    formulas.check_combine_backward(case, "identity", spatial=True)
-    formulas.check_combine_backward(case, "relu", spatial=False)
-    formulas.check_combine_backward(case, "elu", spatial=True)
+def test_apply_backward_returns_all_three_gradients(case):
+    for act, spatial in zip(ACTS, (True, False, True), strict=True):
+        formulas.check_combine_backward(case, act, spatial=spatial)
 
 
 @each_case
-def test_pool_pixels_backward_gives_the_gates_gradient(case):
+def test_pool_pixels_backward_returns_the_gradient_of_the_gate(case):
     formulas.check_pool_pixels_backward(case)
 
 
 @each_case
-def test_input_backward_adds_up_all_ways_back(case):
+def test_input_backward_sums_all_gradients_of_the_map(case):
     formulas.check_input_backward(case, spatial=False, peak=False)
     formulas.check_input_backward(case, spatial=True, peak=True)
 
 
 @each_format
-def test_all_combinations_of_what_may_be_left_out_are_right(case):
+def test_all_combinations_of_optional_inputs_are_correct(case):
     formulas.check_combinations(case)
 
 
@@ -85,18 +83,18 @@ def test_nan_is_the_maximum_and_passes_every_activation(case):
     formulas.check_nan(case)
 
 
-def test_a_map_of_minus_infinity_has_its_first_position_as_maximum():
+def test_the_maximum_of_a_constant_infinite_map_is_its_first_position():
     x = torch.full((1, 2, 3, 3), float("-inf"))
-    _, peak, where = ops.pool(x, True)
+    _, peak, where = formulas.pool(x)
     assert (peak == float("-inf")).all()
     assert (where == 0).all()
-    assert (ops.pool_pixels(x, torch.ones(1, 2))[2] == 0).all()
+    assert (cuda.pool_pixels(x, torch.ones(1, 2))[2] == 0).all()
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_elu_is_accurate_down_to_the_smallest_numbers(dtype):
+def test_elu_is_accurate_for_the_smallest_numbers(dtype):
     x = -torch.logspace(-30, 2, 4000, dtype=torch.float64).to(dtype).reshape(1, 1, 40, 100)
-    y = ops.combine(x, torch.ones(1, 1), None, None, "elu", 1.0).double()
+    y = cuda.combine(x, torch.ones(1, 1), None, None, FusedActivation("elu")).double()
     assert ((y / x.double().expm1() - 1).abs() <= 4 * torch.finfo(dtype).eps).all()
 
 
@@ -112,7 +110,7 @@ def test_elu_is_accurate_down_to_the_smallest_numbers(dtype):
     ],
     ids=["columns", "channels", "transposed", "samples", "one value"],
 )
-def test_views_give_what_their_copies_give(case, cut):
+def test_views_and_their_copies_have_the_same_results(case, cut):
     x, grad = cut(case.map(0)), cut(case.map(3))
     n, c, h, w = x.shape
     like = Case((n, c, h, w), case.dtype)
@@ -127,24 +125,24 @@ def test_views_give_what_their_copies_give(case, cut):
 
 
 @each_format
-def test_two_runs_give_the_same_bits(case):
+def test_two_runs_are_identical(case):
     first, second = formulas.run_all(*tensors(case)), formulas.run_all(*tensors(case))
     for one, other in zip(first, second, strict=True):
         assert torch.equal(one, other)
 
 
-def test_gates_of_a_narrower_type_and_any_layout_are_taken():
+def test_gates_may_have_a_narrower_type_and_any_layout():
     case = Case((2, 5, 3, 7), torch.bfloat16)
     x, gate, positions, _ = tensors(case)
     narrow = gate.bfloat16()
     strided = narrow.t().contiguous().t(), positions.transpose(1, 2).contiguous().transpose(1, 2)
-    expected = ops.combine(x, narrow.float(), positions, None, "relu")
-    assert torch.equal(ops.combine(x, *strided, None, "relu"), expected)
+    expected = cuda.combine(x, narrow.float(), positions, None, ACTS[1])
+    assert torch.equal(cuda.combine(x, *strided, None, ACTS[1]), expected)
 
 
 @pytest.mark.parametrize("last", [False, True])
-@pytest.mark.parametrize("act", ACTS)
-def test_the_steps_together_give_autograds_gradient(act, last):
+@pytest.mark.parametrize("act", ACTS, ids=lambda act: act.name)
+def test_the_passes_together_match_the_gradient_of_autograd(act, last):
     """A small CBAM: gate = sigmoid(mean - maximum), spatial = sigmoid(mean + maximum of the gated map)."""
     case = Case((2, 5, 3, 7), torch.float64, last)
     x, shortcut, grad = (case.map(seed).requires_grad_(seed < 2) for seed in range(3))
@@ -152,21 +150,21 @@ def test_the_steps_together_give_autograds_gradient(act, last):
     gated = x * gate[:, :, None, None]
     spatial = (gated.mean(1) + gated.max(1).values).sigmoid()
     total = gated * spatial[:, None] + shortcut
-    y = {"identity": lambda v: v, "relu": F.relu, "elu": lambda v: F.elu(v, ALPHA)}[act](total)
+    y = {"identity": lambda v: v, "relu": F.relu, "elu": lambda v: F.elu(v, ALPHA)}[act.name](total)
     expected = torch.autograd.grad(y, (x, shortcut), grad)
 
     with torch.no_grad():
-        mean, peak, position = ops.pool(x, True)
+        mean, peak, position = formulas.pool(x)
         gate = (mean - peak).sigmoid()
-        pixel_mean, pixel_peak, channel = ops.pool_pixels(x, gate)
+        pixel_mean, pixel_peak, channel = cuda.pool_pixels(x, gate)
         spatial = (pixel_mean + pixel_peak).sigmoid()
-        torch.testing.assert_close(ops.combine(x, gate, spatial, shortcut, act, ALPHA), y)
-        d, grad_gate, grad_spatial = ops.combine_backward(grad, y, x, gate, spatial, act, ALPHA)
+        torch.testing.assert_close(cuda.combine(x, gate, spatial, shortcut, act), y)
+        d, grad_gate, _, grad_spatial = cuda.apply_backward(grad, y, x, gate, spatial, act, affine=None)
         back = grad_spatial * spatial * (1 - spatial)
-        grad_gate = grad_gate + ops.pool_pixels_backward(x, back, back, channel)
+        grad_gate = grad_gate + cuda.pool_pixels_backward(x, back, back, channel)[0]
         through = grad_gate * gate * (1 - gate)
-        pixels, channels = (back, back, channel), (through, -through, position)
-        grad_x = ops.input_backward(d, gate, spatial, pixels, channels)
+        spread, peak = through / (x.shape[2] * x.shape[3]), (-through, position)
+        grad_x = cuda.input_backward(d, gate, spatial, (back, back, channel), spread, peak, None)
     torch.testing.assert_close(grad_x, expected[0])
     torch.testing.assert_close(d, expected[1])
 
@@ -180,18 +178,18 @@ def compile_and_compare(last, *, dynamic, widths):
             assert got.stride() == expected.stride()
 
 
-def test_torch_compile_takes_them_as_one_graph():
+def test_torch_compile_makes_one_graph_of_them():
     compile_and_compare(True, dynamic=False, widths=[7])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("last", [False, True])
-def test_torch_compile_takes_them_with_sizes_that_change(last):
+def test_torch_compile_supports_dynamic_sizes(last):
     compile_and_compare(last, dynamic=True, widths=[7, 4, 9])
     compile_and_compare(last, dynamic=None, widths=[6, 5])
 
 
-def test_torch_export_takes_them():
+def test_torch_export_supports_them():
     class Steps(torch.nn.Module):
         def forward(self, x, gate, positions, grad):
             return formulas.run_all(x, gate, positions, grad)
@@ -202,7 +200,7 @@ def test_torch_export_takes_them():
         assert torch.equal(got, expected)
 
 
-def test_inference_mode_takes_them():
+def test_inference_mode_supports_them():
     inputs = tensors(Case((2, 5, 3, 7)))
     with torch.inference_mode():
         results = formulas.run_all(*inputs)
@@ -211,10 +209,10 @@ def test_inference_mode_takes_them():
 
 
 @each_format
-def test_the_operators_keep_their_contracts_with_pytorch(case):
+def test_the_operators_pass_the_checks_of_torch_library(case):
     x, gate, positions, grad = tensors(case)
     strided = Case((2, 5, 3, 14), case.dtype, case.last).map(4)[..., ::2]
-    channel, position = ops.pool_pixels(x, gate)[2], ops.pool(x, True)[2]
+    channel, position = cuda.pool_pixels(x, gate)[2], formulas.pool(x)[2]
     calls = {
         "pool": [((x,), {"peak": True}), ((strided,), {"peak": False})],
         "pool_pixels": [((x, gate), {}), ((strided, gate), {})],
@@ -240,19 +238,19 @@ def test_the_operators_keep_their_contracts_with_pytorch(case):
 
 @pytest.mark.parametrize("last", [False, True])
 @pytest.mark.parametrize("name", ["se", "eca", "cbam", "ecbam"])
-def test_a_whole_block_on_them_is_that_of_the_plain_modules(monkeypatch, name, last):
+def test_a_whole_block_matches_its_plain_modules(monkeypatch, name, last):
     for part in ("choice", "computation"):
         module = importlib.import_module(f"fer_attention.attention.fused.{part}")
         monkeypatch.setattr(module, "kernels_for", lambda x: cuda)
     layout = torch.channels_last if last else torch.contiguous_format
     outcomes = []
-    for way in ("fused", "plain"):
-        block = gate(name, 16, implementation=way, dtype=torch.float64)
+    for implementation in ("fused", "plain"):
+        block = gate(name, 16, implementation=implementation, dtype=torch.float64)
         norm = nn.BatchNorm2d(16, dtype=torch.float64)
         x, shortcut = (
             distinct(2, 16, 3, 5, seed=s).to(memory_format=layout).requires_grad_() for s in (1, 2)
         )
-        assert way == "plain" or block.why_plain(x) is None
+        assert implementation == "plain" or block.why_plain(x) is None
         y = block.residual(x, shortcut, norm=norm, act=nn.ELU(0.5))
         inputs = [x, shortcut, *norm.parameters(), *block.parameters()]
         grads = torch.autograd.grad(y.square().sum(), inputs)
@@ -265,7 +263,7 @@ def test_a_whole_block_on_them_is_that_of_the_plain_modules(monkeypatch, name, l
 @pytest.mark.parametrize("last", [False, True])
 @pytest.mark.parametrize("dtype", TYPES, ids=str)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_every_step_is_right_in_every_type(shape, dtype, last):
+def test_every_pass_is_correct_in_every_type(shape, dtype, last):
     formulas.check_everything(Case(shape, dtype, last))
 
 
@@ -276,5 +274,5 @@ def test_every_step_is_right_in_every_type(shape, dtype, last):
     st.sampled_from(TYPES),
     st.booleans(),
 )
-def test_any_shape_is_right(shape, dtype, last):
+def test_every_pass_is_correct_for_any_shape(shape, dtype, last):
     formulas.check_everything(Case(shape, dtype, last))

@@ -1,4 +1,4 @@
-"""When a block runs the fused step and when its plain modules, and that either leaves the same behind."""
+"""Conditions for the fused step, and equal side effects of both implementations."""
 
 import copy
 
@@ -28,8 +28,8 @@ COMPILED = [
 every = pytest.mark.parametrize("name", FUSIBLE)
 
 
-def watched(block, part):
-    """The reason while somebody watches one of the block's modules."""
+def hooked(block, part):
+    """Return the reason while one of the block's modules has a hook."""
     x = maps(64, C, 16, 16)
     handle = part.register_forward_hook(lambda *_: None)
     reason = block.why_plain(x)
@@ -40,34 +40,36 @@ def watched(block, part):
 
 class TestChoice:
     @every
-    def test_it_shows_in_the_repr(self, name):
-        for way in ("auto", "plain", "fused"):
-            assert f"implementation={way!r}" in repr(create_attention(name, C, implementation=way))
+    def test_the_repr_shows_the_implementation(self, name):
+        for implementation in ("auto", "plain", "fused"):
+            assert f"implementation={implementation!r}" in repr(
+                create_attention(name, C, implementation=implementation)
+            )
         assert "implementation='auto'" in repr(create_attention(name, C))
 
     @every
-    @pytest.mark.parametrize("way", ["compiled", "", None, True])
-    def test_anything_else_is_refused_with_what_came(self, name, way):
-        with pytest.raises(ValueError, match=f"auto, plain, fused; got {way!r}"):
-            create_attention(name, C, implementation=way)
+    @pytest.mark.parametrize("implementation", ["compiled", "", None, True])
+    def test_an_unknown_implementation_is_refused(self, name, implementation):
+        with pytest.raises(ValueError, match=f"auto, plain, fused; got {implementation!r}"):
+            create_attention(name, C, implementation=implementation)
 
     @every
-    def test_plain_is_plain_and_fused_is_fused(self, name):
+    def test_plain_and_fused_run_as_requested(self, name):
         x = maps(2, C, 4, 4)
-        assert "asked for" in gate(name, implementation="plain").why_plain(x)
+        assert "requested" in gate(name, implementation="plain").why_plain(x)
         assert gate(name, implementation="fused").why_plain(x) is None
         y = gate(name, implementation="fused")(x.requires_grad_())
         assert "Residual" in type(y.grad_fn).__name__
         assert "Residual" not in type(gate(name, implementation="plain")(x).grad_fn).__name__
 
     @every
-    def test_auto_leaves_small_maps_to_the_modules(self, name):
+    def test_auto_runs_the_plain_modules_on_small_maps(self, name):
         block = gate(name)
         assert "small" in block.why_plain(maps(2, C, 4, 4))
         assert block.why_plain(maps(64, C, 16, 16)) is None
 
     @every
-    def test_models_hand_the_choice_to_every_block(self, name):
+    def test_models_pass_the_option_to_every_block(self, name):
         model = build_model(
             "resnet18", attention=name, width=0.25, attention_options={"implementation": "plain"}
         )
@@ -83,28 +85,28 @@ class TestChoice:
             ("empty", lambda block: block.why_plain(maps(0, C, 4, 4))),
             ("float16 on cpu", lambda block: block.why_plain(maps(64, C, 16, 16).half())),
             ("on meta", lambda block: block.why_plain(torch.empty(2, C, 4, 4, device="meta"))),
-            ("hooks", lambda block: watched(block, block)),
-            ("hooks", lambda block: watched(block, list(block.modules())[-1])),
+            ("hooks", lambda block: hooked(block, block)),
+            ("hooks", lambda block: hooked(block, list(block.modules())[-1])),
         ],
         ids=["empty", "half", "meta", "hook", "hook inside"],
     )
-    def test_the_reason_is_told(self, name, words, reason):
+    def test_why_plain_returns_the_reason(self, name, words, reason):
         assert words in reason(gate(name))
 
     @every
-    def test_where_there_is_no_fused_step_fused_is_an_error_and_auto_is_not(self, name):
+    def test_without_a_fused_step_only_auto_falls_back(self, name):
         x = maps(2, C, 4, 4).half()
         with pytest.raises(RuntimeError, match=r"'fused', but .*float16 on cpu.*'auto'"):
             gate(name, implementation="fused", dtype=torch.float16)(x)
         assert gate(name, dtype=torch.float16)(x).dtype is torch.float16
         assert gate(name, implementation="fused", device="meta", dtype=x.dtype)(x.to("meta")).shape == x.shape
 
-    def test_exchanged_layers_and_subclasses_keep_their_own_mathematics(self):
+    def test_replaced_layers_and_subclasses_run_their_own_modules(self):
         x = distinct(2, C, 4, 4)
         block = gate("cbam", reduction=2, implementation="fused", dtype=torch.float64)
         before = block(x)
         assert swap_activation(block, "elu", scope="all") == 1
-        assert "exchanged" in block.why_plain(x)
+        assert "replaced" in block.why_plain(x)
         assert not torch.allclose(block(x), before)
 
         class Doubled(SEBlock):
@@ -119,16 +121,16 @@ class TestChoice:
     def test_a_parametrized_weight_is_computed_by_its_module(self):
         block, x = gate("se", implementation="fused"), maps(2, C, 4, 4)
         weight_norm(block.fc1)
-        assert "exchanged" in block.why_plain(x)
+        assert "replaced" in block.why_plain(x)
         block(x).sum().backward()
         assert block.fc1.parametrizations.weight.original0.grad is not None
 
 
-class TestOnlookers:
-    """Tools that look at single operators or modules see those of the plain block."""
+class TestTools:
+    """Tools that work on single operators or modules get those of the plain block."""
 
     @every
-    def test_hooks_on_layers_inside_fire(self, name):
+    def test_hooks_on_inner_layers_fire(self, name):
         block, seen = gate(name, implementation="fused"), []
         inner = [module for module in block.modules() if not list(module.children())]
         for module in inner:
@@ -140,21 +142,21 @@ class TestOnlookers:
         assert set(seen) == {*inner, norm, act}
 
     @every
-    def test_counters_count_the_same(self, name):
-        def counted(way):
-            options = {"implementation": way}
+    def test_operation_counters_count_the_same(self, name):
+        def counted(implementation):
+            options = {"implementation": implementation}
             return build_model("resnet18", attention=name, width=0.25, attention_options=options).eval()
 
         assert complexity(counted("fused")) == complexity(counted("plain"))
         flops = []
-        for way in ("fused", "plain"):
+        for implementation in ("fused", "plain"):
             with FlopCounterMode(display=False) as counter, torch.no_grad():
-                counted(way)(maps(1, 1, 48, 48))
+                counted(implementation)(maps(1, 1, 48, 48))
             flops.append(counter.get_total_flops())
         assert flops[0] == flops[1]
 
     @every
-    def test_function_transforms_and_forward_derivatives_work(self, name):
+    def test_function_transforms_and_forward_mode_derivatives_work(self, name):
         block, x = gate(name, implementation="fused", dtype=torch.float64), distinct(2, C, 4, 4)
         plain = gate(name, implementation="plain", dtype=torch.float64)
         torch.testing.assert_close(vmap(block)(x[None]), plain(x)[None])
@@ -185,7 +187,7 @@ class TestOnlookers:
 
     @every
     @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::torch.jit.TracerWarning")
-    def test_export_and_tracing_see_plain_operators(self, name):
+    def test_export_and_tracing_record_plain_operators(self, name):
         model = build_model("resnet18", attention=name, width=0.25).eval()
         x = maps(2, 1, 48, 48)
         expected = model(x)
@@ -195,17 +197,17 @@ class TestOnlookers:
         assert "PythonOp" not in str(traced.inlined_graph)
 
 
-class TestTraces:
-    """What training leaves behind is the same with either."""
+class TestTraining:
+    """Training has the same result with either implementation."""
 
     @every
     @pytest.mark.parametrize("momentum", [0.1, 0.5, None])
     @pytest.mark.parametrize("backbone", ["resnet18", "resnet50", "resnetv2_18"])
-    def test_several_steps_of_training_give_the_same_model(self, name, backbone, momentum):
+    def test_both_implementations_train_the_same_model(self, name, backbone, momentum):
         models = []
-        for way in ("fused", "plain"):
+        for implementation in ("fused", "plain"):
             torch.manual_seed(0)
-            options = {"attention_options": {"implementation": way}, "drop_path_rate": 0.5}
+            options = {"attention_options": {"implementation": implementation}, "drop_path_rate": 0.5}
             model = build_model(backbone, attention=name, width=0.25, **options)
             for norm in model.modules():
                 if isinstance(norm, nn.BatchNorm2d):
@@ -224,11 +226,15 @@ class TestTraces:
             torch.testing.assert_close(fused[key], value, rtol=1e-6, atol=1e-8, msg=key)
 
     @every
-    def test_half_precision_and_checkpointing_are_as_near_to_the_truth_as_with_the_modules(self, name):
+    def test_half_precision_and_checkpointing_are_as_precise_as_the_modules(self, name):
         grads = []
-        for way, dtype in (("plain", torch.float32), ("plain", torch.bfloat16), ("fused", torch.bfloat16)):
+        for implementation, dtype in (
+            ("plain", torch.float32),
+            ("plain", torch.bfloat16),
+            ("fused", torch.bfloat16),
+        ):
             torch.manual_seed(0)
-            options = {"implementation": way}
+            options = {"implementation": implementation}
             model = build_model("resnet18", attention=name, width=0.25, attention_options=options).train()
             model.set_grad_checkpointing(dtype is torch.bfloat16)
             with torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype is torch.bfloat16):
@@ -239,9 +245,12 @@ class TestTraces:
         truth, plain, fused = grads
         assert (fused - truth).norm() < 1.1 * (plain - truth).norm()
 
-    def test_another_norm_before_the_block_is_called_as_it_is(self):
+    def test_any_other_norm_before_the_block_is_called_as_a_module(self):
         x, shortcut = distinct(2, C, 4, 4), distinct(2, C, 4, 4, seed=1)
-        fused, plain = (gate("cbam", implementation=way, dtype=torch.float64) for way in ("fused", "plain"))
+        fused, plain = (
+            gate("cbam", implementation=implementation, dtype=torch.float64)
+            for implementation in ("fused", "plain")
+        )
         for norm in (
             nn.GroupNorm(4, C, dtype=torch.float64),
             nn.BatchNorm2d(C, affine=False, dtype=torch.float64),
@@ -254,12 +263,12 @@ class TestTraces:
             ]
             torch.testing.assert_close(*results)
 
-    def test_a_batch_of_one_value_is_refused_as_a_batch_norm_does(self):
+    def test_a_batch_norm_refuses_a_single_value_per_channel(self):
         block = CBAM(C, implementation="fused")
         with pytest.raises(ValueError, match="more than 1 value per channel"):
             block.residual(maps(1, C, 1, 1), maps(1, C, 1, 1), norm=nn.BatchNorm2d(C))
 
     @every
-    def test_maps_of_another_width_are_refused(self, name):
+    def test_maps_with_another_channel_count_are_refused(self, name):
         with pytest.raises(ValueError, match=rf"{C}, H, W\); got \(2, 5, 4, 4\)"):
             gate(name, implementation="fused").residual(maps(2, 5, 4, 4), maps(2, 5, 4, 4))

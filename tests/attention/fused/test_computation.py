@@ -1,4 +1,4 @@
-"""The fused step against the plain modules on a CPU: values, gradients and what is left behind."""
+"""The fused step against the plain modules on a CPU: values, gradients and side effects."""
 
 import pytest
 import torch
@@ -27,8 +27,8 @@ layouts = pytest.mark.parametrize("layout", LAYOUTS, ids=["nchw", "channels_last
 
 
 def twins(name, channels=C, **options):
-    """The same block twice: fused and plain."""
-    return tuple(gate(name, channels, implementation=way, **options) for way in ("fused", "plain"))
+    """Create the same block twice, fused and plain."""
+    return tuple(gate(name, channels, implementation=kind, **options) for kind in ("fused", "plain"))
 
 
 def norm_of(kind, channels=C, dtype=torch.float64):
@@ -45,7 +45,7 @@ def norm_of(kind, channels=C, dtype=torch.float64):
 
 
 def outcome(block, x, shortcut, kind, act, seed=5):
-    """What one step gives and leaves: output, gradients, the norm's state."""
+    """Return the output, gradients and norm state of one step."""
     norm = norm_of(kind, dtype=x.dtype)
     x, shortcut = (
         t.detach().clone(memory_format=torch.preserve_format).requires_grad_() for t in (x, shortcut)
@@ -73,19 +73,19 @@ class TestParity:
     @layouts
     @pytest.mark.parametrize("kind", NORMS)
     @pytest.mark.parametrize("shape", [(3, C, 5, 4), (2, C, 1, 1), (1, C, 7, 3)], ids=str)
-    def test_a_residual_step_is_that_of_the_modules(self, name, layout, kind, shape):
+    def test_a_residual_step_matches_the_modules(self, name, layout, kind, shape):
         x, shortcut = (distinct(*shape, seed=s).to(memory_format=layout) for s in (1, 2))
         assert_same(*twins(name, dtype=torch.float64), x, shortcut, kind, nn.ReLU())
 
     @every
     @pytest.mark.parametrize("act", ACTIVATIONS, ids=str)
-    def test_every_activation_closes_it(self, name, act):
+    def test_every_activation_is_applied_to_the_sum(self, name, act):
         x, shortcut = distinct(3, C, 5, 4, seed=1), distinct(3, C, 5, 4, seed=2)
         assert_same(*twins(name, dtype=torch.float64), x, shortcut, "training", act)
 
     @every
     @layouts
-    def test_the_block_alone_is_that_of_the_modules(self, name, layout):
+    def test_the_block_alone_matches_the_modules(self, name, layout):
         x = distinct(3, C, 5, 4, seed=1).to(memory_format=layout).requires_grad_()
         results = []
         for block in twins(name, dtype=torch.float64):
@@ -97,7 +97,7 @@ class TestParity:
 
     @every
     @pytest.mark.parametrize("layout", [*LAYOUTS, None], ids=["nchw", "channels_last", "strided"])
-    def test_without_gradients_the_numbers_are_the_same(self, name, layout):
+    def test_it_matches_the_modules_without_gradients(self, name, layout):
         wide = maps(3, 2 * C, 6, 10, dtype=torch.float64)
         x = wide[:, ::2, :, ::2] if layout is None else wide[:, ::2, :, ::2].contiguous(memory_format=layout)
         fused, plain = twins(name, dtype=torch.float64)
@@ -108,7 +108,7 @@ class TestParity:
             torch.testing.assert_close(fused(x), plain(x))
 
     @every
-    def test_views_and_shortcuts_in_another_layout_are_taken(self, name):
+    def test_views_and_shortcuts_may_have_another_layout(self, name):
         wide = distinct(3, 2 * C, 6, 10)
         x, shortcut = wide[:, ::2, :, ::2], distinct(3, C, 6, 5, seed=4).to(memory_format=torch.channels_last)
         assert_same(*twins(name, dtype=torch.float64), x, shortcut, "training", nn.ReLU())
@@ -116,7 +116,7 @@ class TestParity:
     @every
     @layouts
     @pytest.mark.parametrize("values", ["equal", "rectified", "two"])
-    def test_the_first_of_several_maxima_takes_the_gradient(self, name, layout, values):
+    def test_the_first_of_several_maxima_gets_the_gradient(self, name, layout, values):
         x = torch.full((2, C, 4, 4), 1.5, dtype=torch.float64)
         if values != "equal":
             x = distinct(2, C, 4, 4)
@@ -127,7 +127,7 @@ class TestParity:
     @every
     @pytest.mark.parametrize(("dtype", "digits"), [(torch.float32, 1e-4), (torch.bfloat16, 0.15)])
     @pytest.mark.parametrize("kind", ["none", "training"])
-    def test_single_and_half_precision_agree_within_their_digits(self, name, dtype, digits, kind):
+    def test_single_and_half_precision_match_within_rounding(self, name, dtype, digits, kind):
         x, shortcut = (maps(4, C, 6, 6, seed=s).to(dtype) for s in (1, 2))
         fused, plain = twins(name, dtype=dtype)
         actual, expected = (outcome(block, x, shortcut, kind, nn.ELU()) for block in (fused, plain))
@@ -143,10 +143,10 @@ class TestParity:
         kind=st.sampled_from(NORMS),
         seed=st.integers(0, 2**20),
     )
-    def test_any_shape(self, name, shape, last, kind, seed):
+    def test_it_matches_the_modules_for_any_shape(self, name, shape, last, kind, seed):
         n, c, h, w = shape
         if kind in ("training", "untracked") and n * h * w == 1:
-            return  # a batch norm refuses that
+            return  # refused by a batch norm
         layout = torch.channels_last if last else torch.contiguous_format
         x, shortcut = (distinct(*shape, seed=seed + s).to(memory_format=layout) for s in (1, 2))
         options = {"reduction": 1} if "reduction" in attention_options(name) else {}
@@ -182,7 +182,7 @@ class TestDerivatives:
         assert check(step, (x, shortcut, *values))
 
     @every
-    def test_a_block_that_stands_twice_in_a_graph_gathers_both_gradients(self, name):
+    def test_a_block_used_twice_sums_both_gradients(self, name):
         x, grads = distinct(2, C, 4, 4), []
         for block in twins(name, dtype=torch.float64):
             block(block(x)).square().sum().backward()
@@ -198,7 +198,7 @@ class TestDerivatives:
             assert torch.equal(second[key], value), key
 
     @every
-    def test_only_what_is_asked_for_is_derived(self, name):
+    def test_only_required_gradients_are_computed(self, name):
         blocks = [block.requires_grad_(False) for block in twins(name, dtype=torch.float64)]
         x, shortcut = distinct(2, C, 4, 4), distinct(2, C, 4, 4, seed=1)
         for wanted in (x, shortcut):
@@ -236,7 +236,7 @@ def small_options(name):
 
 
 class Pair(nn.Module):
-    """A block with the norm before it, for `functional_call`."""
+    """A block and the norm before it, for `functional_call`."""
 
     def __init__(self, block, norm):
         super().__init__()
@@ -247,7 +247,7 @@ class Pair(nn.Module):
 
 
 def saved_bytes(model, x):
-    """Bytes of distinct memory that autograd keeps for a backward pass, parameters apart."""
+    """Count the bytes that autograd saves for a backward pass, without parameters."""
     own, kept = {p.untyped_storage().data_ptr() for p in model.state_dict().values()}, {}
 
     def keep(tensor):
@@ -263,13 +263,13 @@ def saved_bytes(model, x):
 
 
 @every
-def test_a_resnet_keeps_hardly_more_for_its_backward_pass_than_without_attention(name):
+def test_a_resnet_saves_hardly_more_memory_than_without_attention(name):
     x = maps(2, 1, 80, 80).contiguous(memory_format=torch.channels_last)
     kept = {}
-    for way in (None, "fused", "plain"):
-        attention = "none" if way is None else name
-        options = {} if way is None else {"implementation": way}
+    for implementation in (None, "fused", "plain"):
+        attention = "none" if implementation is None else name
+        options = {} if implementation is None else {"implementation": implementation}
         model = build_model("resnet50", attention=attention, width=0.25, attention_options=options)
-        kept[way] = saved_bytes(model.to(memory_format=torch.channels_last).train(), x)
+        kept[implementation] = saved_bytes(model.to(memory_format=torch.channels_last).train(), x)
     assert kept["fused"] < 1.10 * kept[None]
     assert kept["plain"] > 1.25 * kept[None]

@@ -4,8 +4,9 @@ import pytest
 import torch
 
 import tests.support.triton_formulas as formulas
-from fer_attention.attention.fused import triton_ops as ops
-from tests.support.triton_formulas import TYPES, Case
+from fer_attention.attention.fused import cuda
+from fer_attention.attention.fused.gates import FusedActivation
+from tests.support.triton_formulas import ACTS, TYPES, Case
 
 pytestmark = [
     pytest.mark.gpu,
@@ -27,14 +28,14 @@ CASES = [Case(shape, dtype, last, "cuda") for shape in SHAPES for dtype in TYPES
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_every_step_is_right(case):
+def test_every_pass_is_correct(case):
     formulas.check_everything(case)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_elu_is_accurate_down_to_the_smallest_numbers(dtype):
+def test_elu_is_accurate_for_the_smallest_numbers(dtype):
     x = -torch.logspace(-30, 2, 4000, dtype=torch.float64).to(dtype).reshape(1, 1, 40, 100).cuda()
-    y = ops.combine(x, torch.ones(1, 1).cuda(), None, None, "elu", 1.0).double()
+    y = cuda.combine(x, torch.ones(1, 1).cuda(), None, None, FusedActivation("elu")).double()
     assert ((y / x.double().expm1() - 1).abs() <= 8 * torch.finfo(dtype).eps).all()
 
 
@@ -43,7 +44,7 @@ def given(case):
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.shape[0] == 8], ids=str)
-def test_many_runs_give_the_same_bits(case):
+def test_repeated_runs_are_identical(case):
     expected = formulas.run_all(*given(case))
     for _ in range(5):
         for got, first in zip(formulas.run_all(*given(case)), expected, strict=True):
@@ -52,7 +53,7 @@ def test_many_runs_give_the_same_bits(case):
 
 @pytest.mark.parametrize("last", [False, True])
 @pytest.mark.parametrize("dynamic", [False, True])
-def test_torch_compile_takes_them_as_one_graph(last, dynamic):
+def test_torch_compile_makes_one_graph_of_them(last, dynamic):
     compiled = torch.compile(formulas.run_all, fullgraph=True, dynamic=dynamic)
     for width in (56, 28):
         tensors = given(Case((2, 64, 56, width), torch.bfloat16, last, "cuda"))
@@ -72,19 +73,20 @@ def test_cuda_graphs_replay_them():
         assert torch.equal(got, first)
 
 
-def test_maps_beyond_32_bits_are_right_at_their_end():
-    n, c, h, w = 2, 1, 32768, 32800  # 2**31 values and some more in one tensor, of a byte pair each
+def test_maps_beyond_32_bits_are_correct_at_their_end():
+    n, c, h, w = 2, 1, 32768, 32800  # slightly more than 2**31 values of two bytes in one tensor
     if torch.cuda.mem_get_info()[0] < 24 * 2**30:
         pytest.skip("needs 24 GiB of free GPU memory")
     x = torch.zeros(n, c, h, w, dtype=torch.bfloat16, device="cuda")
     x[-1, -1, -1, -1] = 4
-    _, peak, where = ops.pool(x, True)
+    _, peak, where = formulas.pool(x)
     assert peak.flatten().tolist() == [0, 4]
     assert where.flatten().tolist() == [0, h * w - 1]
-    y = ops.combine(x, torch.full((n, c), 0.5, device="cuda"), None, x, "relu")
+    relu = ACTS[1]
+    y = cuda.combine(x, torch.full((n, c), 0.5, device="cuda"), None, x, relu)
     assert y[-1, -1, -1, -1].item() == 6
     assert y.sum(dtype=torch.float32).item() == 6
-    d, grad_gate, _ = ops.combine_backward(x, y, x, torch.ones(n, c, device="cuda"), None, "relu")
+    d, grad_gate, *_ = cuda.apply_backward(x, y, x, torch.ones(n, c, device="cuda"), None, relu, affine=None)
     assert d[-1, -1, -1, -1].item() == 4
     assert grad_gate.flatten().tolist() == [0, 16]
 

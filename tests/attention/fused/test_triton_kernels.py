@@ -1,4 +1,4 @@
-"""The Triton kernels of fused attention without a GPU: under Triton's interpreter, and compiled for one.
+"""The Triton kernels of fused attention without a GPU: in Triton's interpreter, and compiled for a GPU.
 
 The interpreter has to be chosen before Triton is imported, and would stay for every other test. So
 `interpreted_triton.py` runs in a Python of its own, and each of its tests reports here by name.
@@ -15,7 +15,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fer_attention.attention.fused import triton_launch, triton_ops
+import tests.support.triton_formulas as formulas
+from fer_attention.attention.fused import cuda, triton_launch
+from fer_attention.attention.fused.gates import FusedActivation
 from tests.attention.fused import interpreted_triton
 from tests.support.paths import ROOT
 
@@ -23,11 +25,11 @@ INNER = Path(interpreted_triton.__file__)
 TESTS = {name: test for name, test in vars(interpreted_triton).items() if name.startswith("test_")}
 SLOW = [name for name, test in TESTS.items() if "slow" in {m.name for m in getattr(test, "pytestmark", [])}]
 
-needs_triton = pytest.mark.skipif(not triton_ops.available(), reason="Triton is not installed")
+needs_triton = pytest.mark.skipif(not cuda.AVAILABLE, reason="Triton is not installed")
 
 
 def run_interpreted(folder, marker):
-    """Failures by test: {name: [(case, what went wrong)]}; and what pytest printed."""
+    """Return the failures by test, {name: [(case, messages)]}, and the output of pytest."""
     report = folder / "report.xml"
     command = [
         sys.executable,
@@ -74,23 +76,23 @@ def assert_passed(name, outcome):
 
 @needs_triton
 @pytest.mark.parametrize("name", [name for name in TESTS if name not in SLOW])
-def test_under_the_interpreter(name, interpreted):
+def test_in_the_interpreter(name, interpreted):
     assert_passed(name, interpreted)
 
 
 @needs_triton
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SLOW)
-def test_under_the_interpreter_at_length(name, interpreted_slow):
+def test_in_the_interpreter_slow(name, interpreted_slow):
     assert_passed(name, interpreted_slow)
 
 
-def test_importing_the_library_and_the_operators_leaves_triton_alone():
+def test_importing_the_operators_does_not_import_triton():
     code = (
         "import sys, torch, timm, torchvision, torch.utils.flop_counter\n"
         "import torch.library, torch._library.custom_ops\n"
         "before = 'triton' in sys.modules\n"
-        "import fer_attention, fer_attention.attention.fused.triton_ops\n"
+        "import fer_attention, fer_attention.attention.fused.cuda\n"
         "assert ('triton' in sys.modules) == before"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
@@ -98,33 +100,33 @@ def test_importing_the_library_and_the_operators_leaves_triton_alone():
 
 @needs_triton
 @pytest.mark.skipif("TRITON_INTERPRET" in os.environ, reason="the interpreter is on")
-def test_on_a_cpu_they_say_where_they_run():
+def test_maps_on_a_cpu_are_refused_with_a_remedy():
     with pytest.raises(RuntimeError, match=r"Got maps on cpu, but .* CUDA devices"):
-        triton_ops.pool(torch.ones(1, 2, 3, 3), False)
+        formulas.pool(torch.ones(1, 2, 3, 3))
 
 
-def test_without_triton_they_say_where_it_comes_from(monkeypatch):
+def test_a_missing_triton_is_reported_with_its_source(monkeypatch):
     monkeypatch.setitem(sys.modules, "triton", None)
     with pytest.raises(ImportError, match="comes with PyTorch's CUDA builds"):
-        triton_ops.pool(torch.ones(1, 2, 3, 3), False)
+        formulas.pool(torch.ones(1, 2, 3, 3))
 
 
-def test_shapes_that_do_not_fit_are_refused_before_a_kernel_reads_beyond_them():
+def test_shapes_that_do_not_fit_are_refused():
     x, gate, positions = torch.ones(2, 3, 4, 5), torch.ones(2, 3), torch.ones(2, 4, 5)
+    relu = FusedActivation("relu")
     wrong = [
-        lambda: triton_ops.pool(x[0], True),
-        lambda: triton_ops.pool(x.int(), True),
-        lambda: triton_ops.pool_pixels(x, gate[:, :2]),
-        lambda: triton_ops.combine(x, gate, positions[:, :3], None, "relu"),
-        lambda: triton_ops.combine(x, gate, None, x[:1], "relu"),
-        lambda: triton_ops.combine(x, gate, None, None, "gelu"),
-        lambda: triton_ops.combine_backward(x[..., :2], x, x, gate, None, "relu"),
-        lambda: triton_ops.combine_backward(x, None, x, gate, None, "relu"),
-        lambda: triton_ops.pool_pixels_backward(x, positions, positions, positions[:1]),
-        lambda: triton_ops.input_backward(x, gate, None, None, (gate[:1], None, None)),
+        lambda: formulas.pool(x[0]),
+        lambda: formulas.pool(x.int()),
+        lambda: cuda.pool_pixels(x, gate[:, :2]),
+        lambda: cuda.combine(x, gate, positions[:, :3], None, relu),
+        lambda: cuda.combine(x, gate, None, x[:1], relu),
+        lambda: cuda.apply_backward(x[..., :2], x, x, gate, None, relu, affine=None),
+        lambda: cuda.apply_backward(x, None, x, gate, None, relu, affine=None),
+        lambda: cuda.pool_pixels_backward(x, positions, positions, positions[:1]),
+        lambda: cuda.input_backward(x, gate, None, None, gate[:1], None, None),
     ]
     for call in wrong:
-        with pytest.raises(ValueError, match=r"Beside a map|Needs a map|Unknown activation|found from y"):
+        with pytest.raises(ValueError, match=r"Expected|computed from y"):
             call()
 
 
@@ -159,7 +161,7 @@ def test_a_tile_is_wide_along_the_contiguous_axis(fast, slow):
 
 
 def launches(x, monkeypatch):
-    """Every kernel that a map's passes start, with and without what may be left out."""
+    """Return the launches of all kernels, with and without their optional inputs."""
     started = []
     monkeypatch.setattr(triton_launch, "_run", lambda name, *rest: started.append((name, *rest)))
     n, c, h, w = x.shape
@@ -178,7 +180,7 @@ def launches(x, monkeypatch):
 
 
 def compiled(kernel, arguments, warps):
-    """A kernel's machine code for a Hopper GPU, which need not be there."""
+    """Compile a kernel to machine code for a Hopper GPU, without one."""
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource, compile
 
@@ -190,7 +192,7 @@ def compiled(kernel, arguments, warps):
             signature[parameter.name], constants[parameter.name] = "constexpr", value
             continue
         signature[parameter.name] = f"*{names[value.dtype]}" if tensor else "i32"
-        if tensor or value % 16 == 0:  # what Triton itself finds out at a launch
+        if tensor or value % 16 == 0:  # Triton itself detects it at a launch
             hints[(position,)] = [["tt.divisibility", 16]]
     source = ASTSource(kernel, signature, constants, hints)
     options = {"num_warps": warps, "enable_fp_fusion": True}
@@ -202,7 +204,7 @@ def compiled(kernel, arguments, warps):
 @pytest.mark.skipif("TRITON_INTERPRET" in os.environ, reason="the interpreter is on")
 @pytest.mark.parametrize("shape", [(8, 256, 56, 56), (2, 24, 7, 7), (1, 1, 1, 1)], ids=str)
 @pytest.mark.parametrize("last", [False, True])
-def test_they_compile_for_a_gpu_and_move_16_bytes_per_instruction(shape, last, monkeypatch, tmp_path):
+def test_they_compile_for_a_gpu_with_16_byte_instructions(shape, last, monkeypatch, tmp_path):
     from fer_attention.attention.fused import triton_kernels
 
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))

@@ -1,4 +1,4 @@
-"""Downloads of detector weights: verified, whole or absent, and clear about what went wrong."""
+"""Downloads of detector weights: verified, atomic, and with clear errors."""
 
 import os
 import re
@@ -67,7 +67,7 @@ def tiny(served):
 
 
 @pytest.mark.parametrize("answer", [whole, whole_without_length, redirect_here])
-def test_a_right_file_is_kept_under_its_own_name(server, answer, capfd):
+def test_a_verified_file_is_stored_under_its_name(server, answer, capfd):
     server.answer = answer
     path = download_weights("tiny")
     assert path == weights_folder() / "tiny.onnx" == installed_weights("tiny")
@@ -83,25 +83,25 @@ def test_progress_is_shown_on_stderr(capfd):
     assert "100%" in err
 
 
-def test_a_file_that_is_there_is_not_fetched_again(server):
+def test_an_existing_file_is_not_downloaded_again(server):
     path = put(CONTENT)
     assert download_weights("tiny") == path
     assert server.paths == []
 
 
-def test_a_damaged_file_is_fetched_anew():
+def test_a_damaged_file_is_downloaded_again():
     put(OTHER)
     assert download_weights("tiny").read_bytes() == CONTENT
     assert listing() == ["tiny.onnx"]
 
 
-def test_torch_home_moves_downloads(tmp_path, monkeypatch):
+def test_torch_home_moves_the_download_folder(tmp_path, monkeypatch):
     assert weights_folder() == tmp_path / "home[1]" / "hub" / "fer_attention"
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "elsewhere"))
     assert download_weights("tiny").is_relative_to(tmp_path / "elsewhere")
 
 
-def test_the_environments_proxy_is_used(server, tiny, monkeypatch):
+def test_the_proxy_of_the_environment_is_used(server, tiny, monkeypatch):
     url = "http://localhost:1/far/tiny.onnx"
     monkeypatch.setitem(DOWNLOADABLE._entries, "tiny", tiny._replace(url=url))
     monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{server.server_port}")
@@ -110,7 +110,7 @@ def test_the_environments_proxy_is_used(server, tiny, monkeypatch):
     assert server.paths == [url]
 
 
-def test_weights_that_are_not_there_name_both_ways_to_get_them(server):
+def test_missing_weights_name_the_command_and_the_option(server):
     with pytest.raises(FileNotFoundError) as caught:
         installed_weights("tiny")
     for part in (
@@ -124,7 +124,7 @@ def test_weights_that_are_not_there_name_both_ways_to_get_them(server):
 
 
 @pytest.mark.parametrize("content", [b"", OTHER, CONTENT[:-1], CONTENT + b"!"])
-def test_another_file_in_its_place_is_never_used(server, tiny, content):
+def test_a_different_file_under_the_name_is_refused(server, tiny, content):
     path = put(content)
     assert not tiny.verified()
     with pytest.raises(ValueError, match=r"damaged or another.*`fer-attention weights download tiny`"):
@@ -141,12 +141,11 @@ def test_an_unknown_name_suggests_the_nearest(function):
 
 @pytest.mark.parametrize("old", [None, b"an older file"])
 @pytest.mark.parametrize("answer", FAILURES, ids=lambda answer: answer.__name__)
-def test_a_failure_says_why_and_what_to_do_and_leaves_the_folder_as_it_was(
-    server, tiny, monkeypatch, answer, old
-):
+def test_a_failed_download_explains_itself_and_changes_no_file(server, tiny, monkeypatch, answer, old):
     if old is not None:
         put(old)
-    monkeypatch.setattr(module, "TIMEOUT", 0.3)
+    if FAILURES[answer] == "timed out":
+        monkeypatch.setattr(module, "TIMEOUT", 0.3)
     server.answer = answer
     with pytest.raises(DownloadError, match=re.escape(FAILURES[answer])) as caught:
         download_weights("tiny")
@@ -166,9 +165,9 @@ def test_a_failure_says_why_and_what_to_do_and_leaves_the_folder_as_it_was(
     assert socket.getdefaulttimeout() is None
 
 
-def test_no_network_is_said_without_an_errno(tiny, monkeypatch):
+def test_a_refused_connection_is_reported_without_an_errno(tiny, monkeypatch):
     with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))  # bound, but nobody listens
+        closed.bind(("127.0.0.1", 0))  # bound, but not listening
         url = f"http://127.0.0.1:{closed.getsockname()[1]}/tiny.onnx"
         monkeypatch.setitem(DOWNLOADABLE._entries, "tiny", tiny._replace(url=url))
         with pytest.raises(DownloadError, match=r"tiny\.onnx: Connection refused\. "):
@@ -184,7 +183,7 @@ def test_a_folder_without_permission_is_a_download_error(tmp_path, monkeypatch):
         download_weights("tiny")
 
 
-def test_a_folder_that_cannot_be_made_is_a_download_error():
+def test_a_folder_that_cannot_be_created_is_a_download_error():
     weights_folder().parent.mkdir(parents=True)
     weights_folder().write_text("a file where the folder goes")
     with pytest.raises(DownloadError, match="File exists"):
@@ -201,12 +200,12 @@ weights.download_weights("tiny")
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
-def test_a_killed_download_leaves_no_file_under_the_real_name(server, tiny):
+def test_a_killed_download_leaves_no_file_under_the_final_name(server, tiny):
     server.answer = stalls
     with subprocess.Popen([sys.executable, "-c", CHILD, tiny.url, tiny.sha256]) as child:
-        assert server.half_sent.wait(60)
+        assert server.half_sent.wait(600)
         child.send_signal(signal.SIGKILL)
-        assert child.wait(60) == -signal.SIGKILL
+        assert child.wait() == -signal.SIGKILL
     assert all(name.endswith(".partial") for name in listing())
     with pytest.raises(FileNotFoundError):
         installed_weights("tiny")
@@ -215,7 +214,7 @@ def test_a_killed_download_leaves_no_file_under_the_real_name(server, tiny):
 
 
 @pytest.mark.parametrize("name", DOWNLOADABLE)
-def test_known_weights_lie_at_a_fixed_address_with_terms_and_a_page(name):
+def test_downloadable_weights_have_a_fixed_url_and_a_licence(name):
     weights = DOWNLOADABLE[name]
     assert weights.url.startswith("https://")
     assert weights.source.startswith("https://")
@@ -227,7 +226,7 @@ def test_known_weights_lie_at_a_fixed_address_with_terms_and_a_page(name):
 
 
 @pytest.mark.data
-def test_the_known_facts_are_those_of_the_real_yunet(shared_dir):
+def test_the_recorded_size_and_hash_are_those_of_yunet(shared_dir):
     content = (shared_dir / "models" / "yunet_2026may.onnx").read_bytes()
     yunet = DOWNLOADABLE["yunet"]
     assert len(content) == yunet.size

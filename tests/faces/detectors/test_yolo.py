@@ -1,4 +1,4 @@
-"""The `yolo` detector on small graphs that are built here, and on a real model where there is one."""
+"""The `yolo` detector on small synthetic graphs."""
 
 from collections.abc import Sequence
 
@@ -45,7 +45,7 @@ def picture(width, height, box=None, colour=(255, 0, 0)):
 
 @settings(max_examples=20)
 @given(width=st.integers(1, 700), height=st.integers(1, 700), several=st.integers(1, 3))
-def test_planted_faces_come_back_in_pixels_of_the_photo(planted, width, height, several):
+def test_planted_faces_are_found_in_pixels_of_the_photo(planted, width, height, several):
     name, detector = planted
     ratio = min(WIDTH / width, HEIGHT / height)
     inner = [max(1, round(width * ratio)), max(1, round(height * ratio))]
@@ -71,7 +71,7 @@ def test_planted_faces_come_back_in_pixels_of_the_photo(planted, width, height, 
 
 @settings(max_examples=60)
 @given(width=st.integers(1, 1500), height=st.integers(1, 1500))
-def test_a_find_as_large_as_the_photo_has_the_photos_borders(finder, width, height):
+def test_a_face_as_large_as_the_photo_has_its_borders(finder, width, height):
     [[face]] = finder.detect([Image.new("RGB", (width, height), "red")])
     np.testing.assert_allclose(face.box, (0, 0, width, height), atol=1e-3)
 
@@ -86,7 +86,7 @@ def test_a_find_as_large_as_the_photo_has_the_photos_borders(finder, width, heig
         ((333, 1001), (50, 700, 250, 1001)),
     ],
 )
-def test_red_in_the_photo_is_found_where_it_is(finder, size, box):
+def test_a_red_area_is_found_at_its_position(finder, size, box):
     photo = picture(*size, box)
     photo.paste((0, 0, 255), (0, 0, 3, 3))  # blue elsewhere: the channels must not be swapped
     [[face]] = finder.detect([photo])
@@ -94,7 +94,7 @@ def test_red_in_the_photo_is_found_where_it_is(finder, size, box):
     np.testing.assert_allclose(face.box, box, atol=0.55 * pixel)
 
 
-def test_a_shrunk_photo_is_averaged_and_not_sampled(finder):
+def test_shrinking_averages_pixels(finder):
     stripes = np.zeros((4 * HEIGHT, 4 * WIDTH, 3), np.uint8)
     stripes[:, 2::4, 0] = 255  # a quarter red: below one half in the mean, wherever a sample falls
     assert [finder.detect([np.roll(stripes, shift, axis=1)])[0] for shift in range(4)] == [[]] * 4
@@ -109,7 +109,7 @@ def seven():
 
 @pytest.mark.parametrize("batch", ["batch", 1, 3, 7])
 @pytest.mark.parametrize("batch_size", [1, 3, 8])
-def test_any_batch_gives_what_one_by_one_gives_in_the_same_order(tmp_path, finder, batch, batch_size):
+def test_any_batch_size_gives_the_same_faces_in_order(tmp_path, finder, batch, batch_size):
     path = red_finder(tmp_path / "red.onnx", batch=batch)
     detector = YOLODetector(weights=path, device="cpu", batch_size=batch_size)
     alone = [finder.detect([photo])[0] for photo in seven()]
@@ -121,7 +121,7 @@ def test_any_batch_gives_what_one_by_one_gives_in_the_same_order(tmp_path, finde
 
 
 @pytest.mark.parametrize(("batch", "runs"), [("batch", [3, 3, 1]), (2, [2, 2, 2, 2])])
-def test_photos_are_read_a_run_at_a_time(tmp_path, monkeypatch, batch, runs):
+def test_photos_are_read_one_batch_at_a_time(tmp_path, monkeypatch, batch, runs):
     path = red_finder(tmp_path / "red.onnx", batch=batch)
     detector = YOLODetector(weights=path, device="cpu", batch_size=3)
     events = []
@@ -141,14 +141,14 @@ def test_photos_are_read_a_run_at_a_time(tmp_path, monkeypatch, batch, runs):
     assert events[: runs[0] + 1] == ["read"] * runs[0] + [runs[0]]
 
 
-def test_a_half_precision_model_is_fed_half_precision(tmp_path):
+def test_a_half_precision_model_gets_half_precision_input(tmp_path):
     path = constant_model(tmp_path / "half.onnx", as_columns(20), dtype=np.float16)
     [faces] = YOLODetector(weights=path, device="cpu").detect([Image.new("RGB", (WIDTH, HEIGHT))])
     np.testing.assert_allclose(faces[1].box, (37.5, 18.25, 57.5, 44.25), atol=0.05)
 
 
 @pytest.mark.parametrize(("size", "side"), [(None, 640), (320, 320)])
-def test_open_sides_take_the_wanted_size(tmp_path, monkeypatch, size, side):
+def test_a_model_without_fixed_sides_takes_the_requested_size(tmp_path, monkeypatch, size, side):
     path = red_finder(tmp_path / "red.onnx", sides=("height", "width"))
     detector = YOLODetector(weights=path, device="cpu", size=size)
     shapes = []
@@ -160,28 +160,28 @@ def test_open_sides_take_the_wanted_size(tmp_path, monkeypatch, size, side):
 
 
 def columns(*faces):
-    """The answer of a model without landmarks: faces as (x1, y1, x2, y2, score)."""
+    """Build the output of a model without landmarks for faces (x1, y1, x2, y2, score)."""
     answer = np.zeros((5, 126), np.float32)
-    for place, (x1, y1, x2, y2, score) in enumerate(faces):
-        answer[:, place] = (x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1, score
+    for position, (x1, y1, x2, y2, score) in enumerate(faces):
+        answer[:, position] = (x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1, score
     return [answer]
 
 
 def found(path, answer, **options):
-    """Boxes and scores in a black picture of the input's own size."""
+    """Return boxes and scores in a black image of the input's size."""
     detector = YOLODetector(weights=constant_model(path, answer), device="cpu", **options)
     [faces] = detector.detect([Image.new("RGB", (WIDTH, HEIGHT))])
     return [(*(round(value, 3) for value in face.box), round(face.score, 3)) for face in faces]
 
 
-def test_of_overlapping_finds_the_best_is_kept_and_the_largest_comes_first(tmp_path):
+def test_overlapping_faces_are_suppressed_and_the_largest_comes_first(tmp_path):
     small, best, worse = (50, 10, 60, 20, 0.95), (10, 10, 40, 50, 0.9), (12, 10, 42, 50, 0.8)
     path = tmp_path / "model.onnx"
     assert found(path, columns(small, worse, best)) == [best, small]
     assert found(path, columns(small, worse, best), iou=0.99) == [best, worse, small]
 
 
-def test_weak_finds_are_left_out(tmp_path):
+def test_min_score_drops_weak_faces(tmp_path):
     faces = [(10, 10, 40, 50, 0.61), (50, 10, 60, 20, 0.59)]
     path = tmp_path / "model.onnx"
     assert found(path, columns(*faces)) == faces[:1]
@@ -189,7 +189,7 @@ def test_weak_finds_are_left_out(tmp_path):
     assert found(path, columns(*faces), min_score=1) == []
 
 
-def test_damaged_finds_are_dropped_and_scores_stay_within_one(tmp_path):
+def test_invalid_candidates_are_dropped_and_scores_are_clipped(tmp_path):
     nan, infinite = float("nan"), float("inf")
     good = (10, 10, 40, 50, 1.25)
     damaged = [(nan, 5, 9, 9, 0.9), (60, 5, 60, 9, 0.9), (70, 9, 80, 5, 0.9), (60, 5, infinite, 9, 0.9)]
@@ -198,13 +198,13 @@ def test_damaged_finds_are_dropped_and_scores_stay_within_one(tmp_path):
     assert found_faces == [(10, 10, 40, 50, 1)]
 
 
-def test_a_face_without_a_number_for_a_landmark_is_dropped(tmp_path):
+def test_a_face_with_a_nan_landmark_is_dropped(tmp_path):
     answer = as_columns(20)
     answer[0][8, 5] = np.nan
     assert len(found(tmp_path / "model.onnx", answer)) == 1
 
 
-def test_boxes_reach_over_the_border_but_those_wholly_in_the_bars_are_dropped(tmp_path):
+def test_faces_wholly_inside_the_bars_are_dropped(tmp_path):
     over, left, right = (10, -5, 40, 50, 0.9), (1, 5, 15, 25, 0.9), (81, 30, 90, 60, 0.9)
     path = constant_model(tmp_path / "model.onnx", columns(over, left, right))
     detector = YOLODetector(weights=path, device="cpu")
@@ -214,11 +214,11 @@ def test_boxes_reach_over_the_border_but_those_wholly_in_the_bars_are_dropped(tm
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 300), (300, 1), (5, 5), (11, 300), (300, 11), (3, 4000)])
-def test_tiny_and_narrow_pictures_are_survived(finder, size):
+def test_tiny_and_narrow_images_have_no_face(finder, size):
     assert finder.detect([Image.new("RGB", size)]) == [[]]
 
 
-def test_it_is_the_detector_of_that_name(finder):
+def test_the_detector_is_registered_as_yolo(finder):
     assert DETECTORS["yolo"] is YOLODetector
     assert isinstance(finder, FaceDetector)
     assert finder.name == "yolo"
@@ -226,8 +226,8 @@ def test_it_is_the_detector_of_that_name(finder):
     assert finder.device == torch.device("cpu")
 
 
-def test_pictures_come_as_a_sequence_and_must_be_readable(finder, tmp_path):
-    with pytest.raises(TypeError, match="lone"):
+def test_single_and_unreadable_images_are_refused(finder, tmp_path):
+    with pytest.raises(TypeError, match="got a single Image"):
         finder.detect(Image.new("RGB", (9, 9)))
     with pytest.raises(ImageError, match="gone.jpg"):
         finder.detect([tmp_path / "gone.jpg"])

@@ -1,4 +1,4 @@
-"""What the layouts say is checked against loops that read one candidate at a time."""
+"""Decoders of YOLO outputs, checked against loops over single candidates."""
 
 import math
 
@@ -86,7 +86,7 @@ def random(*shape, seed=0):
 
 
 @pytest.mark.parametrize("min_score", [0.0, 0.3, 0.7])
-def test_rows_are_read_as_loops_read_them(min_score):
+def test_rows_are_decoded_like_in_a_loop(min_score):
     rows = random(200, 16) * 50
     rows[:, [4, 15]] = np.random.default_rng(1).random((200, 2))
     expected = list(rows_by_loops(rows, min_score))
@@ -96,7 +96,7 @@ def test_rows_are_read_as_loops_read_them(min_score):
 
 @pytest.mark.parametrize("min_score", [0.0, 0.3, 0.7])
 @pytest.mark.parametrize("numbers", [20, 15, 5])
-def test_columns_are_read_as_loops_read_them(numbers, min_score):
+def test_columns_are_decoded_like_in_a_loop(numbers, min_score):
     columns = random(numbers, 200) * 50
     columns[4] = np.random.default_rng(1).random(200)
     expected = list(columns_by_loops(columns, min_score))
@@ -107,14 +107,14 @@ def test_columns_are_read_as_loops_read_them(numbers, min_score):
 @pytest.mark.parametrize("min_score", [0.0, 0.3, 0.7])
 @pytest.mark.parametrize("channels", [80, 65])
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1)])
-def test_maps_are_read_as_loops_read_them_in_any_order(channels, order, min_score):
+def test_maps_are_decoded_like_in_a_loop_in_any_order(channels, order, min_score):
     maps = [2 * random(channels, *MAPS[index], seed=index) for index in order]
     expected = list(maps_by_loops(maps, SIZE, min_score))
     assert 0 < len(expected) <= 126
     assert_same(decode_maps(maps, SIZE, min_score), expected)
 
 
-def test_half_precision_is_read_as_single():
+def test_half_precision_is_decoded_to_single_precision():
     maps = [random(80, *sides, seed=1).astype(np.float16) for sides in MAPS]
     candidates = decode_maps(maps, SIZE, 0.5)
     assert candidates.boxes.dtype == candidates.scores.dtype == candidates.landmarks.dtype == np.float32
@@ -127,7 +127,7 @@ def test_half_precision_is_read_as_single():
 
 @pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.name)
 @pytest.mark.parametrize("wanted", ["five landmarks", "none"])
-def test_no_candidate_gives_empty_arrays_of_the_right_shape(layout, wanted):
+def test_no_candidates_are_empty_arrays_of_the_right_shape(layout, wanted):
     shapes = {
         "YOLO5Face rows": [(30, 16)],
         "YOLOv8-face maps": [(80 if wanted == "five landmarks" else 65, *sides) for sides in MAPS],
@@ -142,7 +142,7 @@ def test_no_candidate_gives_empty_arrays_of_the_right_shape(layout, wanted):
     assert candidates.landmarks is None if wanted == "none" else candidates.landmarks.shape == (0, 5, 2)
 
 
-def test_scores_stay_within_zero_and_one_and_huge_logits_do_not_overflow():
+def test_scores_are_clipped_and_huge_logits_do_not_overflow():
     rows = np.full((16, 16), 1.5, np.float32)
     columns = np.full((5, 126), 1.01, np.float32)
     maps = [np.full((65, *sides), 1e4, np.float32) for sides in MAPS]
@@ -156,7 +156,7 @@ def test_scores_stay_within_zero_and_one_and_huge_logits_do_not_overflow():
             assert (candidates.scores == 1).all()
 
 
-def test_candidates_without_a_number_for_a_score_are_left_out():
+def test_candidates_with_a_nan_score_are_dropped():
     rows, columns = np.ones((16, 16), np.float32), np.ones((5, 126), np.float32)
     maps = [np.ones((80, *sides), np.float32) for sides in MAPS]
     rows[3, 4] = columns[4, 7] = maps[1][64, 2, 2] = np.nan
@@ -181,7 +181,7 @@ def test_candidates_without_a_number_for_a_score_are_left_out():
     ],
 )
 @pytest.mark.parametrize("batch", [1, 4])
-def test_the_shapes_of_the_outputs_tell_the_layout(shapes, name, batch):
+def test_the_layout_is_recognised_by_output_shapes(shapes, name, batch):
     shapes = [(batch, *shape) for shape in shapes]
     assert find_layout(shapes, batch=batch, size=(640, 640)).name == name
 
@@ -216,7 +216,7 @@ def test_no_two_layouts_fit_the_same_shape():
     ],
     ids=str,
 )
-def test_other_outputs_are_refused_with_what_came_and_what_is_known(shapes):
+def test_unknown_shapes_are_refused_with_the_known_layouts(shapes):
     with pytest.raises(ValueError, match="Known are: YOLO5Face rows") as caught:
         find_layout(shapes, batch=1, size=(640, 640))
     assert ", ".join(map(str, shapes)) in str(caught.value)

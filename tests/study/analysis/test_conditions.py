@@ -12,10 +12,10 @@ from scipy import stats  # noqa: E402
 from fer_attention.evaluation import paper_parameters  # noqa: E402
 from fer_attention.study import StudyError  # noqa: E402
 from fer_attention.study.analysis import analyse_folder  # noqa: E402
-from fer_attention.study.analysis.conditions import counted_by_the_paper  # noqa: E402
+from fer_attention.study.analysis.conditions import counted_by_the_paper, pareto_fronts  # noqa: E402
 from fer_attention.study.grid import expand  # noqa: E402
 from fer_attention.study.records import PREDICTIONS, RECORD  # noqa: E402
-from tests.support.study_records import TWO_BY_TWO, accuracies, make_study, only, write_run  # noqa: E402
+from tests.support.study_records import SIZES, TWO_BY_TWO, accuracies, make_study, only, write_run  # noqa: E402
 
 ATTENTION = {"backbone": "resnetv2_18", "attention": ["none", "se"]}
 ALONE = {"backbone": "resnetv2_18"}
@@ -219,3 +219,23 @@ def test_a_folder_without_a_study_or_without_its_runs_is_refused(tmp_path):
     (store.folder / "runs").rmdir()
     with pytest.raises(FileNotFoundError, match="no folder runs"):
         analyse_folder(store.folder)
+
+
+def test_fronts_are_of_the_most_images_within_a_data_set(tmp_path):
+    costs = {"none": 1, "se": 2, "eca": 3}
+
+    def change(record, run):
+        record["cost"]["latency_ms"] = costs[run.factors["attention"]]
+
+    def effect(factors, seed, fold):
+        better = "se" if factors["data"] == "fer2013" else "eca"
+        return 0.1 * (factors["attention"] == better) + 0.5 * (factors["fraction"] < 1)
+
+    factors = {**SIZES, "attention": list(costs), "fraction": [0.5, 1.0]}
+    make_study(tmp_path, factors, effect=effect, seeds=1, data=("fer2013", "jaffe"), change=change)
+    found = pareto_fronts(analyse_folder(tmp_path).conditions)
+    front = found[found["front_latency_ms"]]
+    assert set(found["fraction"]) == {1.0}
+    assert front[["data", "attention"]].to_numpy().tolist() == [
+        ["fer2013", "none"], ["fer2013", "se"], ["jaffe", "none"], ["jaffe", "eca"],
+    ]  # fmt: skip

@@ -12,7 +12,6 @@ pytest.importorskip("statsmodels")
 from scipy import stats  # noqa: E402
 
 from fer_attention.study.analysis import analyse_folder  # noqa: E402
-from fer_attention.study.report.tables import pareto_fronts  # noqa: E402
 from tests.support.study_records import TWO_BY_TWO, accuracies, make_study, only  # noqa: E402
 
 SIZES = {"backbone": "resnetv2_18", "attention": ["none", "se"], "fraction": [1.0, 0.25, 0.5]}
@@ -157,23 +156,3 @@ def test_a_slope_that_lacks_its_runs_is_a_problem(tmp_path):
     found = analyse_folder(tmp_path)
     assert len(found.slopes) == 0
     assert any("se by number of images: 0 replication(s)" in one for one in found.problems)
-
-
-def test_fronts_are_of_the_most_images_within_a_data_set(tmp_path):
-    costs = {"none": 1, "se": 2, "eca": 3}
-
-    def change(record, run):
-        record["cost"]["latency_ms"] = costs[run.factors["attention"]]
-
-    def effect(factors, seed, fold):
-        better = "se" if factors["data"] == "fer2013" else "eca"
-        return 0.1 * (factors["attention"] == better) + 0.5 * (factors["fraction"] < 1)
-
-    factors = {**SIZES, "attention": list(costs), "fraction": [0.5, 1.0]}
-    make_study(tmp_path, factors, effect=effect, seeds=1, data=("fer2013", "jaffe"), change=change)
-    found = pareto_fronts(analyse_folder(tmp_path).conditions)
-    front = found[found["front_latency_ms"]]
-    assert set(found["fraction"]) == {1.0}
-    assert front[["data", "attention"]].to_numpy().tolist() == [
-        ["fer2013", "none"], ["fer2013", "se"], ["jaffe", "none"], ["jaffe", "eca"],
-    ]  # fmt: skip

@@ -92,7 +92,8 @@ def analysis(folder):
 
 @pytest.fixture(scope="module")
 def written(folder):
-    return write_report(folder)
+    """The folder of its report."""
+    return write_report(folder).parent
 
 
 CASES = {
@@ -119,8 +120,8 @@ CASES = {
 def test_every_kind_of_study_renders(case, tmp_path):
     factors, options = CASES[case]
     make_study(tmp_path, factors, **{"effect": effect, "change": measured, **options})
-    paths = write_report(tmp_path, tmp_path / "deep" / "er")
-    text = paths.html.read_text()
+    html = write_report(tmp_path, tmp_path / "deep" / "er")
+    text = html.read_text()
     page = Page(text)
     assert page.stack == []
     assert "script" not in {tag for tag, _ in page.tags}
@@ -128,20 +129,21 @@ def test_every_kind_of_study_renders(case, tmp_path):
         assert nothing not in page.text.replace("null", "")
     ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
     assert len(ids) == len(set(ids))
-    markdown = paths.markdown.read_text()
+    markdown = html.with_name("report.md").read_text()
     tables = re.findall(r"(?:^\|.*\n)+", markdown, flags=re.MULTILINE)
-    assert len(tables) == sum(path.suffix == ".tex" for path in paths.tables)
+    assert len(tables) == len(list(html.parent.glob("tables/*.tex")))
     for table in tables:
         bare = [re.sub(r"\\.", "", line) for line in table.splitlines()]
         assert len({line.count("|") for line in bare}) == 1
     shown = re.findall(r"\]\((plots/[^)]*)\)", markdown)
-    assert sorted(shown) == sorted(f"plots/{path.name}" for path in paths.plots)
-    assert text.count('role="img"') == len(paths.plots) / 2
+    plots = list(html.parent.glob("plots/*"))
+    assert sorted(shown) == sorted(f"plots/{path.name}" for path in plots)
+    assert text.count('role="img"') == len(plots) / 2
     assert "<" not in re.sub(r"^(`{3,}).*?^\1$", "", markdown, flags=re.MULTILINE | re.DOTALL)
 
 
 def test_the_page_needs_nothing_from_elsewhere(written):
-    text = written.html.read_text()
+    text = (written / "report.html").read_text()
     tags = Page(text).tags
     assert not {tag for tag, _ in tags} & {"script", "link", "iframe", "img", "object", "embed"}
     assert "@import" not in text
@@ -157,16 +159,17 @@ def test_the_page_needs_nothing_from_elsewhere(written):
 
 def test_the_same_study_gives_the_same_bytes(folder, written, tmp_path):
     write_report(folder, tmp_path)
-    first = {path.relative_to(written.html.parent): path for path in written.html.parent.rglob("*.*")}
+    first = {path.relative_to(written): path for path in written.rglob("*.*")}
     assert {path.relative_to(tmp_path) for path in tmp_path.rglob("*.*")} == set(first)
     for name, path in first.items():
         assert (tmp_path / name).read_bytes() == path.read_bytes(), name
 
 
 def test_page_and_markdown_have_every_cell_of_every_table(analysis, written):
-    page, markdown = Page(written.html.read_text()).text, written.markdown.read_text()
+    page = Page((written / "report.html").read_text()).text
+    markdown = (written / "report.md").read_text()
     for table in report_tables(analysis).values():
-        latex = (written.html.parent / "tables" / f"{table.name}.tex").read_text()
+        latex = (written / "tables" / f"{table.name}.tex").read_text()
         assert latex.count(r"\\") == len(table.frame) + 1
         assert r"\begin{table}" in latex
         assert MINUS not in latex
@@ -192,11 +195,11 @@ def test_printed_tables_are_the_analysis(analysis):
 
 
 def test_csv_tables_hold_all_numbers_and_the_records_alone_give_the_answers(analysis, written):
-    records = pd.read_csv(written.csv)
+    records = pd.read_csv(written / "records.csv")
     assert records["id"].tolist() == analysis.runs["id"].tolist()
     found = answers(analysis.study, records)
     for name in ("conditions", "comparisons", "interactions", "contrasts", "costs"):
-        kept = pd.read_csv(written.html.parent / "tables" / f"{name}.csv", keep_default_na=True)
+        kept = pd.read_csv(written / "tables" / f"{name}.csv", keep_default_na=True)
         for column in getattr(found, name).select_dtypes("number"):
             again, first = getattr(found, name)[column].tolist(), getattr(analysis, name)[column].tolist()
             assert again == pytest.approx(first, nan_ok=True, rel=1e-12)
@@ -204,51 +207,53 @@ def test_csv_tables_hold_all_numbers_and_the_records_alone_give_the_answers(anal
 
 
 def test_the_answer_says_what_was_decided_with_intervals_and_n(analysis, written):
-    said = written.markdown.read_text().replace("&lt;", "<")
+    said = (written / "report.md").read_text().replace("&lt;", "<")
     se = analysis.comparisons.iloc[0]
     assert "- Attention: se is better than none." in said
     assert (
-        f"- se against none: {numbers.points(se['mean'])} points (95 % interval {numbers.points(se.low)} to "
-        f"{numbers.points(se.high)}, n = 5 pairs, p {numbers.equals(se.p_holm)} after Holm). se is better."
+        f"- se vs. none: {numbers.points(se['mean'])} points (95 % interval {numbers.points(se.low)} to "
+        f"{numbers.points(se.high)}, n = 5 pairs, Holm-adjusted p {numbers.equals(se.p_holm)}). se is better."
     ) in said
     overall = analysis.interactions.iloc[0]
     assert f"F(1, {overall.df_residual}) = {overall.f:.2f}, p {numbers.equals(overall.p)}" in said
     contrast = analysis.contrasts.iloc[0]
-    assert f"- se with elu: {numbers.points(contrast['mean'])} points beyond the sum of both gains" in said
+    assert f"- se with elu: {numbers.points(contrast['mean'])} points compared with the sum of both gains" in said
     assert "1.000 times the parameters" in said
-    assert "over 2 layers, 0.400 away from zero with relu (12 runs) and 0.100 away from zero with elu" in said
-    assert "- Highest on fer2013: se, elu with" in said
+    assert "over 2 layers, differs from zero by 0.400 with relu (12 runs) and by 0.100 with elu" in said
+    assert "- Highest mean on fer2013: se, elu with" in said
 
 
 def test_the_answer_names_gaps_troubles_and_limits(written):
-    said = written.markdown.read_text()
+    said = (written / "report.md").read_text()
     for words in (
         "- 23 of 24 planned runs are finished: 4 conditions, 6 seeds.",
         "- 1 planned run is not finished.",
-        "- 1 run with damaged files is left out.",
+        "- 1 run with damaged files is excluded.",
         "- Training problems were detected in 2 of 23 runs; see below.",
-        "All of it is on one data set, fer2013",
-        "The models have 0.25 of the usual number of channels",
+        "All results are from one data set, fer2013",
+        "The models have 0.25 times the usual number of channels",
         "seed 0, fold 0: vanishing gradients",
         "is not the file that the record names",
-        "20 to 25 of the test images are, pixel for pixel, also training images.",
+        "20 to 25 test images are pixel-identical to training images.",
         "fingerprint ",
         "device cpu: x86_64",
-        "- 0, 1, 2, 3, 4, 5, of initialisation, order, augmentation;",
+        "- 0, 1, 2, 3, 4, 5, for initialisation, order, augmentation;",
         "```sh\nfer-attention study run study.yaml --output DIR --data fer2013=PATH",
     ):
         assert words in said, words
 
 
 def test_plots_are_drawn_on_white_and_follow_the_page_s_colours(written):
-    for path in written.plots:
+    for path in written.glob("plots/*"):
         if path.suffix == ".png":
             picture = np.asarray(Image.open(path).convert("RGB"))
             assert picture[0, 0].tolist() == [255, 255, 255]
             assert picture.std() > 5  # it is not empty
         else:
             assert 'fill="white"' in path.read_text()
-    assert "#1d2430" not in written.html.read_text().split("</style>")[1]  # ink is a variable, for the dark
+    assert (
+        "#1d2430" not in (written / "report.html").read_text().split("</style>")[1]
+    )  # ink is a variable, for the dark
 
 
 def test_a_study_without_a_finished_run_is_refused(tmp_path):

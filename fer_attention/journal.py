@@ -1,0 +1,104 @@
+"""Journals of long runs: one line of JSON for each finished step, readable after a kill at any moment."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+
+class JournalFile:
+    """A file of JSON lines that one process at a time appends to.
+
+    A half-written last line, which a kill may leave, is dropped. Lines are flushed to the disk.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with JournalFile(Path(folder, ".run.jsonl")) as journal:
+    ...         journal.append({"done": 1})
+    ...     JournalFile(Path(folder, ".run.jsonl")).entries
+    [{'done': 1}]
+
+    Attributes:
+        path: The file.
+        entries: Its lines, in order, as they were when it was opened.
+
+    Args:
+        path: The file; its folder exists.
+
+    Raises:
+        ValueError: Another run has the journal open, or a line of the file is not valid JSON.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = FileLock(path.with_name(f"{path.name}.lock"))
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout as error:
+            raise ValueError(
+                f"Another run is writing to {path.parent}. Wait until it ends, or choose another folder."
+            ) from error
+        try:
+            content = path.read_bytes() if path.exists() else b""
+            lines = content.rpartition(b"\n")[0].splitlines()
+            self.entries: list[dict[str, Any]] = [self._parsed(line) for line in lines]
+            self._file = path.open("r+b" if path.exists() else "w+b")
+            self._file.seek(sum(len(line) + 1 for line in lines))
+            self._file.truncate()
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def _parsed(self, line: bytes) -> dict[str, Any]:
+        try:
+            entry = json.loads(line)
+        except ValueError as error:
+            raise ValueError(
+                f"{self.path} is damaged: a line is not valid JSON. Choose a new folder."
+            ) from error
+        if not isinstance(entry, dict):
+            raise ValueError(f"{self.path} is damaged: a line is not an object. Choose a new folder.")
+        return entry
+
+    def append(self, entry: dict[str, Any]) -> None:
+        """Append a line and flush it to the disk."""
+        self._file.write(json.dumps(entry).encode() + b"\n")
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+    def reset(self, *entries: dict[str, Any]) -> None:
+        """Replace all lines."""
+        self._file.seek(0)
+        self._file.truncate()
+        for entry in entries:
+            self.append(entry)
+
+    def close(self) -> None:
+        """Close the file and let other runs in."""
+        self._file.close()
+        self._lock.release()
+
+    def __enter__(self) -> JournalFile:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def inside(folder: Path, name: str) -> Path:
+    """Return the path of a file in a folder.
+
+    >>> inside(Path("/out"), "a/b.png").as_posix()
+    '/out/a/b.png'
+
+    Raises:
+        ValueError: The name leads out of the folder.
+    """
+    path = folder / name
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise ValueError(f"The journal in {folder} names a file outside it, {name!r}. Choose a new folder.")
+    return path
