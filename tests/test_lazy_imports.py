@@ -71,7 +71,7 @@ LEAVES = dict(leaves())
     ],
     ids=[*LEAVES, "help", "version", "mistyped", "show completion", "complete", "import"],
 )
-def test_help_completion_and_the_import_take_little_time_and_memory(arguments, variables, shown):
+def test_help_completion_and_import_are_light(arguments, variables, shown):
     for _ in range(5):  # the run that the rest of the machine disturbs least counts
         seconds, memory, output = cost(*arguments, **variables)
         assert shown in output
@@ -100,7 +100,7 @@ def test_the_list_of_commands_shows_the_first_line_of_each_help(name):
 
 
 @pytest.mark.parametrize(("words", "command"), LEAVES.items(), ids=LEAVES)
-def test_the_help_of_a_command_ends_with_examples_that_it_understands(words, command):
+def test_help_ends_with_examples_that_the_command_accepts(words, command):
     first, *lines = command.epilog.split("\n\n")
     assert first == "Examples:"
     for line in lines:
@@ -132,7 +132,7 @@ def test_public_names_complete_and_load_and_others_are_refused():
         _ = fer_attention.SEBlok
 
 
-def test_type_checkers_and_python_find_public_names_in_the_same_modules():
+def test_type_checkers_and_python_agree_on_public_names():
     tree = ast.parse(Path(fer_attention.__file__).read_text(encoding="utf-8"))
     typed = {
         node.module.removeprefix("fer_attention."): tuple(alias.name for alias in node.names)
@@ -171,7 +171,7 @@ def test_nothing_watches_imports_once_timm_has_our_names():
     assert not any(type(finder).__module__ == "fer_attention.timm_names" for finder in sys.meta_path)
 
 
-def test_timm_knows_a_block_that_is_registered_afterwards(open_registries):
+def test_timm_knows_a_block_that_is_registered_later(open_registries):
     import timm
 
     @ATTENTIONS.register("late")

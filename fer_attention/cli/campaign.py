@@ -22,20 +22,20 @@ EXAMPLES = examples(
 
 
 def campaign(
-    file: Annotated[Path, typer.Argument(help="YAML file with data sets and runs in their order.")],
-    output: Annotated[Path, typer.Option(help="Folder of all runs; what is done there stays done.")],
+    file: Annotated[Path, typer.Argument(help="YAML file with the data sets and the runs in order.")],
+    output: Annotated[Path, typer.Option(help="Folder of all runs; finished runs are not repeated.")],
     paths: Annotated[
         list[str] | None, typer.Option("--path", help="NAME=PATH, for {NAME} in the file's data sets.")
     ] = None,
     minutes: Annotated[
-        float | None, typer.Option(min=0, help="Save and stop after so many; by default train to the end.")
+        float | None, typer.Option(min=0, help="Save and stop after this time; by default train to the end.")
     ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; by default one per core.")] = None,
     device: Device = "auto",
 ) -> None:
     """Train several models in order, each able to start from or learn from the ones before.
 
-    The same command continues wherever it was: after --minutes, Ctrl-C, a kill, or on another machine.
+    The same command resumes after --minutes, Ctrl-C or a kill, also on another machine.
     """
     import torch
 
@@ -51,7 +51,7 @@ def campaign(
             if not trained:
                 say(f"precision auto is {fastest_precision(resolve_device(device))} on this device")
             trained.add(run.name)
-            say(f"{run.name} {'continues' if state == 'started' else 'begins'}")
+            say(f"{run.name} {'resumes' if state == 'started' else 'starts'}")
 
     named = dict(_pair(text) for text in paths or [])
     if threads is not None:
@@ -71,7 +71,7 @@ def campaign(
     left = [name for name, state in states.items() if state != "done"]
     done = f"{len(states) - len(left)} of {len(states)} runs"
     if left:
-        say(f"{done} are done. The same command continues with {left[0]}.")
+        say(f"{done} are done. The same command resumes with {left[0]}.")
     elif trained:
         say(f"{done} are done, in {output}.")
     else:

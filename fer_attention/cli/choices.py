@@ -1,7 +1,7 @@
-"""Names that the help of commands lists, without the imports that registering them takes.
+"""Names for the help of commands, without the imports of the registries.
 
-The names of this package are written down here, and a test compares them with the registries. Plug-ins may
-add names: where one is installed, the registry itself is asked.
+The built-in names are repeated here, and a test compares them with the registries. If a plug-in is installed,
+which may add names, the registry itself is used.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ BUILT_IN = {
     "explain.grad_cam.CLASSES": "gradcam, gradcam++, hirescam, xgradcam, layercam, eigencam",
     "training.recipes.RECIPES": ", ".join(sorted(file.stem for file in _RECIPES)),
 }
-"""Names in each registry, by its module and name."""
+"""Built-in names by registry."""
 
 
 def choices(registry: str) -> str:
-    """List the names in a registry of `BUILT_IN`, those of plug-ins included."""
+    """Return the names in a registry of `BUILT_IN`, including those of plug-ins."""
     if not entry_points(group=GROUP):
         return BUILT_IN[registry]
     module, _, name = registry.rpartition(".")

@@ -18,7 +18,7 @@ from fer_attention.cli.datasets import DATA_HELP, DataFormat, OnError, read
 if TYPE_CHECKING:
     from fer_attention.data import DataAudit
 
-data_app = typer.Typer(help="Look data sets through, and divide them.", no_args_is_help=True)
+data_app = typer.Typer(help="Audit data sets and split them.", no_args_is_help=True)
 
 DataPath = Annotated[Path, typer.Argument(help=DATA_HELP)]
 
@@ -28,11 +28,11 @@ def audit(
     path: DataPath,
     data_format: DataFormat = "auto",
     json_file: Annotated[Path | None, typer.Option("--json", help="File for all findings.")] = None,
-    near: Annotated[bool, typer.Option(help="Look for one photograph in other pixels, too.")] = True,
-    threshold: Annotated[float, typer.Option(help="Least correlation of such a pair.")] = 0.95,
+    near: Annotated[bool, typer.Option(help="Find near-duplicates, too.")] = True,
+    threshold: Annotated[float, typer.Option(help="Correlation of near-duplicates, at least.")] = 0.95,
     on_error: OnError = "raise",
 ) -> None:
-    """Class balance, copies within and across splits, contradicting labels, blanks, people on two sides."""
+    """Report class balance, duplicates, contradicting labels, blank images and people in several splits."""
     from fer_attention.data import audit as look_through
 
     make_parents(json_file)
@@ -56,12 +56,12 @@ def split(
     path: DataPath,
     protocol: Annotated[str, typer.Option(help=f"{choices('data.PROTOCOLS')}.")],
     output: Annotated[Path, typer.Option(help="JSON file for the folds, for train --protocol FILE.")],
-    seed: Annotated[int, typer.Option(help="For what is drawn at random.", min=0)] = 0,
-    folds: Annotated[int | None, typer.Option(help="Number of folds, where the protocol has some.")] = None,
+    seed: Annotated[int, typer.Option(help="Random seed.", min=0)] = 0,
+    folds: Annotated[int | None, typer.Option(help="Number of folds, for protocols that take one.")] = None,
     data_format: DataFormat = "auto",
     on_error: OnError = "raise",
 ) -> None:
-    """Divide a set into folds that train, validate and test, and save them by image name."""
+    """Split a data set into folds for training, validation and test, and save them by image name."""
     from fer_attention.data import create_protocol
     from fer_attention.data.splits import PARTS
 
@@ -103,7 +103,7 @@ def _matrix(title: str, found: DataAudit, counts: dict[tuple[str, str], int]) ->
 
 
 def _pair_table(found: DataAudit) -> Table:
-    title = f"One photograph in other pixels: correlation from {found.threshold:g}"
+    title = f"Near-duplicates: correlation from {found.threshold:g}"
     table = _table(title, "splits", "pairs")
     for (a, b), count in found.near_copies().items():
         table.add_row(f"within {a}" if a == b else f"{a} and {b}", str(count))
@@ -122,7 +122,7 @@ def _findings(found: DataAudit) -> Table:
     if found.near is not None:
         pairs = found.near_conflicts()
         example = f"{names[pairs[0].first]}\n{names[pairs[0].second]}" if pairs else ""
-        table.add_row("such pairs with two labels", str(len(pairs)), example)
+        table.add_row("near-duplicates with two labels", str(len(pairs)), example)
     table.add_row("blank images", str(len(found.blank)), "\n".join(names[list(found.blank[:2])]))
     for what, values in found.shared.items():
         table.add_row(f"{what} in several splits", str(len(values)), escape(", ".join(values[:3])))

@@ -1,4 +1,4 @@
-"""Parts that the commands on data sets share: options, reading, dividing."""
+"""Options of the commands that read data sets, reading and splitting."""
 
 from __future__ import annotations
 
@@ -50,12 +50,12 @@ def read(path: Path, data_format: str, on_error: str, **options: Any) -> FaceDat
     crops = load_data(path, data_format=data_format, on_error=on_error, **options)  # type: ignore[arg-type]
     if crops.skipped:
         name, reason = crops.skipped[0]
-        say(f"{len(crops.skipped)} images are left out, the first: {name} ({as_typed(reason)})", err)
+        say(f"{len(crops.skipped)} images were skipped, the first: {name} ({as_typed(reason)})", err)
     return crops
 
 
-def divided(crops: FaceDataset, protocol: str, number: int, *, seed: int = 0) -> FaceDataset:
-    """Apply one fold of a protocol, by its name or its file: train, validation and test become the splits."""
+def split_by(crops: FaceDataset, protocol: str, number: int, *, seed: int = 0) -> FaceDataset:
+    """Split data by one fold of a protocol, which is a name or a file."""
     from fer_attention.data import open_protocol
 
     made = open_protocol(protocol, crops, seed=seed)

@@ -19,14 +19,14 @@ EXAMPLES = examples(
 def demo(
     weights: Annotated[
         list[str] | None,
-        typer.Option(help="A model to choose beside the bundled ones: weights or an .onnx file. Repeatable."),
+        typer.Option(help="Another model beside the bundled ones: weights or an .onnx file. Repeatable."),
     ] = None,
     detector: DetectorName = "mtcnn",
     detector_weights: DetectorWeights = None,
     port: Annotated[
         int | None, typer.Option(help="By default 7860 or the next free one.", min=1, max=65535)
     ] = None,
-    host: Annotated[str, typer.Option(help="Address to serve on; another than this machine's warns.")] = (
+    host: Annotated[str, typer.Option(help="Address to serve on; one that others can reach warns.")] = (
         "127.0.0.1"
     ),
     device: Device = "auto",
@@ -34,9 +34,9 @@ def demo(
     max_upload_mb: Annotated[float, typer.Option(help="Largest file, in megabytes.")] = 20,
     open_browser: Annotated[bool, typer.Option("--open", help="Show the page in the browser.")] = False,
 ) -> None:
-    """A web page on this machine: give it a photo, see faces and expressions.
+    """Serve a local web page that shows the faces and expressions of a photo.
 
-    Nothing is sent elsewhere, and no photo is kept. Ctrl-C ends it.
+    Nothing is sent elsewhere, and no photo is stored. Ctrl-C ends it.
     """
     from fer_attention.demo import Choices, Limits, serve, usable_detectors
     from fer_attention.demo.page import build_page

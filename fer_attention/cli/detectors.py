@@ -20,20 +20,18 @@ DetectorName = Annotated[
 ]
 DetectorWeights = Annotated[
     Path | None,
-    typer.Option(
-        help="Weights of the detector, where it has none of its own: an ONNX file.", rich_help_panel=FACES
-    ),
+    typer.Option(help="ONNX file of the detector, if it has no weights of its own.", rich_help_panel=FACES),
 ]
 MinScore = Annotated[
     float | None,
     typer.Option(
-        help="Least confidence of a face, 0 to 1; the detector's own where not given.", rich_help_panel=FACES
+        help="Smallest confidence of a face, 0 to 1; by default the detector's.", rich_help_panel=FACES
     ),
 ]
 
 
 def detector_options(weights: Path | None, min_score: float | None) -> dict[str, Any]:
-    """Return the options of `create_detector` besides name and device that were given."""
+    """Return the options for `create_detector` that were given on the command line."""
     given = {"weights": None if weights is None else str(weights), "min_score": min_score}
     return {name: value for name, value in given.items() if value is not None}
 

@@ -36,18 +36,20 @@ def evaluate(
         str, typer.Option(help=f"Test-time augmentation: {choices('evaluation.VIEWS')}.")
     ] = "none",
     emotions: Annotated[
-        str | None, typer.Option(help=f"Answer only with the labels of a set: {', '.join(LABEL_SETS)}.")
+        str | None, typer.Option(help=f"Answer with the labels of one set only: {', '.join(LABEL_SETS)}.")
     ] = None,
     degrade: Annotated[
         list[str] | None,
         typer.Option(help=f"NAME:STRENGTH, applied to the images first: {choices('data.DEGRADATIONS')}."),
     ] = None,
-    sample: Annotated[int | None, typer.Option(min=1, help="Images drawn at random; by default all.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of --sample and --degrade.")] = 0,
+    sample: Annotated[
+        int | None, typer.Option(min=1, help="Number of images drawn at random; by default all.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed of --sample and --degrade.")] = 0,
     json_file: Annotated[Path | None, typer.Option("--json", help="File for the numbers.")] = None,
-    html_file: Annotated[Path | None, typer.Option("--html", help="File for a report to read.")] = None,
+    html_file: Annotated[Path | None, typer.Option("--html", help="File for a report in HTML.")] = None,
     drop_unknown_labels: Annotated[
-        bool, typer.Option("--drop-unknown-labels", help="Leave out images whose label the model lacks.")
+        bool, typer.Option("--drop-unknown-labels", help="Skip images whose label the model lacks.")
     ] = False,
     on_error: datasets.OnError = "raise",
     batch_size: Annotated[int, typer.Option(min=1, help="Images per pass.")] = 256,
@@ -55,9 +57,8 @@ def evaluate(
 ) -> None:
     """Measure a weights file on labelled faces: accuracy with its interval, class by class, calibration.
 
-    With --votes, also how often the model answers as ten people did, by how many of them agree. Where the
-    data has a split `train`, or the weights say which images trained them, everything is measured a second
-    time without copies of training images.
+    With --votes, the agreement with ten voters is measured, too. If the data has a split `train`, or the
+    weights record their training images, everything is measured again without copies of training images.
     """
     from fer_attention.classifiers import load_classifier
     from fer_attention.data import with_votes
@@ -79,7 +80,7 @@ def evaluate(
     if votes is not None:
         crops = with_votes(crops, votes, on_error=on_error)  # type: ignore[arg-type]
     if protocol is not None:
-        crops = datasets.divided(crops, protocol, fold)
+        crops = datasets.split_by(crops, protocol, fold)
     found = measure(
         classifier,
         crops,

@@ -22,7 +22,7 @@ SAMPLES = 512
 
 
 class Kind(str, Enum):
-    """Kinds of files that can be written."""
+    """Formats of exported files."""
 
     onnx = "onnx"
     program = "program"
@@ -40,8 +40,8 @@ def export(
     kind: Annotated[
         Kind, typer.Option("--format", help="ONNX, a torch.export program, or an AOTInductor package.")
     ] = Kind.onnx,
-    output: Annotated[Path | None, typer.Option(help="The file; by default named as the weights.")] = None,
-    int8: Annotated[bool, typer.Option("--int8", help="ONNX only: quantise; prints the cost.")] = False,
+    output: Annotated[Path | None, typer.Option(help="By default named after the weights.")] = None,
+    int8: Annotated[bool, typer.Option("--int8", help="ONNX only: quantise and compare.")] = False,
     calibration: Annotated[Path | None, typer.Option(help=f"For --int8. {DATA_HELP}")] = None,
     data_format: DataFormat = "auto",
     split: Annotated[
@@ -52,8 +52,8 @@ def export(
 ) -> None:
     """Write a model in a format that other programs run, verified against the model before it is written.
 
-    With --int8, faces of the data's split `train` set the scales (without that split, half of all, at most
-    512), and the accuracy is measured on another split before and after.
+    With --int8, up to 512 faces of the split `train` set the scales (half of all faces if there is no such
+    split), and the accuracy is measured on other faces before and after.
     """
     from fer_attention.models import load_weights
     from fer_attention.models.bundled import weights_path
@@ -65,7 +65,7 @@ def export(
     target = output or Path(path.name.removesuffix(".safetensors") + suffix)
     if calibration is not None:
         crops = read(calibration, data_format, on_error)
-        summary = _int8(model, target, *_divided(crops, split), opset=opset)
+        summary = _int8(model, target, *_split_faces(crops, split), opset=opset)
     else:
         summary = _plain(model, target, kind, opset)
     say(f"{target}\n{summary}")
@@ -75,9 +75,9 @@ def _check(kind: Kind, int8: bool, calibration: Path | None, opset: int | None) 
     if kind is not Kind.onnx and (int8 or opset is not None):
         raise ValueError(f"--int8 and --opset are for --format onnx, not for {kind.value}.")
     if int8 and calibration is None:
-        raise ValueError("--int8 needs real faces to set its scales: --calibration DATA.")
+        raise ValueError("--int8 needs real faces to set its scales. Add --calibration DATA.")
     if calibration is not None and not int8:
-        raise ValueError("--calibration is for --int8; leave it out or add --int8.")
+        raise ValueError("--calibration is for --int8. Leave it out or add --int8.")
 
 
 def _plain(model: FERModel, target: Path, kind: Kind, opset: int | None) -> str:
@@ -103,8 +103,8 @@ def _int8(model: FERModel, target: Path, faces: FaceDataset, test: FaceDataset, 
     return f"int8 from float32, calibrated on {made.calibrated_on} faces\n{made}"
 
 
-def _divided(crops: FaceDataset, split: str | None) -> tuple[FaceDataset, FaceDataset]:
-    """Faces to calibrate on, and others to measure on."""
+def _split_faces(crops: FaceDataset, split: str | None) -> tuple[FaceDataset, FaceDataset]:
+    """Return faces for calibration, and others for measuring."""
     import numpy as np
 
     names = set(crops.splits.tolist())

@@ -1,4 +1,4 @@
-"""Commands by name and in a line each: help, completion and a mistyped name import none of them."""
+"""Table of the commands, so that help, completion and a mistyped name import none of them."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ COMMANDS = {
         "Write a model in a format that other programs run, verified against the model before it is written."
     ),
     "serve": "Serve expressions over HTTP: POST a photo to /predict, get its record as JSON.",
-    "demo": "A web page on this machine: give it a photo, see faces and expressions.",
-    "data": "Look data sets through, and divide them.",
+    "demo": "Serve a local web page that shows the faces and expressions of a photo.",
+    "data": "Audit data sets and split them.",
     "study": "Controlled experiments over models, data and seeds.",
-    "weights": "Weights of face detectors, fetched on demand.",
+    "weights": "Weights of face detectors, downloaded on demand.",
 }
-"""Names and the first line of their help.
+"""Commands with the first line of their help.
 
 `fer_attention/cli/NAME.py` has a function NAME and `EXAMPLES` of it, or a `NAME_app`.
 """
 
 
 class LazyGroup(TyperGroup):
-    """A group whose commands are names and help lines until one is called."""
+    """Group of commands that are imported when they are called."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)

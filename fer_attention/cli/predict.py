@@ -15,7 +15,7 @@ from fer_attention.cli.common import MACHINE, Device, err, examples, fail, out, 
 from fer_attention.cli.datasets import OnError
 from fer_attention.cli.detectors import DetectorName, DetectorWeights, MinScore, WeightsName, load_recognizer
 
-_SHOWN = 1000  # rows of the table; files have all
+_SHOWN = 1000  # rows of the table; result files have all
 _NO_FACE = (
     "{detector} found no face. Try another --detector or a lower --min-score; for pictures that show one "
     "face each, --detector none takes the whole picture."
@@ -66,9 +66,9 @@ def predict(
 ) -> None:
     """Recognise the expressions of all faces in photos.
 
-    A photo that cannot be read ends the command. With --on-error skip it is reported, the others are done and
-    the exit code is 1. Result files hold what was done in any case. With --output, the same command resumes a
-    stopped run and does only photos that are new or changed.
+    A photo that cannot be read ends the command. With --on-error skip it is reported, and the
+    exit code is 1. Result files hold the finished photos in any case. With --output, the same command resumes
+    a stopped run and analyses new and changed photos only.
     """
     from fer_attention.faces import ImageError
     from fer_attention.faces.photo_files import list_photos
@@ -99,7 +99,7 @@ def predict(
                 add(record)
                 answers.add(record)
         except ImageError as error:
-            raise ValueError(f"{error} To do the others: --on-error skip.") from error
+            raise ValueError(f"{error} To continue with the others, add --on-error skip.") from error
     if not quiet:
         (err if "-" in targets.values() else out).print(answers.table())
     if found.others:
@@ -123,7 +123,7 @@ def _digest(weights: str | Path | None) -> str | None:
 
 
 class _Answers:
-    """Counts and a table of what was found."""
+    """Counts and a table of the answers."""
 
     def __init__(self) -> None:
         self.read = self.faces = self.failed = 0

@@ -25,8 +25,8 @@ EXAMPLES = examples(
 def train(
     recipe: Annotated[str, typer.Argument(help=f"{choices('training.recipes.RECIPES')}, or a YAML file.")],
     data: Annotated[Path, typer.Option(help=datasets.DATA_HELP)],
-    output: Annotated[Path, typer.Option(help="Folder of this run; an interrupted run continues there.")],
-    model: Annotated[str | None, typer.Option(help="Another model than the recipe's, full width.")] = None,
+    output: Annotated[Path, typer.Option(help="Folder of this run; an interrupted run resumes there.")],
+    model: Annotated[str | None, typer.Option(help="Model instead of the recipe's, at full width.")] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="Change a field: epochs=10, augment.flip=0.")
     ] = None,
@@ -50,8 +50,8 @@ def train(
 ) -> None:
     """Train a model; a split that is never reported selects the epoch.
 
-    FER2013's official split selects on PublicTest and leaves PrivateTest closed; sets without splits are
-    divided by the protocol, by default a sound one. Ctrl-C saves; the same command continues from there.
+    FER2013's official split selects on PublicTest and does not touch PrivateTest. Data sets without splits
+    are split by the protocol; the default is free of leakage. Ctrl-C saves; the same command resumes.
     """
     from fer_attention.data import default_protocol, limit_training
     from fer_attention.device import resolve_device
@@ -69,8 +69,8 @@ def train(
     else:
         crops = datasets.read(data, data_format, on_error)
     protocol = protocol or default_protocol(crops)
-    if protocol != "official":  # whose splits the set has already, under its own names
-        crops = datasets.divided(crops, protocol, fold, seed=config.seed)
+    if protocol != "official":  # whose splits the data set has already
+        crops = datasets.split_by(crops, protocol, fold, seed=config.seed)
     crops = limit_training(crops, fraction, seed=config.seed)
     bar = training_bar()
     precision = resolve_precision(config, resolve_device(device))
@@ -85,7 +85,7 @@ def train(
 
 
 def training_bar() -> Progress:
-    """The bar of a run's steps, on terminals only."""
+    """Create the progress bar of a run's steps, for terminals only."""
     return Progress(
         TextColumn("epoch {task.fields[now].epoch}"),
         BarColumn(),
@@ -109,7 +109,7 @@ def _voted(data: Path, data_format: str, on_error: str, by_votes: dict[str, Any]
 
 
 def training_callbacks(bar: Progress) -> TrainingCallbacks:
-    """Shows a run: its steps in the bar, its epochs and warnings as lines."""
+    """Create callbacks that show steps in the bar, and epochs and warnings as lines."""
     from fer_attention.training import TrainingCallbacks, TrainingProgress
 
     task = bar.add_task(

@@ -30,15 +30,15 @@ _PLAIN = (
     (r"(option of the detector '\w+'): 'weights'", r"\1: 'detector_weights'"),
     (r"(--[\w-]+) \(\w+=\w+\)", r"\1"),
 )
-"""Python's, pydantic's and other libraries' wording, and a plain one."""
+"""Wording of Python, pydantic and other libraries, with its replacement."""
 
 
 def message_of(error: BaseException, parameters: Iterable[Any] = ()) -> str:
     """Return the message of an error as a user of the command line reads it.
 
     Args:
-        error: The error; of one by the operating system, the path and the reason are left.
-        parameters: Those of the command: their names become options.
+        error: The error. Errors of the operating system are reduced to the path and the reason.
+        parameters: Parameters of the command. Their names become options.
     """
     if isinstance(error, OSError) and error.filename is not None:
         reason = _REASONS.get(type(error), str(error.strerror).lower())
@@ -62,10 +62,12 @@ def as_typed(message: str, parameters: Iterable[Any] = ()) -> str:
 
 
 def _with_option(message: str, word: str, option: str) -> str:
-    """Replace a parameter where it is one for certain: `word=value`, `two_words`, or first in the message."""
+    """Replace `word=value`, and `word` if it has an underscore or begins the message."""
     value = r"(?:'[^']*'|[\w./-]+)(?: or '[^']*')*"
     message = re.sub(
-        rf"\b{word}=({value})?", lambda found: f"{option} {found[1] or ''}".replace("'", "").rstrip(), message
+        rf"(?<![\w-]){word}=({value})?",
+        lambda found: f"{option} {found[1] or ''}".replace("'", "").rstrip(),
+        message,
     )
     certain = rf"(?<![\w./-]){word}\b" if "_" in word else rf"^{word}(?= )"
     return re.sub(certain, option, message)

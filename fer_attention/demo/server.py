@@ -1,4 +1,4 @@
-"""The page on a port of this machine: private files that go away, nothing from other hosts, a clean end."""
+"""The page on a port of this machine, with private temporary files and nothing from other hosts."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ _POLICY = (
 
 @contextmanager
 def private_files() -> Iterator[str]:
-    """A folder for this run's temporary files, Gradio's among them, which is gone at the end.
+    """Put this run's temporary files, including Gradio's, into a folder that is deleted at the end.
 
-    Gradio reads its folder from the environment when a page is built; both that and Python's own choice are
-    afterwards as they were. SIGTERM ends the block as an exception would.
+    Gradio reads its folder from the environment when a page is built. That variable and Python's own folder
+    are restored. SIGTERM ends the block as an exception would.
     """
     before, chosen = os.environ.get("GRADIO_TEMP_DIR"), tempfile.tempdir
     main = threading.current_thread() is threading.main_thread()
@@ -66,21 +66,25 @@ def serve(
     open_browser: bool = False,
     ready: Callable[[], None] | None = None,
 ) -> None:
-    """Serves the page until Ctrl-C or SIGTERM.
+    """Serve the page until Ctrl-C or SIGTERM.
+
+    >>> from fer_attention.sockets import open_socket
+    >>> with private_files(), open_socket("127.0.0.1", first=PORT) as listener:  # doctest: +SKIP
+    ...     serve(build_demo(), listener, open_browser=True)
 
     Args:
         page: From `build_demo`, within `private_files`.
-        listener: From `open_socket`.
+        listener: A listening socket, as `fer_attention.sockets.open_socket` opens it.
         limits: Those of the page.
-        open_browser: Whether to show the page in this machine's browser.
-        ready: Called when the first request can come.
+        open_browser: Show the page in this machine's browser.
+        ready: Called once the page answers requests.
 
     Raises:
-        KeyboardInterrupt: Ctrl-C, after all is closed.
+        KeyboardInterrupt: Ctrl-C, after everything is closed.
         SystemExit: SIGTERM, likewise.
         ImportError: Gradio is missing.
     """
-    with needs_extra("demo", "The web page is made of Gradio's parts"):
+    with needs_extra("demo", "The web page is built with Gradio"):
         import uvicorn
     app = demo_app(page, host=listener.getsockname()[0], limits=limits)
     config = uvicorn.Config(
@@ -88,33 +92,33 @@ def serve(
     )
 
     class Server(uvicorn.Server):
-        """Tells that it is ready only once it answers, and ends in order if it is stopped at that moment."""
+        """A server that calls `ready` once it answers."""
 
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
             if ready is not None:
                 ready()
-            if open_browser:  # in a thread: a text browser would hold the server up
+            if open_browser:  # in a thread, as a text browser would block the server
                 threading.Thread(target=webbrowser.open, args=[address(listener)], daemon=True).start()
 
     server = Server(config)
 
-    def before_the_end(_: logging.LogRecord) -> bool:
+    def still_running(_: logging.LogRecord) -> bool:
         return not server.should_exit
 
     log = logging.getLogger("uvicorn.error")
-    log.addFilter(before_the_end)  # pages that are open have a request open; that it is cut is no error
+    log.addFilter(still_running)  # an open page has an open request, and cutting it is not an error
     try:
         server.run(sockets=[listener])
     finally:
-        log.removeFilter(before_the_end)
+        log.removeFilter(still_running)
 
 
 def demo_app(page: gradio.Blocks, *, host: str = "127.0.0.1", limits: Limits | None = None) -> FastAPI:
-    """The page as an app of its own.
+    """Wrap the page in an app of its own.
 
-    On an address of this machine alone it is answered under the machine's own names only, so that no foreign
-    page can reach it under a name of its making (DNS rebinding).
+    On a loopback address the app accepts the machine's own host names only, which protects it from DNS
+    rebinding.
     """
     from fastapi import FastAPI
     from gradio.utils import get_upload_folder
@@ -128,10 +132,10 @@ def demo_app(page: gradio.Blocks, *, host: str = "127.0.0.1", limits: Limits | N
 
 
 class _Headers:
-    """Tells browsers to ask no other host for anything and to keep no copy of a photo.
+    """Middleware whose headers forbid browsers to load from other hosts and to store photos.
 
-    An upload is deleted as soon as it has been read. If the browser then asks for its preview, the answer is
-    "no content" rather than an error.
+    An upload is deleted once it has been read. A later request for its preview gets "no content" instead of
+    an error.
     """
 
     def __init__(self, app: ASGIApp, *, uploads: str) -> None:

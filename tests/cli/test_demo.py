@@ -28,7 +28,7 @@ def call(*arguments):
     return CliRunner().invoke(app, ["demo", *map(str, arguments)], env={"COLUMNS": "200"})
 
 
-def test_the_page_is_served_on_this_machine_alone_and_its_address_told(served):
+def test_the_page_is_served_on_loopback_and_its_address_printed(served):
     result = call("--detector", "none", "--device", "cpu")
     assert result.exit_code == 0, result.output
     [made] = served
@@ -55,7 +55,7 @@ def test_limits_and_choices_reach_the_page(served):
     assert [value for _, value in parts["fer-model"]["choices"]] == [one.name for one in list_pretrained()]
 
 
-def test_a_detector_that_does_not_work_here_is_told_with_its_reason(served):
+def test_detectors_that_do_not_work_here_are_reported_with_the_reason(served):
     result = call("--detector", "none", "--device", "cpu")
     assert "not offered: yolo: The detector 'yolo' needs the file" in result.output
 
@@ -75,12 +75,12 @@ def test_another_host_warns_that_there_is_no_password(served):
         (["--weights", "resnetv2_18_eca_elu.fer2014"], "Did you mean"),
         (["--detector", "mtcn"], "Did you mean 'mtcnn'"),
         (["--detector", "yolo"], "needs the file"),
-        (["--max-upload-mb", "0"], "--max-upload-mb is a number above 0"),
+        (["--max-upload-mb", "0"], "--max-upload-mb must be above 0"),
         (["--host", "192.0.2.1"], "Cannot serve on 192.0.2.1"),
         (["--device", "gpu"], "--device is auto, cpu, cuda"),
     ],
 )
-def test_what_cannot_be_used_ends_in_one_line(served, arguments, message):
+def test_unusable_options_end_in_one_line(served, arguments, message):
     result = call(*arguments)
     assert result.exit_code == 2, result.output
     assert message in result.output

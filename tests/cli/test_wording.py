@@ -37,7 +37,7 @@ def test_a_message_of_the_library_names_options(command, message, expected):
     assert as_typed(message, LazyGroup.load(command).params) == expected
 
 
-def test_errors_of_the_operating_system_name_the_path_and_the_reason(tmp_path):
+def test_errors_of_the_operating_system_name_path_and_reason(tmp_path):
     file = tmp_path / "file"
     file.touch()
     for action, reason in (
@@ -51,7 +51,7 @@ def test_errors_of_the_operating_system_name_the_path_and_the_reason(tmp_path):
         assert message_of(caught.value) == f"Cannot use {caught.value.filename}: {reason}."
 
 
-def test_a_number_out_of_range_or_misspelt_is_explained_in_plain_words():
+def test_a_number_out_of_range_is_explained_in_plain_words():
     for option, value in (("--fold", "-1"), ("--fraction", "half")):
         arguments = ["train", "quick", "--data", "d", "--output", "o", option, value]
         result = CliRunner().invoke(app, arguments, env={"COLUMNS": "200"})

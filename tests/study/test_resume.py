@@ -87,7 +87,7 @@ def test_ctrl_c_saves_says_how_to_go_on_and_exits_130(tmp_path, whole, whom):
     (os.killpg if whom == "all" else os.kill)(process.pid, signal.SIGINT)
     _, err = process.communicate()
     assert process.returncode == 130
-    assert f"stopped; what was done is saved in {folder}. The same command continues from there." in err
+    assert f"stopped. Finished work is saved in {folder}; the same command resumes from there." in err
     assert "Traceback" not in err
     assert not list(folder.glob("runs/*/failure.json"))
     kept = checkpoints(folder)
@@ -127,7 +127,7 @@ def test_a_run_whose_worker_is_killed_twice_fails_and_is_done_on_request(tmp_pat
     kill_the_worker_of(process, folder, 2)
     out, err = process.communicate()
     assert process.returncode == 1
-    assert "3 of 4 runs are done, 1 failed (--retry-failed begins them anew)" in out
+    assert "3 of 4 runs are done, 1 failed (--retry-failed restarts them)" in out
     assert "Traceback" not in err
     (reason,) = read_records(folder).failed.values()
     assert reason == "its process was ended by SIGKILL: perhaps out of memory; fewer workers need less"
