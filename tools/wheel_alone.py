@@ -42,6 +42,7 @@ COMMANDS = [
     ("export resnetv2_18_eca_elu.fer2013", "export"),
     ("explain photo.png", "explain"),
     ("demo", "demo"),
+    ("serve", "serve"),
     ("weights list", None),
 ]
 UNTRIED = {"weights download": "it fetches from the network"}
