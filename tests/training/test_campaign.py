@@ -141,7 +141,7 @@ def test_minutes_that_are_over_are_said(tmp_path, faces):
     command = [written(tmp_path), "--output", tmp_path / "runs", "--path", f"faces={faces}"]
     result = run(*command, "--minutes", "0")
     assert result.exit_code == 0, result.output
-    assert "0 of 2 runs are done. The same command continues with first." in said(result)
+    assert "0 of 2 runs are done. The same command resumes with first." in said(result)
     result = run(*command, "--minutes", "-1")
     assert result.exit_code == 2
 
@@ -258,4 +258,4 @@ def test_a_signal_saves_and_ends_a_campaign(tmp_path, faces, number, code):
     state = checkpoint_of(tmp_path / "runs" / "first")
     assert len(state["history"]) >= 2
     assert run_state(tmp_path / "runs" / "first") == "started"
-    assert "The same command continues from there." in " ".join(output.split())
+    assert "the same command resumes from there." in " ".join(output.split())
