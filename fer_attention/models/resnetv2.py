@@ -37,7 +37,8 @@ class PreActBlock(nn.Module):
         factory: Factory,
     ) -> None:
         super().__init__()
-        norm = partial(BatchNormAct2d, act_layer=activation_of(spec, factory), **factory)
+        act = activation_of(spec, factory)
+        norm: Callable[..., nn.Module] = partial(BatchNormAct2d, act_layer=act, **factory)
         conv: Callable[..., nn.Conv2d] = partial(nn.Conv2d, bias=False, **factory)
         self.bottleneck = bottleneck
         self.downsample: nn.Module | None = None

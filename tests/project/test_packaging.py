@@ -36,14 +36,12 @@ EXTRAS = PROJECT["optional-dependencies"]
 DISTRIBUTIONS = {  # where a module is named otherwise than the project that brings it, or is of its own needs
     "PIL": "pillow",
     "cv2": "opencv-python-headless",
-    "fastapi": "gradio",
     "markupsafe": "jinja2",
     "pytorch_grad_cam": "grad-cam",
     "skimage": "scikit-image",
     "sklearn": "scikit-learn",
-    "starlette": "gradio",
+    "starlette": "fastapi",
     "triton": "torch",  # on the platforms that have it
-    "uvicorn": "gradio",
     "yaml": "pyyaml",
 }
 
