@@ -55,7 +55,6 @@ def as_typed(message: str, parameters: Iterable[Any] = ()) -> str:
         if option.startswith("--"):
             for word in {parameter.name, option[2:].replace("-", "_"), parameter.name.removeprefix("max_")}:
                 message = _with_option(message, word, option)
-    message = re.sub(r"Unknown option of the (\w.* '[\w-]+'): '?([\w-]+)'?.*", _not_taken, message)
     message = re.sub(r"(--[\w-]+ \w+) \(\1\)", r"\1", message)
     message = re.sub(r"^(--[\w-]+) '([^']*)'", r"\1 \2", message)
     return re.sub(r"\bTake (?=--)", "Use ", message)
@@ -63,6 +62,9 @@ def as_typed(message: str, parameters: Iterable[Any] = ()) -> str:
 
 def _with_option(message: str, word: str, option: str) -> str:
     """Replace `word=value`, and `word` if it has an underscore or begins the message."""
+    message = re.sub(
+        rf"Unknown option of the (\w.* '[\w-]+'): '{word}'.*", rf"The \1 takes no {option}.", message
+    )
     value = r"(?:'[^']*'|[\w./-]+)(?: or '[^']*')*"
     message = re.sub(
         rf"(?<![\w-]){word}=({value})?",
@@ -71,8 +73,3 @@ def _with_option(message: str, word: str, option: str) -> str:
     )
     certain = rf"(?<![\w./-]){word}\b" if "_" in word else rf"^{word}(?= )"
     return re.sub(certain, option, message)
-
-
-def _not_taken(found: re.Match[str]) -> str:
-    option = found[2].removeprefix("--").replace("_", "-")
-    return f"The {found[1]} takes no --{option}."

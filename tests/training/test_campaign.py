@@ -82,7 +82,7 @@ def test_the_command_says_what_it_does_and_does_nothing_twice(tmp_path, faces, w
     lines = result.output.splitlines()
     assert lines[0] == "data set faces: 77 images"
     steps = [line.split(":")[0] for line in lines if line.startswith(("first", "second"))]
-    assert steps == ["first begins", "first is done", "second begins", "second is done"]
+    assert steps == ["first starts", "first is done", "second starts", "second is done"]
     best = json.loads((tmp_path / "runs" / "first" / "result.json").read_text())["best"]
     assert f"first is done: {best['validation_accuracy']:.2%} on the selection split" in result.output
     assert lines[-1] == f"2 of 2 runs are done, in {tmp_path / 'runs'}."
@@ -92,7 +92,7 @@ def test_the_command_says_what_it_does_and_does_nothing_twice(tmp_path, faces, w
     }
     result = run(*command)
     assert result.exit_code == 0, result.output
-    assert "begins" not in result.output
+    assert "starts" not in result.output
     assert "data set" not in result.output  # nothing is read for nothing
     assert said(result).endswith(
         f"2 of 2 runs were done before, in {tmp_path / 'runs'}; nothing was trained."

@@ -31,10 +31,10 @@ def set_in(*path, value):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (set_in("run", value=[]), "run: Unknown field 'run'. Did you mean 'runs'"),
+        (set_in("run", value=[]), "No field 'run'. Did you mean 'runs'"),
         (
             set_in("runs", 1, "recipes", value="quick"),
-            "runs.1.recipes: Unknown field 'recipes'. Did you mean",
+            "No field 'runs.1.recipes'. Did you mean",
         ),
         (set_in("runs", value=[]), "runs: "),
         (set_in("runs", 1, "name", value="first"), "Two runs are named 'first'."),
@@ -49,7 +49,7 @@ def set_in(*path, value):
         ),
         (
             set_in("runs", 1, "changes", "epoch", value=3),
-            "epoch: Unknown field 'epoch'. Did you mean 'epochs'",
+            "No field 'epoch'. Did you mean 'epochs'",
         ),
         (
             set_in("runs", 1, "changes", "lr", value=-1),
@@ -130,4 +130,4 @@ def test_an_output_that_cannot_be_made_is_said_before_the_work(tmp_path, faces):
     result = run(written(tmp_path), "--output", tmp_path / "file" / "runs", "--path", f"faces={faces}")
     assert result.exit_code == 2
     assert f"Cannot make the folder {tmp_path / 'file' / 'runs'}: Not a directory." in said(result)
-    assert "begins" not in result.output
+    assert "starts" not in result.output
