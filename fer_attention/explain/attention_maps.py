@@ -77,9 +77,11 @@ def attention_maps(model: nn.Module, images: torch.Tensor) -> list[AttentionMap]
             return  # a gate within a block, whose maps are the block's parts
         calls[block] = calls.get(block, 0) + 1
         layer = names[block] + (f"#{calls[block]}" if calls[block] > 1 else "")
+        registered = (name for name in ATTENTIONS if ATTENTIONS[name] is type(block))
+        kind = next(registered, type(block).__name__)
         for part, values in block.maps(x).items():
-            kept = values.detach().to("cpu", torch.float32, copy=True)
-            found.append(AttentionMap(layer, _kind(block), part, kept, (x.shape[1], x.shape[2], x.shape[3])))
+            copied = values.detach().to("cpu", torch.float32, copy=True)
+            found.append(AttentionMap(layer, kind, part, copied, (x.shape[1], x.shape[2], x.shape[3])))
 
     with (
         evaluation_mode(model),
@@ -105,9 +107,3 @@ def _outermost_blocks(model: nn.Module) -> dict[AttentionBlock, str]:
         if isinstance(module, AttentionBlock) and not any(name.startswith(f"{n}.") for n in blocks.values()):
             blocks[module] = name.removeprefix("_orig_mod.")
     return blocks
-
-
-def _kind(block: AttentionBlock) -> str:
-    """The name under which the block's class is registered."""
-    names = (name for name in ATTENTIONS if ATTENTIONS[name] is type(block))
-    return next(names, type(block).__name__)

@@ -7,6 +7,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -21,12 +22,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.gridspec import SubplotSpec
-
-COLOURS = "inferno"
-"""Dark to bright also for the colour-blind and in grey print."""
-
-STAGES = 4
-"""Columns of attention at most."""
 
 FLAT = 1e-4
 """Weights that differ by a smaller share differ by rounding: no colours."""
@@ -60,7 +55,8 @@ def overlay(
         from matplotlib import colormaps
     picture = (image if isinstance(image, Image.Image) else Image.fromarray(image)).convert("RGB")
     resized = np.asarray(Image.fromarray(heat).resize(picture.size, Image.Resampling.BILINEAR))
-    colours = colormaps[COLOURS](resized, bytes=True)[..., :3]
+    # dark to bright also for the colour-blind and in grey print
+    colours = colormaps["inferno"](resized, bytes=True)[..., :3]
     return Image.blend(picture, Image.fromarray(np.ascontiguousarray(colours)), alpha)
 
 
@@ -91,7 +87,8 @@ def explanation_panel(photo: ImageSource, explanations: Sequence[Explanation]) -
         name = f"face {row + 1}" if several else explanation.model
         _picture(figure.add_subplot(grid[row, 1]), Image.fromarray(explanation.crop), name)
         seen = overlay(explanation.crop, explanation.cam)
-        _picture(figure.add_subplot(grid[row, 2]), seen, f"{_method(explanation)}: {explanation.target}")
+        method = {**CLASSES, "gradcam": "Grad-CAM", "gradcam++": "Grad-CAM++"}[explanation.method]
+        _picture(figure.add_subplot(grid[row, 2]), seen, f"{method}: {explanation.target}")
         for column, maps in enumerate(shown):
             _, height, width = maps[0].map_shape
             title = f"{height}×{width} map"
@@ -110,12 +107,7 @@ def last_of_stages(attention: Sequence[AttentionMap]) -> list[list[AttentionMap]
     for _, group in groupby(attention, key=lambda found: found.map_shape):
         maps = list(group)
         stages.append([found for found in maps if found.layer == maps[-1].layer])
-    return stages[-STAGES:]
-
-
-def _method(explanation: Explanation) -> str:
-    method = explanation.method
-    return {"gradcam": "Grad-CAM", "gradcam++": "Grad-CAM++"}.get(method, CLASSES[method])
+    return stages[-4:]
 
 
 def _photo(axes: Axes, photo: ImageSource, explanations: Sequence[Explanation]) -> None:
@@ -135,9 +127,8 @@ def _picture(axes: Axes, picture: Image.Image, title: str) -> None:
 
 def _channel_limits(rows: Sequence[Sequence[Sequence[AttentionMap]]]) -> tuple[float, float]:
     """One scale for the channel attention of a panel, so that they can be compared by eye."""
-    found = [m.channel for row in rows for maps in row for m in maps if m.channel is not None]
-    low = min((float(values.min()) for values in found), default=0.0)
-    high = max((float(values.max()) for values in found), default=1.0)
+    found = [m.channel.ravel() for row in rows for maps in row for m in maps if m.channel is not None]
+    low, high = map(float, torch.cat(found or [torch.tensor([0.0, 1.0])]).aminmax())
     margin = 0.05 * max(high - low, 0.1)
     return low - margin, high + margin
 

@@ -72,7 +72,7 @@ def explain_faces(
         UnknownNameError: The model does not know the label, the method or the layer.
         ValueError: The model is an exported one, or the limit is below 1.
     """
-    _checked(recognizer, target)  # before the photo is searched
+    explainable(recognizer, target)  # before the photo is searched
     if limit is not None and limit < 1:
         raise ValueError(f"limit is at least 1 face; got {limit}.")
     image = borrow_image(photo)
@@ -91,7 +91,7 @@ def explain_predictions(
 ) -> list[Explanation]:
     """As `explain_faces`, of faces that the recogniser has found and named in the upright photo already."""
     labels, preprocessing = recognizer.labels, recognizer.preprocessing
-    model = _checked(recognizer, target)
+    model = explainable(recognizer, target)
     if not predictions:
         return []
     crops = np.stack([cut_input(image, prediction.face, preprocessing) for prediction in predictions])
@@ -116,19 +116,12 @@ def explain_predictions(
     ]
 
 
-def _checked(recognizer: EmotionRecognizer, target: str | None) -> FERModel:
-    """The model, if it can be explained and knows the label."""
-    model = explainable(recognizer)
-    if target is not None and target not in recognizer.labels:
-        raise unknown_name("label", target, recognizer.labels)
-    return model
-
-
-def explainable(recognizer: EmotionRecognizer) -> FERModel:
-    """Give the recogniser's model, whose maps and gradients torch computes.
+def explainable(recognizer: EmotionRecognizer, target: str | None = None) -> FERModel:
+    """Return the recogniser's model, if torch runs it and it knows the label to be explained.
 
     Raises:
-        ValueError: Something else than torch runs it.
+        UnknownNameError: The model does not know the label.
+        ValueError: Something else than torch runs the model.
     """
     classifier = recognizer.classifier
     if not isinstance(classifier, TorchClassifier):
@@ -136,4 +129,6 @@ def explainable(recognizer: EmotionRecognizer) -> FERModel:
             f"A {type(classifier).__name__} shows its answers alone, no maps and no gradients. Explain the "
             "weights file that the model was exported from."
         )
+    if target is not None and target not in recognizer.labels:
+        raise unknown_name("label", target, recognizer.labels)
     return classifier.model

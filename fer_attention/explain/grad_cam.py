@@ -67,10 +67,10 @@ def grad_cam(
     check_images(images)
     with needs_extra("explain", "Class activation maps run on grad-cam"):
         import pytorch_grad_cam
-        from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
-    if layer is None and method == "layercam":
-        layer = _first_stage(model)
+    levels = getattr(model, "feature_info", None) or []
+    if layer is None and method == "layercam" and len(levels) > 1:
+        layer = str(levels[1]["module"])
     watched, target_layer = _watched(model, layer)
     targets = _targets(target, len(images))
     parts: list[torch.Tensor] = []
@@ -80,10 +80,8 @@ def grad_cam(
         try:  # not `with cam`, which prints an IndexError instead of raising it
             for start in range(0, len(images), batch_size):
                 batch = images[start : start + batch_size].clone()  # one of inference mode has no gradient
-                chosen = targets if targets is None else targets[start : start + batch_size]
-                wanted = None if chosen is None else [ClassifierOutputTarget(index) for index in chosen]
-                heat = _run(cam, batch, wanted, chosen, layer)
-                parts.append(torch.from_numpy(heat).float())
+                chosen = targets and targets[start : start + batch_size]
+                parts.append(torch.from_numpy(_run(cam, batch, chosen, layer)).float())
         finally:
             cam.activations_and_grads.release()
     return torch.cat(parts)
@@ -109,12 +107,6 @@ class _UpToHead(nn.Module):
         return logits
 
 
-def _first_stage(model: nn.Module) -> str | None:
-    """The first level behind the stem, in models that list their levels as timm's do."""
-    levels = getattr(model, "feature_info", None) or []
-    return str(levels[1]["module"]) if len(levels) > 1 else None
-
-
 def _watched(model: nn.Module, layer: str | None) -> tuple[nn.Module, nn.Module]:
     """The model to be run, and the module in it whose output is the map."""
     if layer is not None:
@@ -132,24 +124,26 @@ def _watched(model: nn.Module, layer: str | None) -> tuple[nn.Module, nn.Module]
     return watched, watched.last_map
 
 
-def _targets(target: int | Sequence[int] | None, count: int) -> list[int] | None:
+def _targets(target: int | Sequence[int] | None, count: int) -> list[Any] | None:
+    from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+
     if target is None:
         return None
     targets = [target] * count if isinstance(target, int) else [int(index) for index in target]
     if len(targets) != count:
         raise ValueError(f"target is one class or one for each image; got {len(targets)} for {count} images.")
-    return targets
+    return [ClassifierOutputTarget(index) for index in targets]
 
 
-def _run(cam: Any, batch: torch.Tensor, wanted: Any, classes: list[int] | None, layer: str | None) -> Any:
+def _run(cam: Any, batch: torch.Tensor, targets: list[Any] | None, layer: str | None) -> Any:
     """The maps of one batch; what grad-cam cannot work with becomes an error that says so."""
     heat, failure = None, None
     try:
-        heat = cam(batch, wanted)
+        heat = cam(batch, targets)
     except (AttributeError, IndexError, ValueError) as error:
         failure = error
     maps, count = cam.activations_and_grads.activations, cam.outputs.shape[-1]
-    if wrong := sorted({index for index in classes or () if not 0 <= index < count}):
+    if wrong := sorted({t.category for t in targets or () if not 0 <= t.category < count}):
         raise ValueError(f"Classes are 0 to {count - 1}; got {', '.join(map(str, wrong))}.") from failure
     if len(maps) != 1:
         raise ValueError(
