@@ -5,11 +5,11 @@ from fer_attention.training.config import AugmentConfig, Chance, DegradeConfig, 
 from fer_attention.training.engine import (
     TrainingCallbacks,
     TrainingResult,
-    TrainingStopped,
     TrainingWarning,
     train,
 )
 from fer_attention.training.history import Epoch, TrainingProgress
+from fer_attention.training.interrupts import TrainingStopped
 from fer_attention.training.recipes import load_recipe, recipe_names
 
 __all__ = [

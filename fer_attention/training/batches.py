@@ -6,8 +6,8 @@ sampler to save.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -55,10 +55,9 @@ class Batches:
     ) -> None:
         self.config, self.device, self.rank, self.processes = config, device, rank, processes
         self.labels = data.labels
-        self._files: _Files | None = None
-        self._images: torch.Tensor | None = None
+        self._images: torch.Tensor | _Files
         if isinstance(data.images, ImageFiles):
-            self._files = _Files(data.images, preprocessing)
+            self._images = _Files(data.images, preprocessing)
         else:
             self._images = torch.from_numpy(preprocessing.prepare(data.images)).to(device)
         self.steps = len(data) // self.step_size
@@ -71,47 +70,43 @@ class Batches:
     def epoch(self, number: int, *, start: int = 0) -> Iterator[list[tuple[torch.Tensor, torch.Tensor]]]:
         """For each step from `start` on the passes of this process: (images, rows)."""
         order = epoch_order(self.labels, self.config, number)
-        steps = order[: self.steps * self.step_size].view(
-            self.steps, self.config.accumulate, self.processes, self.config.batch_size
-        )[start:, :, self.rank]
-        if self._images is None:
-            images = iter(self._loader(steps.flatten(0, 1).tolist()))
-        for step in steps.to(self.device):
-            if self._images is not None:
-                yield [(self._images[rows], rows) for rows in step]
-            else:
-                yield [(next(images).to(self.device, non_blocking=True), rows) for rows in step]
+        shape = self.steps, self.config.accumulate, self.processes, self.config.batch_size
+        steps = order[: self.steps * self.step_size].view(shape)[start:, :, self.rank].to(self.device)
+        images = self._read(steps.flatten(0, 1))
+        for step in steps:
+            yield [(next(images), rows) for rows in step]
 
     def plain(self, size: int = 256) -> Iterator[torch.Tensor]:
         """All images once in the order of their rows: uint8 (up to `size`, C, H, W)."""
-        if self._images is not None:
-            yield from torch.split(self._images, size)
-        else:
-            yield from self._loader([r.tolist() for r in torch.split(torch.arange(len(self.labels)), size)])
+        return self._read(torch.split(torch.arange(len(self.labels), device=self.device), size))
 
-    def _loader(self, batches: list[list[int]]) -> DataLoader[torch.Tensor]:
-        assert self._files is not None  # noqa: S101  (for the type checker)
-        return DataLoader(
-            self._files,
-            batch_sampler=batches,
+    def _read(self, batches: Iterable[torch.Tensor]) -> Iterator[torch.Tensor]:
+        """Yield the images of each batch of rows, on the device."""
+        if isinstance(self._images, torch.Tensor):
+            yield from (self._images[rows] for rows in batches)
+            return
+        loader = DataLoader(
+            self._images,
+            sampler=[rows.tolist() for rows in batches],
+            batch_size=None,  # an item of `_Files` is a batch
             num_workers=self.config.workers,
             pin_memory=self.device.type == "cuda",
             # the base seed of workers would otherwise come from, and move, the global random state
             generator=torch.Generator().manual_seed(self.config.seed),
         )
+        for images in loader:
+            yield images.to(self.device, non_blocking=True)
 
 
+@dataclass(frozen=True)
 class _Files(Dataset[torch.Tensor]):
-    """Single images of a set that stays on the disk, as the model wants them."""
+    """Batches of a set that stays on the disk, as the model wants them."""
 
-    def __init__(self, files: ImageFiles, preprocessing: Preprocessing) -> None:
-        self._files, self._preprocessing = files, preprocessing
+    files: ImageFiles
+    preprocessing: Preprocessing
 
-    def __len__(self) -> int:
-        return len(self._files)
-
-    def __getitem__(self, row: int) -> torch.Tensor:
-        return torch.from_numpy(self._preprocessing.prepare(self._files[[row]])[0])
+    def __getitem__(self, rows: list[int]) -> torch.Tensor:
+        return torch.from_numpy(self.preprocessing.prepare(self.files[rows]))
 
 
 def measured(preprocessing: Preprocessing, data: FaceDataset) -> Preprocessing:

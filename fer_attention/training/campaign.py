@@ -28,14 +28,13 @@ from fer_attention.optional import needs_extra
 from fer_attention.registry import unknown_name
 from fer_attention.training.checkpoint import FREE_FIELDS, TrainingError, make_folder
 from fer_attention.training.config import TrainConfig
-from fer_attention.training.engine import TrainingCallbacks, TrainingStopped, train
+from fer_attention.training.engine import TrainingCallbacks, train
+from fer_attention.training.interrupts import TrainingStopped
 from fer_attention.training.recipes import load_recipe
 
 State = Literal["done", "started", "waiting"]
 
 WEIGHTS = "best.safetensors"
-
-IN_BRACES = re.compile(r"\{([^{}]*)\}")
 
 
 class CampaignData(BaseModel, frozen=True, extra="forbid"):
@@ -137,7 +136,7 @@ def run_campaign(
         folder, state = output / run.name, run_state(output / run.name)
         if state != "done" and stop() and not several:
             break
-        config = load_recipe(run.recipe, _filled(run.changes, weights))
+        config = load_recipe(run.recipe, _filled(run.changes, lambda name, _: weights[name]))
         if state == "done":
             _check_config(folder, config)
         else:
@@ -160,28 +159,33 @@ def run_state(folder: Path) -> State:
 def _checked(campaign: Campaign, paths: Mapping[str, str | Path]) -> dict[str, CampaignData]:
     """The data sets with their paths, once all runs are possible: the last one's mistake should not wait."""
     there: dict[str, str] = {}
+    named = {name: str(path) for name, path in paths.items()}
+
+    def weights_of(name: str, text: str) -> str:
+        if name not in there and name in {run.name for run in campaign.runs}:
+            raise ValueError(
+                f"{text!r} stands for weights that are not there yet. Only runs above it can be named: "
+                f"{', '.join(there) or 'none'}."
+            )
+        if name not in there:
+            raise ValueError(f"{text!r}: {unknown_name('run', name, there)}")
+        return there[name]
+
+    def path_of(name: str, text: str) -> str:
+        if name not in named:
+            near = unknown_name("path", name, named)
+            raise ValueError(f"{text!r}: {near} Give its path with --path {name}=PATH.")
+        return named[name]
+
     for run in campaign.runs:
         with _says(f"run {run.name}"):
-            for text, name in _names_in(run.changes):
-                if name in {one.name for one in campaign.runs} - there.keys():
-                    raise ValueError(
-                        f"{text!r} stands for weights that are not there yet. Only runs above it can be "
-                        f"named: {', '.join(there) or 'none'}."
-                    )
-                if name not in there:
-                    raise ValueError(f"{text!r}: {unknown_name('run', name, there)}")
-            load_recipe(run.recipe, _filled(run.changes, there))
+            load_recipe(run.recipe, _filled(run.changes, weights_of))
         there[run.name] = DEFAULT  # weights that exist, in place of those to come
-    named = {name: str(path) for name, path in paths.items()}
     described = {}
-    for place in {run.data: None for run in campaign.runs}:
-        fields = campaign.data[place].model_dump()
-        with _says(f"data set {place}"):
-            for text, name in _names_in(fields):
-                if name not in named:
-                    near = unknown_name("path", name, named)
-                    raise ValueError(f"{text!r}: {near} Give its path with --path {name}=PATH.")
-        described[place] = CampaignData(**_filled(fields, named))
+    for run in campaign.runs:
+        with _says(f"data set {run.data}"):
+            fields = _filled(campaign.data[run.data].model_dump(), path_of)
+        described[run.data] = CampaignData(**fields)
     return described
 
 
@@ -226,19 +230,12 @@ def _placed(value: Any) -> Any:
     return value
 
 
-def _names_in(value: Any) -> Iterator[tuple[str, str]]:
-    """Each `{name}` in the texts of a value: the text, and the name."""
-    if isinstance(value, str):
-        yield from ((value, name) for name in IN_BRACES.findall(value))
-    elif isinstance(value, dict | list | tuple):
-        for one in value.values() if isinstance(value, dict) else value:
-            yield from _names_in(one)
-
-
-def _filled(value: Any, variables: Mapping[str, str]) -> Any:
-    """A copy in which each `{name}` in a text is the variable's value."""
+def _filled(value: Any, find: Callable[[str, str], str]) -> Any:
+    """A copy in which each `{name}` in a text is replaced by `find(name, text)`."""
     if isinstance(value, dict):
-        return {key: _filled(one, variables) for key, one in value.items()}
+        return {key: _filled(one, find) for key, one in value.items()}
     if isinstance(value, list | tuple):
-        return [_filled(one, variables) for one in value]
-    return IN_BRACES.sub(lambda found: variables[found[1]], value) if isinstance(value, str) else value
+        return [_filled(one, find) for one in value]
+    if not isinstance(value, str):
+        return value
+    return re.sub(r"\{([^{}]*)\}", lambda found: find(found[1], value), value)

@@ -25,15 +25,11 @@ from fer_attention.training.checkpoint import (
 )
 from fer_attention.training.config import TrainConfig
 from fer_attention.training.history import Epoch, TrainingProgress, to_csv
-from fer_attention.training.interrupts import noted_signals, obey
+from fer_attention.training.interrupts import TrainingStopped, leave, noted_signals
 from fer_attention.training.objective import target_distributions
 from fer_attention.training.run import Run
-from fer_attention.training.setup import create_accelerator, environment, of_main, precision_of, seen_images
+from fer_attention.training.setup import create_accelerator, environment, of_main, seen_images
 from fer_attention.training.watch import overfitting, vanishing
-
-
-class TrainingStopped(Exception):  # noqa: N818  (not an error)
-    """A run was saved and left because its caller asked for that."""
 
 
 class TrainingWarning(UserWarning):
@@ -112,7 +108,7 @@ def train(
     training = data.split(TRAIN)
     select_on = select_on or selection_split(data)
     validation = data.split(select_on)
-    accelerator = create_accelerator(config, device, output)
+    accelerator, precision = create_accelerator(config, device, output)
     main = accelerator.is_main_process
     if main:
         make_folder(output)
@@ -128,20 +124,17 @@ def train(
 
     used = data.take((data.splits == TRAIN) | (data.splits == select_on))
     same = identity(config, used, processes=accelerator.num_processes, select_on=select_on)
-    state = read_checkpoint(output, same)
-    if state is None:  # teachers are slow, so a checkpoint keeps what they said
-        targets = target_distributions(training, config, device=accelerator.device, between=between)
-    else:
+    state = read_checkpoint(output, same) or {}
+    if state:  # teachers are slow, so a checkpoint keeps what they said
         targets = state["run"]["targets"]
+    else:
+        targets = target_distributions(training, config, device=accelerator.device, between=between)
     with torch.random.fork_rng(devices=devices), noted_signals(accelerator.num_processes) as received:
         run = Run(config, training, validation, accelerator, targets=targets)
-        if state is not None:
+        if state:
             run.load(state["run"])
-        seen = (state or {}).get("seen") or (
-            seen_images(config, training, validation).to_record() if main else {}
-        )
-        precision = precision_of(accelerator)
-        taken = list(dict.fromkeys([*(state or {}).get("precisions", []), precision]))
+        seen = state.get("seen") or (seen_images(config, training, validation).to_record() if main else {})
+        taken = list(dict.fromkeys([*state.get("precisions", []), precision]))
         if main and taken[0] != precision and not _is_over(run.history, config):
             change = f"the run began in {taken[0]} and continues in {precision}"
             callbacks.on_warning(f"{change}, which is faster here (precision=auto)")
@@ -164,20 +157,17 @@ def train(
                 kept = {"identity": same, "run": run.state(), "precisions": taken, "seen": seen}
                 write_checkpoint(output, kept)
 
-        if state is None and config.teachers:
+        if not state and config.teachers:
             save()
         while not _is_over(run.history, config):
             for progress in run.steps(config.checkpoint_minutes * 60, save):
-                if received and progress.step < progress.steps:
+                if progress.step < progress.steps and (received or stops()):
                     save()
-                    obey(received[0], output)
-                if progress.step < progress.steps and stops():
-                    save()
-                    raise TrainingStopped(f"stopped; saved in {output}")
+                    leave(received, output)
                 if main:
                     callbacks.on_progress(progress)
             epoch = run.finish_epoch()
-            new_warnings = _note_warnings(run)
+            new_warnings = _new_warnings(run)
             if main and epoch is _best(run.history, config):
                 _save_best(run, output / "best.safetensors", epoch, {**facts, **seen})
             save()
@@ -187,10 +177,8 @@ def train(
                 for text in new_warnings:
                     callbacks.on_warning(text)
                 callbacks.on_epoch(epoch)
-            if received:
-                obey(received[0], output)
-            if not _is_over(run.history, config) and stops():  # of short epochs no step may have asked
-                raise TrainingStopped(f"stopped; saved in {output}")
+            if received or (not _is_over(run.history, config) and stops()):
+                leave(received, output)
         best, texts = _best(run.history, config), tuple(run.warnings.values())
         result = TrainingResult(output / "best.safetensors", best, tuple(run.history), texts)
         if main:
@@ -202,24 +190,19 @@ def train(
     return result
 
 
-def _note_warnings(run: Run) -> list[str]:
-    """Look for training problems after an epoch; return those of a kind that the run had not yet."""
+def _new_warnings(run: Run) -> list[str]:
+    """Look for training problems after an epoch; record and return those of a kind that is new."""
     found = {"overfitting": overfitting(run.history), "gradients": vanishing(run.gradients)}
-    new = {
-        kind: f"epoch {run.history[-1].epoch}: {text}"
-        for kind, text in found.items()
-        if text is not None and kind not in run.warnings
-    }
-    run.warnings.update(new)
-    return list(new.values())
+    new = [kind for kind, text in found.items() if text is not None and kind not in run.warnings]
+    run.warnings |= {kind: f"epoch {run.history[-1].epoch}: {found[kind]}" for kind in new}
+    return [run.warnings[kind] for kind in new]
 
 
 def _is_over(history: list[Epoch], config: TrainConfig) -> bool:
-    if not history:
-        return False
+    if not history or config.stop_after is None:
+        return len(history) >= config.epochs
     lowest = min(history, key=lambda epoch: epoch.validation_loss)
-    waited = history[-1].epoch - lowest.epoch
-    return len(history) >= config.epochs or (config.stop_after is not None and waited >= config.stop_after)
+    return len(history) >= min(config.epochs, lowest.epoch + config.stop_after)
 
 
 def _best(history: list[Epoch], config: TrainConfig) -> Epoch:

@@ -10,6 +10,10 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 
+class TrainingStopped(Exception):  # noqa: N818  (not an error)
+    """A run was saved and left because its caller asked for that."""
+
+
 @contextmanager
 def noted_signals(processes: int) -> Iterator[list[int]]:
     """Note SIGINT and SIGTERM instead of ending at once.
@@ -35,8 +39,11 @@ def noted_signals(processes: int) -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def obey(number: int, output: Path) -> NoReturn:
-    """Do what a signal asks for, once all is saved."""
-    if number == signal.SIGINT:
-        raise KeyboardInterrupt(f"stopped; saved in {output}")
-    raise SystemExit(128 + number)
+def leave(received: list[int], output: Path) -> NoReturn:
+    """End a run that was saved, as the first signal asks or, without one, by a TrainingStopped."""
+    stopped = f"stopped; saved in {output}"
+    if not received:
+        raise TrainingStopped(stopped)
+    if received[0] == signal.SIGINT:
+        raise KeyboardInterrupt(stopped)
+    raise SystemExit(128 + received[0])

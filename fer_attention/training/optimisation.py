@@ -80,25 +80,15 @@ def create_schedule(optimizer: torch.optim.Optimizer, config: TrainConfig, *, st
     total = config.epochs * steps
     if config.schedule == "one_cycle":
         total = max(total + 1, 4)  # shorter cycles have a phase without a step, which torch divides by
-        one_cycle = OneCycleLR(
-            optimizer,
-            max_lr=config.lr,
-            total_steps=total,
-            pct_start=min(max(config.warmup, 2 / total), 1 - 1 / total),
-            cycle_momentum=not {"momentum", "betas"}.isdisjoint(optimizer.param_groups[0]),
-        )
-        return Schedule(one_cycle)
+        rise = min(max(config.warmup, 2 / total), 1 - 1 / total)
+        momentum = not {"momentum", "betas"}.isdisjoint(optimizer.param_groups[0])
+        return Schedule(OneCycleLR(optimizer, config.lr, total, pct_start=rise, cycle_momentum=momentum))
     if config.schedule == "plateau":
         return Schedule(ReduceLROnPlateau(optimizer, factor=config.decay_rate, patience=config.patience))
     warm = int(config.warmup * total)
-    common: dict[str, Any] = {
-        "warmup_t": warm,
-        "warmup_lr_init": config.lr / 25,
-        "warmup_prefix": True,
-        "t_in_epochs": False,
-    }
+    common: dict[str, Any] = {"warmup_t": warm, "warmup_lr_init": config.lr / 25}
+    common |= {"warmup_prefix": True, "t_in_epochs": False}
     if config.schedule == "cosine":
-        cosine = CosineLRScheduler(optimizer, t_initial=total - warm, lr_min=config.lr * 1e-4, **common)
-        return Schedule(cosine)
+        return Schedule(CosineLRScheduler(optimizer, total - warm, lr_min=config.lr * 1e-4, **common))
     every = config.decay_epochs * steps if config.schedule == "step" else total + 1
     return Schedule(StepLRScheduler(optimizer, decay_t=every, decay_rate=config.decay_rate, **common))

@@ -28,7 +28,7 @@ from fer_attention.training.history import Epoch, TrainingProgress
 from fer_attention.training.objective import adjustment, create_loss
 from fer_attention.training.optimisation import create_optimizer, create_schedule
 from fer_attention.training.setup import create_start, freeze, of_main
-from fer_attention.training.watch import first_bad_step, has_diverged, relative_gradients
+from fer_attention.training.watch import relative_gradients
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -147,7 +147,8 @@ class Run:
 
     def _one_step(self, passes: list[tuple[torch.Tensor, torch.Tensor]]) -> tuple[torch.Tensor, torch.Tensor]:
         """One step of the optimiser: mean loss and number of right answers of this process."""
-        torch.manual_seed(self._seed())
+        position = (self.config.seed_of("augmentation") * 100_003 + self.epoch) * 1_000_003 + self._step
+        torch.manual_seed((position * 4099 + self.accelerator.process_index) % 2**63)
         total = torch.zeros((), device=self.accelerator.device)
         right = torch.zeros((), device=self.accelerator.device)
         for number, (images, rows) in enumerate(passes, start=1):
@@ -176,31 +177,24 @@ class Run:
         self.ema.update(self.raw, step=done + 1)
         return total, right
 
-    def _seed(self) -> int:
-        position = (self.config.seed_of("augmentation") * 100_003 + self.epoch) * 1_000_003 + self._step
-        return (position * 4099 + self.accelerator.process_index) % 2**63
-
     def _look(self, losses: torch.Tensor, recent: deque[float]) -> None:
         where = f"in epoch {self.epoch}, step {{}} of {self.training.steps}, learning rate {self._lr:.3g}"
-        bad = first_bad_step(losses)
-        if bad is not None:
-            step = self._step - len(losses) + bad + 1
-            raise TrainingError(f"The loss is {losses[bad].item()} {where.format(step)}. {ADVICE}")
-        recent.extend(losses.tolist())
-        window = torch.tensor(recent)
-        factor = self.config.divergence
-        if has_diverged(window, classes=self.targets.shape[1], factor=factor):
+        for step, loss in enumerate(losses.tolist(), start=self._step - len(losses) + 1):
+            if not math.isfinite(loss):
+                raise TrainingError(f"The loss is {loss} {where.format(step)}. {ADVICE}")
+            recent.append(loss)
+        mean, factor = sum(recent) / len(recent), self.config.divergence
+        if mean > factor * math.log(self.targets.shape[1]):
             raise TrainingError(
-                f"The loss has diverged: {window.mean():.3g} {where.format(self._step)}, over {factor:g} "
+                f"The loss has diverged: {mean:.3g} {where.format(self._step)}, over {factor:g} "
                 f"times that of an even guess. {ADVICE}"
             )
         self._loss_sum += float(losses.double().sum())
 
     def finish_epoch(self) -> Epoch:
         """Validate the averaged weights and close the epoch, in all processes alike."""
-        several = self.accelerator.num_processes > 1
         sums = torch.tensor([self._loss_sum / self.training.steps, self._right], dtype=torch.float64)
-        if several:
+        if self.accelerator.num_processes > 1:
             sums = self.accelerator.reduce(sums.float().to(self.accelerator.device), "sum").double().cpu()
         found = self._validated(sums) if self.accelerator.is_main_process else None
         epoch = of_main(found, self.accelerator)  # for schedules and early stopping it must be the same one

@@ -32,12 +32,11 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-MIXED_PRECISION = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
-"""accelerate's names of precisions."""
 
-
-def create_accelerator(config: TrainConfig, device: torch.device | str, output: Path) -> Accelerator:
-    """Accelerate on this machine: one CPU or GPU, or as many as torchrun started processes for.
+def create_accelerator(
+    config: TrainConfig, device: torch.device | str, output: Path
+) -> tuple[Accelerator, str]:
+    """Accelerate on this machine, one CPU or GPU or all processes of torchrun, and its precision.
 
     Raises:
         ImportError: accelerate or a tracker is not installed.
@@ -63,32 +62,22 @@ def create_accelerator(config: TrainConfig, device: torch.device | str, output: 
     cpu = resolved.type == "cpu"
     precision = resolve_precision(config, resolved)
     if several:
-        if not torch.distributed.is_initialized():
-            atexit.register(_leave_processes)
-        precision = of_main(precision, PartialState(cpu=cpu))
-    return Accelerator(
+        state = PartialState(cpu=cpu)
+        atexit.register(state.destroy_process_group)
+        precision = of_main(precision, state)
+    accelerator = Accelerator(
         cpu=cpu,
-        mixed_precision=MIXED_PRECISION[precision],
+        mixed_precision={"float32": "no", "bfloat16": "bf16", "float16": "fp16"}[precision],
         dynamo_backend="inductor" if config.compile else "no",
         log_with=list(config.trackers) or None,
         project_dir=output,
     )
-
-
-def _leave_processes() -> None:
-    if torch.distributed.is_initialized():
-        torch.distributed.destroy_process_group()
+    return accelerator, precision
 
 
 def resolve_precision(config: TrainConfig, device: torch.device) -> str:
     """The precision that a run takes on a device."""
     return fastest_precision(device) if config.precision == "auto" else config.precision
-
-
-def precision_of(accelerator: Accelerator) -> str:
-    """The precision that a run was given."""
-    names = {mixed: name for name, mixed in MIXED_PRECISION.items()}
-    return names[str(accelerator.mixed_precision)]
 
 
 def of_main(value: T, state: Accelerator | PartialState) -> T:

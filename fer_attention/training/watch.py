@@ -1,12 +1,10 @@
-"""Training problems that are detected while a run goes on: divergence, overfitting, vanishing gradients.
+"""Training problems of which a run warns: overfitting and vanishing gradients.
 
-The last two are the paper's worries for attention on small data and for ELU in very deep networks
-(arXiv:2410.17740); they warn, while divergence stops the run.
+They are the paper's worries for attention on small data and for ELU in very deep networks (arXiv:2410.17740).
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import torch
@@ -22,17 +20,6 @@ GAP_RISE = 0.1
 
 VANISHING = 1e-4
 """A layer's relative gradient over the median layer's, below which it counts as vanished."""
-
-
-def first_bad_step(losses: torch.Tensor) -> int | None:
-    """Index of the first loss (steps,) that is no finite number."""
-    bad = (~torch.isfinite(losses)).nonzero()
-    return int(bad[0]) if len(bad) else None
-
-
-def has_diverged(losses: torch.Tensor, *, classes: int, factor: float) -> bool:
-    """Return whether the mean loss exceeds `factor` times that of an even guess, log(classes)."""
-    return float(losses.mean()) > factor * math.log(classes)
 
 
 def overfitting(history: Sequence[Epoch]) -> str | None:
