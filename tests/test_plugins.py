@@ -118,7 +118,7 @@ def test_the_command_line_has_the_names_of_a_plug_in_and_one_line_about_a_broken
     [line] = [line for line in shown.stderr.splitlines() if line]
     assert line == (
         "warning: The plug-in 'half_done' of half-done 0.3 was not loaded, RuntimeError: no key for the "
-        "camera. Mend the package, or uninstall it: pip uninstall half-done."
+        "camera. Fix the package, or uninstall it: pip uninstall half-done."
     )
     helped = run("-m", "fer_attention.cli", "train", "--help", plugins=[example]).stdout
     assert "mirror, " in helped

@@ -40,7 +40,7 @@ def test_entries_are_sorted_whatever_the_order_of_registration(fruits):
 
 
 def test_a_duplicate_is_refused_and_the_first_entry_stays(fruits):
-    with pytest.raises(ValueError, match=r"fruit 'pear' is registered already, as 'PEAR'"):
+    with pytest.raises(ValueError, match=r"fruit 'pear' is already registered, as 'PEAR'"):
         fruits.register("pear")("another")
     assert fruits["pear"] == "PEAR"
     assert len(fruits) == 3
@@ -112,7 +112,7 @@ def test_every_good_name_can_be_registered_and_looked_up(name):
 def test_a_registry_of_the_library_refuses_to_replace_its_own_entries(registry):
     for name in registry:
         entry = registry[name]
-        with pytest.raises(ValueError, match=f"'{name}' is registered already"):
+        with pytest.raises(ValueError, match=f"'{name}' is already registered"):
             registry.register(name)(object())
         assert registry[name] is entry
 

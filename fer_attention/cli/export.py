@@ -84,7 +84,7 @@ def _plain(model: FERModel, target: Path, kind: Kind, opset: int | None) -> str:
         form = f"ONNX, opset {made.opset}"
     else:
         made = (export_program if kind is Kind.program else export_compiled)(model, target)
-        form = "AOTInductor package" if made.compiled else "torch.export program"
+        form = "AOTInductor package" if kind is Kind.compiled else "torch.export program"
     apart = f"logits differ from torch's by at most {made.difference:.1g} on {made.checked} crops"
     return f"{form}, {target.stat().st_size:,} bytes; {apart}"
 

@@ -9,7 +9,7 @@ from PIL import Image
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from fer_attention import EmotionRecognizer
-from fer_attention.classifiers import OnnxClassifier, onnx_classifier
+from fer_attention.classifiers import OnnxClassifier
 from fer_attention.export import export_onnx
 from fer_attention.faces import CropRule, Face, crop_face, cut_input
 from fer_attention.faces.images import load_image
@@ -162,16 +162,6 @@ def test_threads_are_onnx_runtime_s_only_and_at_least_one(file):
         OnnxClassifier(file, threads=0)
     with pytest.raises(ValueError, match="threads is for"):
         EmotionRecognizer.from_pretrained(detector=FixedDetector([]), device="cpu", threads=2)
-
-
-def test_a_gpu_is_taken_where_there_is_one_and_missed_where_asked_for(monkeypatch):
-    cuda = torch.device("cuda", 0)
-    monkeypatch.setattr(onnx_classifier, "resolve_device", lambda device: cuda)
-    both = ["CUDAExecutionProvider", "CPUExecutionProvider"]
-    assert onnx_classifier._providers("auto", both)[0] == ("CUDAExecutionProvider", {"device_id": 0})
-    assert onnx_classifier._providers("auto", both[1:]) == both[1:]
-    with pytest.raises(WeightsError, match="onnxruntime-gpu"):
-        onnx_classifier._providers("cuda", both[1:])
 
 
 def test_a_model_of_three_channels_and_other_labels_goes_all_the_way(tmp_path, astronaut):

@@ -94,7 +94,7 @@ def test_what_was_set_aside_is_a_warning(tmp_path):
     record = next((tmp_path / "study" / "runs").glob("*/record.json"))
     record.write_text("{")
     said = run(file, "--output", tmp_path / "study")
-    assert re.search(r"warning: resnetv2_18.*record.json is damaged.*set_aside.*It is run again", said.stderr)
+    assert re.search(r"warning: resnetv2_18.*record.json is damaged.*set_aside.*is repeated", said.stderr)
 
 
 def test_runs_of_another_runner_are_counted_as_such(tmp_path):
@@ -119,13 +119,13 @@ def test_ctrl_c_says_how_to_go_on(tmp_path, monkeypatch):
 WRONG = [
     (["dyr"], {}, "Unknown study 'dyr'. Did you mean 'dry'?"),
     (["absent.yaml"], {}, "There is no study file absent.yaml"),
-    (["two-by-two"], {}, "Where is the data set fer2013? Say --data fer2013=PATH."),
+    (["two-by-two"], {}, "The data set fer2013 needs a path: use --data fer2013=PATH."),
     (
         ["two-by-two", "--data", "/nowhere/faces"],
         {},
         "The data set fer2013 cannot be read: /nowhere/faces does",
     ),
-    (["two-by-two", "--data", "fer=/nowhere"], {}, "The study has no data set 'fer', but fer2013."),
+    (["two-by-two", "--data", "fer=/nowhere"], {}, "The study has no data set 'fer'; it has fer2013."),
     (["two-by-two", "--data", "fer2013="], {}, "--data takes one PATH for fer2013; got fer2013="),
     (["two-by-two", "--data", "a", "--data", "fer2013=b"], {}, "one PATH for fer2013; got a and fer2013=b"),
     (
@@ -159,7 +159,7 @@ def test_a_study_that_cannot_be_run_ends_with_2_and_one_message_and_makes_nothin
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--engine", "slurm"], "engine is local or ray, got 'slurm'."),
+        (["--engine", "slurm"], "engine must be local or ray, got 'slurm'."),
         (["--output", "{file}/study"], "Cannot write into "),
     ],
 )
@@ -188,4 +188,4 @@ def test_a_missing_library_names_the_extra(tmp_path, monkeypatch, missing):
 
 
 def test_a_report_of_a_folder_without_a_study_is_refused(tmp_path):
-    assert "holds no study" in study("report", tmp_path, code=2).stderr
+    assert "is not the folder of a study" in study("report", tmp_path, code=2).stderr

@@ -150,7 +150,7 @@ def test_normalize_is_mean_and_std_of_pixels_in_0_1():
     ],
 )
 def test_normalize_refuses_what_is_not_its_input(crops):
-    with pytest.raises(ValueError, match="Expected uint8"):
+    with pytest.raises(ValueError, match="Crops are uint8"):
         Preprocessing(size=(4, 4)).normalize(crops)
 
 

@@ -15,7 +15,7 @@ from fer_attention import build_model, create_model
 from fer_attention.attention import ATTENTIONS
 from fer_attention.classifiers import OnnxClassifier
 from fer_attention.export import ExportError, export_onnx, onnx_file
-from fer_attention.export.check import largest_difference
+from fer_attention.export.graph import largest_difference
 from fer_attention.models import WeightsError
 from tests.support.exported_models import FAMILIES, lively_model, noise_crops, torch_logits
 

@@ -29,7 +29,7 @@ def test_a_program_with_every_gate_answers_as_the_model_does_for_any_batch(backb
     options = {"implementation": "fused"}
     model = lively_model(backbone, attention="cbam", mixed=sorted(ATTENTIONS)[start::2], options=options)
     made = export_program(model, tmp_path / "model.pt2", faces=np.zeros((2, 60, 60, 3), np.uint8))
-    assert (made.compiled, made.checked) == (False, 7)
+    assert made.checked == 7
     assert made.difference <= 1e-4
     crops = noise_crops(model, 7)
     for count in (1, 2, 7):
@@ -92,7 +92,6 @@ def test_machine_code_answers_as_the_model_does_for_any_batch(tmp_path):
         pytest.skip("needs a C++ compiler")
     model = lively_model("resnetv2_18", attention="cbam")
     made = export_compiled(model, tmp_path / "model.pt2")
-    assert made.compiled
     package = torch._inductor.aoti_load_package(str(made.path))
     assert json.loads(package.get_metadata()["labels"]) == list(model.labels)
     crops = noise_crops(model, 7)

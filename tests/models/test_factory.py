@@ -367,5 +367,5 @@ class TestFactory:
 
 
 def test_what_the_name_says_cannot_be_said_again():
-    with pytest.raises(TypeError, match=r"'resnet18_se' says attention already; build_model"):
+    with pytest.raises(TypeError, match=r"'resnet18_se' already gives attention; build_model"):
         create_model("resnet18_se", attention="eca")

@@ -213,9 +213,11 @@ def test_the_wheel_holds_the_package_with_its_data_and_nothing_else(built):
 
 def test_the_sdist_holds_what_the_tests_and_the_documents_need(built):
     sdist = sdist_of(built)
-    folders = ("fer_attention", "tests", "docs", "examples", "benchmarks")
+    folders = ("fer_attention", "tests", "docs", "examples", "benchmarks", "tools")
     assert files_below(*folders) <= sdist
-    assert {"README.md", "CITATION.cff", "LICENSE", "Makefile", "conftest.py", "pyproject.toml"} <= sdist
+    assert {"CITATION.cff", "LICENSE", "Makefile", "conftest.py", "pyproject.toml"} <= sdist
+    assert {path.name for path in ROOT.glob("*.md")} <= sdist
+    assert {"constraints.txt", ".pre-commit-config.yaml", ".ci/run", ".github/workflows/ci.yml"} <= sdist
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     for target in re.findall(r"(?:\]\(|src=\")(?!https?://)([^)#\"]+)", readme):
         assert target in sdist

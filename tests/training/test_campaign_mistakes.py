@@ -100,9 +100,9 @@ def test_a_mistake_in_the_last_run_is_found_before_the_first_is_trained(tmp_path
     [
         (None, "campaign.yaml cannot be read: No such file or directory."),
         ("runs: [", "campaign.yaml is not valid YAML: line 1, column 8: expected the node content"),
-        ("- first", "campaign.yaml holds no fields, but list."),
-        ("", "campaign.yaml holds no fields, but NoneType"),
-        ("data: {}\nruns: []\ndata: {}", "line 3, column 1: the field 'data' is there twice"),
+        ("- first", "campaign.yaml must hold named fields; got list."),
+        ("", "campaign.yaml must hold named fields; got NoneType"),
+        ("data: {}\nruns: []\ndata: {}", "line 3, column 1: the field 'data' is given twice"),
         (b"\x80\x81", "campaign.yaml is not valid YAML: "),
     ],
 )

@@ -58,7 +58,7 @@ def test_a_recipe_may_be_a_file_of_the_user(tmp_path):
     own.write_text(yaml.safe_dump({"model": "vgg11_cbam", "epochs": 7}))
     assert load_recipe(str(own), {"lr": 0.5}).lr == 0.5
     own.write_text("- a list")
-    with pytest.raises(ValueError, match="holds no fields, but list"):
+    with pytest.raises(ValueError, match="must hold named fields; got list"):
         load_recipe(own)
     own.write_text("epochs: 3\nmodel: [")
     with pytest.raises(ValueError, match=r"mine.yaml is not valid YAML: line 2, column 9: expected"):
@@ -67,7 +67,7 @@ def test_a_recipe_may_be_a_file_of_the_user(tmp_path):
     with pytest.raises(ValueError, match=r"mine.yaml is not valid YAML: \S+"):
         load_recipe(own)
     own.write_text("model: vgg11\naugment: {flip: 0, flip: 1}")
-    with pytest.raises(ValueError, match=r"mine.yaml .*line 2, column 20: the field 'flip' is there twice"):
+    with pytest.raises(ValueError, match=r"mine.yaml .*line 2, column 20: the field 'flip' is given twice"):
         load_recipe(own)
     with pytest.raises(ValueError, match="no recipe file"):
         load_recipe(tmp_path / "absent.yaml")

@@ -61,6 +61,6 @@ def figure() -> bytes:
 
 
 if __name__ == "__main__":
-    target = Path(__file__).parent / "images" / "faces.png"
+    target = Path(__file__).parents[1] / "docs" / "images" / "faces.png"
     target.parent.mkdir(exist_ok=True)
     target.write_bytes(figure())
