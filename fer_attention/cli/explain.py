@@ -11,7 +11,7 @@ from fer_attention.atomic import write_atomically
 from fer_attention.cli.common import Device, examples, fail, make_parents, say
 from fer_attention.cli.detectors import DetectorName, DetectorWeights, MinScore, detector_options
 from fer_attention.explain import Explanation, explain_faces, explanation_panel
-from fer_attention.explain.faces import explainable
+from fer_attention.explain.faces import explainable_model
 from fer_attention.explain.grad_cam import CLASSES, check_method
 from fer_attention.faces import create_detector, load_image
 from fer_attention.models.bundled import DEFAULT
@@ -52,7 +52,7 @@ def explain(
     finder = create_detector(detector, device=device, **detector_options(detector_weights, min_score))
     recognizers = [EmotionRecognizer.from_pretrained(w, detector=finder, device=device) for w in names]
     for recognizer in recognizers:
-        explainable(recognizer)  # before the photo is searched
+        explainable_model(recognizer)  # before the photo is searched
     image = load_image(photo)
     number = face if face is not None or len(names) == 1 else 1
     found = [

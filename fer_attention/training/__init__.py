@@ -1,7 +1,7 @@
-"""Training: a validated config, recipes, and one run that can stop and go on anywhere."""
+"""Training: validated configs, recipes, and runs that can stop and resume at any step."""
 
 from fer_attention.training.checkpoint import TrainingError
-from fer_attention.training.config import AugmentConfig, Chance, DegradeConfig, TrainConfig
+from fer_attention.training.config import AugmentConfig, DegradeConfig, RandomSource, TrainConfig
 from fer_attention.training.engine import (
     TrainingCallbacks,
     TrainingResult,
@@ -14,7 +14,7 @@ from fer_attention.training.recipes import load_recipe, recipe_names
 
 __all__ = [
     "AugmentConfig",
-    "Chance",
+    "RandomSource",
     "DegradeConfig",
     "Epoch",
     "TrainConfig",

@@ -1,7 +1,7 @@
-"""From crops to batches: whole sets as uint8 on the device, or files read by workers, in one order.
+"""Batches of crops: from uint8 tensors on the device, or from files read by worker processes.
 
-What a step sees is a pure function of (seed, epoch, step, rank). So a run can go on at any step: there is no
-sampler to save.
+The images of a step are a pure function of (seed, epoch, step, rank), so a run can resume at any step without
+saving the state of a sampler.
 """
 
 from __future__ import annotations
@@ -20,13 +20,14 @@ from fer_attention.preprocessing import Preprocessing
 from fer_attention.training.config import TrainConfig
 
 MEASURED_FILES = 10_000
-"""Of more files than these, evenly spaced ones are read for the mean and the deviation."""
+"""Largest number of files to read for mean and standard deviation; evenly spaced in larger sets."""
 
 
 def epoch_order(labels: NDArray[np.int64], config: TrainConfig, epoch: int) -> torch.Tensor:
-    """The rows of one epoch in their order, all processes together: int64 (N,).
+    """Return the order of an epoch's rows over all processes, int64 (N,).
 
-    `balanced` draws with replacement, every class that occurs equally often on average.
+    `balanced` sampling draws with replacement, so that all classes of the set are equally frequent on
+    average.
     """
     generator = torch.Generator().manual_seed(config.seed_of("order") * 1_000_003 + epoch)
     if config.sampling == "shuffle":
@@ -40,7 +41,8 @@ class Batches:
     """Batches of one process: uint8 images (B, C, H, W) and their rows in the set, on the device.
 
     Attributes:
-        steps: Full batches of all processes in an epoch; the incomplete rest, others each time, is left out.
+        steps: Full steps of an epoch over all processes; the remaining images, which vary by epoch, are
+        skipped.
     """
 
     def __init__(
@@ -64,11 +66,11 @@ class Batches:
 
     @property
     def step_size(self) -> int:
-        """Images per step, of all processes and passes."""
+        """Images per step over all processes and passes."""
         return self.config.batch_size * self.config.accumulate * self.processes
 
     def epoch(self, number: int, *, start: int = 0) -> Iterator[list[tuple[torch.Tensor, torch.Tensor]]]:
-        """For each step from `start` on the passes of this process: (images, rows)."""
+        """Yield the passes (images, rows) of this process for each step from `start` on."""
         order = epoch_order(self.labels, self.config, number)
         shape = self.steps, self.config.accumulate, self.processes, self.config.batch_size
         steps = order[: self.steps * self.step_size].view(shape)[start:, :, self.rank].to(self.device)
@@ -76,8 +78,8 @@ class Batches:
         for step in steps:
             yield [(next(images), rows) for rows in step]
 
-    def plain(self, size: int = 256) -> Iterator[torch.Tensor]:
-        """All images once in the order of their rows: uint8 (up to `size`, C, H, W)."""
+    def in_order(self, size: int = 256) -> Iterator[torch.Tensor]:
+        """Yield all images once in the order of their rows, uint8 (up to `size`, C, H, W)."""
         return self._read(torch.split(torch.arange(len(self.labels), device=self.device), size))
 
     def _read(self, batches: Iterable[torch.Tensor]) -> Iterator[torch.Tensor]:
@@ -88,10 +90,10 @@ class Batches:
         loader = DataLoader(
             self._images,
             sampler=[rows.tolist() for rows in batches],
-            batch_size=None,  # an item of `_Files` is a batch
+            batch_size=None,  # each item of `_Files` is a batch
             num_workers=self.config.workers,
             pin_memory=self.device.type == "cuda",
-            # the base seed of workers would otherwise come from, and move, the global random state
+            # otherwise the workers' base seed would come from, and advance, the global random state
             generator=torch.Generator().manual_seed(self.config.seed),
         )
         for images in loader:
@@ -100,7 +102,7 @@ class Batches:
 
 @dataclass(frozen=True)
 class _Files(Dataset[torch.Tensor]):
-    """Batches of a set that stays on the disk, as the model wants them."""
+    """Batches of images that stay on disk, prepared for the model."""
 
     files: ImageFiles
     preprocessing: Preprocessing
@@ -109,8 +111,8 @@ class _Files(Dataset[torch.Tensor]):
         return torch.from_numpy(self.preprocessing.prepare(self.files[rows]))
 
 
-def measured(preprocessing: Preprocessing, data: FaceDataset) -> Preprocessing:
-    """The preprocessing with the mean and the deviation of these crops' pixels, per channel."""
+def measure_normalization(preprocessing: Preprocessing, data: FaceDataset) -> Preprocessing:
+    """Set mean and standard deviation of the preprocessing to those of the crops, per channel."""
     images = data.images
     if isinstance(images, ImageFiles) and len(images) > MEASURED_FILES:
         images = images.take(np.linspace(0, len(images) - 1, MEASURED_FILES).astype(np.int64))

@@ -1,6 +1,6 @@
-"""Training problems of which a run warns: overfitting and vanishing gradients.
+"""Warnings about training problems: overfitting and vanishing gradients.
 
-They are the paper's worries for attention on small data and for ELU in very deep networks (arXiv:2410.17740).
+The paper expects them for attention on small data and for ELU in very deep networks (arXiv:2410.17740).
 """
 
 from __future__ import annotations
@@ -13,34 +13,34 @@ from torch import nn
 from fer_attention.training.history import Epoch
 
 GAP_EPOCHS = 5
-"""Epochs without a lower validation loss before a growing gap is named."""
+"""Epochs without a lower validation loss before overfitting is reported."""
 
 GAP_RISE = 0.1
-"""Rise of the validation loss over its lowest, from which on the gap is named, as a share and in nats."""
+"""Smallest rise of the validation loss to report, relative to its minimum and at least in nats."""
 
 VANISHING = 1e-4
-"""A layer's relative gradient over the median layer's, below which it counts as vanished."""
+"""Ratio to the median layer's relative gradient, below which a layer's has vanished."""
 
 
-def overfitting(history: Sequence[Epoch]) -> str | None:
-    """A sentence where the validation loss rises while the training loss falls."""
+def overfitting_warning(history: Sequence[Epoch]) -> str | None:
+    """Return a warning if the validation loss rises while the training loss falls."""
     if len(history) <= GAP_EPOCHS:
         return None
     lowest = min(history, key=lambda epoch: epoch.validation_loss)
     last = history[-1]
-    since = last.epoch - lowest.epoch
+    waited = last.epoch - lowest.epoch
     rises = last.validation_loss - lowest.validation_loss > GAP_RISE * max(1, lowest.validation_loss)
-    if since < GAP_EPOCHS or not rises or last.loss >= lowest.loss:
+    if waited < GAP_EPOCHS or not rises or last.loss >= lowest.loss:
         return None
     return (
         f"overfitting: since epoch {lowest.epoch} the training loss fell from {lowest.loss:.3f} to "
         f"{last.loss:.3f} while the validation loss rose from {lowest.validation_loss:.3f} to "
-        f"{last.validation_loss:.3f}. More augmentation, a smaller model or stop_after helps."
+        f"{last.validation_loss:.3f}. Try more augmentation, a smaller model or stop_after."
     )
 
 
 def relative_gradients(model: nn.Module) -> dict[str, float]:
-    """The gradient's norm over the weight's, for each convolution and linear layer that has one."""
+    """Return the gradient norm over the weight norm for each convolution and linear layer."""
     layers = {
         name: layer.weight
         for name, layer in model.named_modules()
@@ -57,16 +57,16 @@ def relative_gradients(model: nn.Module) -> dict[str, float]:
     return dict(zip(layers, ratios.tolist(), strict=True))
 
 
-def vanishing(gradients: dict[str, float]) -> str | None:
-    """A sentence that names the layers whose relative gradient has vanished beside the others'."""
+def vanishing_warning(gradients: dict[str, float]) -> str | None:
+    """Return a warning that names the layers whose relative gradient has vanished."""
     if not gradients:
         return None
     median = sorted(gradients.values())[len(gradients) // 2]
-    gone = [name for name, value in gradients.items() if value < VANISHING * median or value == 0]
-    if not gone:
+    vanished = [name for name, value in gradients.items() if value < VANISHING * median or value == 0]
+    if not vanished:
         return None
-    shown = ", ".join(gone[:5]) + (f" and {len(gone) - 5} more" if len(gone) > 5 else "")
+    shown = ", ".join(vanished[:5]) + (f" and {len(vanished) - 5} more" if len(vanished) > 5 else "")
     return (
         f"vanishing gradients: {shown} learn less than {VANISHING:g} times as fast as the median layer "
-        f"({median:.2g} of its weights per step). Normalisation, a higher rate or a shallower model helps."
+        f"({median:.2g} of its weights per step). Try normalisation, a higher lr or a shallower model."
     )

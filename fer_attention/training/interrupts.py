@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM in a run: noted, so that a step is finished and saved before the process ends."""
+"""SIGINT and SIGTERM during a run: the current step is finished and saved before the process ends."""
 
 from __future__ import annotations
 
@@ -11,14 +11,22 @@ from typing import Any, NoReturn
 
 
 class TrainingStopped(Exception):  # noqa: N818  (not an error)
-    """A run was saved and left because its caller asked for that."""
+    """A run was saved and stopped at the caller's request; the same call resumes it.
+
+    >>> try:
+    ...     raise TrainingStopped("stopped; saved in runs/first")
+    ... except TrainingStopped as stopped:
+    ...     print(stopped)
+    stopped; saved in runs/first
+    """
 
 
 @contextmanager
-def noted_signals(processes: int) -> Iterator[list[int]]:
-    """Note SIGINT and SIGTERM instead of ending at once.
+def deferred_signals(processes: int) -> Iterator[list[int]]:
+    """Record SIGINT and SIGTERM instead of ending the process.
 
-    Several processes get it at different steps, so there it acts at once, as does a second one.
+    A second signal ends it at once. With several processes, which receive a signal at different steps, the
+    first one does, too.
     """
     received: list[int] = []
     if processes > 1 or threading.current_thread() is not threading.main_thread():
@@ -26,12 +34,12 @@ def noted_signals(processes: int) -> Iterator[list[int]]:
         return
     before = {int(number): signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
-    def note(number: int, frame: Any) -> None:
+    def record(number: int, frame: Any) -> None:
         received.append(number)
         signal.signal(number, before[number])
 
     for number in before:
-        signal.signal(number, note)
+        signal.signal(number, record)
     try:
         yield received
     finally:
@@ -39,8 +47,8 @@ def noted_signals(processes: int) -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def leave(received: list[int], output: Path) -> NoReturn:
-    """End a run that was saved, as the first signal asks or, without one, by a TrainingStopped."""
+def end_run(received: list[int], output: Path) -> NoReturn:
+    """End a saved run: as the first signal would have, or by a TrainingStopped if there was none."""
     stopped = f"stopped; saved in {output}"
     if not received:
         raise TrainingStopped(stopped)

@@ -155,7 +155,7 @@ def test_the_folder_of_a_campaign_may_move(tmp_path, faces, whole, monkeypatch):
     class LeftError(Exception):
         pass
 
-    def leave(run, state):
+    def end_run(run, state):
         if state == "done":
             raise LeftError
 
