@@ -1,4 +1,4 @@
-"""Take a trained model into the package, measure all that its record, card and tables say, and write them.
+"""Bundle a trained model with the package, measure it, and write its record, model card and tables.
 
     python benchmarks/pretrained.py bundle RUN_FOLDER NAME --summary TEXT --trained-on TEXT \
         [--interpolation lanczos] [--data fer2013.zip [--votes ferplus_votes.csv]]
@@ -6,15 +6,15 @@
     python benchmarks/pretrained.py time
     python benchmarks/pretrained.py render
 
-`bundle` copies the weights of a finished run under their new name; `--data` (and `--votes`, if it trained on
-votes) is for a run whose record does not say which images it has seen. `measure` opens PrivateTest, once for
-a reported model, and writes `fer_attention/weights/NAME.json`. `time` measures the milliseconds of all
-bundled models anew, for a quiet machine. `render` turns the records into the model cards in
-`docs/pretrained/`, the tables in `docs/pretrained.md` and README.md; a test holds them together.
+`bundle` copies the weights of a finished run under their new name. A run whose record lacks the images that
+it has seen also needs `--data` (and `--votes`, if it trained on votes). `measure` opens PrivateTest, once
+for a reported model, and writes `fer_attention/weights/NAME.json`. `time` repeats the timing of all bundled
+models, on an idle machine. `render` writes the model cards in `docs/pretrained/` and the tables in
+`docs/pretrained.md` and README.md from the records; a test checks that they are up to date.
 
-Accuracies are of one plain pass unless they say otherwise, with Wilson intervals. Degraded images are a
-sample of PrivateTest (n and seed in the record). Times are medians over interleaved rounds, batch 1, one
-CPU thread.
+Accuracies are of a single pass without test-time augmentation unless stated otherwise, with Wilson
+intervals. Degraded images are a sample of PrivateTest (n and seed in the record). Times are medians over
+interleaved rounds, batch 1, one CPU thread.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from typing import Any
 import jinja2
 import numpy as np
 import torch
-from cost_setup import Setup, surroundings
+from cost_setup import Setup, environment_of
 from timing import Effort, interleaved, spread
 
 from fer_attention.atomic import write_atomically
@@ -88,9 +88,9 @@ def main() -> None:
     one = commands.add_parser("bundle")
     one.add_argument("run", type=Path, help="folder of a finished run, or a weights file")
     one.add_argument("name")
-    one.add_argument("--summary", required=True, help="what it is for, in a sentence")
-    one.add_argument("--trained-on", required=True, help="its data, in a sentence")
-    one.add_argument("--interpolation", help="filter that cuts faces out of photos")
+    one.add_argument("--summary", required=True, help="purpose of the model, in a sentence")
+    one.add_argument("--trained-on", required=True, help="training data, in a sentence")
+    one.add_argument("--interpolation", help="resampling filter for cropping faces")
     one.add_argument("--data", type=Path, help="FER2013, if the record lacks the images that were seen")
     one.add_argument("--votes", type=Path, help="FER+'s votes, if the run trained on them")
     two = commands.add_parser("measure")
@@ -109,14 +109,14 @@ def main() -> None:
         torch.set_num_threads(1)
         for name in bundled_names():
             record = pretrained_record(name)
-            keep(name, record | timed(record, load_weights(bundled_path(name))))
-    if options.command != "bundle":  # which leaves the record to `measure`
+            write_record(name, record | timed(record, load_weights(bundled_path(name))))
+    if options.command != "bundle":  # whose record `measure` writes
         for path, text in render().items():
             write_atomically(path, text.encode())
 
 
 def bundle(options: argparse.Namespace) -> None:
-    """Copy a run's weights into the package, with what they are for in their record."""
+    """Copy a run's weights into the package and add purpose and training data to their record."""
     source = options.run / "best.safetensors" if options.run.is_dir() else options.run
     model = load_weights(source)
     if model.preprocessing is None:
@@ -130,8 +130,8 @@ def bundle(options: argparse.Namespace) -> None:
     record |= {"summary": options.summary, "trained_on": options.trained_on}
     record["config"] = {
         **config,
-        "weights": placeless(config.get("weights")),
-        "teachers": [placeless(one) for one in config.get("teachers", ())],
+        "weights": without_folder(config.get("weights")),
+        "teachers": [without_folder(one) for one in config.get("teachers", ())],
     }
     if SEEN not in record:
         if options.data is None:
@@ -142,16 +142,18 @@ def bundle(options: argparse.Namespace) -> None:
 
 
 def seen_by(record: dict[str, Any], data: Path, votes: Path | None) -> dict[str, Any]:
-    """The entry of a record on the images of a run, from the data that its fingerprint is of."""
+    """Compute the record's entry on seen images from the data set that matches its fingerprint."""
     faces = load_fer2013(data) if votes is None else load_ferplus(data, votes=votes)
     used = faces.take(np.isin(faces.splits, (TRAIN, record["selected_on"])))
     if used.fingerprint != record["data_fingerprint"]:
-        raise ValueError(f"The run was on other data than {data}, or under other votes.")
+        raise ValueError(
+            f"The run's fingerprint does not match {data}: pass the data set and votes that it trained on."
+        )
     return SeenImages.of(used.split(TRAIN), used.split(record["selected_on"])).to_record()
 
 
-def placeless(weights: str | None) -> str | None:
-    """The run's name in place of the path of its weights, which is of one machine."""
+def without_folder(weights: str | None) -> str | None:
+    """Replace the path of a run's weights, which differs between machines, by the run's name."""
     path = Path(weights or "")
     return f"{{{path.parent.name}}}" if path.name == "best.safetensors" else weights
 
@@ -214,22 +216,22 @@ def measure(name: str, data: Path, votes: Path) -> None:
         },
         "training": without_digests(record),
     }
-    keep(name, content | timed(content, model))
+    write_record(name, content | timed(content, model))
 
 
-def keep(name: str, record: dict[str, Any]) -> None:
+def write_record(name: str, record: dict[str, Any]) -> None:
     """Write the record of bundled weights."""
     write_atomically(bundled_path(name).with_suffix(".json"), json.dumps(record, indent=1).encode() + b"\n")
 
 
 def timed(record: dict[str, Any], model: FERModel) -> dict[str, Any]:
-    """The parts of a record that depend on this machine."""
+    """Measure the parts of a record that depend on the machine."""
     times = milliseconds(model)
-    medians = {way: round(time["median"], 2) for way, time in times.items()}
+    medians = {runtime: round(time["median"], 2) for runtime, time in times.items()}
     return {
         "model": {**record["model"], "milliseconds": medians},
         "times": {**times, "load_average": round(os.getloadavg()[0], 2)},
-        "environment": surroundings(Setup()).model_dump(exclude_none=True),
+        "environment": environment_of(Setup()).model_dump(exclude_none=True),
     }
 
 
@@ -239,7 +241,7 @@ def brief(one: Accuracy) -> dict[str, Any]:
 
 
 def summary(found: Evaluation) -> dict[str, Any]:
-    """An evaluation without its figures by bin."""
+    """Convert an evaluation to plain values, without its reliability bins."""
     sets = {}
     for title, metrics in found.results.items():
         numbers = metrics.to_dict()
@@ -252,7 +254,7 @@ def summary(found: Evaluation) -> dict[str, Any]:
 
 
 def milliseconds(model: FERModel) -> dict[str, Any]:
-    """Time of one face, of noise, in torch and in ONNX Runtime."""
+    """Time one face, made of noise, in torch and in ONNX Runtime."""
     preprocessing = model.preprocessing
     if preprocessing is None:
         raise ValueError("The model has no preprocessing.")
@@ -269,7 +271,7 @@ def milliseconds(model: FERModel) -> dict[str, Any]:
 
 
 def render() -> dict[Path, str]:
-    """Cards and tables by the files they belong in, from the records alone."""
+    """Render cards and tables from the records, by output file."""
     records = {name: pretrained_record(name) for name in bundled_names()}
     models = list_pretrained()
     environment = jinja2.Environment(  # noqa: S701  (Markdown)

@@ -46,7 +46,7 @@ def explain(
     face.
     """
     from fer_attention.explain import explain_faces, explanation_panel
-    from fer_attention.explain.faces import explainable
+    from fer_attention.explain.faces import explainable_model
     from fer_attention.explain.grad_cam import check_method
     from fer_attention.faces import create_detector, load_image
     from fer_attention.recognizer import EmotionRecognizer
@@ -58,7 +58,7 @@ def explain(
     finder = create_detector(detector, device=device, **detector_options(detector_weights, min_score))
     recognizers = [EmotionRecognizer.from_pretrained(w, detector=finder, device=device) for w in names]
     for recognizer in recognizers:
-        explainable(recognizer)  # before faces are searched
+        explainable_model(recognizer)  # before the photo is searched
     image = load_image(photo)
     number = face if face is not None or len(names) == 1 else 1
     found = [

@@ -16,7 +16,7 @@ from fer_attention.messages import readable
 from fer_attention.models import ModelSpec
 from fer_attention.registry import unknown_name
 from fer_attention.study.config import FACTORS, DataConfig, Level, Source, StudyConfig, StudyError, level_text
-from fer_attention.training import Chance, TrainConfig, load_recipe
+from fer_attention.training import RandomSource, TrainConfig, load_recipe
 from fer_attention.training.checkpoint import FREE_FIELDS
 
 
@@ -113,7 +113,7 @@ def expand(study: StudyConfig, data: Mapping[str, FaceDataset] | None = None) ->
     configs = [(factors, _config(study, factors)) for factors in conditions(study)]
     runs: dict[str, RunSpec] = {}
     for seed in study.replications.seeds:
-        seeds = {source: study.replications.seed_of(source, seed) for source in get_args(Chance)}
+        seeds = {source: study.replications.seed_of(source, seed) for source in get_args(RandomSource)}
         folds = {name: _folds(study, name, seed, data) for name in study.data}
         for turn, (factors, config) in itertools.product(range(max(map(len, folds.values()))), configs):
             numbers = folds[str(factors["data"])]

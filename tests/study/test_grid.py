@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from fer_attention.study import StudyConfig, expand
 from fer_attention.study.datasets import DataSets, synthetic_faces
-from fer_attention.training.setup import create_start
+from fer_attention.training.setup import create_initial_model
 from tests.support.tiny_studies import TINY, merged, runs_of, tiny_study
 
 PEOPLE = {"data__bars__options": {"images": 70, "size": 16, "subjects": 5}}
@@ -165,7 +165,7 @@ def test_replications_vary_only_the_named_sources(varied):
 def test_initial_weights_differ_only_if_the_initialisation_varies(varied, equal):
     study = tiny_study(factors__attention="none", replications__vary=[varied])
     data = synthetic_faces(images=70)
-    starts = [create_start(run.config, data.split("train")).state_dict() for run in runs_of(study)]
+    starts = [create_initial_model(run.config, data.split("train")).state_dict() for run in runs_of(study)]
     assert torch.equal(starts[0]["stem.conv.weight"], starts[1]["stem.conv.weight"]) == equal
 
 

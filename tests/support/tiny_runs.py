@@ -9,7 +9,7 @@ from fer_attention.data import FaceDataset
 from fer_attention.emotions import FER2013
 from fer_attention.models import load_weights, save_weights
 from fer_attention.training import TrainConfig
-from fer_attention.training.setup import create_start
+from fer_attention.training.setup import create_initial_model
 
 TINY = {
     "model": "resnetv2_18_eca_elu",
@@ -46,7 +46,7 @@ def stripes(count=96, seed=0):
 def untrained(path, labels=FER2013, **fields):
     """A weights file of the tiny model, as it starts with a seed; gives its path as a text."""
     structure = {"width": 0.125, "img_size": 16}
-    model = create_start(tiny(structure=structure, **fields), replace(stripes(), label_names=labels))
+    model = create_initial_model(tiny(structure=structure, **fields), replace(stripes(), label_names=labels))
     with torch.no_grad():
         model.get_classifier().weight.mul_(20)  # answers that differ
         model.get_classifier().bias.copy_(torch.linspace(-1, 1, len(labels)))

@@ -155,13 +155,13 @@ def test_the_folder_of_a_campaign_may_move(tmp_path, faces, whole, monkeypatch):
     class LeftError(Exception):
         pass
 
-    def leave(run, state):
+    def end_run(run, state):
         if state == "done":
             raise LeftError
 
     folder = tmp_path / "here"
     with pytest.raises(LeftError):
-        run_campaign(campaign, folder, paths={"faces": faces}, device="cpu", on_run=leave)
+        run_campaign(campaign, folder, paths={"faces": faces}, device="cpu", on_run=end_run)
     asked = iter([1, 2, 2, 3])  # its teacher, one step of the second run, and its time is over
     monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: next(asked)))
     run_campaign(campaign, folder, paths={"faces": faces}, minutes=1.5 / 60, device="cpu")

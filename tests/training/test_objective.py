@@ -12,7 +12,7 @@ from fer_attention.emotions import FER2013, FERPLUS
 from fer_attention.evaluation import predict_crops
 from fer_attention.models import load_weights, save_weights
 from fer_attention.training import TrainingStopped, objective, run, train
-from fer_attention.training.objective import adjustment, target_distributions, teacher_probabilities
+from fer_attention.training.objective import logit_adjustment_of, target_distributions, teacher_probabilities
 from tests.support.tiny_runs import assert_same, checkpoint_of, stripes, tiny, untrained
 
 CPU = torch.device("cpu")
@@ -114,7 +114,7 @@ def rare(counts=(20, 10, 6, 2, 5, 9, 12)):
 def test_the_adjustment_is_tau_times_the_log_of_the_classes_shares(tau):
     generator = np.random.default_rng(0)
     targets = generator.dirichlet(np.ones(5), size=40)
-    shift = adjustment(torch.from_numpy(targets).float(), "abcde", tau)
+    shift = logit_adjustment_of(torch.from_numpy(targets).float(), "abcde", tau)
     np.testing.assert_allclose(shift.numpy(), tau * np.log(targets.sum(0) / 40), atol=1e-6)
 
 
@@ -123,7 +123,7 @@ def test_a_label_without_images_cannot_be_adjusted_for(tmp_path):
     message = "needs training images of every label; there are none of happy"
     with pytest.raises(DataError, match=message):
         train(tiny(logit_adjustment=1.0), data, tmp_path)
-    assert adjustment(torch.eye(3)[[0, 1]], "abc", 0.0).tolist() == [0, 0, 0]
+    assert logit_adjustment_of(torch.eye(3)[[0, 1]], "abc", 0.0).tolist() == [0, 0, 0]
 
 
 def test_an_adjusted_loss_is_that_of_shifted_logits(tmp_path, monkeypatch):

@@ -13,11 +13,11 @@ from fer_attention.data import DEGRADATIONS, degrade
 from fer_attention.preprocessing import Preprocessing
 from fer_attention.training import Epoch
 from fer_attention.training.augment import augmentation, mixing
-from fer_attention.training.batches import Batches, epoch_order, measured
+from fer_attention.training.batches import Batches, epoch_order, measure_normalization
 from fer_attention.training.config import AugmentConfig
+from fer_attention.training.diagnostics import overfitting_warning, relative_gradients, vanishing_warning
 from fer_attention.training.objective import create_loss
 from fer_attention.training.optimisation import create_optimizer, create_schedule
-from fer_attention.training.watch import overfitting, relative_gradients, vanishing
 from tests.support.tiny_runs import stripes, tiny
 
 CPU = torch.device("cpu")
@@ -154,7 +154,7 @@ def test_balanced_sampling_draws_every_class_equally():
 
 def test_the_measured_moments_are_those_of_the_pixels():
     data = stripes(2500)
-    found = measured(Preprocessing((16, 16), 1, mean=(0.0,), std=(1.0,)), data)
+    found = measure_normalization(Preprocessing((16, 16), 1, mean=(0.0,), std=(1.0,)), data)
     pixels = data.images / 255
     assert found.mean == pytest.approx((pixels.mean(),), abs=1e-4)
     assert found.std == pytest.approx((pixels.std(),), abs=1e-4)
@@ -256,10 +256,10 @@ def epochs(losses, validation):
 def test_overfitting_is_a_validation_loss_that_rises_while_training_falls():
     falling = [2 - 0.1 * i for i in range(10)]
     rising = [1.5, 1.2, 1.0, 1.05, 1.1, 1.15, 1.2, 1.25, 1.3, 1.35]
-    assert "since epoch 3" in overfitting(epochs(falling, rising))
-    assert overfitting(epochs(falling, falling)) is None
-    assert overfitting(epochs(falling[:6], rising[:6])) is None  # too early to tell
-    assert overfitting(epochs(falling[::-1], rising)) is None  # both rise: no overfitting
+    assert "since epoch 3" in overfitting_warning(epochs(falling, rising))
+    assert overfitting_warning(epochs(falling, falling)) is None
+    assert overfitting_warning(epochs(falling[:6], rising[:6])) is None  # too early to tell
+    assert overfitting_warning(epochs(falling[::-1], rising)) is None  # both rise: no overfitting
 
 
 def test_vanished_gradients_are_named_by_layer():
@@ -271,6 +271,6 @@ def test_vanished_gradients_are_named_by_layer():
     assert gradients["4"] == pytest.approx(
         float(model[4].weight.grad.norm() / model[4].weight.detach().norm())
     )
-    assert vanishing(gradients) is None
+    assert vanishing_warning(gradients) is None
     model[0].weight.grad *= 1e-7
-    assert "vanishing gradients: 0 learn less" in vanishing(relative_gradients(model))
+    assert "vanishing gradients: 0 learn less" in vanishing_warning(relative_gradients(model))

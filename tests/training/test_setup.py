@@ -10,7 +10,7 @@ from fer_attention import device
 from fer_attention.emotions import FER2013, FERPLUS
 from fer_attention.models import load_weights
 from fer_attention.training import TrainingCallbacks, train
-from fer_attention.training.setup import create_start
+from fer_attention.training.setup import create_initial_model
 from tests.support.tiny_runs import checkpoint_of, stripes, tiny, untrained
 
 CPU = torch.device("cpu")
@@ -18,7 +18,9 @@ CPU = torch.device("cpu")
 
 def started(path, labels, seed=0):
     config = tiny(weights=path, structure={}, seed=seed)
-    return create_start(config, replace(stripes(), label_names=labels, labels=stripes().labels % len(labels)))
+    return create_initial_model(
+        config, replace(stripes(), label_names=labels, labels=stripes().labels % len(labels))
+    )
 
 
 def classifier_of(model):
@@ -39,7 +41,7 @@ def test_labels_in_another_order_move_the_classifier_with_them(tmp_path, archite
         "anger",
     )  # FER2013's, reversed
     config = tiny(model=architecture, weights=path, structure={})
-    model = create_start(config, replace(stripes(), label_names=labels))
+    model = create_initial_model(config, replace(stripes(), label_names=labels))
     assert model.labels == labels
     before, after = load_weights(path).eval(), model.eval()
     images = torch.randn(4, 1, 16, 16, generator=torch.Generator().manual_seed(0))
