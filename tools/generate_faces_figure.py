@@ -25,7 +25,7 @@ TURN = 17  # degrees: a tilted head shows what alignment does
 
 
 def figure() -> bytes:
-    """The figure as PNG."""
+    """Draw the figure as PNG."""
     photo = Image.fromarray(astronaut()).rotate(TURN, Image.Resampling.BICUBIC).crop((110, 50, 370, 260))
     [[face]] = create_detector("mtcnn", device="cpu").detect([photo])
     quality = face_quality(photo, face)

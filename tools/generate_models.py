@@ -53,13 +53,13 @@ WIDTHS = (64, 256, 2048)
 
 
 def rows(head: list[str], body: list[list[str]], right: int) -> str:
-    """A Markdown table; columns from number `right` on hold numbers."""
+    """Format a Markdown table; columns from number `right` on hold numbers."""
     rule = ["---" if column < right else "---:" for column in range(len(head))]
     return "".join(f"| {' | '.join(row)} |\n" for row in [head, rule, *body])
 
 
 def blocks() -> str:
-    """A row per block: what its docstring, signature and class say."""
+    """Format a row per block from its docstring, signature and class."""
     head = ["name", "block", "source", "one scale or summand", "between", "options"]
     body = []
     for name, block in ATTENTIONS.items():
@@ -105,12 +105,12 @@ def parameters(name: str, channels: int) -> int:
 
 @cache
 def costs(backbone: str, attention: str) -> Complexity:
-    """Counts of one model, on the meta device."""
+    """Count one model on the meta device."""
     return complexity(from_spec(ModelSpec(backbone, attention=attention), device="meta"))
 
 
 def models(cell: Callable[[Complexity], str]) -> str:
-    """A row per backbone, a column per block; `cell` turns the counts of a model into text."""
+    """Format a row per backbone, a column per block; `cell` turns the counts of a model into text."""
     attentions = ["none", *ATTENTIONS]
     backbones = sorted(BACKBONES, key=by_number)
     body = [[f"`{b}`", *(cell(costs(b, attention)) for attention in attentions)] for b in backbones]
@@ -123,7 +123,7 @@ def by_number(name: str) -> list[str | int]:
 
 
 def uncounted() -> str:
-    """The blocks that add no multiply-accumulates to the count."""
+    """Return the blocks that add no multiply-accumulates to the count."""
     plain = costs("resnet18", "none").macs
     return ", ".join(f"`{name}`" for name in ATTENTIONS if costs("resnet18", name).macs == plain)
 
@@ -138,7 +138,7 @@ def readme(text: str) -> str:
 
 
 def page() -> str:
-    """The whole page."""
+    """Write the whole page."""
     return PAGE.format(
         count=len(list_models()),
         blocks=len(ATTENTIONS),

@@ -132,7 +132,9 @@ def _to_rgb(image: Image.Image, label: str) -> Image.Image:
     try:
         if image.has_transparency_data:
             return over_white(image)
-        return image.convert("RGB")
+        plain = image.convert("RGB")
+        plain.info.clear()  # an orientation that is left would turn it again
+        return plain
     except ValueError as error:
         raise ImageError(f"Cannot use {label}: {error}. Convert it to RGB first.") from error
 

@@ -69,7 +69,9 @@ class ModelMetadata:
         if model.labels is None:
             raise WeightsError(f"No labels: set model.labels to the names of {model.num_classes} classes.")
         if model.preprocessing is None:
-            raise WeightsError(f"No preprocessing: set model.preprocessing, of {model.in_chans} channels.")
+            raise WeightsError(
+                f"The model lacks preprocessing: set model.preprocessing, of {model.in_chans} channels."
+            )
         if any(tensor.is_meta for tensor in model.state_dict().values()):
             raise WeightsError("The model is on the meta device: it has shapes, but no weights to write.")
         record = dict(model.record if record is None else record)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from functools import partial
 from typing import Any, cast
 
@@ -36,8 +37,9 @@ class PreActBlock(nn.Module):
         factory: Factory,
     ) -> None:
         super().__init__()
-        norm = partial(BatchNormAct2d, act_layer=activation_of(spec, factory), **factory)
-        conv = partial(nn.Conv2d, bias=False, **factory)
+        act = activation_of(spec, factory)
+        norm: Callable[..., nn.Module] = partial(BatchNormAct2d, act_layer=act, **factory)
+        conv: Callable[..., nn.Conv2d] = partial(nn.Conv2d, bias=False, **factory)
         self.bottleneck = bottleneck
         self.downsample: nn.Module | None = None
         if stride != 1 or in_chs != out_chs:

@@ -91,6 +91,19 @@ def test_odd_exif_tags_leave_the_pixels_and_the_orientation(form, odd):
     np.testing.assert_array_equal(np.asarray(photo), np.asarray(upright))
 
 
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "TIFF"])
+def test_an_upright_photo_is_not_turned_again(form):
+    block = Image.Exif()
+    block[0x0112] = 6
+    photo = load_image(encoded(form, exif=block))
+    assert (
+        photo.size
+        == load_image(photo).size
+        == load_image(Image.fromarray(np.asarray(photo))).size
+        == (24, 40)
+    )
+
+
 @pytest.mark.parametrize("orientation", [0, 9, 255])
 def test_an_orientation_that_does_not_exist_changes_nothing(orientation):
     block = Image.Exif()

@@ -210,7 +210,9 @@ class TestRefusedModels:
 
     def test_a_preprocessing_is_needed(self, tmp_path):
         model = tiny(in_chans=2)
-        with pytest.raises(WeightsError, match=r"No preprocessing: set model\.preprocessing, of 2 channels"):
+        with pytest.raises(
+            WeightsError, match=r"lacks preprocessing: set model\.preprocessing, of 2 channels"
+        ):
             save_weights(model, tmp_path / "w.safetensors")
 
     def test_a_record_that_json_cannot_hold_is_refused_before_anything_is_written(self, tmp_path):

@@ -36,14 +36,12 @@ EXTRAS = PROJECT["optional-dependencies"]
 DISTRIBUTIONS = {  # where a module is named otherwise than the project that brings it, or is of its own needs
     "PIL": "pillow",
     "cv2": "opencv-python-headless",
-    "fastapi": "gradio",
     "markupsafe": "jinja2",
     "pytorch_grad_cam": "grad-cam",
     "skimage": "scikit-image",
     "sklearn": "scikit-learn",
-    "starlette": "gradio",
+    "starlette": "fastapi",
     "triton": "torch",  # on the platforms that have it
-    "uvicorn": "gradio",
     "yaml": "pyyaml",
 }
 
@@ -81,7 +79,8 @@ def foreign_imports(tree, extra=None):
         if isinstance(node, ast.With):
             for call in (item.context_expr for item in node.items):
                 if isinstance(call, ast.Call) and getattr(call.func, "id", "") == "needs_extra":
-                    inner = ast.literal_eval(call.args[0])
+                    named = call.args[0]  # a variable is the caller's extra: "faces" or "export"
+                    inner = named.value if isinstance(named, ast.Constant) else "faces"
         yield from foreign_imports(node, inner)
 
 

@@ -83,7 +83,7 @@ def test_ctrl_c_saves_explains_how_to_resume_and_exits_with_130(tmp_path, whole,
     (os.killpg if whom == "all" else os.kill)(process.pid, signal.SIGINT)
     _, err = process.communicate()
     assert process.returncode == 130
-    assert f"stopped; what was done is saved in {folder}. The same command continues from there." in err
+    assert f"stopped. Finished work is saved in {folder}; the same command resumes from there." in err
     assert "Traceback" not in err
     assert not list(folder.glob("runs/*/failure.json"))
     assert checkpoints(folder)
@@ -122,7 +122,7 @@ def test_a_run_fails_after_two_killed_workers_and_can_be_retried(tmp_path, whole
     kill_worker(process, folder, 2)
     out, err = process.communicate()
     assert process.returncode == 1
-    assert "3 of 4 runs are done, 1 failed (--retry-failed begins them anew)" in out
+    assert "3 of 4 runs are done, 1 failed (--retry-failed restarts them)" in out
     assert "Traceback" not in err
     (reason,) = read_records(folder).failed.values()
     assert reason == "its process was ended by SIGKILL: perhaps out of memory; use fewer workers"

@@ -81,7 +81,7 @@ def test_the_command_reports_progress_and_trains_only_once(tmp_path, faces, whol
     lines = result.output.splitlines()
     assert lines[0] == "data set faces: 77 images"
     steps = [line.split(":")[0] for line in lines if line.startswith(("first", "second"))]
-    assert steps == ["first begins", "first is done", "second begins", "second is done"]
+    assert steps == ["first starts", "first is done", "second starts", "second is done"]
     best = json.loads((tmp_path / "runs" / "first" / "result.json").read_text())["best"]
     assert f"first is done: {best['validation_accuracy']:.2%} on the selection split" in result.output
     assert lines[-1] == f"2 of 2 runs are done, in {tmp_path / 'runs'}."
@@ -91,7 +91,7 @@ def test_the_command_reports_progress_and_trains_only_once(tmp_path, faces, whol
     }
     result = run(*command)
     assert result.exit_code == 0, result.output
-    assert "begins" not in result.output
+    assert "starts" not in result.output
     assert "data set" not in result.output  # data sets are not read
     assert output_of(result).endswith(
         f"2 of 2 runs were done before, in {tmp_path / 'runs'}; nothing was trained."
@@ -138,7 +138,7 @@ def test_an_expired_time_limit_is_reported(tmp_path, faces):
     command = [campaign_file(tmp_path), "--output", tmp_path / "runs", "--path", f"faces={faces}"]
     result = run(*command, "--minutes", "0")
     assert result.exit_code == 0, result.output
-    assert "0 of 2 runs are done. The same command continues with first." in output_of(result)
+    assert "0 of 2 runs are done. The same command resumes with first." in output_of(result)
     result = run(*command, "--minutes", "-1")
     assert result.exit_code == 2
 
@@ -255,7 +255,7 @@ def test_a_signal_saves_and_ends_a_campaign(tmp_path, faces, number, code):
     state = checkpoint_of(tmp_path / "runs" / "first")
     assert len(state["history"]) >= 2
     assert run_state(tmp_path / "runs" / "first") == "started"
-    assert "The same command continues from there." in " ".join(output.split())
+    assert "the same command resumes from there." in " ".join(output.split())
 
 
 def changed_fields(change):
@@ -277,10 +277,10 @@ def set_in(*path, value):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (set_in("run", value=[]), "run: Unknown field 'run'. Did you mean 'runs'"),
+        (set_in("run", value=[]), "No field 'run'. Did you mean 'runs'"),
         (
             set_in("runs", 1, "recipes", value="quick"),
-            "runs.1.recipes: Unknown field 'recipes'. Did you mean",
+            "No field 'runs.1.recipes'. Did you mean",
         ),
         (set_in("runs", value=[]), "runs: "),
         (set_in("runs", 1, "name", value="first"), "Two runs are named 'first'."),
@@ -295,7 +295,7 @@ def set_in(*path, value):
         ),
         (
             set_in("runs", 1, "changes", "epoch", value=3),
-            "epoch: Unknown field 'epoch'. Did you mean 'epochs'",
+            "No field 'epoch'. Did you mean 'epochs'",
         ),
         (
             set_in("runs", 1, "changes", "lr", value=-1),
@@ -376,4 +376,4 @@ def test_an_output_that_cannot_be_created_fails_before_training(tmp_path, faces)
     result = run(campaign_file(tmp_path), "--output", tmp_path / "file" / "runs", "--path", f"faces={faces}")
     assert result.exit_code == 2
     assert f"Cannot create the folder {tmp_path / 'file' / 'runs'}: Not a directory." in output_of(result)
-    assert "begins" not in result.output
+    assert "starts" not in result.output

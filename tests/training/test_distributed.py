@@ -81,8 +81,8 @@ def test_two_processes_run_and_stop_a_campaign_together(tmp_path):
             stdout=subprocess.PIPE,
         )
         texts.append(done.stdout)
-    assert texts[0].endswith("0 of 2 runs are done. The same command continues with first.\n")
-    assert "first continues" in texts[1]
+    assert texts[0].endswith("0 of 2 runs are done. The same command resumes with first.\n")
+    assert "first resumes" in texts[1]
     assert "2 of 2 runs are done" in texts[1]
     results = [
         json.loads((tmp_path / "runs" / name / "result.json").read_text()) for name in ("first", "second")
