@@ -37,7 +37,7 @@ def test_the_astronaut_has_one_happy_face(recognizer, astronaut):
     assert sum(found.probabilities.values()) == pytest.approx(1, abs=1e-5)
 
 
-def test_path_picture_and_array_give_the_same(recognizer, astronaut, tmp_path):
+def test_path_image_and_array_give_the_same_result(recognizer, astronaut, tmp_path):
     path = tmp_path / "photo.png"
     Image.fromarray(np.asarray(astronaut)).save(path)
     expected = recognizer.predict(path)
@@ -82,7 +82,7 @@ def test_a_photo_that_cannot_be_read_is_an_error(recognizer, tmp_path):
             recognizer.predict(path)
 
 
-def test_weights_come_by_name_or_file_and_nothing_else(tmp_path):
+def test_weights_are_given_by_name_or_file(tmp_path):
     model = create_model("resnet18_cbam", width=0.25)
     path = save_weights(model, tmp_path / "mine.safetensors")
     detector = create_detector("mtcnn", device="cpu", min_face_size=40)
@@ -102,13 +102,13 @@ def test_a_model_without_labels_is_refused():
         EmotionRecognizer(create_model("resnet18", width=0.25, num_classes=5), FixedDetector([]))
 
 
-def test_a_device_that_is_not_there_is_named():
+def test_an_unavailable_device_is_named():
     for device in ("cuda:99", "gpu"):
         with pytest.raises(ValueError, match=device):
             EmotionRecognizer.from_pretrained(device=device)
 
 
-def test_a_prediction_checks_itself_and_becomes_json():
+def test_a_prediction_is_validated_and_converts_to_json():
     with pytest.raises(ValueError, match="sum to 1"):
         FacePrediction(COLLINS, {"happy": 0.5})
     record = FacePrediction(COLLINS, {"sad": 0.25, "happy": 0.75}).to_dict()
