@@ -8,8 +8,8 @@ from tests.support.paths import ROOT
 PACKAGE = ROOT / "fer_attention"
 OPENINGS = ("What", "Whether", "How", "Where", "Which", "Who")
 PHRASES = re.compile(
-    r"gone on with|came to\b|(?<![Tt]here )\bis no (YAML|JSON|file|image|folder|number|PyTorch|ONNX)\b|which every byte|"
-    r"signs: |would see a difference|lie about|is not a valid Type|meant by a path"
+    r"gone on with|came to\b|which every byte|signs: |would see a difference|lie about|meant by a path"
+    r"|(?<![Tt]here )\bis no (YAML|JSON|file|image|folder|number|PyTorch|ONNX)\b|is not a valid Type"
 )
 
 
