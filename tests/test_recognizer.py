@@ -8,20 +8,9 @@ from PIL import Image
 from fer_attention import EmotionRecognizer, FacePrediction, create_model
 from fer_attention.faces import Face, ImageError, create_detector, cut_input
 from fer_attention.models import WeightsError, bundled_path, load_weights, save_weights
+from tests.support.exported_models import FixedDetector
 
 COLLINS = Face(box=(181, 62, 268, 172), score=1.0)
-
-
-class FixedDetector:
-    """Finds the faces it is told of, whatever the photo shows."""
-
-    name = "fixed"
-
-    def __init__(self, boxes):
-        self.faces = [Face(box=box, score=0.9) for box in boxes]
-
-    def detect(self, images):
-        return [list(self.faces) for _ in images]
 
 
 @pytest.fixture(scope="module")
@@ -57,9 +46,9 @@ def test_a_list_gives_a_list_of_lists_in_its_order(recognizer, astronaut):
 
 def test_batches_of_faces_do_not_change_the_probabilities(astronaut):
     model = load_weights(bundled_path("resnetv2_18_eca_elu.fer2013"))
-    boxes = [(181 + shift, 62 + shift, 268, 172) for shift in range(0, 20, 4)]
+    faces = [Face(box=(181 + shift, 62 + shift, 268, 172), score=0.9) for shift in range(0, 20, 4)]
     one, many = (
-        EmotionRecognizer(model, FixedDetector(boxes), device="cpu", batch_size=size).predict(astronaut)
+        EmotionRecognizer(model, FixedDetector(faces), device="cpu", batch_size=size).predict(astronaut)
         for size in (1, 64)
     )
     for a, b in zip(one, many, strict=True):
@@ -70,7 +59,7 @@ def test_the_model_sees_the_crop_of_its_own_rule(astronaut):
     model = load_weights(bundled_path("resnetv2_18_eca_elu.fer2013"))
     seen = []
     model.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0]))
-    EmotionRecognizer(model, FixedDetector([COLLINS.box]), device="cpu").predict(astronaut)
+    EmotionRecognizer(model, FixedDetector([COLLINS]), device="cpu").predict(astronaut)
     crop = torch.from_numpy(cut_input(Image.fromarray(np.asarray(astronaut)), COLLINS, model.preprocessing))
     torch.testing.assert_close(seen[0], model.preprocessing.normalize(crop[None]))
 
