@@ -113,7 +113,7 @@ class EmotionRecognizer:
 
     @property
     def preprocessing(self) -> Preprocessing:
-        """How a face in a photo becomes the classifier's input."""
+        """Preparation of a face in a photo for the classifier."""
         return self.classifier.preprocessing
 
     @classmethod

@@ -98,7 +98,7 @@ class FERModel(nn.Module):
 
     @property
     def preprocessing(self) -> Preprocessing | None:
-        """How a face crop becomes the input; setting it also updates `default_cfg`."""
+        """Preparation of a face crop for the model; setting it updates `default_cfg`."""
         return self._preprocessing
 
     @preprocessing.setter
