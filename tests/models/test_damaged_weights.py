@@ -71,7 +71,7 @@ def test_a_file_cut_anywhere_is_refused(whole, folder, fraction):
 
 
 @pytest.mark.parametrize("missing", [1, 2, 7, 8, 9, 100])
-def test_a_file_without_its_last_or_beyond_its_first_bytes_is_refused(whole, tmp_path, missing):
+def test_a_file_with_missing_or_extra_bytes_is_refused(whole, tmp_path, missing):
     path = tmp_path / "w.safetensors"
     for damaged in (whole[:-missing], whole[:missing], whole + b"x" * missing, whole[missing:]):
         path.write_bytes(damaged)
@@ -80,7 +80,7 @@ def test_a_file_without_its_last_or_beyond_its_first_bytes_is_refused(whole, tmp
 
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_any_byte_of_the_header_changed_is_refused_or_harmless(whole, folder, data):
+def test_a_changed_byte_in_the_header_is_refused_or_harmless(whole, folder, data):
     header = 8 + struct.unpack("<Q", whole[:8])[0]
     position = data.draw(st.integers(0, header - 1))
     byte = data.draw(st.integers(32, 126) | st.integers(0, 255))
@@ -95,7 +95,7 @@ def test_any_byte_of_the_header_changed_is_refused_or_harmless(whole, folder, da
 
 @pytest.mark.parametrize("read", [load_weights, read_metadata])
 @pytest.mark.parametrize("kind", ["missing", "folder", "empty", "text", "zeros", "pickle", "foreign", "png"])
-def test_what_is_no_weights_file_of_ours_is_refused(kind, read, tmp_path):
+def test_other_files_are_refused(kind, read, tmp_path):
     path = tmp_path / f"{kind}.safetensors"
     if kind == "folder":
         path.mkdir()
