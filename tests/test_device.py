@@ -1,4 +1,4 @@
-"""The faster precision of a device, by measured times."""
+"""Devices by name, and the faster precision of one by measured times."""
 
 import pytest
 import torch
@@ -44,3 +44,17 @@ def test_both_precisions_can_be_timed_without_gradients():
     with torch.no_grad():
         times = [device._training_time(CPU, kind) for kind in (torch.float32, torch.bfloat16)]
     assert all(time > 0 for time in times)
+
+
+@pytest.mark.parametrize("name", ["mps", "xpu", "cuda:77", "meta", "xla"])
+def test_a_device_that_is_not_there_is_named_with_the_remedy(name):
+    if name == getattr(torch.accelerator.current_accelerator(), "type", None):
+        pytest.skip("this machine has one")
+    with pytest.raises(ValueError, match=rf"device '{name}' is not available: .*'cpu' or 'auto'"):
+        device.resolve_device(name)
+
+
+@pytest.mark.parametrize("name", ["gpu", "", "cuda:x", None])
+def test_a_device_that_does_not_exist_names_the_choices(name):
+    with pytest.raises(ValueError, match=f"device is auto, cpu, cuda or cuda:N; got {name!r}"):
+        device.resolve_device(name)

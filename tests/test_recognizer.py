@@ -1,4 +1,6 @@
 import json
+import pickle
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -91,8 +93,31 @@ def test_a_model_without_labels_is_refused():
         EmotionRecognizer(create_model("resnet18", width=0.25, num_classes=5), FixedDetector([]))
 
 
+def test_threads_that_share_a_recogniser_agree(recognizer, astronaut):
+    photos = [astronaut[shift : 300 - shift, 100 : 400 - 7 * shift] for shift in range(12)]
+    expected = list(map(recognizer.predict, photos))
+    assert all(expected)
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(recognizer.predict, photos)) == expected
+
+
+def test_a_pickled_recogniser_predicts_the_same(recognizer, astronaut):
+    copy = pickle.loads(pickle.dumps(recognizer))  # noqa: S301
+    assert copy.predict(astronaut) == recognizer.predict(astronaut)
+
+
+def test_the_default_type_of_torch_changes_nothing(recognizer, astronaut):
+    expected = recognizer.predict(astronaut)
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert recognizer.predict(astronaut) == expected
+        assert EmotionRecognizer.from_pretrained(device="cpu").predict(astronaut) == expected
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
 def test_an_unavailable_device_is_named():
-    for device in ("cuda:99", "gpu"):
+    for device in ("cuda:99", "gpu", "meta"):
         with pytest.raises(ValueError, match=device):
             EmotionRecognizer.from_pretrained(device=device)
 

@@ -2,7 +2,6 @@ import functools
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 from torch import nn
 
@@ -16,7 +15,6 @@ from fer_attention.evaluation import (
     predict_crops,
     wilson_interval,
 )
-from fer_attention.inference import predict_logits
 from fer_attention.models import build_model, create_model, list_models
 from fer_attention.preprocessing import Preprocessing
 
@@ -101,18 +99,6 @@ def test_accuracy_and_balanced_accuracy_by_hand():
     for bad in (np.array([0]), np.zeros((4, 1), int)):
         with pytest.raises(ValueError, match="two arrays"):
             accuracy(bad, labels)
-
-
-def test_predict_logits_does_not_depend_on_batches_and_gives_modes_back():
-    torch.manual_seed(0)
-    model = create_model("resnet18_cbam", width=0.25, drop_rate=0.5).train()
-    model.layer2.eval()
-    inputs = torch.randn(7, 1, 48, 48)
-    whole, split = predict_logits(model, inputs), predict_logits(model, inputs, batch_size=3)
-    torch.testing.assert_close(whole, split, atol=1e-5, rtol=1e-5)
-    assert model.training
-    assert not model.layer2.training
-    assert model.layer1.training
 
 
 @functools.cache

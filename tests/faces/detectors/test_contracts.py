@@ -1,7 +1,13 @@
 """The contract of all registered face detectors, and their agreement on real photos."""
 
 import math
-from concurrent.futures import ThreadPoolExecutor
+import multiprocessing
+import os
+import pickle
+import subprocess
+import sys
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from functools import cache
 
 import numpy as np
 import pytest
@@ -9,6 +15,7 @@ import torch
 from PIL import Image
 
 from fer_attention.faces import DETECTORS, Face, FaceDetector, create_detector, load_image
+from tests.support.paths import ROOT
 
 COLLINS = Face(box=(181, 62, 268, 172), score=1.0)
 
@@ -20,19 +27,22 @@ FINDING = sorted(set(DETECTORS) - {"none"})
 
 
 @pytest.fixture(scope="module")
-def build(request):
+def fresh(request):
     """A function that creates a detector by name and skips the test if its weights are missing."""
-    built = {}
 
     def make(name):
         options = {}
         if name in WEIGHTS:
             options["weights"] = request.getfixturevalue("shared_dir") / "models" / WEIGHTS[name]
-        if name not in built:
-            built[name] = create_detector(name, device="cpu", **options)
-        return built[name]
+        return create_detector(name, device="cpu", **options)
 
     return make
+
+
+@pytest.fixture(scope="module")
+def build(fresh):
+    """The same, with one detector of each name for all tests."""
+    return cache(fresh)
 
 
 def marked(names):
@@ -50,17 +60,94 @@ def test_every_detector_implements_the_protocol(build, name, astronaut):
             detector.detect(single)
 
 
+def of_many_sizes(astronaut, count):
+    """Photos of six shapes, each with another part of the astronaut; every ninth has no face."""
+    shapes = [(180, 190), (240, 300), (300, 170), (330, 360), (360, 240), (420, 420)]
+    photos = []
+    for number in range(count):
+        part = astronaut[number % 23 : 300 - number % 17, 90 + number % 19 : 400]
+        blank = number % 9 == 8
+        photo = Image.fromarray(np.full_like(part, number % 250) if blank else part)
+        photos.append(np.asarray(photo.resize(shapes[number % len(shapes)])))
+    return photos
+
+
+def assert_threads_agree(detector, photos, threads):
+    expected = [detector.detect([photo])[0] for photo in photos]
+    with ThreadPoolExecutor(threads) as pool:
+        assert list(pool.map(lambda photo: detector.detect([photo])[0], photos)) == expected
+    assert len({len(faces) for faces in expected}) == 1 + (detector.name != "none")
+
+
 @pytest.mark.parametrize("name", marked(DETECTORS))
 def test_threads_that_share_a_detector_find_the_same_faces(build, name, astronaut):
-    detector, photo = build(name), Image.fromarray(astronaut)
-    photos = [
-        photo.resize((side, side + 10 * n)) for n, side in enumerate((180, 240, 300, 330, 360, 420))
-    ] * 8
-    expected = [detector.detect([one])[0] for one in photos]
-    with ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(lambda one: detector.detect([one])[0], photos))
-    for faces, others in zip(found, expected, strict=True):
-        np.testing.assert_allclose([face.box for face in faces], [face.box for face in others], atol=1e-3)
+    assert_threads_agree(build(name), of_many_sizes(astronaut, 36), threads=8)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", marked(DETECTORS))
+def test_sixteen_threads_find_the_same_faces_in_200_photos(build, name, astronaut):
+    assert_threads_agree(build(name), of_many_sizes(astronaut, 200), threads=16)
+
+
+@pytest.mark.parametrize("name", marked(DETECTORS))
+def test_a_pickled_detector_finds_the_same_faces(build, name, astronaut, tmp_path, monkeypatch):
+    content = pickle.dumps(build(name))
+    monkeypatch.chdir(tmp_path)  # paths of weights do not depend on the working folder
+    copy = pickle.loads(content)  # noqa: S301
+    assert copy.name == name
+    assert copy.detect([astronaut]) == build(name).detect([astronaut])
+
+
+@pytest.mark.data
+@pytest.mark.slow
+def test_spawned_processes_find_the_same_faces(build, astronaut):
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        for name in DETECTORS:
+            found = pool.submit(build(name).detect, [astronaut]).result()
+            assert found == build(name).detect([astronaut])
+
+
+FORKS = """
+import multiprocessing, sys
+import numpy as np
+import torch
+from fer_attention import EmotionRecognizer
+from fer_attention.faces import create_detector
+
+torch.set_num_threads(2)  # the threads of the parent are gone in its children
+photo = np.load(sys.argv[1])
+for name, weights in zip(sys.argv[2::2], sys.argv[3::2]):
+    detector = create_detector(name, device="cpu", **({"weights": weights} if weights else {}))
+    recognizer = EmotionRecognizer.from_pretrained(detector=detector, device="cpu")
+    expected = [face.face.box for face in recognizer.predict(photo)]
+    with multiprocessing.get_context("fork").Pool(2) as pool:
+        for found in pool.map(recognizer.predict, [photo] * 4):
+            np.testing.assert_allclose([face.face.box for face in found], expected, atol=1e-2)
+    print(name)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.parametrize("name", marked(DETECTORS))
+def test_forked_processes_find_the_same_faces(request, name, astronaut, tmp_path):
+    np.save(tmp_path / "photo.npy", astronaut)
+    weights = request.getfixturevalue("shared_dir") / "models" / WEIGHTS[name] if name in WEIGHTS else ""
+    command = [sys.executable, "-c", FORKS, str(tmp_path / "photo.npy"), name, str(weights)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "2"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    assert (done.returncode, done.stdout) == (0, f"{name}\n"), done.stderr
+
+
+@pytest.mark.parametrize("name", marked(DETECTORS))
+def test_the_default_type_of_torch_changes_nothing(build, fresh, name, astronaut):
+    expected = build(name).detect([astronaut])
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert build(name).detect([astronaut]) == expected
+        assert fresh(name).detect([astronaut]) == expected
+    finally:
+        torch.set_default_dtype(torch.float32)
 
 
 @pytest.mark.parametrize("name", marked(DETECTORS))
