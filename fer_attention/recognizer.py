@@ -58,12 +58,16 @@ class FacePrediction:
         return self.probabilities[self.emotion]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return box, score, landmarks, emotion and probabilities for JSON, rounded for readers."""
+        """Return box, score, landmarks, emotion and probabilities for JSON, rounded for readers.
+
+        The `turn` of the face is added if it is not 0.
+        """
         landmarks = self.face.landmarks
         return {
             "box": [round(value, 2) for value in self.face.box],
             "score": round(self.face.score, 4),
             "landmarks": None if landmarks is None else [[round(v, 2) for v in point] for point in landmarks],
+            **({"turn": self.face.turn} if self.face.turn else {}),
             "emotion": self.emotion,
             "probabilities": {name: round(p, 4) for name, p in self.probabilities.items()},
         }

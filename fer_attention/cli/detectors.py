@@ -29,6 +29,15 @@ MinScore = Annotated[
     ),
 ]
 
+Rotations = Annotated[
+    bool,
+    typer.Option(
+        "--rotations",
+        help="Search photos in all four rotations, which takes four times as long.",
+        rich_help_panel=FACES,
+    ),
+]
+
 
 def detector_options(weights: Path | None, min_score: float | None) -> dict[str, Any]:
     """Return the options for `create_detector` that were given on the command line."""
@@ -37,12 +46,20 @@ def detector_options(weights: Path | None, min_score: float | None) -> dict[str,
 
 
 def load_recognizer(
-    weights: str, detector: str, detector_weights: Path | None, min_score: float | None, device: str
+    weights: str,
+    detector: str,
+    detector_weights: Path | None,
+    min_score: float | None,
+    device: str,
+    *,
+    rotations: bool = False,
 ) -> EmotionRecognizer:
     """Load model and detector by the options of a command."""
-    from fer_attention.faces import create_detector
+    from fer_attention.faces import RotatedDetector, create_detector
     from fer_attention.recognizer import EmotionRecognizer
 
     options = detector_options(detector_weights, min_score)
     found_by = create_detector(detector, device=device, **options)
+    if rotations:
+        found_by = RotatedDetector(found_by)
     return EmotionRecognizer.from_pretrained(weights, detector=found_by, device=device)

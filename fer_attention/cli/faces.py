@@ -11,7 +11,7 @@ from rich.table import Column, Table
 from fer_attention.cli.choices import MAX_PIXELS
 from fer_attention.cli.common import MACHINE, Device, counting, examples, fail, interruptions, out, say
 from fer_attention.cli.datasets import OnError
-from fer_attention.cli.detectors import DetectorName, DetectorWeights, MinScore, detector_options
+from fer_attention.cli.detectors import DetectorName, DetectorWeights, MinScore, Rotations, detector_options
 
 if TYPE_CHECKING:
     from fer_attention.faces.folders import FolderResult
@@ -39,6 +39,7 @@ def faces(
     detector: DetectorName = "mtcnn",
     detector_weights: DetectorWeights = None,
     min_score: MinScore = None,
+    rotations: Rotations = False,
     size: Annotated[int, typer.Option(help="Side of the crops, pixels.")] = 80,
     shape: Annotated[
         str, typer.Option(help="square (as in FER2013), box (stretched, as in the paper) or aligned.")
@@ -85,6 +86,7 @@ def faces(
     options = FolderOptions(
         detector=detector,
         detector_options=detector_options(detector_weights, min_score),
+        rotations=rotations,
         rule=CropRule(shape="aligned" if align else shape, scale=scale, border=border),  # type: ignore[arg-type]
         size=size,
         grey=grey,

@@ -13,12 +13,19 @@ from rich.text import Text
 from fer_attention.cli.choices import DEFAULT_WEIGHTS
 from fer_attention.cli.common import MACHINE, Device, err, examples, fail, out, progress, say
 from fer_attention.cli.datasets import OnError
-from fer_attention.cli.detectors import DetectorName, DetectorWeights, MinScore, WeightsName, load_recognizer
+from fer_attention.cli.detectors import (
+    DetectorName,
+    DetectorWeights,
+    MinScore,
+    Rotations,
+    WeightsName,
+    load_recognizer,
+)
 
 _SHOWN = 1000  # rows of the table; result files have all
 _NO_FACE = (
-    "{detector} found no face. Try another --detector or a lower --min-score; for pictures that show one "
-    "face each, --detector none takes the whole picture."
+    "{detector} found no face. Try another --detector, a lower --min-score or, for photos that lie on their "
+    "side, --rotations; for pictures that show one face each, --detector none takes the whole picture."
 )
 _RESULTS = "Results"
 
@@ -55,6 +62,7 @@ def predict(
     detector: DetectorName = "mtcnn",
     detector_weights: DetectorWeights = None,
     min_score: MinScore = None,
+    rotations: Rotations = False,
     faces: Annotated[str, typer.Option(help="Of several faces: all, largest or central.")] = "all",
     min_size: Annotated[float, typer.Option(help="Shorter side of the smallest faces, pixels.")] = 0,
     on_error: OnError = "raise",
@@ -81,7 +89,7 @@ def predict(
     targets = {kind: target for kind, target in named.items() if target is not None}
     check_targets(targets)
     options = PhotoOptions(on_error, faces, min_size, keep_images=pictures and output is not None)  # type: ignore[arg-type]
-    recognizer = load_recognizer(weights, detector, detector_weights, min_score, device)
+    recognizer = load_recognizer(weights, detector, detector_weights, min_score, device, rotations=rotations)
     worker, threads = PhotoWorker(recognizer, options), workers or default_workers()
     answers = _Answers()
     with ExitStack() as stack:
@@ -89,7 +97,7 @@ def predict(
         if output is not None:
             decisive: dict[str, Any] = {"detector": detector, "min_score": min_score}
             decisive |= {"weights": _digest(weights), "detector_weights": _digest(detector_weights)}
-            decisive |= {"faces": faces, "min_size": min_size}
+            decisive |= {"faces": faces, "min_size": min_size, "rotations": rotations}
             run = stack.enter_context(PhotoRun(output, decisive, pictures=pictures))
         found = list_photos(photos, without=run.own_files if run else ())
         records = (run.records if run else photo_records)(found.photos, worker, workers=threads)

@@ -9,7 +9,7 @@
 from fer_attention.faces.align import align_face, alignment
 from fer_attention.faces.crop import crop_face, crop_region
 from fer_attention.faces.cropper import CroppedFace, FaceCropper, cut_face, cut_input, select_faces
-from fer_attention.faces.detectors import DETECTORS, create_detector
+from fer_attention.faces.detectors import DETECTORS, RotatedDetector, create_detector
 from fer_attention.faces.draw import annotate
 from fer_attention.faces.face import BoxCalibration, Face, FaceDetector
 from fer_attention.faces.geometry import CropTransform
@@ -30,6 +30,7 @@ __all__ = [
     "ImageError",
     "ImageSource",
     "QualityFilter",
+    "RotatedDetector",
     "align_face",
     "alignment",
     "annotate",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 import numpy as np
@@ -14,16 +14,18 @@ from fer_attention.faces.align import align_face, alignment
 from fer_attention.faces.crop import crop_face, crop_region
 from fer_attention.faces.detectors import create_detector
 from fer_attention.faces.face import Face, FaceDetector, largest_first
-from fer_attention.faces.geometry import CropTransform
+from fer_attention.faces.geometry import CropTransform, turned_back
 from fer_attention.faces.images import ImageError, ImageSource, borrow_image
 from fer_attention.faces.quality import FaceQuality, face_quality
-from fer_attention.preprocessing import CropRule, Interpolation, Preprocessing
+from fer_attention.preprocessing import CropRule, Interpolation, Preprocessing, Reference
 from fer_attention.registry import unknown_name
 
 if TYPE_CHECKING:
     import torch
 
 FaceSelection: TypeAlias = Literal["largest", "central", "all"]
+
+_ACROSS: dict[Reference, Reference] = {"height": "width", "width": "height", "longest": "longest"}
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,7 @@ def cut_face(
     """Cut a face out of a photo by any rule.
 
     Squares are centred on `face.common_box`, `"box"` cuts `face.box`, and `"aligned"` follows the landmarks.
+    The crop of a face with a `turn` is turned upright.
 
     >>> face = Face(box=(60, 40, 120, 120), score=0.99)
     >>> crop, transform = cut_face(Image.new("RGB", (200, 150)), face, CropRule(), size=48)
@@ -100,9 +103,13 @@ def cut_face(
     """
     if rule.shape != "aligned":
         box = face.box if rule.shape == "box" else face.common_box
+        if face.turn in (90, 270):  # height and width change places
+            rule = replace(rule, reference=_ACROSS[rule.reference])
+            size = size if size is None or isinstance(size, int) else size[::-1]
         crop = crop_face(photo, box, rule, size=size, interpolation=interpolation)
         region = crop_region(box, rule, image_size=photo.size)
-        return crop, CropTransform.of_region(region, (crop.height, crop.width))
+        to_photo = CropTransform.of_region(region, (crop.height, crop.width))
+        return turned_back(crop, face.turn), to_photo.after(CropTransform.of_turn(face.turn, crop.size))
     if face.landmarks is None:
         raise ValueError(
             "Alignment needs landmarks, and this face has none. Use a detector that finds them, such as "

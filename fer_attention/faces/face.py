@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias, cast, runtime_checkable
 
+from fer_attention.faces.geometry import TURNS
 from fer_attention.faces.images import ImageSource
 
 Box: TypeAlias = tuple[float, float, float, float]
@@ -42,16 +43,19 @@ class Face:
             "left" is left in the photo. None if the detector finds none.
         common_box: The box that MTCNN would have drawn, estimated by the detector (`BoxCalibration`), so that
             all detectors lead to the same crop. By default `box` itself.
+        turn: Quarter turn of the face in the photo in degrees, clockwise: 0, 90, 180 or 270. Crops are turned
+            back, and "left" in the landmarks is left in the upright face.
 
     Raises:
-        ValueError: A box is empty or not finite, the score lies outside [0, 1], or there are not five
-            finite landmarks.
+        ValueError: A box is empty or not finite, the score lies outside [0, 1], there are not five finite
+            landmarks, or the turn is another angle.
     """
 
     box: Box
     score: float
     landmarks: tuple[Point, ...] | None = None
     common_box: Box = None  # type: ignore[assignment]  # filled in below
+    turn: int = 0
 
     def __post_init__(self) -> None:
         # Detectors pass NumPy numbers; plain floats compare, print and serialise to JSON as expected.
@@ -67,6 +71,8 @@ class Face:
             if [len(point) for point in points] != [2] * 5 or not finite:
                 raise ValueError(f"Landmarks are five finite points (x, y), or None; got {points}.")
             object.__setattr__(self, "landmarks", cast("tuple[Point, ...]", points))
+        if self.turn not in TURNS:
+            raise ValueError(f"turn is one of {TURNS} degrees; got {self.turn}.")
 
     @property
     def width(self) -> float:
@@ -90,10 +96,14 @@ class Face:
 
     def iou(self, other: Face) -> float:
         """Compute the intersection over union of the two boxes, in [0, 1]."""
+        shared = self.shared_area(other)
+        return shared / (self.area + other.area - shared)
+
+    def shared_area(self, other: Face) -> float:
+        """Compute the intersection of the two boxes, in square pixels."""
         width = min(self.box[2], other.box[2]) - max(self.box[0], other.box[0])
         height = min(self.box[3], other.box[3]) - max(self.box[1], other.box[1])
-        shared = max(width, 0.0) * max(height, 0.0)
-        return shared / (self.area + other.area - shared)
+        return max(width, 0.0) * max(height, 0.0)
 
 
 def largest_first(faces: Sequence[Face]) -> list[Face]:

@@ -11,9 +11,19 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 Points: TypeAlias = Sequence[Sequence[float]] | npt.NDArray[Any]
 Row: TypeAlias = tuple[float, float, float]
+
+TURNS = (0, 90, 180, 270)
+"""Quarter turns in degrees, clockwise."""
+_BACK = {90: Image.Transpose.ROTATE_90, 180: Image.Transpose.ROTATE_180, 270: Image.Transpose.ROTATE_270}
+
+
+def turned_back(image: Image.Image, turn: int) -> Image.Image:
+    """Turn an image upright whose content is turned clockwise by 0, 90, 180 or 270 degrees."""
+    return image.transpose(_BACK[turn]) if turn else image  # Pillow's angles are counter-clockwise
 
 
 @dataclass(frozen=True)
@@ -47,6 +57,22 @@ class CropTransform:
         x1, y1, x2, y2 = region
         height, width = size
         return cls((((x2 - x1) / width, 0.0, x1), (0.0, (y2 - y1) / height, y1)))
+
+    @classmethod
+    def of_turn(cls, turn: int, size: tuple[int, int]) -> CropTransform:
+        """Return the map from an image that `turned_back` made to the image of (width, height) before."""
+        width, height = map(float, size)
+        return {
+            0: cls(((1, 0, 0), (0, 1, 0))),
+            90: cls(((0, -1, width), (1, 0, 0))),
+            180: cls(((-1, 0, width), (0, -1, height))),
+            270: cls(((0, 1, 0), (-1, 0, height))),
+        }[turn]
+
+    def after(self, first: CropTransform) -> CropTransform:
+        """Return the map that applies `first`, then this one."""
+        upper, lower = np.asarray(self.matrix) @ np.asarray([*first.matrix, (0, 0, 1)])
+        return CropTransform((tuple(upper), tuple(lower)))
 
     @property
     def scale(self) -> float:

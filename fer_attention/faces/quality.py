@@ -11,6 +11,7 @@ from PIL import Image
 
 from fer_attention.faces.crop import crop_face
 from fer_attention.faces.face import Face, Point
+from fer_attention.faces.geometry import turned_back
 from fer_attention.preprocessing import CropRule
 
 _SIDE = 96  # pixels: the common size at which sharpness is compared
@@ -34,7 +35,8 @@ class FaceQuality:
             Low for a blurred or enlarged face.
         yaw: Rotation of the head in degrees; 0 is frontal, positive is towards the right of the photo. A
             rough estimate from the nose's position between the eyes. None without landmarks.
-        roll: Tilt of the line between the eyes in degrees, clockwise in the photo. None without landmarks.
+        roll: Tilt of the line between the eyes in degrees, clockwise in the photo turned by `Face.turn`.
+            None without landmarks.
     """
 
     size: float
@@ -55,7 +57,7 @@ def face_quality(image: Image.Image, face: Face) -> FaceQuality:
     Raises:
         ValueError: The face lies wholly outside the photo, or the photo has another mode.
     """
-    box = crop_face(image, face.box, CropRule(shape="box"))
+    box = turned_back(crop_face(image, face.box, CropRule(shape="box")), face.turn)
     grey = box.convert("L")
     pixels = np.asarray(grey, dtype=np.float64)
     width = max(1, round(box.width * _SIDE / box.height))
@@ -66,7 +68,7 @@ def face_quality(image: Image.Image, face: Face) -> FaceQuality:
         contrast=float(pixels.std()),
         sharpness=_sharpness(np.asarray(level, dtype=np.float64)),
         yaw=None if face.landmarks is None else yaw(face.landmarks),
-        roll=None if face.landmarks is None else roll(face.landmarks),
+        roll=None if face.landmarks is None else (roll(face.landmarks) - face.turn + 180) % 360 - 180,
     )
 
 

@@ -65,6 +65,20 @@ def test_options_reach_the_crops(photos, tmp_path):
     assert (header["rule.shape"], header["rule.scale"], header["missing"]) == ("aligned", 1.4, "whole")
 
 
+def test_faces_on_their_side_become_upright_crops(photos, tmp_path):
+    call("faces", photos, "--output", tmp_path / "upright", "--min-score", "0.999")
+    for name in ("happy/one.jpg", "sad/two.jpg"):
+        with Image.open(photos / name) as upright:
+            upright.transpose(Image.Transpose.ROTATE_90).save(photos / name, quality=95)
+    result = call("faces", photos, "--output", tmp_path / "turned", "--min-score", "0.999", "--rotations")
+    assert result.exit_code == 0, result.output
+    for name in ("happy/one.png", "sad/two.png"):
+        crops = [np.asarray(Image.open(tmp_path / run / name)).astype(int) for run in ("upright", "turned")]
+        assert np.abs(crops[0] - crops[1]).mean() < 8
+    again = call("faces", photos, "--output", tmp_path / "turned", "--min-score", "0.999")
+    assert "rotations was True and is False" in " ".join(again.output.split())
+
+
 def test_damaged_images_end_the_run_or_are_listed_with_exit_code_1(photos, tmp_path):
     (photos / "happy" / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 no more")
     result = call("faces", photos, "--output", tmp_path / "crops")

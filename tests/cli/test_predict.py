@@ -40,6 +40,18 @@ def test_predict_writes_table_json_and_picture(photo, tmp_path):
         assert np.asarray(annotated.convert("RGB")).tolist() != np.asarray(Image.open(photo)).tolist()
 
 
+def test_a_photo_on_its_side_has_a_face_with_rotations(photo, tmp_path):
+    with Image.open(photo) as upright:
+        upright.transpose(Image.Transpose.ROTATE_270).save(photo)
+    result = run("predict", photo, "--detector", "mtcnn", "--min-score", "0.999")
+    assert "--rotations" in result.stderr
+    record = tmp_path / "r.json"
+    result = run("predict", photo, "--rotations", "--min-score", "0.999", "--json", record)
+    assert result.exit_code == 0, result.output
+    [face] = json.loads(record.read_text())[0]["faces"]
+    assert (face["emotion"], face["turn"]) == ("happy", 90)
+
+
 def test_predict_ends_at_a_bad_file_or_reports_it_and_ends_with_1(photo, tmp_path):
     broken = tmp_path / "photos" / "broken.png"
     broken.write_bytes(photo.read_bytes()[:20_000])

@@ -5,5 +5,6 @@ from fer_attention.faces.detectors import whole_image as _whole_image  # noqa: F
 from fer_attention.faces.detectors import yolo as _yolo  # noqa: F401
 from fer_attention.faces.detectors import yunet as _yunet  # noqa: F401
 from fer_attention.faces.detectors.registry import DETECTORS, create_detector
+from fer_attention.faces.detectors.rotated import RotatedDetector
 
-__all__ = ["DETECTORS", "create_detector"]
+__all__ = ["DETECTORS", "RotatedDetector", "create_detector"]

@@ -31,6 +31,7 @@ class FolderOptions:
     Args:
         detector: Name of a detector.
         detector_options: Options of the detector for `create_detector`, of types that JSON has.
+        rotations: Whether photos are searched in all four rotations (`RotatedDetector`).
         rule: The part of a photo that belongs to a face.
         size: Side of the crops in pixels.
         grey: Whether crops are grey (ITU-R 601 luma) instead of RGB.
@@ -47,6 +48,7 @@ class FolderOptions:
 
     detector: str = "mtcnn"
     detector_options: Mapping[str, Any] = field(default_factory=dict)
+    rotations: bool = False
     rule: CropRule = field(default_factory=CropRule)
     size: int = 80
     grey: bool = False

@@ -13,6 +13,7 @@ from PIL import Image
 from fer_attention.atomic import replacing
 from fer_attention.faces.cropper import CroppedFace, FaceCropper, cut_face
 from fer_attention.faces.detectors import create_detector
+from fer_attention.faces.detectors.rotated import RotatedDetector
 from fer_attention.faces.detectors.whole_image import whole_image
 from fer_attention.faces.folders.listing import Job
 from fer_attention.faces.folders.manifest import ManifestRow
@@ -57,6 +58,8 @@ class ChunkWorker:
         """Detector and crop rule, created with the first photo in the process that needs them."""
         options = self.options
         detector = create_detector(options.detector, device=self.device, **options.detector_options)
+        if options.rotations:
+            detector = RotatedDetector(detector)
         return FaceCropper(detector, rule=options.rule, size=options.size, faces=options.faces)
 
     def run(self, jobs: Sequence[Job]) -> list[ManifestRow]:
