@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import combinations
 from operator import itemgetter
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.progress import Progress, TextColumn
 from rich.table import Column, Table
 
 from fer_attention.atomic import replacing
 from fer_attention.cli.choices import DEFAULT_WEIGHTS
-from fer_attention.cli.common import Device, examples, fail, make_parents, out, progress, warn
+from fer_attention.cli.common import Device, err, examples, fail, make_parents, out, progress, warn
 from fer_attention.cli.detectors import DetectorName, DetectorWeights, MinScore, WeightsName, load_recognizer
 
 if TYPE_CHECKING:
@@ -71,7 +73,8 @@ def video(
     """Recognise the expressions of all faces in a video and follow them through it.
 
     Ctrl-C ends the run early: the files then hold the frames so far, and the exit code is 130. From a damaged
-    video, the frames before the damage are written, and the exit code is 1.
+    video, the frames before the damage are written, and the exit code is 1. With a camera, a line shows the
+    frames per second and the number of faces.
     """
     from fer_attention.video import VideoError, VideoReader, VideoWriter, recognize_video
 
@@ -93,7 +96,9 @@ def video(
             head |= {"fps": round(reader.fps, 3), "labels": list(recognizer.labels)}
             add_record = files.enter_context(_json_frames(json_file, head))
         try:
-            for result in progress(results, "recognising", reader.frames):
+            for result in (
+                _live_line(results) if reader.live else progress(results, "recognising", reader.frames)
+            ):
                 if writer is not None:
                     writer.write(_annotated(result), result.frame.time)
                 if result.analysed:
@@ -114,6 +119,20 @@ def video(
     out.print(_table(tracks))
     if code:
         raise typer.Exit(code)
+
+
+def _live_line(results: Iterable[FrameResult]) -> Iterator[FrameResult]:
+    """Show rate and faces in a line that is updated, on terminals, while the results are consumed."""
+    times: deque[float] = deque(maxlen=30)  # of the last frames
+    with Progress(
+        TextColumn("{task.description}"), console=err, transient=True, disable=not err.is_terminal
+    ) as bar:
+        task = bar.add_task("waiting for the camera", total=None)
+        for count, result in enumerate(results, start=1):
+            times.append(monotonic())
+            rate = (len(times) - 1) / max(times[-1] - times[0], 1e-6)
+            bar.update(task, description=f"frame {count}, {rate:.1f} frames/s, faces {len(result.faces)}")
+            yield result
 
 
 def _position(source: str) -> Path | int:

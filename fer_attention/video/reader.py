@@ -15,7 +15,16 @@ import numpy as np
 import numpy.typing as npt
 
 from fer_attention.optional import needs_extra
-from fer_attention.video.source import VideoError, VideoWarning, open_camera, open_file, reason_of, upright
+from fer_attention.video.source import (
+    TICK,
+    Clock,
+    VideoError,
+    VideoWarning,
+    open_camera,
+    open_file,
+    reason_of,
+    upright,
+)
 
 if TYPE_CHECKING:
     import av
@@ -51,8 +60,10 @@ class VideoReader:
     ...         print(frame.time, frame.image.shape)
 
     Frames are rotated upright by the display matrix that phones write. Times are those of the file, from its
-    start, so that videos with a varying frame rate stay in sync with their sound. All frames have the size of
-    the first one; pixels count as square. Damage that the decoder conceals is not reported, as in players.
+    start, so that videos with a varying frame rate stay in sync with their sound. They increase strictly:
+    where the file's own times do not, as in joined recordings, they are corrected, with a `VideoWarning` at
+    the end. All frames have the size of the first one; pixels count as square. Damage that the decoder
+    conceals is not reported, as in players.
 
     Args:
         source: A path, or the number of a camera (Linux: /dev/videoN; cameras are untested).
@@ -131,12 +142,13 @@ class VideoReader:
         index, time = 0, 0.0
         start = None if self._container.start_time is None else self._container.start_time / 1e6
         tick = float(self._stream.time_base or 0)
+        clock = Clock(step=1 / self.fps, tick=max(tick, float(TICK)))
         converter = VideoReformatter()  # one for all frames: each holds megabytes
         try:
             for picture in self._pictures():
                 seconds = index / self.fps if picture.pts is None else picture.pts * tick
                 start = seconds if start is None else start
-                time = max(time, seconds - start)  # never decreasing, even in a damaged file
+                time = clock(seconds - start)
                 if index == 0:  # reading the side data of every frame would create reference cycles
                     width, height = picture.width, picture.height
                     matrix: Any = picture.side_data.get("DISPLAYMATRIX")
@@ -145,10 +157,12 @@ class VideoReader:
                 yield Frame(index, time, upright(pixels, display))
                 index += 1
         except av.FFmpegError as error:
+            self._warn_of_clock(clock, index)
             raise VideoError(
                 f"Cannot read {self.name} from frame {index} on, at about "
                 f"{time + bool(index) / self.fps:.3f} s: {reason_of(error)} The frames before it are intact."
             ) from error
+        self._warn_of_clock(clock, index)
         end = time + 1 / self.fps
         if self.duration is not None and self.duration - end > 1:
             warnings.warn(
@@ -156,6 +170,15 @@ class VideoReader:
                 "Unless the sound continues without frames, the file is truncated.",
                 VideoWarning,
                 stacklevel=3,
+            )
+
+    def _warn_of_clock(self, clock: Clock, frames: int) -> None:
+        if clock.corrected:
+            warnings.warn(
+                f"The clock of {self.name} stands still or falls, as in joined recordings, at "
+                f"{clock.corrected} of {frames} frames. They follow the frames before them.",
+                VideoWarning,
+                stacklevel=4,
             )
 
     def _pictures(self) -> Iterator[av.VideoFrame]:

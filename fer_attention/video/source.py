@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import sys
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +34,55 @@ class VideoWarning(UserWarning):
     Traceback (most recent call last):
     fer_attention.video.source.VideoWarning: The frames of 'truncated.mkv' end after 3.6 s; ...
     """
+
+
+TICK = Fraction(1, 60_000)
+"""Least distance of two frames in seconds, which the writer can store.
+
+Fine enough for the times of 25, 29.97 and 30 frames per second; MPEG-4 allows no finer than 1/65535.
+"""
+
+
+class Clock:
+    """Strictly increasing times for a stream whose own clock may stand still or fall.
+
+    Rounded times are moved just behind the one before. If the clock falls by a step or more, as where
+    recordings were joined, the stream continues one step after the last time.
+
+    >>> clock = Clock(step=0.04, tick=0.001)
+    >>> [round(clock(seconds), 3) for seconds in (0, 0.04, 0.04, 0.08, 0.0, 0.04)]
+    [0, 0.04, 0.041, 0.08, 0.12, 0.16]
+    >>> clock.corrected
+    2
+
+    Attributes:
+        corrected: Number of times that were not after the one before.
+
+    Args:
+        step: Usual distance of two times in seconds.
+        tick: Least distance of two times in seconds.
+    """
+
+    def __init__(self, *, step: float, tick: float) -> None:
+        self.step, self.tick = step, tick
+        self.corrected = 0
+        self._last, self._shift = -math.inf, 0.0
+
+    def __call__(self, seconds: float) -> float:
+        """Return the time for the next time of the stream's own clock."""
+        shifted = seconds + self._shift
+        if seconds > self._last:  # also after a single wrong time
+            self._last, self._shift = seconds, 0.0
+        elif shifted > self._last:
+            self._last = shifted
+        else:
+            self.corrected += 1
+            if self._last - shifted < self.step:
+                self._last += self.tick
+            else:
+                self._last += self.step
+                self._shift = self._last - seconds
+        return self._last
 
 
 def open_file(path: Path) -> av.container.InputContainer:

@@ -17,14 +17,12 @@ import numpy.typing as npt
 
 from fer_attention.atomic import replacing
 from fer_attention.optional import needs_extra
-from fer_attention.video.source import VideoError, VideoWarning, open_file
+from fer_attention.video.source import TICK, Clock, VideoError, VideoWarning, open_file
 
 if TYPE_CHECKING:
     import av
     import av.container
 
-# Fine enough for the times of 25, 29.97 and 30 frames per second; MPEG-4 allows no finer than 1/65535.
-_TICK = Fraction(1, 60_000)
 _MATRIX = "ITU709"
 
 
@@ -72,7 +70,7 @@ class VideoWriter:
         self.fps = fps
         self.size = size
         self.audio_from = None if audio_from is None else Path(audio_from)
-        self.frames, self._last_tick = 0, -1
+        self.frames, self._last_tick, self._last_time = 0, -1, 0.0
         self._end = 0.0  # of the last frame, in seconds
         self._sound: Iterator[tuple[float, av.Packet[Any]]] = iter(())
         self._sound_time = -math.inf  # of the last copied packet, in seconds
@@ -132,7 +130,7 @@ class VideoWriter:
         stream.width, stream.height = (side + side % 2 for side in self.size)
         stream.pix_fmt = "yuv420p"
         context = stream.codec_context
-        context.time_base = _TICK
+        context.time_base = TICK
         context.colorspace = context.color_primaries = context.color_trc = 1  # BT.709, as `_MATRIX`
         context.color_range = 1  # limited
         if codec == "libx264":
@@ -161,19 +159,19 @@ class VideoWriter:
                 f"A frame is uint8 RGB of shape {(height, width, 3)}; got {image.dtype} {image.shape}."
             )
         time = self._end if time is None else time
-        if not 0 <= time < math.inf or round(time / _TICK) < self._last_tick:
+        if not self._last_time <= time < math.inf:
             raise ValueError(
-                "Times start at 0 and do not decrease; got "
-                f"{time} s after {self._last_tick * float(_TICK):.3f} s."
+                f"Times start at 0 and do not decrease; got {time} s after {self._last_time:.3f} s."
             )
-        tick = max(round(time / _TICK), self._last_tick + 1)
+        tick = max(round(time / TICK), self._last_tick + 1)
         padded = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
         frame = av.VideoFrame.from_ndarray(padded, format="rgb24")
         frame = frame.reformat(format="yuv420p", dst_colorspace=_MATRIX)
-        frame.pts, frame.time_base = tick, _TICK
+        frame.pts, frame.time_base = tick, TICK
         with self._naming_errors():
             self._encode(frame)
-            self.frames, self._end, self._last_tick = self.frames + 1, time + 1 / self.fps, tick
+            self.frames, self._last_time, self._last_tick = self.frames + 1, time, tick
+            self._end = time + 1 / self.fps
             self._copy_sound(until=self._end)
 
     def stop_sound(self) -> None:
@@ -219,15 +217,19 @@ class VideoWriter:
         source = cast("av.container.InputContainer", audio.container)
         start = (source.start_time or 0) / 1e6
         damaged, end = False, 0.0
+        clock: Clock | None = None
         try:
             for packet in source.demux(audio):
                 if packet.pts is None or packet.dts is None:  # the last one is empty
                     continue
                 tick = float(packet.time_base)
-                packet.pts -= round(start / tick)
-                packet.dts -= round(start / tick)
+                clock = clock or Clock(step=max(float(packet.duration or 0) * tick, 0.001), tick=0.001)
+                time = packet.pts * tick - start
+                end = clock(time)
+                shift = round((end - time - start) / tick)
+                packet.pts += shift
+                packet.dts += shift
                 packet.stream = stream
-                end = packet.pts * tick
                 yield end, packet
         except av.FFmpegError:
             damaged = True

@@ -1,17 +1,24 @@
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+from io import StringIO
 
+import av
 import numpy as np
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from fer_attention.cli import app
+from fer_attention.cli import video as video_command
 from fer_attention.video import VideoReader
-from tests.support.videos import make_clip, sound_of, truncate
+from fer_attention.video import reader as video_reader
+from fer_attention.video.source import open_file
+from tests.support.videos import make_clip, set_display_matrix, sound_of, truncate
 
 
 def run(*arguments):
@@ -117,6 +124,48 @@ def test_wrong_options_fail_with_one_line_and_write_nothing(clip, tmp_path, monk
     assert "Traceback" not in result.output
     assert clip.read_bytes() == content
     assert sorted(file.name for file in tmp_path.iterdir()) == ["in"]
+
+
+@pytest.mark.parametrize("turn", [90, 180, 270])
+def test_a_clip_of_a_turned_phone_is_recognised_and_written_upright(astronaut, tmp_path, turn):
+    upright = list(slides(astronaut, 4))
+    clip = make_clip(tmp_path / "in" / "phone.mp4", [np.rot90(image, turn // 90) for image in upright])
+    set_display_matrix(clip, *{90: (0, 1, -1, 0), 180: (-1, 0, 0, -1), 270: (0, -1, 1, 0)}[turn])
+    output, record = tmp_path / "o.mp4", tmp_path / "r.json"
+    result = run(clip, "--output", output, "--json", record, "--device", "cpu")
+    assert result.exit_code == 0, result.output
+    content = json.loads(record.read_text())
+    assert (content["width"], content["height"]) == (320, 240)
+    assert [[face["emotion"] for face in frame["faces"]] for frame in content["frames"]] == [["happy"]] * 4
+    with VideoReader(output) as reader:
+        for frame, image in zip(reader, upright, strict=True):
+            difference = np.abs(frame.image.astype(int) - image).max(axis=2)
+            assert np.median(difference) < 12  # all but the marks
+    with av.open(str(output)) as container:
+        assert next(container.decode(video=0)).rotation == 0
+
+
+def test_a_clip_joined_from_parts_is_written_whole(astronaut, tmp_path):
+    part = make_clip(tmp_path / "in" / "part.ts", slides(astronaut, 4), tone="aac")
+    joined = tmp_path / "in" / "joined.ts"
+    joined.write_bytes(part.read_bytes() * 2)
+    output = tmp_path / "o.mp4"
+    result = run(joined, "--output", output, "--every", "4", "--device", "cpu")
+    assert result.exit_code == 0, result.output
+    assert result.stderr.count("The clock of") == 1
+    with VideoReader(output) as reader:
+        assert len(list(reader)) == 8
+
+
+def test_a_camera_shows_its_rate_and_faces_in_a_line(clip, tmp_path, monkeypatch):
+    """The device is a file; what the terminal gets is read from a console that takes itself for one."""
+    screen = StringIO()
+    monkeypatch.setattr(video_reader, "open_camera", lambda number: open_file(clip))
+    monkeypatch.setattr(video_command, "err", Console(file=screen, force_terminal=True, width=100))
+    result = run("camera:0", "--json", tmp_path / "r.json", "--device", "cpu")
+    assert result.exit_code == 0, result.output
+    assert len(json.loads((tmp_path / "r.json").read_text())["frames"]) == 8
+    assert re.search(r"frame 8, \d+\.\d frames/s, faces 1", screen.getvalue())
 
 
 @pytest.mark.parametrize(

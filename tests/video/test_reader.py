@@ -2,10 +2,13 @@
 
 import sys
 import warnings
+from itertools import pairwise
 
 import av
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from fer_attention.video import (
@@ -13,6 +16,8 @@ from fer_attention.video import (
     VideoReader,
     VideoWarning,
 )
+from fer_attention.video import reader as reader_module
+from fer_attention.video.source import Clock, open_file
 from tests.support.videos import index_of, make_clip, set_display_matrix, square, truncate
 
 
@@ -42,6 +47,39 @@ def test_times_of_a_varying_frame_rate_start_at_zero(tmp_path):
 def test_times_of_transport_streams_start_at_zero(tmp_path):
     frames = frames_of(make_clip(tmp_path / "clip.ts", map(square, range(12)), start=7.0))
     np.testing.assert_allclose([frame.time for frame in frames], np.arange(12) / 10, atol=1e-4)
+
+
+def test_joined_recordings_follow_each_other(tmp_path):
+    part = make_clip(tmp_path / "part.ts", map(square, range(12)), start=7.0)
+    (tmp_path / "joined.ts").write_bytes(part.read_bytes() * 3)
+    with pytest.warns(VideoWarning, match=r"joined\.ts.* at 2 of 36 frames") as warned:
+        frames = frames_of(tmp_path / "joined.ts")
+    assert len(warned) == 1
+    np.testing.assert_allclose([frame.time for frame in frames], np.arange(36) / 10, atol=1e-4)
+    assert [index_of(frame.image) for frame in frames] == list(range(12)) * 3
+
+
+def test_frames_that_are_rounded_to_one_time_are_a_tick_apart(tmp_path):
+    times = [0.0004 * index for index in range(8)] + [0.5, 0.6]
+    path = make_clip(tmp_path / "rounded.mkv", map(square, range(10)), times=times)
+    with pytest.warns(VideoWarning, match="stands still"):
+        frames = frames_of(path)
+    np.testing.assert_allclose([frame.time for frame in frames], [*np.arange(8) / 1000, 0.5, 0.6], atol=1e-6)
+    assert [index_of(frame.image) for frame in frames] == list(range(10))
+
+
+def test_one_wrong_time_does_not_shift_the_frames_after_it():
+    clock = Clock(step=0.1, tick=0.001)
+    times = [clock(seconds) for seconds in (0.0, 0.1, 0.2, -5.0, 0.4, 0.5, 0.5, 0.45, 0.6)]
+    assert times == pytest.approx([0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.501, 0.502, 0.6])
+    assert clock.corrected == 3
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=2), st.floats(1e-3, 10))
+def test_times_of_any_clock_increase_strictly(seconds, step):
+    clock = Clock(step=step, tick=1e-3)
+    times = list(map(clock, seconds))
+    assert all(one < other for one, other in pairwise(times))
 
 
 TURNS = {  # of the display matrix: what it does to the stored picture
@@ -80,7 +118,8 @@ def test_frames_have_one_size_even_if_the_video_changes_it(tmp_path):
         for width in (160, 240)
     ]
     (tmp_path / "both.ts").write_bytes(b"".join(part.read_bytes() for part in parts))
-    frames = frames_of(tmp_path / "both.ts")
+    with pytest.warns(VideoWarning, match="at 1 of 6 frames"):
+        frames = frames_of(tmp_path / "both.ts")
     assert len(frames) == 6
     assert {frame.image.shape for frame in frames} == {(120, 160, 3)}
     assert sorted(frame.time for frame in frames) == [frame.time for frame in frames]
@@ -165,6 +204,17 @@ def test_the_extra_is_named_if_pyav_is_missing(clip, monkeypatch):
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(ImportError, match=r"fer_attention\[faces\]"):
         VideoReader(clip)
+
+
+def test_a_camera_is_read_live(clip, monkeypatch):
+    numbers = []
+    monkeypatch.setattr(
+        reader_module, "open_camera", lambda number: numbers.append(number) or open_file(clip)
+    )
+    with VideoReader(2) as reader:
+        assert (reader.live, reader.duration, reader.name) == (True, None, "camera 2")
+        assert [index_of(frame.image) for frame in reader] == list(range(20))
+    assert numbers == [2]
 
 
 def test_missing_cameras_are_named():

@@ -189,6 +189,39 @@ def test_numbers_out_of_range_are_refused(tmp_path, options):
         VideoWriter(tmp_path / "out.mp4", **{"fps": 10, "size": (160, 120), **options})
 
 
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
+def test_equal_times_are_written_a_tick_apart(tmp_path, suffix):
+    times = [0.0] * 5 + [0.00001] * 3 + [0.2, 0.2]
+    with VideoWriter(tmp_path / f"out{suffix}", fps=10, size=(160, 120)) as writer:
+        for index, time in enumerate(times):
+            writer.write(square(index), time)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", VideoWarning)  # .mkv rounds to milliseconds
+        frames = frames_of(tmp_path / f"out{suffix}")
+    assert [index_of(frame.image) for frame in frames] == list(range(10))
+    np.testing.assert_allclose([frame.time for frame in frames], times, atol=0.009)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
+def test_joined_recordings_are_written_whole_with_their_sound(tmp_path, suffix):
+    part = make_clip(tmp_path / "part.ts", map(square, range(20)), tone="aac")
+    joined, out = tmp_path / "joined.ts", tmp_path / f"out{suffix}"
+    joined.write_bytes(part.read_bytes() * 3)
+    with pytest.warns(VideoWarning, match="at 2 of 60 frames"):
+        frames = frames_of(joined)
+    with VideoWriter(out, fps=10, size=(160, 120), audio_from=joined) as writer:
+        for frame in frames:
+            writer.write(frame.image, frame.time)
+    frames = frames_of(out)
+    assert [index_of(frame.image) for frame in frames] == list(range(20)) * 3
+    np.testing.assert_allclose(np.diff([frame.time for frame in frames]), 0.1, atol=1.5e-3)
+    sound = sound_of(out)
+    header = 7  # bytes of an AAC packet in a transport stream alone
+    assert [content for _, content in sound] == [content[header:] for _, content in sound_of(part)] * 3
+    assert np.diff([time for time, _ in sound]).min() > 0
+    assert sound[-1][0] == pytest.approx(6, abs=0.4)
+
+
 def test_wrong_frames_and_times_are_refused(tmp_path):
     with VideoWriter(tmp_path / "out.mp4", fps=10, size=(160, 120)) as writer:
         writer.write(square(0), 1.0)
