@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePath
 from secrets import token_hex
+
+_LONGEST = 255  # bytes in the name of a file, on most systems
+_SUFFIX = 20  # characters of the longest suffix that means anything
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -23,8 +27,8 @@ def write_atomically(path: Path, content: bytes) -> None:
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary file that replaces `path` if the block succeeds.
 
-    It lies in the same folder and has the same suffix. It is flushed to the disk, then renamed. After an
-    error it is deleted, and `path` holds what it held before.
+    It lies in the same folder and has the same suffix; `leftovers` finds it after a kill. It is flushed to
+    the disk, then renamed. After an error it is deleted, and `path` holds what it held before.
 
     >>> import tempfile
     >>> folder = Path(tempfile.mkdtemp())
@@ -40,7 +44,7 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     if not path.parent.is_dir():
         raise FileNotFoundError(f"Cannot write {path}: the folder {path.parent} does not exist.")
-    temporary = path.with_name(f".{path.name}.{token_hex(4)}{path.suffix}")
+    temporary = path.with_name(temporary_name(path.name))
     try:
         temporary.touch(exist_ok=False)
         yield temporary
@@ -50,3 +54,24 @@ def replacing(path: Path) -> Iterator[Path]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def temporary_name(name: str) -> str:
+    """Return a new name for a temporary file with the suffix of a file; at most 255 bytes."""
+    suffix = PurePath(name).suffix
+    suffix = suffix if len(suffix) <= _SUFFIX else ""
+    end = f".{token_hex(4)}{suffix}"
+    return f".{shortened(name, _LONGEST - 1 - len(os.fsencode(end)))}{end}"
+
+
+def shortened(name: str, most: int) -> str:
+    """Cut a name off after at most so many bytes, between two characters."""
+    while len(os.fsencode(name)) > most:
+        name = name[:-1]
+    return name
+
+
+def leftovers(folder: Path, suffix: str) -> Iterator[Path]:
+    """Find the temporary files with a suffix that kills left in a folder and below."""
+    pattern = re.compile(rf"\..+\.[0-9a-f]{{8}}{re.escape(suffix)}", re.DOTALL)
+    return (path for path in folder.rglob(f".*{suffix}") if pattern.fullmatch(path.name))

@@ -35,7 +35,7 @@ class JournalFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._lock = FileLock(path.with_name(f"{path.name}.lock"))
+        self._lock = FileLock(path.with_name(f"{path.name}.lock"), thread_local=False)
         try:
             self._lock.acquire(timeout=0)
         except Timeout as error:
@@ -44,11 +44,10 @@ class JournalFile:
             ) from error
         try:
             content = path.read_bytes() if path.exists() else b""
-            lines = content.rpartition(b"\n")[0].splitlines()
+            lines = content.split(b"\n")[:-1]
             self.entries: list[dict[str, Any]] = [self._parsed(line) for line in lines]
-            self._file = path.open("r+b" if path.exists() else "w+b")
-            self._file.seek(sum(len(line) + 1 for line in lines))
-            self._file.truncate()
+            self._file = path.open("ab")
+            self._file.truncate(sum(len(line) + 1 for line in lines))
         except BaseException:
             self._lock.release()
             raise
@@ -66,16 +65,20 @@ class JournalFile:
 
     def append(self, entry: dict[str, Any]) -> None:
         """Append a line and flush it to the disk."""
-        self._file.write(json.dumps(entry).encode() + b"\n")
+        self._file.write(_line(entry))
         self._file.flush()
         os.fsync(self._file.fileno())
 
     def reset(self, *entries: dict[str, Any]) -> None:
-        """Replace all lines."""
-        self._file.seek(0)
-        self._file.truncate()
-        for entry in entries:
-            self.append(entry)
+        """Replace all lines; a kill leaves the lines before or these."""
+        fresh = self.path.with_name(f"{self.path.name}.new")
+        with fresh.open("wb") as file:
+            file.write(b"".join(map(_line, entries)))
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(fresh, self.path)
+        self._file.close()
+        self._file = self.path.open("ab")
 
     def close(self) -> None:
         """Close the file and let other runs in."""
@@ -89,6 +92,10 @@ class JournalFile:
         self.close()
 
 
+def _line(entry: dict[str, Any]) -> bytes:
+    return json.dumps(entry).encode() + b"\n"
+
+
 def inside(folder: Path, name: str) -> Path:
     """Return the path of a file in a folder.
 
@@ -100,5 +107,5 @@ def inside(folder: Path, name: str) -> Path:
     """
     path = folder / name
     if not path.resolve().is_relative_to(folder.resolve()):
-        raise ValueError(f"The journal in {folder} names a file outside it, {name!r}. Choose a new folder.")
+        raise ValueError(f"{name!r} leads out of the folder {folder}. Choose a new folder.")
     return path

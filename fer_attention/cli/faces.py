@@ -68,7 +68,7 @@ def faces(
     manifest_format: Annotated[
         str, typer.Option("--format", help="Format of the manifest: csv or parquet.")
     ] = "csv",
-    workers: Annotated[int, typer.Option(help="Number of parallel processes.", rich_help_panel=MACHINE)] = 1,
+    workers: Annotated[int, typer.Option(help="Number of threads.", rich_help_panel=MACHINE)] = 1,
     restart: Annotated[
         bool, typer.Option("--restart", help="First delete the crops of an earlier run.")
     ] = False,

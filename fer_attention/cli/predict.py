@@ -82,8 +82,8 @@ def predict(
     from fer_attention.faces.photo_files import list_photos
     from fer_attention.pipeline.photos import PhotoOptions, PhotoWorker
     from fer_attention.pipeline.runs import PhotoRun, photo_records
-    from fer_attention.pipeline.stream import default_workers
     from fer_attention.pipeline.writers import check_targets, open_writers
+    from fer_attention.threads import default_workers
 
     named = {"json": json_file, "jsonl": jsonl_file, "csv": csv_file, "parquet": parquet_file}
     targets = {kind: target for kind, target in named.items() if target is not None}

@@ -13,7 +13,7 @@ from fer_attention.faces.cropper import FaceSelection
 from fer_attention.faces.images import ImageError, ImageSource, borrow_image
 from fer_attention.messages import check_on_error
 from fer_attention.pipeline.results import PhotoPrediction, source_name
-from fer_attention.pipeline.stream import default_workers, in_chunks, map_in_threads
+from fer_attention.threads import default_workers, in_chunks, map_in_threads
 
 if TYPE_CHECKING:
     from fer_attention.recognizer import EmotionRecognizer

@@ -15,7 +15,7 @@ from fer_attention.faces.images import ImageError
 from fer_attention.journal import JournalFile, inside
 from fer_attention.pipeline.photos import CHUNK, PhotoWorker, predict_photos
 from fer_attention.pipeline.results import PhotoPrediction, source_name
-from fer_attention.pipeline.stream import in_chunks, map_in_threads
+from fer_attention.threads import in_chunks, map_in_threads
 
 JOURNAL = ".predict.jsonl"
 

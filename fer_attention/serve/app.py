@@ -13,9 +13,9 @@ from PIL import Image
 from fer_attention import __version__
 from fer_attention.faces.images import ImageError, load_image
 from fer_attention.optional import needs_extra
-from fer_attention.pipeline.stream import default_workers
 from fer_attention.serve.limits import ServeLimits
 from fer_attention.serve.queue import BatchQueue, QueueFullError
+from fer_attention.threads import default_workers
 
 with needs_extra("serve", "The server is built on FastAPI"):
     from fastapi import FastAPI, Request

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 from typing import Any
 
-from fer_attention.atomic import write_atomically
-from fer_attention.faces.folders.manifest import ManifestRow
+from fer_attention.atomic import leftovers
+from fer_attention.faces.folders.manifest import MANIFESTS, ManifestRow
+from fer_attention.journal import JournalFile, inside
 
 NAME = ".faces.jsonl"
 
@@ -24,81 +24,76 @@ class Stamp:
 
 
 class Journal:
-    """One line of JSON for the options, then one for each finished chunk of photos.
-
-    A chunk's line is written after its crops. A half-written last line, which a kill may leave, is dropped.
+    """The options of a run, and the rows of each finished chunk of photos, added after its crops.
 
     Args:
-        folder: The output folder.
+        folder: The output folder; it exists.
         options: `FolderOptions.record()` of this run.
+        restart: Whether to remove crops and manifest of an earlier run first, and nothing else.
 
     Raises:
-        ValueError: The folder contains a run with other options, or files that are not from a run.
+        ValueError: The folder contains files that are not from a run, or a run with other options, another
+            run is writing to it, or its journal is damaged.
     """
 
-    def __init__(self, folder: Path, options: dict[str, Any]) -> None:
-        self.path = folder / NAME
+    def __init__(self, folder: Path, options: dict[str, Any], *, restart: bool = False) -> None:
+        self.folder = folder
         self.done: dict[tuple[Stamp, ...], list[ManifestRow]] = {}
-        lines = _complete_lines(self.path)
-        present = sorted(path.name for path in folder.iterdir() if path.name != NAME)
-        if present and not lines:
-            raise ValueError(
-                f"The output folder {folder} contains {present[0]} and no earlier run to resume. "
-                "Choose a new folder."
-            )
-        if len(lines) <= 1:  # nothing is done yet, so any options are fine
-            lines = [_header(options)]
-        before, now = json.loads(lines[0])["options"], json.loads(json.dumps(options))
-        if changed := [name for name in now if before.get(name) != now[name]]:
-            facts = ", ".join(f"{name} was {before.get(name)!r} and is {now[name]!r}" for name in changed)
-            raise ValueError(
-                f"The crops in {folder} were made with other options: {facts}. Choose a new folder, resume "
-                "with the same options, or start over (restart=True, --restart)."
-            )
-        for entry in map(json.loads, lines[1:]):
-            stamps = tuple(Stamp(*stamp) for stamp in entry["files"])
-            self.done[stamps] = [ManifestRow(**row) for row in entry["rows"]]
-        if self.path.exists():
-            for half_written in folder.rglob(".*.png.*.png"):  # left by a kill within `replacing`
+        foreign = sorted(path.name for path in folder.iterdir() if not path.name.startswith(NAME))
+        if foreign and not (folder / NAME).exists():  # a run that has just started writes its journal first
+            raise self._no_run(foreign)
+        self._file = JournalFile(folder / NAME)
+        try:
+            if foreign and not self._file.entries:
+                raise self._no_run(foreign)
+            self._resume(json.loads(json.dumps(options)), restart=restart)
+        except BaseException:
+            self._file.close()
+            raise
+
+    def _resume(self, options: dict[str, Any], *, restart: bool) -> None:
+        try:
+            before = dict(self._file.entries[0]["options"]) if self._file.entries else None
+            for entry in self._file.entries[1:]:
+                stamps = tuple(Stamp(*stamp) for stamp in entry["files"])
+                self.done[stamps] = [ManifestRow(**row) for row in entry["rows"]]
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"{self._file.path} is damaged: {error!r}. Choose a new folder.") from error
+        crops = [
+            inside(self.folder, str(row.crop)) for rows in self.done.values() for row in rows if row.crop
+        ]
+        for suffix in (".png", *(Path(name).suffix for name in MANIFESTS)):
+            for half_written in leftovers(self.folder, suffix):
                 half_written.unlink(missing_ok=True)
-        self._file = self.path.open("r+b" if self.path.exists() else "w+b")
-        self._file.write("".join(f"{line}\n" for line in lines).encode())
-        self._file.truncate()
-        self._flush()
+        if restart and before is not None:
+            for path in (*crops, *(self.folder / name for name in MANIFESTS)):
+                path.unlink(missing_ok=True)
+            self.done.clear()
+        if not self.done:  # then any options are fine
+            if restart or before != options:
+                self._file.reset({"options": options})
+        elif changed := [name for name in options if before is None or before.get(name) != options[name]]:
+            facts = ", ".join(f"{name} was {before.get(name)!r} and is {options[name]!r}" for name in changed)
+            raise ValueError(
+                f"The crops in {self.folder} were made with other options: {facts}. Choose a new folder, "
+                "resume with the same options, or start over (restart=True, --restart)."
+            )
+
+    def _no_run(self, foreign: list[str]) -> ValueError:
+        return ValueError(
+            f"The output folder {self.folder} contains {foreign[0]} and no earlier run to resume. "
+            "Choose a new folder."
+        )
 
     def add(self, stamps: tuple[Stamp, ...], rows: list[ManifestRow]) -> None:
         """Record a chunk whose crops are written."""
         files = list(map(astuple, stamps))
         slim = [{key: value for key, value in asdict(row).items() if value is not None} for row in rows]
-        self._file.write(json.dumps({"files": files, "rows": slim}).encode() + b"\n")
-        self._flush()
+        self._file.append({"files": files, "rows": slim})
         self.done[stamps] = rows
-
-    def _flush(self) -> None:
-        self._file.flush()
-        os.fsync(self._file.fileno())
 
     def __enter__(self) -> Journal:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._file.close()
-
-
-def _complete_lines(path: Path) -> list[str]:
-    """Read the complete lines of a journal; none if it does not exist."""
-    content = path.read_bytes() if path.exists() else b""
-    return content.rpartition(b"\n")[0].decode().splitlines()
-
-
-def remove_run(folder: Path, options: dict[str, Any]) -> None:
-    """Remove crops and manifest of an earlier run, nothing else, and reset its journal to `options`."""
-    if lines := _complete_lines(folder / NAME):
-        crops = [row["crop"] for line in lines[1:] for row in json.loads(line)["rows"] if row.get("crop")]
-        for name in (*crops, "manifest.csv", "manifest.parquet"):
-            (folder / name).unlink(missing_ok=True)
-        write_atomically(folder / NAME, _header(options).encode() + b"\n")
-
-
-def _header(options: dict[str, Any]) -> str:
-    return json.dumps({"options": options})

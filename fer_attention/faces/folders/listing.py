@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections import Counter
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path, PurePosixPath
 
+from fer_attention.atomic import shortened
 from fer_attention.faces.folders.journal import Stamp
 from fer_attention.faces.photo_files import walk
 
 CHUNK = 16
+_LONGEST = 230  # bytes of a part of a crop's path, without number, digest and suffix
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ def list_jobs(source: Path, output: Path) -> list[Job]:
     shown = [os.fsencode(name).decode("utf-8", "backslashreplace") for name in names]
     facts = [path.stat(follow_symlinks=path.exists()) for path in files]
     stamps = [Stamp(name, one.st_size, one.st_mtime_ns) for name, one in zip(names, facts, strict=True)]
-    return list(map(Job, stamps, shown, _targets(shown)))
+    return list(map(Job, stamps, shown, _targets(names, shown)))
 
 
 def chunks(jobs: list[Job]) -> list[list[Job]]:
@@ -55,9 +58,22 @@ def chunks(jobs: list[Job]) -> list[list[Job]]:
     return [group[start : start + CHUNK] for group in groups for start in range(0, len(group), CHUNK)]
 
 
-def _targets(names: list[str]) -> list[str]:
-    """Drop the suffixes of names, except where two photos of a folder differ by the suffix alone."""
-    stems = [str(PurePosixPath(name).with_suffix("")) for name in names]
+def _targets(names: list[str], shown: list[str]) -> list[str]:
+    """Drop suffixes of printable names where that leaves all targets different, and shorten long names."""
+    stems = [str(PurePosixPath(name).with_suffix("")) for name in shown]
     counts = Counter(map(str.lower, stems))
-    targets = [stem if counts[stem.lower()] == 1 else name for name, stem in zip(names, stems, strict=True)]
-    return targets if len(set(map(str.lower, targets))) == len(names) else names
+    targets = [stem if counts[stem.lower()] == 1 else name for name, stem in zip(shown, stems, strict=True)]
+    counts = Counter(map(str.lower, targets))
+    digests = [hashlib.sha256(os.fsencode(name)).hexdigest()[:8] for name in names]
+    return [
+        "/".join(map(_valid, target.split("/"))) + (f"-{digest}" if counts[target.lower()] > 1 else "")
+        for target, digest in zip(targets, digests, strict=True)
+    ]
+
+
+def _valid(part: str) -> str:
+    """Shorten a part of a path so that a number and suffixes fit behind it; other parts stay different."""
+    if len(part.encode()) <= _LONGEST:
+        return part
+    digest = hashlib.sha256(part.encode()).hexdigest()[:8]
+    return f"{shortened(part, _LONGEST - 9)}-{digest}"

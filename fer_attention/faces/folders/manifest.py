@@ -88,6 +88,7 @@ class ManifestRow:
         return replace(self, **dict(zip("abcdef", numbers, strict=True)))  # type: ignore[arg-type]
 
 
+MANIFESTS = ("manifest.csv", "manifest.parquet")
 COLUMNS = tuple(column.name for column in fields(ManifestRow))
 _POSITIONS = COLUMNS[COLUMNS.index("x1") : COLUMNS.index("y2") + 1] + tuple(
     name for name in COLUMNS if name.endswith(("_x", "_y"))

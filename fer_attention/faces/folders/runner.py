@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from fer_attention.faces.folders.journal import Journal, Stamp, remove_run
+from fer_attention.faces.folders.journal import Journal, Stamp
 from fer_attention.faces.folders.listing import Job, chunks, list_jobs
 from fer_attention.faces.folders.manifest import ManifestRow, check_parquet, write_manifest
 from fer_attention.faces.folders.options import FolderOptions
 from fer_attention.faces.folders.worker import NO_FACE, NO_IMAGE, ChunkWorker
+from fer_attention.threads import map_in_threads
 
 
 @dataclass(frozen=True)
@@ -101,15 +99,14 @@ def crop_folder(
         output: The folder of the crops: new, empty, or that of an earlier run with the same options.
         options: By default `FolderOptions()`.
         device: Device of the detector.
-        workers: Number of processes, each with its own detector. With more than one, a script needs the usual
-            `if __name__ == "__main__":`.
+        workers: Number of threads.
         restart: Remove the crops, manifest and journal of an earlier run in `output` first.
         on_progress: Called with the number of processed files and of all files.
 
     Raises:
         FileNotFoundError: The source does not exist.
         ValueError: The source contains no file, the output contains other files or a run with other options,
-            or workers is below 1.
+            another run is writing to it, or workers is below 1.
         FolderError: A photo ends the run, as the options demand; crops made before are saved.
         ImportError: A library that the detector or the manifest needs is not installed.
     """
@@ -120,17 +117,15 @@ def crop_folder(
         check_parquet()
     work = chunks(list_jobs(source, output))
     output.mkdir(parents=True, exist_ok=True)
-    if restart:
-        remove_run(output, options.record())
     worker = ChunkWorker(source if source.is_dir() else source.parent, output, options, device)
     report = on_progress or (lambda done, total: None)
     total = sum(map(len, work))
-    with Journal(output, options.record()) as journal:
+    with Journal(output, options.record(), restart=restart) as journal:
         left = [chunk for chunk in work if not _is_done(journal, chunk, output)]
         done = total - sum(map(len, left))
         report(done, total)
         _remove_stale_crops(journal, work, output)
-        for chunk, rows in _results(worker, left, workers):
+        for chunk, rows in zip(left, map_in_threads(worker.run, left, workers=workers), strict=True):
             journal.add(_stamps(chunk), rows)
             done += len(chunk)
             report(done, total)
@@ -158,45 +153,3 @@ def _remove_stale_crops(journal: Journal, work: Sequence[Sequence[Job]], output:
         for row in journal.done.pop(stamps):
             if row.crop and not crops[row.crop]:
                 (output / row.crop).unlink(missing_ok=True)
-
-
-def _results(
-    worker: ChunkWorker, work: Sequence[Sequence[Job]], workers: int
-) -> Iterator[tuple[Sequence[Job], list[ManifestRow]]]:
-    """Process chunks, here or in several processes, and yield each with its rows."""
-    if workers == 1 or len(work) <= 1:
-        for chunk in work:
-            yield chunk, worker.run(chunk)
-        return
-    pool = ProcessPoolExecutor(
-        workers,
-        mp_context=multiprocessing.get_context("spawn"),  # forked torch threads may hang
-        initializer=_start,
-        initargs=(worker, max(1, (os.cpu_count() or 1) // workers)),
-    )
-    try:
-        running = {pool.submit(_run, chunk): chunk for chunk in work}
-        for future in as_completed(running):
-            yield running[future], future.result()
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-_worker: list[ChunkWorker] = []  # holds one worker in each process of the pool
-
-
-def _start(worker: ChunkWorker, threads: int) -> None:
-    """Initialise a process of the pool so that it ends if its parent is killed."""
-    _worker.append(worker)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    torch.set_num_threads(threads)
-
-
-def _end_with_parent() -> None:
-    if parent := multiprocessing.parent_process():
-        parent.join()
-        os._exit(1)
-
-
-def _run(chunk: Sequence[Job]) -> list[ManifestRow]:
-    return _worker[0].run(chunk)

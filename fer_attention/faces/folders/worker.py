@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Lock
 
 import torch
 from PIL import Image
@@ -20,6 +20,7 @@ from fer_attention.faces.folders.manifest import ManifestRow
 from fer_attention.faces.folders.options import FolderOptions
 from fer_attention.faces.images import ImageError, load_image
 from fer_attention.faces.photo_files import is_image_name
+from fer_attention.journal import inside
 from fer_attention.preprocessing import CropRule
 
 NO_FACE = "no face found"
@@ -43,7 +44,7 @@ class FolderError(ValueError):
 
 @dataclass
 class ChunkWorker:
-    """Detects, cuts and writes the faces of chunks; every process of a run has its own.
+    """Detects, cuts and writes the faces of chunks; several threads may share one.
 
     `source` is the folder that the names of jobs are relative to, `output` that of the crops.
     """
@@ -52,15 +53,21 @@ class ChunkWorker:
     output: Path
     options: FolderOptions
     device: str | torch.device
+    _cropper: FaceCropper | None = None
+    _creating: Lock = field(default_factory=Lock)
 
-    @cached_property
+    @property
     def cropper(self) -> FaceCropper:
-        """Detector and crop rule, created with the first photo in the process that needs them."""
-        options = self.options
-        detector = create_detector(options.detector, device=self.device, **options.detector_options)
-        if options.rotations:
-            detector = RotatedDetector(detector)
-        return FaceCropper(detector, rule=options.rule, size=options.size, faces=options.faces)
+        """Detector and crop rule, created with the first photo that needs them."""
+        with self._creating:
+            if self._cropper is None:
+                options = self.options
+                detector = create_detector(options.detector, device=self.device, **options.detector_options)
+                if options.rotations:
+                    detector = RotatedDetector(detector)
+                rule, size, faces = options.rule, options.size, options.faces
+                self._cropper = FaceCropper(detector, rule=rule, size=size, faces=faces)
+            return self._cropper
 
     def run(self, jobs: Sequence[Job]) -> list[ManifestRow]:
         """Write the crops of some files and return one row for each face or photo without one.
@@ -73,8 +80,8 @@ class ChunkWorker:
             found = self.cropper.detector.detect([photo for _, photo in batch])
             for (job, photo), faces in zip(batch, found, strict=True):
                 cuts = self.cropper.cut(photo, faces)
-                rows[job.name] = self._write(job, photo, cuts) or [self._without_face(job, photo)]
-        return [row for job in jobs for row in rows[job.name]]
+                rows[job.stamp.name] = self._write(job, photo, cuts) or [self._without_face(job, photo)]
+        return [row for job in jobs for row in rows[job.stamp.name]]
 
     def _batches(
         self, jobs: Sequence[Job], rows: dict[str, list[ManifestRow]]
@@ -86,7 +93,7 @@ class ChunkWorker:
             try:
                 photo = load_image(self.source / job.stamp.name, max_pixels=self.options.max_pixels)
             except ImageError as error:
-                rows[job.name] = [self._unreadable(job, error)]
+                rows[job.stamp.name] = [self._unreadable(job, error)]
                 continue
             batch.append((job, photo))
             pixels += photo.width * photo.height
@@ -125,11 +132,13 @@ class ChunkWorker:
             return ManifestRow(name, NO_FACE, None, *photo.size)
         rule = options.rule if options.rule.shape == "box" else CropRule()
         image, transform = cut_face(photo, whole_image(photo.size), rule, size=options.size)
-        row = ManifestRow(name, f"{NO_FACE}: the whole image", self._save(job.target, image), *photo.size)
+        ending = "-0" if options.faces == "all" else ""  # no other photo's crop has this name
+        crop = self._save(f"{job.target}{ending}", image)
+        row = ManifestRow(name, f"{NO_FACE}: the whole image", crop, *photo.size)
         return row.with_transform(transform)
 
     def _save(self, target: str, crop: Image.Image) -> str:
-        path = self.output / f"{target}.png"
+        path = inside(self.output, f"{target}.png")
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as temporary:
             (crop.convert("L") if self.options.grey else crop).save(temporary)

@@ -5,12 +5,14 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import ExitStack, contextmanager
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from fer_attention.faces.folders import FolderError, FolderOptions, crop_folder
+from tests.support.paths import ROOT
 
 JOURNAL = ".faces.jsonl"
 
@@ -31,7 +33,7 @@ def contents(folder):
     return {
         path.relative_to(folder).as_posix(): path.read_bytes()
         for path in folder.rglob("*")
-        if path.is_file() and path.name != JOURNAL
+        if path.is_file() and not path.name.startswith(JOURNAL)
     }
 
 
@@ -144,6 +146,56 @@ def test_a_truncated_journal_line_repeats_only_its_photos(photos, tmp_path, torn
     assert all(json.loads(line) for line in journal.read_text().splitlines())
 
 
+@pytest.mark.parametrize("restart", [False, True])
+@pytest.mark.parametrize(
+    "name", ["../mine.txt", "class0/../../mine.txt", "{folder}/mine.txt", "link/mine.txt"]
+)
+def test_a_journal_that_names_files_outside_the_folder_is_refused(photos, tmp_path, name, restart):
+    output, mine = tmp_path / "crops", tmp_path / "mine.txt"
+    run(photos, output)
+    mine.write_text("keep")
+    (output / "link").symlink_to(tmp_path)
+    header, line, *lines = (output / JOURNAL).read_text().splitlines()
+    entry = json.loads(line)
+    entry["rows"][0]["crop"] = name.format(folder=tmp_path)
+    (output / JOURNAL).write_text("\n".join([header, json.dumps(entry), *lines, ""]))
+    before = contents(output)
+    with pytest.raises(ValueError, match=r"mine\.txt' leads out of the folder"):
+        crop_folder(photos, output, FolderOptions("none"), device="cpu", restart=restart)
+    assert mine.read_text() == "keep"
+    assert contents(output) == before
+
+
+def test_crops_are_not_written_through_a_link_out_of_the_folder(photos, tmp_path):
+    (tmp_path / "crops").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    run(photos / "class1", tmp_path / "crops")  # so that it is the folder of a run
+    (tmp_path / "crops" / "class0").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ValueError, match=r"class0/000\.png' leads out of the folder"):
+        run(photos, tmp_path / "crops")
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "line", ["no JSON", "[]", "{}", '{"files": [["a"]], "rows": []}', '{"files": [], "rows": [{"nose": 1}]}']
+)
+def test_a_damaged_journal_is_named(photos, tmp_path, line):
+    run(photos, tmp_path / "crops")
+    journal = tmp_path / "crops" / JOURNAL
+    journal.write_text(journal.read_text() + line + "\n")
+    for restart in (False, True):
+        with pytest.raises(ValueError, match=r"\.faces\.jsonl is damaged"):
+            crop_folder(photos, tmp_path / "crops", FolderOptions("none"), device="cpu", restart=restart)
+
+
+def test_a_refused_folder_is_left_as_it_is(photos, tmp_path):
+    (tmp_path / "mine.txt").write_text("mine")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(ValueError, match="no earlier run"):
+        crop_folder(photos, tmp_path, FolderOptions("none"), device="cpu")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 SCRIPT = """
 import itertools, os, sys, threading
 from fer_attention.faces.folders import FolderOptions, crop_folder
@@ -158,40 +210,78 @@ def stopping(temporary, path):
     replace(temporary, path)
 
 os.replace = stopping
-if __name__ == "__main__":
-    crop_folder(source, output, FolderOptions("none"), device="cpu", workers=int(workers))
+if last == "-1":
+    print("ready", flush=True)
+    sys.stdin.readline()
+crop_folder(source, output, FolderOptions("none"), device="cpu", workers=int(workers))
 """
 
 
-def start(tmp_path, photos, output, workers, *, last=0):
-    """Start a run whose processes each stop for ever before finishing crop number `last`."""
-    script = tmp_path / "script.py"
-    script.write_text(SCRIPT)
-    command = [sys.executable, str(script), str(photos), str(output), str(workers), str(last)]
-    return subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.PIPE)
+@contextmanager
+def started(photos, output, workers, *, last=0):
+    """Start a run of which a thread stops for ever before it finishes crop number `last`."""
+    command = [sys.executable, "-c", SCRIPT, str(photos), str(output), str(workers), str(last)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    with subprocess.Popen(command, env=environment, text=True, **pipes) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_killed_runs_leave_no_damaged_crop_and_end_with_the_same_files(photos, tmp_path, workers):
     output = tmp_path / "crops"
-    for last in (1, 20, 5):  # some process always gets that far
-        with start(tmp_path, photos, output, workers, last=last) as process:
-            assert process.stdout.readline() == b"a crop is half-written\n"
-            process.send_signal(signal.SIGKILL)
-            process.stdout.read()  # ends when the last process of the run has ended, so none is orphaned
+    for last in (1, 20, 5):
+        with started(photos, output, workers, last=last) as process:
+            assert process.stdout.readline() == "a crop is half-written\n"
         assert process.returncode == -signal.SIGKILL
         for path in output.rglob("[!.]*.png"):
             with Image.open(path) as crop:
                 crop.load()
     for folder, count in ((output, workers), (tmp_path / "whole", 1)):
-        with start(tmp_path, photos, folder, count) as process:
+        with started(photos, folder, count) as process:
             assert process.wait() == 0
     assert contents(output) == contents(tmp_path / "whole")
 
 
 @pytest.mark.slow
-def test_an_error_in_a_worker_process_is_raised_unchanged(photos, tmp_path):
+def test_a_second_process_is_refused_while_the_first_one_works(photos, tmp_path):
+    output = tmp_path / "crops"
+    with started(photos, output, 1, last=20) as first:
+        assert first.stdout.readline() == "a crop is half-written\n"
+        before = contents(output)
+        with started(photos, output, 2) as second:
+            assert "Another run is writing to" in second.communicate()[1]
+        assert second.returncode == 1
+        assert contents(output) == before
+    run(photos, output)
+    run(photos, tmp_path / "whole")
+    assert contents(output) == contents(tmp_path / "whole")
+
+
+@pytest.mark.slow
+def test_processes_that_start_together_give_the_result_of_one(photos, tmp_path):
+    output = tmp_path / "crops"
+    with ExitStack() as stack:
+        processes = [stack.enter_context(started(photos, output, 2, last=-1)) for _ in range(3)]
+        for process in processes:
+            assert process.stdout.readline() == "ready\n"
+        for process in processes:
+            process.stdin.write("\n")
+            process.stdin.flush()
+        errors = [process.communicate()[1] for process in processes]
+    assert 0 in [process.returncode for process in processes]
+    for process, error in zip(processes, errors, strict=True):
+        assert process.returncode == 0 or "Another run is writing to" in error
+    run(photos, tmp_path / "whole")
+    assert contents(output) == contents(tmp_path / "whole")
+
+
+@pytest.mark.slow
+def test_an_error_in_a_thread_is_raised_unchanged(photos, tmp_path):
     options = FolderOptions("mtcnn", missing="raise")
     with pytest.raises(FolderError, match="mtcnn found no face in"):
         crop_folder(photos, tmp_path / "crops", options, device="cpu", workers=2)

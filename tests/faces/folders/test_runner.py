@@ -27,7 +27,8 @@ def rows_of(result):
 
 
 def files_below(folder):
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    files = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
+    return sorted(name for name in files if not name.startswith(".faces.jsonl"))
 
 
 @pytest.fixture
@@ -48,7 +49,7 @@ def run(photos, tmp_path, **options):
 def test_the_tree_of_photos_becomes_the_same_tree_of_crops(photos, tmp_path):
     result = run(photos, tmp_path)
     crops = tmp_path / "crops"
-    assert files_below(crops) == [".faces.jsonl", "happy/one.png", "manifest.csv", "sad/two.png"]
+    assert files_below(crops) == ["happy/one.png", "manifest.csv", "sad/two.png"]
     assert (result.photos, result.crops) == (3, 2)
     assert result.without_face == ["sad/wall.png"]
     assert result.not_images == ["notes.txt"]
@@ -142,7 +143,41 @@ def test_photos_that_differ_only_by_suffix_keep_it_in_their_crops(tmp_path, astr
     for name in ("a.jpg", "a.png", "b.jpg"):
         save(tmp_path / "photos" / name, astronaut[:300, 100:400])
     run(tmp_path / "photos", tmp_path)
-    assert files_below(tmp_path / "crops")[1:] == ["a.jpg.png", "a.png.png", "b.png", "manifest.csv"]
+    assert files_below(tmp_path / "crops") == ["a.jpg.png", "a.png.png", "b.png", "manifest.csv"]
+
+
+def test_photos_whose_printable_names_are_equal_have_crops_of_their_own(tmp_path, astronaut):
+    folder = tmp_path / "photos"
+    names = [b"\\xff.png", b"\xff.png", b"A.png", b"a.PNG", b"a.jpg"]  # the first one has a backslash
+    try:
+        for number, name in enumerate(names):
+            os.rename(
+                save(folder / "x.png", astronaut[number:300, 100:400]), os.fsencode(folder) + b"/" + name
+            )
+    except OSError:
+        pytest.skip("this file system takes UTF-8 names only")
+    result = run(folder, tmp_path, detector="none")
+    crops = [row.crop for row in result.rows]
+    assert len({crop.lower() for crop in crops}) == 5
+    assert all((tmp_path / "crops" / crop).is_file() for crop in crops)
+    assert [row.crop for row in run(folder, tmp_path, detector="none").rows] == crops
+
+
+def test_crops_of_whole_photos_do_not_replace_numbered_ones(tmp_path, astronaut):
+    save(tmp_path / "photos" / "a.jpg", astronaut[:300, 100:400])
+    save(tmp_path / "photos" / "a-1.jpg", BLANK)
+    result = run(tmp_path / "photos", tmp_path, faces="all", missing="whole")
+    assert [row.crop for row in result.rows] == ["a-1-0.png", "a-1.png"]
+
+
+@pytest.mark.parametrize("faces", ["largest", "all"])
+def test_long_names_are_shortened_and_stay_different(tmp_path, astronaut, faces):
+    for ending in ("1", "2"):
+        save(tmp_path / "photos" / ("é" * 120) / ("x" * 250 + ending + ".jpg"), astronaut[:300, 100:400])
+    result = run(tmp_path / "photos", tmp_path, faces=faces)
+    assert [row.source[-5:] for row in result.rows] == ["1.jpg", "2.jpg"]
+    assert len({row.crop for row in result.rows}) == 2
+    assert all((tmp_path / "crops" / row.crop).is_file() for row in result.rows)
 
 
 def test_damaged_images_are_listed_with_a_reason_or_end_the_run(photos, tmp_path, astronaut):
@@ -201,7 +236,7 @@ def test_file_names_with_quotes_or_invalid_utf8_are_supported(tmp_path, astronau
 
 def test_a_single_photo_is_a_valid_source(photos, tmp_path):
     result = crop_folder(photos / "happy" / "one.jpg", tmp_path / "crops", device="cpu")
-    assert files_below(tmp_path / "crops")[1:] == ["manifest.csv", "one.png"]
+    assert files_below(tmp_path / "crops") == ["manifest.csv", "one.png"]
     assert result.rows[0].source == "one.jpg"
 
 

@@ -6,7 +6,7 @@ import time
 import pytest
 import torch
 
-from fer_attention.pipeline.stream import default_workers, in_chunks, map_in_threads
+from fer_attention.threads import default_workers, in_chunks, map_in_threads
 
 
 @pytest.mark.parametrize("workers", [1, 2, 5])

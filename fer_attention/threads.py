@@ -1,4 +1,4 @@
-"""Ordered, bounded work in threads: the engine behind streams of photos."""
+"""Ordered, bounded work in threads: the engine behind streams and folders of photos."""
 
 from __future__ import annotations
 
