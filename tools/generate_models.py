@@ -23,8 +23,8 @@ ReLU or ELU. Names with the other registered activations parse too (`resnet50_se
 
 ## Blocks
 
-In a ResNet or ResNetV2 a block stands at the end of every residual branch, before the sum; in a VGG there is
-one, behind the last stage, and what it gives is added back. It multiplies its input by a scale, or adds
+In a ResNet or ResNetV2 the block is at the end of every residual branch, before the sum; in a VGG there is
+one, behind the last stage, and its output is added back. It multiplies its input by a scale, or adds
 summands to it. Options go into `attention_options={{"reduction": 8}}` or to `create_attention`; what each
 paper leaves open, and what we chose, is in the docstring of its class.
 

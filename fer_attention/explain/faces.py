@@ -101,20 +101,8 @@ def explain_predictions(
     >>> predictions = recognizer.predict(photo)  # doctest: +SKIP
     >>> explanations = explain_predictions(recognizer, photo, predictions[:1])  # doctest: +SKIP
 
-    Args:
-        recognizer: Recogniser with a PyTorch model.
-        image: The photo, in upright orientation.
-        predictions: Predictions for faces of the photo.
-        target: As for `explain_faces`.
-        method: As for `explain_faces`.
-        layer: As for `explain_faces`.
-
-    Returns:
-        One record per prediction.
-
-    Raises:
-        UnknownNameError: The label, the method or the layer does not exist.
-        ValueError: The model is an exported one.
+    Arguments and errors are those of `explain_faces`; `image` is upright, and the result has one record per
+    prediction.
     """
     labels, preprocessing = recognizer.labels, recognizer.preprocessing
     model = explainable_model(recognizer, target)

@@ -95,7 +95,7 @@ def is_rgb(source: object) -> TypeGuard[npt.NDArray[np.uint8]]:
 
 def require_sequence(images: Sequence[ImageSource]) -> None:
     """Refuse a single path, PIL image, array or tensor where a sequence is expected (TypeError)."""
-    if isinstance(images, str | os.PathLike | Image.Image | np.ndarray | torch.Tensor):
+    if isinstance(images, str | os.PathLike | bytes | Image.Image | np.ndarray | torch.Tensor):
         raise TypeError(
             f"detect() takes a sequence of images and returns a list of faces for each; got a single "
             f"{type(images).__name__}. Wrap it: detect([image])[0] (an array of several images: list(array))."

@@ -2,12 +2,7 @@
 
 from fer_attention.training.checkpoint import TrainingError
 from fer_attention.training.config import AugmentConfig, DegradeConfig, RandomSource, TrainConfig
-from fer_attention.training.engine import (
-    TrainingCallbacks,
-    TrainingResult,
-    TrainingWarning,
-    train,
-)
+from fer_attention.training.engine import TrainingCallbacks, TrainingResult, TrainingWarning, train
 from fer_attention.training.history import Epoch, TrainingProgress
 from fer_attention.training.interrupts import TrainingStopped
 from fer_attention.training.recipes import load_recipe, recipe_names

@@ -64,8 +64,7 @@ class AugmentConfig(BaseModel, frozen=True, extra="forbid"):
 class TrainConfig(BaseModel, frozen=True, extra="forbid"):
     """Config of one training run.
 
-    The batch of a step has `batch_size` × `accumulate` × number of processes images. `lr` is not scaled by
-    it.
+    A step has `batch_size` × `accumulate` images per process. `lr` is not scaled by their number.
 
     >>> config = TrainConfig(model="resnet18_cbam_elu", structure={"width": 0.5}, epochs=3, lr=0.05)
     >>> config.optimizer, config.spec().name
@@ -81,23 +80,17 @@ class TrainConfig(BaseModel, frozen=True, extra="forbid"):
     epochs: int = Field(40, ge=1)
     batch_size: int = Field(128, ge=1, description="images per process and pass")
     accumulate: int = Field(1, ge=1, description="passes per optimiser step")
-    sampling: Literal["shuffle", "balanced"] = Field(
-        "shuffle", description="balanced: all classes equally often"
-    )
+    sampling: Literal["shuffle", "balanced"] = Field("shuffle", description="balanced: classes equally often")
 
     optimizer: str = Field("sgd", description="name in timm; its sgd uses Nesterov momentum")
     lr: float = Field(0.1, gt=0, description="peak learning rate")
     momentum: float = Field(0.9, ge=0, lt=1, description="momentum, for optimisers that have it")
     weight_decay: float = Field(5e-4, ge=0, description="for weights of at least two dimensions")
-    layer_decay: float | None = Field(
-        None, gt=0, le=1, description="learning rate of each level relative to the next"
-    )
+    layer_decay: float | None = Field(None, gt=0, le=1, description="rate of a level relative to the next")
     clip_norm: float | None = Field(None, gt=0, description="largest gradient norm of a step")
     schedule: Literal["one_cycle", "cosine", "step", "plateau", "constant"] = "one_cycle"
     warmup: float = Field(0.2, ge=0, lt=1, description="share of the run in which the learning rate rises")
-    patience: int = Field(
-        5, ge=1, description="plateau: epochs without improvement before the learning rate falls"
-    )
+    patience: int = Field(5, ge=1, description="plateau: epochs without improvement before a reduction")
     decay_rate: float = Field(0.75, gt=0, lt=1, description="plateau, step: factor of the learning rate")
     decay_epochs: int = Field(10, ge=1, description="step: epochs between two reductions")
 
@@ -117,18 +110,14 @@ class TrainConfig(BaseModel, frozen=True, extra="forbid"):
         "loss", description="adjust the logits of the loss, or the bias of the saved weights"
     )
 
-    ema_decay: float = Field(
-        0.998, ge=0, lt=1, description="decay of the averaged weights per step; 0 disables averaging"
-    )
+    ema_decay: float = Field(0.998, ge=0, lt=1, description="per step, of averaged weights; 0 disables them")
     augment: AugmentConfig = AugmentConfig()
     normalization: Literal["measured", "unit"] = Field(
         "measured", description="measured: by mean and standard deviation; unit: pixels in [0, 1]"
     )
 
     select_by: Literal["accuracy", "balanced_accuracy", "loss"] = "accuracy"
-    stop_after: int | None = Field(
-        None, ge=1, description="early stopping: epochs without a lower validation loss"
-    )
+    stop_after: int | None = Field(None, ge=1, description="epochs without a lower validation loss")
     divergence: float = Field(5.0, gt=1, description="stop if the mean loss exceeds this × log(classes)")
 
     precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(

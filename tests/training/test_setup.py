@@ -104,10 +104,7 @@ def test_a_run_that_resumes_in_another_precision_warns(tmp_path, fastest):
     texts = []
     train(config, stripes(), tmp_path, callbacks=TrainingCallbacks(on_warning=texts.append), device="cpu")
     (text,) = texts
-    assert (
-        text
-        == "the run started_from in float32 and resumes in bfloat16, which is faster here (precision=auto)"
-    )
+    assert text == "the run started in float32 and resumes in bfloat16, which is faster here (precision=auto)"
     result = json.loads((tmp_path / "result.json").read_text())
     assert result["environment"]["precision"] == "float32 and bfloat16"
     train(config, stripes(), tmp_path, callbacks=TrainingCallbacks(on_warning=texts.append), device="cpu")
