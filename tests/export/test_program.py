@@ -67,7 +67,8 @@ def test_a_program_that_fails_the_check_is_not_left_behind(tmp_path, monkeypatch
 
 
 @pytest.mark.parametrize("export", [export_program, export_compiled])
-def test_invalid_arguments_are_refused_before_the_export(export, tmp_path):
+def test_invalid_arguments_are_refused_before_the_export(export, tmp_path, monkeypatch):
+    monkeypatch.setenv("CXX", "c++")  # nothing is compiled: a machine without a compiler passes too
     model = build_model("vgg11", width=0.125)
     with pytest.raises(ValueError, match=r"ends in \.pt2"):
         export(model, tmp_path / "model.onnx")
