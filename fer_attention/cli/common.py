@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import warnings
@@ -12,16 +13,32 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import Progress, track
+from rich.text import Text
 
 from fer_attention.cli.wording import message_of
 
 T = TypeVar("T")
 
 _silent = int(os.environ.get("RANK", "0")) > 0  # of torchrun's processes, only the first one prints
-out = Console(quiet=_silent)
-err = Console(stderr=True)
+_ESCAPED = {
+    **{code: f"\\x{code:02x}" for code in (*range(9), *range(11, 32), *range(127, 160))},  # but \t and \n
+    **{0xDC00 + byte: f"\\x{byte:02x}" for byte in range(128, 256)},  # bytes of a path that are not UTF-8
+}
+
+
+class _PlainConsole(Console):
+    """A console for text that others wrote: names of files are no markup and cannot control the terminal."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options, markup=False, emoji=False, highlight=False)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        return super().render_str(text.translate(_ESCAPED), **options)
+
+
+out = _PlainConsole(quiet=_silent)
+err = _PlainConsole(stderr=True)
 
 FACES, DATA, MACHINE = "Finding faces", "Data", "Machine"
 """Titles of groups of options in the help."""
@@ -35,18 +52,25 @@ def examples(*commands: str) -> str:
 
 
 def say(text: str, console: Console = out) -> None:
-    """Print text as it is, without colours, markup and line breaks."""
-    console.print(text, highlight=False, markup=False, soft_wrap=True)
+    """Print text without line breaks."""
+    console.print(text, soft_wrap=True)
 
 
 def fail(message: str) -> None:
     """Print an error in red to standard error."""
-    err.print(f"[bold red]error:[/] {escape(message)}", soft_wrap=True, highlight=False)
+    err.print(Text("error:", "bold red"), message, soft_wrap=True)
 
 
 def warn(message: object) -> None:
     """Print a warning in yellow to standard error."""
-    err.print(f"[bold yellow]warning:[/] {escape(str(message))}", soft_wrap=True, highlight=False)
+    err.print(Text("warning:", "bold yellow"), str(message), soft_wrap=True)
+
+
+def never_fail_to_print() -> None:
+    """Let standard output and error escape what their encoding lacks."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def make_parents(*files: Path | None) -> None:

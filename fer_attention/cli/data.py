@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
 from rich.table import Column, Table
 
 from fer_attention.atomic import write_atomically
@@ -72,7 +71,7 @@ def split(
     made.save(output, data)
     table = _table(f"{made.name} over {len(data)} images, seed {seed}", "fold", *PARTS)
     for fold in made.folds:
-        table.add_row(escape(fold.name), *(str(len(getattr(fold, part))) for part in PARTS))
+        table.add_row(fold.name, *(str(len(getattr(fold, part))) for part in PARTS))
     out.print(table)
 
 
@@ -111,9 +110,8 @@ def _pair_table(found: DataAudit) -> Table:
 
 
 def _findings(found: DataAudit) -> Table:
-    import numpy as np
 
-    names = np.array([escape(name) for name in found.data.names.tolist()])
+    names = found.data.names
     table = _table("Findings", "what", "count")
     table.add_column("such as", overflow="fold")
     conflicts = found.conflicts()
@@ -125,8 +123,8 @@ def _findings(found: DataAudit) -> Table:
         table.add_row("near-duplicates with two labels", str(len(pairs)), example)
     table.add_row("blank images", str(len(found.blank)), "\n".join(names[list(found.blank[:2])]))
     for what, values in found.shared.items():
-        table.add_row(f"{what} in several splits", str(len(values)), escape(", ".join(values[:3])))
+        table.add_row(f"{what} in several splits", str(len(values)), ", ".join(values[:3]))
     if found.data.skipped:
-        example = "\n".join(escape(name) for name, _ in found.data.skipped[:3])
+        example = "\n".join(name for name, _ in found.data.skipped[:3])
         table.add_row("skipped files", str(len(found.data.skipped)), example)
     return table

@@ -122,5 +122,5 @@ def _print(result: FolderResult) -> None:
     ):
         if found:
             table.add_row(what, str(len(found)), "\n".join(found[:_NAMED]))
-    out.print(table, markup=False)
+    out.print(table)
     say(f"manifest: {result.manifest}")

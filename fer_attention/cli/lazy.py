@@ -8,7 +8,7 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from fer_attention.cli.common import errors_as_lines, warnings_as_lines
+from fer_attention.cli.common import errors_as_lines, never_fail_to_print, warnings_as_lines
 from fer_attention.cli.wording import as_typed
 
 COMMANDS = {
@@ -44,6 +44,11 @@ class LazyGroup(TyperGroup):
         super().__init__(**settings)
         for name, line in COMMANDS.items():
             self.commands[name] = TyperCommand(name, help=line)
+
+    def main(self, *arguments: Any, **options: Any) -> Any:
+        """Run the command line, whatever the encoding of its terminal."""
+        never_fail_to_print()
+        return super().main(*arguments, **options)
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command that the arguments begin with; warnings of the library become lines."""

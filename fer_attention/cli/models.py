@@ -6,7 +6,6 @@ from fnmatch import fnmatch
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 from rich.table import Column, Table
 
 from fer_attention.cli.common import examples, out, progress, say
@@ -72,7 +71,7 @@ def _print_pretrained(pattern: str) -> None:
             ("licence", model.licence),
             ("sha256", model.sha256),
         ):
-            table.add_row(heading, escape(text))
+            table.add_row(heading, text)
         out.print(table)
     say(
         "Accuracies are on FER2013's PrivateTest in seven emotions, one plain pass, with 95 % intervals; as "

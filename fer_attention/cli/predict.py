@@ -8,7 +8,6 @@ from typing import Annotated, Any
 
 import typer
 from rich.table import Column, Table
-from rich.text import Text
 
 from fer_attention.cli.choices import DEFAULT_WEIGHTS
 from fer_attention.cli.common import MACHINE, Device, err, examples, fail, out, progress, say
@@ -159,7 +158,7 @@ class _Answers:
         columns = (Column(heading, no_wrap=True) for heading in headings)
         table = Table(Column("photo", overflow="fold"), *columns)
         for row in self._rows:
-            table.add_row(*map(Text, row))  # names of files are not markup
+            table.add_row(*row)
         if len(self._rows) >= _SHOWN:
             table.caption = f"The first {_SHOWN} rows; --csv FILE has all."
         return table

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Group
 from rich.live import Live
-from rich.markup import escape
 from rich.table import Column, Table
 from rich.text import Text
 
@@ -159,8 +158,8 @@ def _paths(data: list[str] | None, study: StudyConfig) -> dict[str, Path]:
 def _print_conditions(study: StudyConfig, runs: list[RunSpec]) -> None:
     from fer_attention.study.estimate import counts_of
 
-    out.print(f"[bold]{escape(study.title)}[/]", highlight=False)
-    out.print(study.question, markup=False, highlight=False)
+    out.print(study.title, style="bold")
+    out.print(study.question)
     varied = [factor for factor in ("data", "fraction", "setting") if len(study.levels(factor)) > 1]
     numbers = [Column(heading, justify="right") for heading in ("parameters", "MACs", "runs")]
     table = Table("model", *varied, *numbers)
@@ -197,7 +196,7 @@ class _Display:
             table = Table("running", "epoch", "validation accuracy", box=None)
             for run in progress.running:
                 accuracy = "" if run.accuracy is None else f"{run.accuracy:.2%}"
-                table.add_row(escape(run.title), f"{run.epoch}/{run.epochs}", accuracy)
+                table.add_row(run.title, f"{run.epoch}/{run.epochs}", accuracy)
             self.live.update(Group(Text(counts + left), table))
         elif counts != self._line:
             say(counts + left, err)

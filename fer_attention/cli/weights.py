@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
 from rich.table import Column, Table
 
 from fer_attention.cli.common import err, examples, out, say
@@ -35,10 +34,10 @@ def show_all() -> None:
 
     headings = Column("name", no_wrap=True), Column("size", justify="right", no_wrap=True)
     wide = (Column(heading, overflow="fold") for heading in ("licence", "source", "here"))
-    table = Table(*headings, *wide, caption=f"stored in {escape(str(weights_folder()))}")
+    table = Table(*headings, *wide, caption=f"stored in {weights_folder()}")
     for name, weights in sorted(DOWNLOADABLE.items()):
         cells = (name, _size(weights), weights.licence, weights.source, _state(weights))
-        table.add_row(*map(escape, cells))
+        table.add_row(*cells)
     out.print(table)
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from rich.markup import escape
 from rich.table import Column, Table
+from rich.text import Text
 
 from fer_attention.evaluation.accuracy import Accuracy
 from fer_attention.evaluation.crowd import CrowdAgreement
@@ -17,7 +17,7 @@ def accuracy_table(report: EvaluationReport) -> Table:
     """Accuracy, macro-F1 and calibration, a row for each set of images."""
     title = f"{report.weights} on {report.data}, split {report.split}, {report.passes}"
     numbers = [Column(heading, no_wrap=True) for heading in (*NUMBERS, "macro-F1", "ECE")]
-    table = Table("images", *numbers, title=escape(title))
+    table = Table("images", *numbers, title=Text(title, "table.title"))
     for name, metrics in report.results.items():
         table.add_row(
             name, *_numbers(metrics.accuracy), f"{metrics.macro_f1:.2%}", f"{metrics.reliability.ece:.2%}"
@@ -32,7 +32,7 @@ def class_table(name: str, metrics: ClassificationMetrics) -> Table:
     for one in metrics.classes:
         recall, interval = (f"{one.recall:.2%}", _interval(one)) if one.support else ("-", "-")
         table.add_row(
-            escape(one.label), str(one.support), f"{one.precision:.2%}", recall, interval, f"{one.f1:.2%}"
+            Text(one.label), str(one.support), f"{one.precision:.2%}", recall, interval, f"{one.f1:.2%}"
         )
     return table
 

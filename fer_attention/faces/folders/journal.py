@@ -53,7 +53,7 @@ class Journal:
 
     def _resume(self, options: dict[str, Any], *, restart: bool) -> None:
         try:
-            before = dict(self._file.entries[0]["options"]) if self._file.entries else None
+            before = dict(self._file.entries[0]["options"]) if self._file.entries else {}
             for entry in self._file.entries[1:]:
                 stamps = tuple(Stamp(*stamp) for stamp in entry["files"])
                 self.done[stamps] = [ManifestRow(**row) for row in entry["rows"]]
@@ -65,14 +65,14 @@ class Journal:
         for suffix in (".png", *(Path(name).suffix for name in MANIFESTS)):
             for half_written in leftovers(self.folder, suffix):
                 half_written.unlink(missing_ok=True)
-        if restart and before is not None:
+        if restart and self._file.entries:
             for path in (*crops, *(self.folder / name for name in MANIFESTS)):
                 path.unlink(missing_ok=True)
             self.done.clear()
         if not self.done:  # then any options are fine
             if restart or before != options:
                 self._file.reset({"options": options})
-        elif changed := [name for name in options if before is None or before.get(name) != options[name]]:
+        elif changed := [name for name in options if before.get(name) != options[name]]:
             facts = ", ".join(f"{name} was {before.get(name)!r} and is {options[name]!r}" for name in changed)
             raise ValueError(
                 f"The crops in {self.folder} were made with other options: {facts}. Choose a new folder, "
