@@ -20,7 +20,7 @@ import inspect
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar, Literal, TypeAlias, get_args
 
 import torch
 from timm.layers import register_notrace_module
@@ -31,6 +31,12 @@ from fer_attention.plugins import open_registry
 from fer_attention.registry import Registry
 
 ATTENTIONS: Registry[type[AttentionBlock]] = open_registry("attention")
+
+CONTROLS: Registry[type[AttentionBlock]] = Registry("control block")
+"""Blocks to compare attention with. They can be built by name, but no list of blocks or models shows them."""
+
+Start: TypeAlias = Literal["published", "open"]
+"""Start of a gate: with the published equations and weights, or at exactly 1."""
 
 Watcher: TypeAlias = "Callable[[AttentionBlock, Tensor], None]"
 
@@ -142,7 +148,7 @@ class AttentionGate(AttentionBlock):
     4.0
     """
 
-    bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
+    bounds: tuple[float, float] = (0.0, 1.0)
 
     def scale(self, x: Tensor) -> Tensor:
         """Compute the factors for a map (N, C, H, W): four dimensions that broadcast to its shape."""
@@ -161,6 +167,57 @@ class AttentionGate(AttentionBlock):
         return x * self.scale(x)
 
 
+class SigmoidGate(AttentionGate):
+    """Base class of the gates whose scale is a sigmoid, s = sigmoid(z), which may also start open.
+
+    A published gate starts near 1/2. In a residual branch without a norm behind it, such a gate halves the
+    branch and its gradient. With `start="open"` the scale is s = 2 · sigmoid(z), within (0, 2), and the last
+    layer before z starts at zero. A new gate then is exactly 1, whatever its input, and the layers before the
+    last get their first gradient in the second step. Names and shapes of the parameters are the same.
+
+    Attributes:
+        start: `"published"` or `"open"`.
+        ceiling: Upper bound of the scale, 1 or 2.
+
+    >>> gate = create_attention("se", channels=64, start="open")
+    >>> gate.bounds, gate.scale(torch.rand(2, 64, 8, 8)).unique().tolist()
+    ((0.0, 2.0), [1.0])
+    """
+
+    def __init__(self, channels: int, *, start: Start = "published") -> None:
+        super().__init__(channels)
+        if start not in get_args(Start):
+            raise ValueError(f"start must be one of {', '.join(get_args(Start))}; got {start!r}.")
+        self.start = start
+        self.ceiling = 2.0 if start == "open" else 1.0
+        self.bounds = (0.0, self.ceiling)
+
+    def extra_repr(self) -> str:
+        """Return the text that `repr` shows before the layers."""
+        return "" if self.start == "published" else f"start={self.start!r}"
+
+    def start_layers(self, *last: nn.Module) -> None:
+        """Set weights and biases of the last layers to zero if the gate starts open."""
+        if self.start == "open":
+            for layer in last:
+                for parameter in layer.parameters():
+                    nn.init.zeros_(parameter)
+
+    def squash(self, logits: Tensor) -> Tensor:
+        """Compute the scale from the output of the last layer."""
+        scale = logits.sigmoid()
+        return scale if self.ceiling == 1 else self.ceiling * scale
+
+
+def block_class(name: str) -> type[AttentionBlock]:
+    """Return the class of a block or control block.
+
+    Raises:
+        UnknownNameError: There is no such block; the nearest name is suggested.
+    """
+    return CONTROLS[name] if name in CONTROLS and name not in ATTENTIONS else ATTENTIONS[name]
+
+
 def create_attention(name: str, channels: int, **options: Any) -> AttentionBlock:
     """Build an attention block by name.
 
@@ -177,7 +234,7 @@ def create_attention(name: str, channels: int, **options: Any) -> AttentionBlock
     >>> create_attention("eca", channels=64, kernel_size=5).conv
     Conv1d(1, 1, kernel_size=(5,), stride=(1,), padding=(2,), bias=False)
     """
-    block = ATTENTIONS[name]
+    block = block_class(name)
     check_attention_options(name, set(options) - {"device", "dtype"})
     return block(channels, **options)
 
@@ -186,11 +243,11 @@ def attention_options(name: str) -> tuple[str, ...]:
     """Return the keywords that a block accepts besides `device` and `dtype`; `"none"` accepts none.
 
     >>> attention_options("cbam")
-    ('reduction', 'kernel_size', 'implementation')
+    ('reduction', 'hidden_floor', 'kernel_size', 'start', 'implementation')
     """
     if name == "none":
         return ()
-    parameters = inspect.signature(ATTENTIONS[name]).parameters
+    parameters = inspect.signature(block_class(name)).parameters
     return tuple(p for p in parameters if p not in ("channels", "device", "dtype"))
 
 
@@ -216,8 +273,10 @@ def reduced_channels(channels: int, reduction: int, *, least: int = 0) -> int:
     """Return the hidden width of a bottleneck: channels // reduction, but at least `least`.
 
     Raises:
-        ValueError: The width would be below 1.
+        ValueError: The width would be below 1, or `least` is negative.
     """
+    if least < 0:
+        raise ValueError(f"hidden_floor must be 0 (no floor) or the least hidden width, got {least}.")
     if reduction < 1 or max(least, channels // reduction) < 1:
         raise ValueError(
             f"reduction={reduction} leaves no hidden channel of channels={channels}; "

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import nn
 
-from fer_attention.attention import ATTENTIONS, AttentionBlock, watch_inputs
+from fer_attention.attention import ATTENTIONS, CONTROLS, AttentionBlock, watch_inputs
 from fer_attention.inference import evaluation_mode
 
 
@@ -109,5 +109,5 @@ def _outermost_blocks(model: nn.Module) -> dict[AttentionBlock, str]:
 
 def _kind(block: AttentionBlock) -> str:
     """The name under which the block's class is registered."""
-    names = (name for name in ATTENTIONS if ATTENTIONS[name] is type(block))
+    names = (name for kinds in (ATTENTIONS, CONTROLS) for name in kinds if kinds[name] is type(block))
     return next(names, type(block).__name__)

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from fer_attention.activations import ACTIVATIONS
-from fer_attention.attention import ATTENTIONS, check_attention_options
+from fer_attention.attention import ATTENTIONS, CONTROLS, check_attention_options
 from fer_attention.models.family import BACKBONES, DEFAULT_STEM, Traits
 from fer_attention.registry import unknown_name
 
@@ -30,7 +30,7 @@ class ModelSpec:
 
     Attributes:
         backbone: A registered backbone, such as `"resnetv2_50"`.
-        attention: A registered block, or `"none"`.
+        attention: A registered block or control block, or `"none"`.
         activation: A registered activation; the gates keep their own.
         num_classes: Outputs; 0 leaves the classifier out.
         in_chans: Input channels.
@@ -70,8 +70,9 @@ class ModelSpec:
     def __post_init__(self) -> None:
         attentions = (*ATTENTIONS, "none")
         for part, known in (("backbone", BACKBONES), ("attention", attentions), ("activation", ACTIVATIONS)):
-            if getattr(self, part) not in known:
-                raise unknown_name(part, getattr(self, part), known)
+            name = getattr(self, part)
+            if name not in known and not (part == "attention" and name in CONTROLS):
+                raise unknown_name(part, name, known)
         object.__setattr__(self, "img_size", _square_as_int(self.img_size))
         object.__setattr__(self, "attention_options", dict(self.attention_options))
         self._check_numbers()
@@ -145,10 +146,12 @@ class ModelSpec:
             raise unknown_name("model", name, listed_names())
         backbone = max(fitting, key=len)
         rest = name[len(backbone) + 1 :]
-        blocks = [a for a in ATTENTIONS if rest == a or rest.startswith(f"{a}_")]
+        blocks = [a for a in (*ATTENTIONS, *CONTROLS) if rest == a or rest.startswith(f"{a}_")]
         attention = max(blocks, key=len, default="none")
         activation = rest if attention == "none" else rest[len(attention) + 1 :]
-        explicit = {"relu", *ATTENTIONS} & {activation}  # `resnet50_relu` prints as `resnet50`: one name each
+        explicit = {"relu", *ATTENTIONS, *CONTROLS} & {
+            activation
+        }  # `resnet50_relu` prints as `resnet50`: one name each
         if (activation and activation not in ACTIVATIONS) or explicit or name.endswith("_"):
             raise unknown_name("model", name, listed_names())
         return cls(backbone, attention=attention, activation=activation or "relu", **changes)

@@ -10,7 +10,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from fer_attention.data import PROTOCOLS
 from fer_attention.evaluation import VIEWS
@@ -40,7 +49,7 @@ def level_text(factor: str, level: Level) -> str:
 
 
 def _as_list(value: Any) -> Any:
-    return [value] if isinstance(value, (str, int, float)) else value
+    return [value] if isinstance(value, (str, int, float, Mapping)) else value
 
 
 def _count_or_seeds(value: Any) -> Any:
@@ -72,11 +81,47 @@ OneOrSeveral = Annotated[Several[T], BeforeValidator(_as_list)]
 class _Fields(BaseModel, frozen=True, extra="forbid"): ...
 
 
+class AttentionLevel(_Fields):
+    """A level of the factor attention with options of the block: {name: se, options: {start: open}}."""
+
+    name: str
+    options: dict[str, Any] = {}
+    label: str = Field("", description="as tables show it; default: se(start=open)")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_a_name(cls, value: Any) -> Any:
+        if not isinstance(value, (str, Mapping, AttentionLevel)):
+            raise ValueError(f"a level is a name, or {{name: se, options: {{start: open}}}}; got {value!r}")
+        return {"name": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _has_a_label(self) -> AttentionLevel:
+        options = ", ".join(f"{name}={value}" for name, value in self.options.items())
+        default = f"{self.name}({options})" if options else self.name
+        object.__setattr__(self, "label", self.label or default)
+        return self
+
+    @model_serializer(mode="wrap")
+    def _name_if_it_is_all(self, handler: SerializerFunctionWrapHandler) -> Any:
+        return self.name if self.label == self.name and not self.options else handler(self)
+
+
+def _each_label_once(levels: tuple[AttentionLevel, ...]) -> tuple[AttentionLevel, ...]:
+    _each_once(tuple(level.label for level in levels))
+    return levels
+
+
 class Factors(_Fields):
     """The levels of each factor; every combination is a condition."""
 
     backbone: OneOrSeveral[str]
-    attention: OneOrSeveral[str] = ("none",)
+    attention: Annotated[
+        tuple[AttentionLevel, ...],
+        Field(min_length=1),
+        AfterValidator(_each_label_once),
+        BeforeValidator(_as_list),
+    ] = (AttentionLevel(name="none"),)
     activation: OneOrSeveral[str] = ("relu",)
     fraction: OneOrSeveral[Annotated[float, Field(gt=0, le=1)]] = (1.0,)
     setting: dict[str, dict[str, Any]] = Field(
@@ -85,9 +130,14 @@ class Factors(_Fields):
 
     @model_validator(mode="after")
     def _levels_exist(self) -> Factors:
-        for field in ("backbone", "attention", "activation"):
+        for field in ("backbone", "activation"):
             for level in getattr(self, field):
                 ModelSpec(**{"backbone": self.backbone[0], field: level})
+        for level in self.attention:
+            try:
+                ModelSpec(self.backbone[0], attention=level.name, attention_options=level.options)
+            except TypeError as error:  # an option that the block does not have
+                raise ValueError(str(error)) from error
         return self
 
 
@@ -193,7 +243,13 @@ class StudyConfig(_Fields):
 
     def levels(self, factor: str) -> tuple[Level, ...]:
         """The levels of a factor, in the file's order."""
+        if factor == "attention":
+            return tuple(level.label for level in self.factors.attention)
         return tuple(self.data if factor == "data" else getattr(self.factors, factor))
+
+    def attention(self, label: Level) -> AttentionLevel:
+        """Return the level of attention that has a label."""
+        return next(level for level in self.factors.attention if level.label == label)
 
     def questions(self) -> tuple[Comparison, ...]:
         """The comparisons: those of the file, or every varied factor's first level against its others."""

@@ -19,6 +19,9 @@ from fer_attention.study.config import FACTORS, DataConfig, Level, Source, Study
 from fer_attention.training import Chance, TrainConfig, load_recipe
 from fer_attention.training.checkpoint import FREE_FIELDS
 
+LATER_FIELDS = ("decay_gates",)
+"""Fields of the config that are part of an id only where they are not at their default: older ids stay."""
+
 
 @dataclass(frozen=True)
 class RunSpec:
@@ -51,10 +54,18 @@ class RunSpec:
     def id(self) -> str:
         """A hash of all that the numbers depend on; where the data is, is not part of it."""
         data = self.study.data[self.data_name]
+        factors = {name: level for name, level in self.factors.items() if name != "setting"}
+        factors["attention"] = self.study.attention(
+            factors["attention"]
+        ).name  # its options are in the config
+        config = self.config.model_dump(mode="json", exclude=FREE_FIELDS)
+        for name in LATER_FIELDS:
+            if config[name] == TrainConfig.model_fields[name].default:
+                del config[name]
         record = {
-            "factors": {name: level for name, level in self.factors.items() if name != "setting"},
+            "factors": factors,
             "fold": self.fold,
-            "config": self.config.model_dump(mode="json", exclude=FREE_FIELDS),
+            "config": config,
             "data": data.model_dump(mode="json", exclude={"path", "folds", "changes"}),
             "seeds": [self.seed, self.seed_of("folds"), self.seed_of("subset")],
             "tta": self.study.tta,
@@ -66,6 +77,8 @@ class RunSpec:
     def title(self) -> str:
         """For people: `resnetv2_18_cbam_elu, fer2013, 20 % of train, seed 1, fold 0`."""
         parts = [self.config.model, self.data_name]
+        if (attention := self.study.attention(self.factors["attention"])).label != attention.name:
+            parts.append(attention.label)
         if self.factors["fraction"] != 1:
             parts.append(level_text("fraction", self.factors["fraction"]))
         if self.factors["setting"] != "default":
@@ -114,8 +127,9 @@ def expand(study: StudyConfig, data: Mapping[str, FaceDataset] | None = None) ->
             seeded = config.model_copy(update={"seed": seed, "seeds": seeds})
             run = RunSpec(study, factors, seed, numbers[turn], seeded)
             if (twin := runs.setdefault(run.id, run)) is not run:
-                settings = f"{twin.factors['setting']} and {factors['setting']}"
-                raise StudyError(f"The settings {settings} are the same run of {config.model}; drop one.")
+                name = "setting" if twin.factors["setting"] != factors["setting"] else "attention"
+                levels = f"{twin.factors[name]} and {factors[name]}"
+                raise StudyError(f"The {name}s {levels} are the same run of {config.model}; drop one.")
     return list(runs.values())
 
 
@@ -129,8 +143,11 @@ def _config(study: StudyConfig, factors: dict[str, Level]) -> TrainConfig:
     try:
         recipe = load_recipe(study.recipe).model_dump(exclude_unset=True, exclude={"structure"})
         _check_structure(changes.get("structure"))
-        names: dict[str, Any] = {name: factors[name] for name in ("backbone", "attention", "activation")}
-        given = {"model": ModelSpec(**names).name, "trackers": ()}
+        attention = study.attention(factors["attention"])
+        if attention.options:
+            changes = _merged(changes, {"structure": {"attention_options": attention.options}})
+        names: dict[str, Any] = {name: factors[name] for name in ("backbone", "activation")}
+        given = {"model": ModelSpec(**names, attention=attention.name).name, "trackers": ()}
         return TrainConfig.model_validate({**_merged(recipe, changes), **given})
     except ValidationError as error:
         raise StudyError(readable(error, TrainConfig, where=f"The recipe for {condition}")) from error

@@ -74,6 +74,7 @@ class TrainConfig(BaseModel, frozen=True, extra="forbid"):
     lr: float = Field(0.1, gt=0, description="peak of the schedule")
     momentum: float = Field(0.9, ge=0, lt=1, description="of the optimisers that have it")
     weight_decay: float = Field(5e-4, ge=0, description="on weights of two dimensions or more only")
+    decay_gates: bool = Field(True, description="false: no weight decay inside attention blocks")
     layer_decay: float | None = Field(None, gt=0, le=1, description="rate of each level over the next one's")
     clip_norm: float | None = Field(None, gt=0, description="largest norm of a step's gradient")
     schedule: Literal["one_cycle", "cosine", "step", "plateau", "constant"] = "one_cycle"

@@ -112,7 +112,7 @@ def _paper(conditions: pd.DataFrame, level: str) -> pd.DataFrame:
     shown = conditions[conditions["published"].notna()]
     frame = shown.assign(
         difference=shown["accuracy"] - shown["published"],
-        counted=[counted_by_the_paper(*row) for row in shown[["model", "attention"]].itertuples(index=False)],
+        counted=shown["model"].map(counted_by_the_paper),
     )
     columns: Columns = {
         "condition": ("condition", str),

@@ -10,7 +10,7 @@ pytest.importorskip("statsmodels")
 from scipy import stats  # noqa: E402
 
 from fer_attention.evaluation import paper_parameters  # noqa: E402
-from fer_attention.study import StudyError  # noqa: E402
+from fer_attention.study import StudyConfig, StudyError  # noqa: E402
 from fer_attention.study.analysis import analyse_folder  # noqa: E402
 from fer_attention.study.analysis.conditions import counted_by_the_paper, pareto_fronts  # noqa: E402
 from fer_attention.study.grid import expand  # noqa: E402
@@ -64,6 +64,21 @@ def test_conditions_are_in_the_study_s_order_and_named_by_what_varies(tmp_path):
     ]  # fmt: skip
 
 
+def test_a_level_that_is_renamed_after_its_runs_keeps_them(tmp_path):
+    levels = {"attention": ["none", {"name": "se", "options": {"start": "open"}}], "setting": {"a": {}}}
+    store = make_study(tmp_path, {**ALONE, **levels}, seeds=2)
+    before = analyse_folder(tmp_path).conditions
+    levels = {"attention": ["none", {**levels["attention"][1], "label": "mine"}], "setting": {"b": {}}}
+    study = store.manifest().study.model_dump() | {"factors": {**ALONE, **levels}}
+    study = StudyConfig.model_validate(study)
+    store.begin(study, expand(study))
+    after = analyse_folder(tmp_path).conditions
+    assert (before["attention"].tolist(), after["attention"].tolist()) == (
+        ["none", "se(start=open)"], ["none", "mine"],
+    )  # fmt: skip
+    assert after["accuracy"].tolist() == before["accuracy"].tolist()
+
+
 def test_a_study_of_one_condition_names_it_by_its_model(tmp_path):
     make_study(tmp_path, {"backbone": "vgg11"}, seeds=1)
     found = analyse_folder(tmp_path)
@@ -114,8 +129,8 @@ def test_conditions_carry_the_paper_s_numbers_where_it_has_them(tmp_path):
     assert dict(zip(published["model"], published["published"], strict=True)) == pytest.approx(
         {"vgg16_elu": 0.6066, "vgg16_se_elu": 0.6305}
     )
-    assert counted_by_the_paper("vgg16_se_elu", "se") == paper_parameters("vgg16_se_elu")
-    assert counted_by_the_paper("vgg16_gct_elu", "gct") is None
+    assert counted_by_the_paper("vgg16_se_elu") == paper_parameters("vgg16_se_elu")
+    assert counted_by_the_paper("vgg16_gct_elu") is None
 
 
 def test_damaged_runs_are_set_aside_and_never_averaged_in(tmp_path):
