@@ -217,10 +217,7 @@ def test_the_answer_says_what_was_decided_with_intervals_and_n(analysis, written
     overall = analysis.interactions.iloc[0]
     assert f"F(1, {overall.df_residual}) = {overall.f:.2f}, p {numbers.equals(overall.p)}" in said
     contrast = analysis.contrasts.iloc[0]
-    assert (
-        f"- se with elu: {numbers.points(contrast['mean'])} points compared with the sum of both gains"
-        in said
-    )
+    assert f"- se with elu: {numbers.points(contrast['mean'])} points compared with the sum of both gains" in said
     assert "1.000 times the parameters" in said
     assert "over 2 layers, differs from zero by 0.400 with relu (12 runs) and by 0.100 with elu" in said
     assert "- Highest mean on fer2013: se, elu with" in said
