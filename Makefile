@@ -4,6 +4,9 @@
 # Before a release:
 #   make test-wheel     the wheel alone in a fresh environment: predict, and every command without its extra
 #   make test-minimum   the default tests on the lowest versions that pyproject.toml allows
+# For documents and development:
+#   make docs           generated pages, then the site in build/site
+#   make constraints    constraints.txt: the newest versions that fit together
 PYTHON ?= python3
 BIN := .venv/bin
 # a process for each core; a file's tests stay together, as they share what is costly to make
@@ -18,7 +21,7 @@ LOWEST = $(MINIMUM)/bin/uv pip compile --quiet --upgrade --no-header --python $(
     --output-file $(MINIMUM)/lowest.txt pyproject.toml
 TEST_TOOLS := pytest pytest-xdist hypothesis scikit-image torchmetrics nbclient nbformat ipykernel ipywidgets
 
-.PHONY: demo test test-slow notebooks dist test-wheel test-minimum clean
+.PHONY: demo test test-slow notebooks docs constraints dist test-wheel test-minimum clean
 
 demo: .venv/installed
 	$(BIN)/python examples/astronaut.py demo_output/photo/astronaut.png
@@ -29,6 +32,7 @@ demo: .venv/installed
 test: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/codespell
 	$(BIN)/mypy
 	$(BIN)/pytest -q $(PARALLEL)
 
@@ -38,6 +42,19 @@ test-slow: .venv/installed
 # with FER2013 set to its zip file, notebook 3 trains on faces
 notebooks: .venv/installed
 	$(BIN)/python examples/run_notebooks.py
+
+docs: .venv/installed
+	$(BIN)/python tools/generate_models.py
+	$(BIN)/python benchmarks/cost_record.py
+	$(BIN)/python benchmarks/render_benchmarks.py
+	$(BIN)/python benchmarks/pretrained.py render
+	$(BIN)/mkdocs build --strict --site-dir build/site
+
+# --universal: one file for every Python and platform
+constraints: .venv/installed
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.10 --extra dev --no-annotate \
+	    --no-emit-index-url --no-emit-find-links --custom-compile-command "make constraints" \
+	    --output-file constraints.txt pyproject.toml
 
 dist: .venv/installed
 	rm -rf dist

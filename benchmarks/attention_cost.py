@@ -1,14 +1,14 @@
-"""What attention costs: blocks alone, blocks in networks, whole models, and photos from end to end.
+"""Measure the cost of attention: blocks alone, blocks in networks, whole models, photos end to end.
 
     python benchmarks/attention_cost.py blocks   --record FILE   # each block alone, on ResNet-50's maps
     python benchmarks/attention_cost.py networks --record FILE   # ResNet-50, ResNetV2-50 and VGG-16
     python benchmarks/attention_cost.py grid     --record FILE   # the paper's 32 models: size, MACs, speed
     python benchmarks/attention_cost.py photo    --record FILE   # photo to expression; ONNX Runtime
-    python benchmarks/attention_cost.py profile  --record FILE   # which operators the time goes to
+    python benchmarks/attention_cost.py profile  --record FILE   # time per operator
     python benchmarks/attention_cost.py networks --device cuda --dtype bfloat16 --sizes 224 --compile
 
-All ways of a case run side by side (`timing.py`); `candidates.py` says what the ways are, `cost_record.py`
-what a record holds, and `render_benchmarks.py` turns records into docs/benchmarks.md.
+All variants of a case run in interleaved rounds (`timing.py`). `candidates.py` lists the
+variants, `cost_record.py` defines the record, `render_benchmarks.py` writes docs/benchmarks.md.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from candidates import PAPER, WAYS
+from candidates import PAPER, VARIANTS
 from cost_photo import BATCHES, photo
 from cost_record import Record, write_record
 from cost_sections import GRID, STAGES, blocks, grid, networks
-from cost_setup import DTYPES, STEPS, Setup, machine, say, surroundings
+from cost_setup import DTYPES, STEPS, Setup, environment_of, log, machine
 from operator_profile import profiles
 from timing import Effort
 
@@ -41,14 +41,14 @@ EFFORT = {
     "photo": (30, 20.0),
     "profile": (1, 0.0),
 }
-"""Rounds at most, and seconds after which a case begins no new round."""
+"""Maximum number of rounds, and seconds after which a case starts no new round."""
 
 SIZES = {"blocks": (48, 80, 224), "networks": (48, 80, 224), "grid": (48,), "photo": (48,), "profile": (80,)}
 NETWORKS = {"networks": ("resnet50", "resnetv2_50", "vgg16"), "grid": GRID, "profile": ("resnet50",)}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure, print, and keep a record."""
+    """Measure a section and print or write its record."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     options = parser().parse_args(arguments)
     section = options.section
@@ -68,42 +68,47 @@ def main(arguments: Sequence[str] | None = None) -> None:
         seed=options.seed,
     )
     if options.record:
-        options.record.parent.mkdir(parents=True, exist_ok=True)  # now, not after minutes of work
+        options.record.parent.mkdir(parents=True, exist_ok=True)  # fail now, not after minutes of work
     began = time.perf_counter()
     with machine(options.threads, options.device, compiling=options.compile):
-        content = {"profiles" if section == "profile" else "cases": tuple(measured(section, options, setup))}
+        content = {"profiles" if section == "profile" else "cases": tuple(measure(section, options, setup))}
         record = Record(
             section=section,
             command=shlex.join(["python", "benchmarks/attention_cost.py", *_without_record(arguments)]),
             minutes=round((time.perf_counter() - began) / 60, 2),
-            environment=surroundings(setup),
+            environment=environment_of(setup),
             settings=setup.settings(),
             **content,
         )
-    say(f"{record.minutes} minutes")
+    log(f"{record.minutes} minutes")
     if options.record:
         write_record(options.record, record)
     else:
         print(json.dumps(record.model_dump(exclude_none=True), indent=1))
 
 
-def measured(section: str, options: argparse.Namespace, setup: Setup) -> Any:
-    """The cases, or profiles, of a section."""
+def measure(section: str, options: argparse.Namespace, setup: Setup) -> Any:
+    """Measure the cases, or profiles, of a section."""
     sizes = options.sizes or SIZES[section]
-    ways = [*options.ways, *["compiled"] * options.compile]
+    variants = [*options.variants, *["compiled"] * options.compile]
     names = options.networks or NETWORKS.get(section, ())
     batch = options.batch_size
     if section == "blocks":
         attentions = options.attentions or tuple(ATTENTIONS)
         return blocks(
-            setup, attentions=attentions, ways=ways, sizes=sizes, stages=options.stages, batch_size=batch
+            setup,
+            attentions=attentions,
+            variants=variants,
+            sizes=sizes,
+            stages=options.stages,
+            batch_size=batch,
         )
     if section == "networks":
         return networks(
             setup,
             names=names,
             attentions=options.attentions or PAPER,
-            ways=ways,
+            variants=variants,
             sizes=sizes,
             modes=options.modes,
             batch_size=batch,
@@ -117,41 +122,52 @@ def measured(section: str, options: argparse.Namespace, setup: Setup) -> Any:
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line."""
+    """Return the parser of the command line."""
     made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     add = made.add_argument
     add("section", choices=SECTIONS)
     add("--device", choices=("cpu", "cuda"), default="cpu")
     add("--dtype", choices=tuple(DTYPES), default="float32", help="autocast: float32 under bfloat16 autocast")
-    add("--activation", choices=("elu", "relu"), default="elu", help="of the backbone")
+    add("--activation", choices=("elu", "relu"), default="elu", help="activation of the backbone")
     add("--sizes", nargs="+", type=int, help="height and width of the images")
     add("--batch-size", type=int, help="default: GPU 256; CPU 32, at 224 pixels 4, VGG 8 and 2")
     add("--networks", nargs="+", help="backbones, for networks, grid and profile")
-    add("--attentions", nargs="+", help="default: all blocks alone, se eca cbam in networks")
-    ways = [way for way in WAYS if way not in ("auto", "compiled")]
-    add("--ways", nargs="+", choices=WAYS, default=ways, help="default: all but auto and compiled")
-    add("--compile", action="store_true", help="also torch.compile, which needs a compiler and minutes")
-    add("--modes", nargs="+", choices=tuple(STEPS), default=list(STEPS))
-    add("--stages", nargs="+", type=int, choices=tuple(STAGES), default=list(STAGES), help="for blocks")
+    add("--attentions", nargs="+", help="default: every block alone; se, eca and cbam in networks")
+    variants = [variant for variant in VARIANTS if variant not in ("auto", "compiled")]
     add(
-        "--resident", action="store_true", help="also each network's resident set, in fresh processes (Linux)"
+        "--variants", nargs="+", choices=VARIANTS, default=variants, help="default: all but auto and compiled"
+    )
+    add("--compile", action="store_true", help="also time torch.compile, which needs a compiler and minutes")
+    add("--modes", nargs="+", choices=tuple(STEPS), default=list(STEPS))
+    add(
+        "--stages",
+        nargs="+",
+        type=int,
+        choices=tuple(STAGES),
+        default=list(STAGES),
+        help="ResNet-50 stages, for blocks",
+    )
+    add(
+        "--resident",
+        action="store_true",
+        help="also measure each network's resident set in a fresh process (Linux)",
     )
     add("--photos", nargs="+", type=Path, default=[], help="for photo; default: scikit-image's astronaut")
-    add("--detector", default="mtcnn", help="for photo")
-    add("--batches", nargs="+", type=int, default=list(BATCHES), help="faces at a time, for photo")
-    add("--rounds", type=int, help="at most")
-    add("--seconds", type=float, help="a case begins no new round afterwards, once it has three")
+    add("--detector", default="mtcnn", help="face detector, for photo")
+    add("--batches", nargs="+", type=int, default=list(BATCHES), help="faces per batch, for photo")
+    add("--rounds", type=int, help="maximum number of rounds")
+    add("--seconds", type=float, help="start no new round after this time, once there are three")
     add("--warmup", type=int, help="calls before the rounds; default: CPU 1, GPU 5")
-    add("--least-ms", type=float, default=10, help="a sample lasts at least so long")
-    add("--threads", type=int, default=2, help="of the CPU")
-    add("--contiguous", action="store_true", help="instead of channels-last")
+    add("--least-ms", type=float, default=10, help="minimum duration of a sample")
+    add("--threads", type=int, default=2, help="CPU threads")
+    add("--contiguous", action="store_true", help="use contiguous tensors instead of channels-last")
     add("--seed", type=int, default=0)
     add("--record", type=Path, help="a JSON file to write")
     return made
 
 
 def _without_record(arguments: Sequence[str]) -> list[str]:
-    """The arguments but for the record's place, which is another on every machine."""
+    """Return the arguments without the record's path, which differs between machines."""
     before = ["", *arguments[:-1]]
     return [
         one

@@ -1,4 +1,4 @@
-"""The bars that attention's cost is held against, as data, and whether the records meet them."""
+"""Limits for the cost of attention, and a check of the records against them."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ class Bar:
     """A limit on a ratio of two candidates of one case.
 
     Attributes:
-        section: Where the case is: `networks` or `blocks`.
+        section: Section of the case: `networks` or `blocks`.
         device: `"cpu"` or `"cuda"`.
-        attention: Ours, in the way that a model takes unless it is told.
-        to: The other candidate.
-        limit: The ratio is at most this; for `speedup` at least.
+        attention: Our block, in the variant that a model uses by default.
+        to: The candidate to compare with.
+        limit: Largest accepted ratio; for `speedup` the smallest.
         kind: `"time"` and `"memory"` are ours over the other, `"speedup"` is the other's time over ours.
         mode: `"training"` or `"inference"`.
-        size: Of the images; None for every size.
-        batch: Images; None for any number.
+        size: Height and width of the images in pixels; None for every size.
+        batch: Number of images; None for any number.
     """
 
     section: str
@@ -40,12 +40,12 @@ class Bar:
 
     @property
     def subject(self) -> str:
-        """What the bar is about."""
+        """Subject of the cases that the bar applies to."""
         return "block" if self.section == "blocks" else "resnet50"
 
     @property
     def text(self) -> str:
-        """The bar in words."""
+        """Description of the bar, for the table."""
         where = "block alone" if self.section == "blocks" else f"ResNet-50 {self.size}×{self.size}"
         other = "timm's" if self.to.endswith("timm") else "the plain network's"
         what = {
@@ -56,7 +56,7 @@ class Bar:
         return f"{self.attention.upper()}, {where}, {what[self.kind]} {self.limit:.2f}"
 
     def holds_for(self, record: Record, case: Case) -> bool:
-        """Whether the case is one that the bar is stated for."""
+        """Return whether the bar applies to the case."""
         settings = record.settings
         right_type = settings.dtype == "float32" if self.device == "cpu" else settings.dtype != "float32"
         return (
@@ -97,11 +97,11 @@ class Verdict:
 
     Attributes:
         bar: The bar.
-        record: File name of the record; empty where nothing was measured.
+        record: File name of the record; empty if nothing was measured.
         case: The case.
-        ours: The candidate that was judged.
-        value: The ratio, None where nothing was measured.
-        interval: Its 95 % interval, if it has one.
+        ours: Name of our candidate.
+        value: The ratio; None if nothing was measured.
+        interval: 95 % interval of the ratio, if it has one.
     """
 
     bar: Bar
@@ -113,21 +113,21 @@ class Verdict:
 
     @property
     def word(self) -> str:
-        """By the median: met, missed, or not measured."""
+        """Verdict by the median: met, missed, or not measured."""
         if self.value is None:
             return NOT_MEASURED
         good = self.value >= self.bar.limit if self.bar.kind == "speedup" else self.value <= self.bar.limit
         return MET if good else MISSED
 
 
-def judged(names: Iterable[str], attention: str) -> str | None:
-    """Ours, as a bar is held against it: what a model takes by itself, else fused, else plain."""
+def own_candidate(names: Iterable[str], attention: str) -> str | None:
+    """Return the name of our candidate to compare: a model's default, else fused, else plain."""
     known = set(names)
-    return next((f"{attention} {way}" for way in OURS[:3] if f"{attention} {way}" in known), None)
+    return next((f"{attention} {variant}" for variant in OURS[:3] if f"{attention} {variant}" in known), None)
 
 
 def verdicts(records: Mapping[str, Record], bars: Iterable[Bar] = BARS) -> list[Verdict]:
-    """Each bar with every case that it is stated for; one without a value where there is none."""
+    """Judge each bar on every case that it applies to; without a case the verdict has no value."""
     found: list[Verdict] = []
     for bar in bars:
         fitting = [
@@ -141,7 +141,7 @@ def verdicts(records: Mapping[str, Record], bars: Iterable[Bar] = BARS) -> list[
 
 
 def _verdict(bar: Bar, name: str, case: Case) -> Verdict | None:
-    ours = judged((one.name for one in case.candidates), bar.attention)
+    ours = own_candidate((one.name for one in case.candidates), bar.attention)
     if ours is None:
         return None
     if bar.kind == "memory":

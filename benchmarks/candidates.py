@@ -1,8 +1,8 @@
-"""What is compared: one attention block, alone or in a network, made in several ways.
+"""Candidates to compare: variants of one attention block, alone or in a network.
 
-`plain` is ours in PyTorch's operators, `fused` ours as one step with a backward pass of its own, `auto` what
-a model takes unless it is told, `compiled` is `torch.compile` of plain, `timm` timm's block (in timm's
-network), and `naive` the same equations line by line (in our network).
+`plain` is our block in PyTorch's operators, `fused` our block as one step with its own backward pass, `auto`
+the variant that a model uses by default, `compiled` is `torch.compile` of plain, `timm` timm's block
+(in timm's network), and `naive` the equations line by line (in our network).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 import timm
 import torch
-from naive_attention import NAIVE, place_naive
+from naive_attention import NAIVE, insert_naive
 from timm.layers import create_attn
 from torch import nn
 
@@ -22,7 +22,7 @@ from fer_attention.attention import ATTENTIONS, attention_options
 from fer_attention.models.factory import from_spec
 
 OURS = ("auto", "fused", "plain", "compiled")
-WAYS = ("plain", "fused", "auto", "compiled", "timm", "naive")
+VARIANTS = ("plain", "fused", "auto", "compiled", "timm", "naive")
 TIMM = ("se", "eca", "cbam")
 PAPER = ("se", "eca", "cbam")
 PRODUCT = "product"
@@ -30,30 +30,30 @@ PRODUCT = "product"
 
 @dataclass(frozen=True)
 class Candidate:
-    """An attention block, or `none`, made in one way."""
+    """One variant of an attention block, or of the network without one (`none`)."""
 
     attention: str
-    way: str
+    variant: str
 
     def __post_init__(self) -> None:
         known = {*ATTENTIONS, "none", PRODUCT}
-        if self.attention not in known or self.way not in WAYS:
+        if self.attention not in known or self.variant not in VARIANTS:
             raise ValueError(
-                f"No candidate {self.attention!r} {self.way!r}. Attention is one of "
-                f"{', '.join(sorted(known))}; the way is one of {', '.join(WAYS)}."
+                f"No candidate {self.attention!r} {self.variant!r}. Attention is one of "
+                f"{', '.join(sorted(known))}; the variant is one of {', '.join(VARIANTS)}."
             )
 
     @property
     def name(self) -> str:
-        """As it is written in records: `cbam fused`."""
-        return f"{self.attention} {self.way}"
+        """Name of the candidate in records: `cbam fused`."""
+        return f"{self.attention} {self.variant}"
 
     @property
     def options(self) -> dict[str, Any]:
-        """Options of our block for this way."""
+        """Options of our block that select this variant."""
         if self.attention not in ATTENTIONS or "implementation" not in attention_options(self.attention):
             return {}
-        return {"implementation": "plain" if self.way == "compiled" else self.way}
+        return {"implementation": "plain" if self.variant == "compiled" else self.variant}
 
 
 class Product(nn.Module):
@@ -68,75 +68,80 @@ class Product(nn.Module):
         return x * self.weight
 
 
-def listed(attentions: Iterable[str], ways: Iterable[str], network: str | None = None) -> list[Candidate]:
-    """The candidates that exist of some attentions and ways; without a network the blocks alone.
+def candidates_for(
+    attentions: Iterable[str], variants: Iterable[str], network: str | None = None
+) -> list[Candidate]:
+    """List the candidates that exist for some attentions and variants, in a network or alone.
 
-    A network without attention comes as ours and as timm's, and compiled where that is asked for.
+    Our network without attention is always included, timm's and the compiled one if requested.
     """
-    ways = tuple(ways)
-    wanted = [Candidate(attention, way) for attention in attentions for way in ways]
+    variants = tuple(variants)
+    wanted = [Candidate(attention, variant) for attention in attentions for variant in variants]
     if network is not None:
-        plain = ("plain", *(way for way in ("compiled", "timm") if way in ways))
-        wanted = [*(Candidate("none", way) for way in plain), *(c for c in wanted if c.attention != "none")]
+        plain = ("plain", *(variant for variant in ("compiled", "timm") if variant in variants))
+        wanted = [
+            *(Candidate("none", variant) for variant in plain),
+            *(c for c in wanted if c.attention != "none"),
+        ]
     return [candidate for candidate in wanted if exists(candidate, network)]
 
 
 def exists(candidate: Candidate, network: str | None = None) -> bool:
-    """Whether there is such a thing: timm and naive know three blocks, ours differ only where they can."""
-    if candidate.way == "timm" and network is not None:
+    """Return whether a candidate exists: timm and naive have three blocks, ours only their own options."""
+    if candidate.variant == "timm" and network is not None:
         with_attention = network.startswith("resnet") and not network.startswith("resnetv2")
         return network.startswith("resnet") if candidate.attention == "none" else with_attention
-    if candidate.way == "timm":
+    if candidate.variant == "timm":
         return candidate.attention in TIMM
-    if candidate.way == "naive":
+    if candidate.variant == "naive":
         return candidate.attention in NAIVE
-    return candidate.way in ("plain", "compiled") or bool(candidate.options)
+    return candidate.variant in ("plain", "compiled") or bool(candidate.options)
 
 
 def build_block(candidate: Candidate, channels: int) -> nn.Module:
-    """A block alone, for maps (N, channels, H, W)."""
+    """Build a block for maps (N, channels, H, W)."""
     if candidate.attention == PRODUCT:
         return Product(channels)
-    if candidate.way == "timm":
+    if candidate.variant == "timm":
         block: nn.Module = create_attn(candidate.attention, channels)
         return block
-    if candidate.way == "naive":
+    if candidate.variant == "naive":
         return NAIVE[candidate.attention](channels)
     block = create_attention(candidate.attention, channels, **candidate.options)
-    return compiled(block) if candidate.way == "compiled" else block
+    return compiled(block) if candidate.variant == "compiled" else block
 
 
 def build_network(
     candidate: Candidate, network: str, *, size: int, activation: str, like: nn.Module | None = None
 ) -> nn.Module:
-    """A whole network, for grey images (N, 1, size, size) and seven classes.
+    """Build a network for grey images (N, 1, size, size) and seven classes.
 
     Args:
-        candidate: Attention and way.
+        candidate: Attention and variant.
         network: A backbone's name.
         size: Height and width of the images, in pixels.
-        activation: `"relu"` or `"elu"`, of the backbone.
+        activation: Activation of the backbone, `"relu"` or `"elu"`.
         like: A network to share weights with.
     """
     model: nn.Module
-    if candidate.way == "timm":
+    if candidate.variant == "timm":
         model = timm_network(candidate.attention, network, activation=activation)
     else:
-        attention = "none" if candidate.way == "naive" else candidate.attention
+        attention = "none" if candidate.variant == "naive" else candidate.attention
         options = candidate.options if attention != "none" else {}
         spec = ModelSpec(
             network, attention=attention, activation=activation, img_size=size, attention_options=options
         )
         model = own = from_spec(spec)
-        if candidate.way == "naive":
-            place_naive(own, candidate.attention)
+        if candidate.variant == "naive":
+            insert_naive(own, candidate.attention)
     if like is not None:
         share_weights(model, like)
-    return compiled(model) if candidate.way == "compiled" else model
+    return compiled(model) if candidate.variant == "compiled" else model
 
 
 def timm_network(attention: str, network: str, *, activation: str) -> nn.Module:
-    """The network of timm itself, with its own attention block where it has a place for one."""
+    """Build timm's own network, with its attention block unless `attention` is "none"."""
     options: dict[str, Any] = {"in_chans": 1, "num_classes": 7}
     if attention != "none":
         options["block_args"] = {"attn_layer": attention}
@@ -146,12 +151,12 @@ def timm_network(attention: str, network: str, *, activation: str) -> nn.Module:
 
 
 def compiled(module: nn.Module) -> nn.Module:
-    """`torch.compile` of a module, for one input shape."""
+    """Compile a module for one input shape."""
     return torch.compile(module, dynamic=False)  # type: ignore[return-value]
 
 
 def share_weights(model: nn.Module, source: nn.Module) -> None:
-    """Let a model use another's tensors where name and shape agree, so that many fit into memory."""
+    """Make a model use another's tensors where name and shape agree, to save memory."""
     own = model.state_dict()
     shared = {k: v for k, v in source.state_dict().items() if k in own and own[k].shape == v.shape}
     model.load_state_dict(shared, strict=False, assign=True)

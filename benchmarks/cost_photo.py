@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from cost_record import Case
-from cost_setup import Setup, inference, measured_case, say
+from cost_setup import Setup, inference, log, measured_case
 from numpy.typing import NDArray
 from timing import Call
 
@@ -30,7 +30,7 @@ BATCHES = (1, 32)
 def photo(
     setup: Setup, *, photos: Sequence[Path] = (), detector: str = "mtcnn", batches: Sequence[int] = BATCHES
 ) -> Iterator[Case]:
-    """Photos from file pixels to expressions, then faces in batches; without files the astronaut."""
+    """Time photos from pixels to expressions, then batches of faces; the default photo is the astronaut."""
     pixels = [np.asarray(load_image(path)) for path in photos] or [_astronaut()]
     recognizer = EmotionRecognizer.from_pretrained(detector=detector, device=setup.device)
     for index, image in enumerate(pixels):
@@ -54,7 +54,7 @@ def _end_to_end(image: NDArray[np.uint8], recognizer: EmotionRecognizer, setup: 
     absent = {}
     try:
         calls["fer"] = _pypi_fer(image)
-    except Exception as error:  # an old package on new libraries may fail in any way
+    except Exception as error:  # an old package on new libraries may raise anything
         absent["fer"] = f"not measured: {type(error).__name__}: {error}".splitlines()[0][:200]
     height, width = image.shape[:2]
     case = measured_case(
@@ -68,7 +68,7 @@ def _end_to_end(image: NDArray[np.uint8], recognizer: EmotionRecognizer, setup: 
 
 
 def _pypi_fer(image: NDArray[np.uint8]) -> Call:
-    """The package `fer` as its page shows it: Haar cascade and mini-XCEPTION."""
+    """Return a call of the package `fer`, used as its page shows it: Haar cascade and mini-XCEPTION."""
     from fer import FER  # type: ignore[import-not-found, unused-ignore]
 
     theirs = FER()
@@ -97,12 +97,12 @@ def _faces(batch: int, model: FERModel, setup: Setup) -> Case:
 
 
 def _onnx_runtime(model: FERModel, images: torch.Tensor) -> tuple[Call, float]:
-    """A call of the exported model, on torch's number of threads, and how far its logits are from torch's."""
-    with needs_extra("faces", "ONNX Runtime is one of the two compared"):
+    """Return a call of the exported model, and the largest difference of its logits from torch's."""
+    with needs_extra("faces", "The comparison runs ONNX Runtime"):
         import onnxruntime
     twin = plain_twin(model).cpu()
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the tracing exporter is deprecated, and warns of each size it reads
+        warnings.simplefilter("ignore")  # the tracing exporter is deprecated, and warns of every traced size
         path = Path(folder) / "model.onnx"
         torch.onnx.export(
             twin, (images.cpu(),), str(path), dynamo=False, opset_version=OPSET, input_names=["images"]
@@ -116,12 +116,12 @@ def _onnx_runtime(model: FERModel, images: torch.Tensor) -> tuple[Call, float]:
     feed = {"images": images.cpu().numpy()}
     with torch.inference_mode():
         apart = np.abs(session.run(None, feed)[0] - twin(images.cpu()).numpy()).max()
-    say(f"ONNX Runtime's logits differ from torch's by {apart:.1e}.")
+    log(f"ONNX Runtime's logits differ from torch's by {apart:.1e}.")
     return lambda: session.run(None, feed), float(f"{apart:.1e}")
 
 
 def plain_twin(model: FERModel) -> FERModel:
-    """The same model in operators that every exporter knows."""
+    """Copy a model into operators that every exporter supports."""
     spec: Any = model.spec
     if "implementation" in attention_options(spec.attention):
         spec = replace(spec, attention_options={**spec.attention_options, "implementation": "plain"})

@@ -8,7 +8,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from candidates import PAPER, WAYS
+from candidates import PAPER, VARIANTS
 from cost_record import Case, Record
 from cost_tables import Group, cases_of
 
@@ -29,11 +29,11 @@ COLOURS = {
 }
 MARKERS = {"none": "o", "se": "s", "eca": "^", "cbam": "D"}
 INTENDED = 80
-"""The size that one figure shows of several."""
+"""Image size that a figure of blocks shows if it was measured."""
 
 
 def figures(records: Mapping[str, Record]) -> dict[str, list[Case]]:
-    """The name of each figure that the records allow, and the cases that it shows."""
+    """Return the figures that the records allow: file name and cases."""
     found = {}
     for section in ("blocks", "networks", "grid"):
         for group, cases in cases_of(records, section).items():
@@ -43,7 +43,7 @@ def figures(records: Mapping[str, Record]) -> dict[str, list[Case]]:
 
 
 def figure_name(section: str, group: Group) -> str:
-    """File name of a section's figure for one device, type and activation."""
+    """Return the file name of a section's figure for one device, type and activation."""
     return f"benchmarks_{section}_{'_'.join(group)}.svg"
 
 
@@ -56,13 +56,13 @@ def _shown(section: str, cases: Sequence[Case]) -> list[Case]:
 
 
 def digest(cases: Iterable[Case]) -> str:
-    """A fingerprint of what a figure shows; it is written into the file."""
+    """Compute a fingerprint of a figure's cases, which is stored in the file."""
     text = "".join(case.model_dump_json() for case in cases)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def draw(records: Mapping[str, Record], folder: Path) -> list[Path]:
-    """Write all figures that the records allow; gives their paths."""
+    """Write all figures that the records allow, and return their paths."""
     with needs_extra("train", "Figures are drawn by matplotlib"):
         import matplotlib
     drawers = {"blocks": _draw_blocks, "networks": _draw_networks, "grid": _draw_grid}
@@ -86,27 +86,31 @@ def _figure(width: float, height: float) -> Figure:
 def _legend(axes: Axes, labels: Iterable[str]) -> None:
     from matplotlib.lines import Line2D
 
-    handles = [Line2D([], [], color=COLOURS[way], marker="o", linestyle="", label=way) for way in labels]
+    handles = [
+        Line2D([], [], color=COLOURS[variant], marker="o", linestyle="", label=variant) for variant in labels
+    ]
     axes.legend(handles=handles, frameon=False)
 
 
 def _draw_blocks(cases: Sequence[Case]) -> Figure:
-    """Forward and backward pass of each block alone, the maps of the stages added up."""
+    """Draw forward plus backward time of each block alone, summed over the stages."""
     figure = _figure(7, 3.2)
     axes = figure.subplots()
     present = {one.name for case in cases for one in case.candidates}
-    ways = [way for way in WAYS if any(f"{attention} {way}" in present for attention in PAPER)]
-    for place, attention in enumerate(PAPER):
-        for index, way in enumerate(ways):
-            spreads = [one.ms for case in cases if (one := case.find(f"{attention} {way}")) and one.ms]
+    variants = [
+        variant for variant in VARIANTS if any(f"{attention} {variant}" in present for attention in PAPER)
+    ]
+    for position, attention in enumerate(PAPER):
+        for index, variant in enumerate(variants):
+            spreads = [one.ms for case in cases if (one := case.find(f"{attention} {variant}")) and one.ms]
             if len(spreads) == len(cases):
                 total = sum(spread.median for spread in spreads)
                 low, high = (sum(getattr(spread, end) for spread in spreads) for end in ("q25", "q75"))
                 axes.bar(
-                    place + (index - len(ways) / 2 + 0.5) * 0.8 / len(ways),
+                    position + (index - len(variants) / 2 + 0.5) * 0.8 / len(variants),
                     total,
-                    0.8 / len(ways),
-                    color=COLOURS[way],
+                    0.8 / len(variants),
+                    color=COLOURS[variant],
                     yerr=[[max(total - low, 0)], [max(high - total, 0)]],
                 )
     batches = ", ".join(" × ".join(map(str, case.shape)) for case in cases)
@@ -114,12 +118,12 @@ def _draw_blocks(cases: Sequence[Case]) -> Figure:
     axes.set_ylabel("ms, forward + backward")
     axes.set_title(f"Blocks alone, sum over the maps {batches}", fontsize=9)
     axes.spines[["top", "right"]].set_visible(False)
-    _legend(axes, ways)
+    _legend(axes, variants)
     return figure
 
 
 def _draw_networks(cases: Sequence[Case]) -> Figure:
-    """Time of each network with attention over the network without, with its interval."""
+    """Draw the time of each network with attention over the network without, with intervals."""
     modes = list(dict.fromkeys(case.mode for case in cases))
     rows = [
         (subject, size, attention)
@@ -128,30 +132,32 @@ def _draw_networks(cases: Sequence[Case]) -> Figure:
     ]
     figure = _figure(9, 1 + 0.28 * len(rows))
     panels = figure.subplots(1, len(modes), sharey=True, squeeze=False)[0]
-    ways: list[str] = []
+    variants: list[str] = []
     for axes, mode in zip(panels, modes, strict=True):
         axes.axvline(1, color="#333333", linewidth=0.8)
         for row, (subject, size, attention) in enumerate(rows):
             shown = [c for c in cases if (c.subject, c.size, c.mode) == (subject, size, mode)]
             for ratio in (ratio for case in shown for ratio in case.ratios):
-                kind, _, way = ratio.of.partition(" ")
-                to = "none compiled" if way == "compiled" else "none plain"
+                kind, _, variant = ratio.of.partition(" ")
+                to = "none compiled" if variant == "compiled" else "none plain"
                 if (kind, ratio.to) == (attention, to):
-                    ways.append(way)
-                    height = row + (WAYS.index(way) - len(WAYS) / 2 + 0.5) * 0.8 / len(WAYS)
-                    axes.plot([ratio.low, ratio.high], [height, height], color=COLOURS[way], linewidth=1.2)
-                    axes.plot([ratio.median], [height], "o", color=COLOURS[way], markersize=4)
+                    variants.append(variant)
+                    height = row + (VARIANTS.index(variant) - len(VARIANTS) / 2 + 0.5) * 0.8 / len(VARIANTS)
+                    axes.plot(
+                        [ratio.low, ratio.high], [height, height], color=COLOURS[variant], linewidth=1.2
+                    )
+                    axes.plot([ratio.median], [height], "o", color=COLOURS[variant], markersize=4)
         axes.set_title(f"{mode}: time over the network without attention", fontsize=9)
         axes.grid(axis="x", linewidth=0.3)
         axes.spines[["top", "right"]].set_visible(False)
     panels[0].set_yticks(range(len(rows)), [f"{s} {size}² {a.upper()}" for s, size, a in rows], fontsize=8)
     panels[0].set_ylim(len(rows) - 0.5, -0.5)
-    _legend(panels[-1], [way for way in WAYS if way in ways])
+    _legend(panels[-1], [variant for variant in VARIANTS if variant in variants])
     return figure
 
 
 def _draw_grid(cases: Sequence[Case]) -> Figure:
-    """Throughput over parameters of whole models."""
+    """Draw throughput over parameters of whole models."""
     from matplotlib.lines import Line2D
 
     figure = _figure(7, 3.6)

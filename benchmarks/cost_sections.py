@@ -1,4 +1,4 @@
-"""Blocks alone, blocks in networks, and the paper's grid of whole models."""
+"""Sections of the benchmark: blocks alone, blocks in networks, and the paper's grid of models."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import replace
 from multiprocessing import get_context
 
 import torch
-from candidates import PAPER, PRODUCT, Candidate, build_block, build_network, listed
+from candidates import PAPER, PRODUCT, Candidate, build_block, build_network, candidates_for
 from cost_record import Case, Measured, Memory
 from cost_setup import STEPS, Setup, batch_for, block_training, inference, measured_case, pairs_of
 from timing import held_mib, resident_peak_mib
@@ -21,7 +21,7 @@ from fer_attention.evaluation import complexity
 from fer_attention.models.factory import from_spec
 
 STAGES = {1: (256, 4), 2: (512, 8), 3: (1024, 16), 4: (2048, 32)}
-"""Channels of ResNet-50's stages, and the input's size over their maps'."""
+"""Channels and stride of ResNet-50's stages."""
 
 GRID = (
     "vgg16",
@@ -42,18 +42,18 @@ def blocks(
     setup: Setup,
     *,
     attentions: Sequence[str],
-    ways: Sequence[str],
+    variants: Sequence[str],
     sizes: Sequence[int],
     stages: Sequence[int] = tuple(STAGES),
     batch_size: int | None = None,
 ) -> Iterator[Case]:
-    """Each block alone, on maps as a ResNet-50's stages give them for images of each size."""
+    """Time each block alone, on maps of the shapes of ResNet-50's stages for images of each size."""
     for size in sizes:
         for stage in stages:
             channels, reduction = STAGES[stage]
             batch = batch_size or batch_for(size, setup.device)
             shape = (batch, channels, -(-size // reduction), -(-size // reduction))
-            yield from _blocks_on(shape, size, setup, attentions=attentions, ways=ways)
+            yield from _blocks_on(shape, size, setup, attentions=attentions, variants=variants)
 
 
 def _blocks_on(
@@ -62,11 +62,11 @@ def _blocks_on(
     setup: Setup,
     *,
     attentions: Sequence[str],
-    ways: Sequence[str],
+    variants: Sequence[str],
 ) -> Iterator[Case]:
-    _forget_compiled(ways)
-    candidates = [Candidate(PRODUCT, "plain"), *listed(attentions, ways)]
-    modules = {c.name: setup.placed(seeded(setup, build_block, c, shape[1])) for c in candidates}
+    _forget_compiled(variants)
+    candidates = [Candidate(PRODUCT, "plain"), *candidates_for(attentions, variants)]
+    modules = {c.name: setup.placed(build_seeded(setup, build_block, c, shape[1])) for c in candidates}
     x = setup.maps(*shape)
     held = {name: held_mib(module, x) for name, module in modules.items()}
     for mode, step in (("inference", inference), ("training", block_training)):
@@ -85,22 +85,24 @@ def networks(
     *,
     names: Sequence[str],
     attentions: Sequence[str],
-    ways: Sequence[str],
+    variants: Sequence[str],
     sizes: Sequence[int],
     modes: Sequence[str] = tuple(STEPS),
     batch_size: int | None = None,
     resident: bool = False,
 ) -> Iterator[Case]:
-    """Attention inside networks, against the same network without it."""
+    """Time networks with attention against the same network without it."""
     for network in names:
         for size in sizes:
             batch = batch_size or batch_for(size, setup.device, network)
-            _forget_compiled(ways)
-            candidates = listed(attentions, ways, network)
-            models = built(candidates, network, size, setup)
+            _forget_compiled(variants)
+            candidates = candidates_for(attentions, variants, network)
+            models = build_networks(candidates, network, size, setup)
             x = setup.images(batch, 1, size, size)
             held = {name: held_mib(model, x) for name, model in models.items()}
-            absent = {} if "timm" not in ways else {f"{a} timm": NO_TIMM for a in attentions if a in PAPER}
+            absent = (
+                {} if "timm" not in variants else {f"{a} timm": NO_TIMM for a in attentions if a in PAPER}
+            )
             for mode in modes:
                 case = measured_case(
                     {"subject": network, "mode": mode, "size": size, "shape": tuple(x.shape)},
@@ -117,18 +119,20 @@ def networks(
             gc.collect()
 
 
-def _forget_compiled(ways: Sequence[str]) -> None:
-    """Drop compiled versions of earlier cases, whose number is limited."""
-    if "compiled" in ways:
+def _forget_compiled(variants: Sequence[str]) -> None:
+    """Drop the compiled functions of earlier cases, whose number is limited."""
+    if "compiled" in variants:
         torch.compiler.reset()
 
 
-def built(candidates: Sequence[Candidate], network: str, size: int, setup: Setup) -> dict[str, nn.Module]:
-    """The networks of the candidates, on shared weights: those of the first."""
+def build_networks(
+    candidates: Sequence[Candidate], network: str, size: int, setup: Setup
+) -> dict[str, nn.Module]:
+    """Build the networks of the candidates, which share the weights of the first."""
     models: dict[str, nn.Module] = {}
     for candidate in candidates:
         first = next(iter(models.values()), None)
-        model = seeded(
+        model = build_seeded(
             setup, build_network, candidate, network, size=size, activation=setup.activation, like=first
         )
         models[candidate.name] = setup.placed(model)
@@ -139,15 +143,15 @@ def _compiled_pairs(names: Sequence[str] | dict[str, nn.Module]) -> list[tuple[s
     return [(name, "none compiled") for name in names if name.endswith(" compiled") and name[:5] != "none "]
 
 
-def seeded(setup: Setup, build: object, *arguments: object, **options: object) -> nn.Module:
-    """A module from fixed random numbers; the global state is given back."""
+def build_seeded(setup: Setup, build: object, *arguments: object, **options: object) -> nn.Module:
+    """Build a module with the setup's seed and restore the global random state."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(setup.seed)
         return build(*arguments, **options)  # type: ignore[operator, no-any-return]
 
 
 def with_resident(case: Case, setup: Setup) -> Case:
-    """The case with each candidate's resident set, taken in a fresh process for each."""
+    """Add each candidate's resident set, measured in a fresh process, to a case."""
     measured: list[Measured] = []
     for one in case.candidates:
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
@@ -163,7 +167,7 @@ def with_resident(case: Case, setup: Setup) -> Case:
 def _resident(name: str, network: str, shape: tuple[int, ...], setup: Setup, threads: int) -> float:
     torch.set_num_threads(threads)
     candidate = Candidate(*name.split())
-    [model] = built([candidate], network, shape[-1], setup).values()
+    [model] = build_networks([candidate], network, shape[-1], setup).values()
     x = setup.images(*shape)
     STEPS["training"](model, x[:2, :, :32, :32] if network.startswith("resnet") else x[:2], setup)()
     return max(resident_peak_mib(STEPS["training"](model, x, setup)), 0.0)
@@ -172,11 +176,11 @@ def _resident(name: str, network: str, shape: tuple[int, ...], setup: Setup, thr
 def grid(
     setup: Setup, *, names: Sequence[str] = GRID, sizes: Sequence[int] = (48,), batch_size: int | None = None
 ) -> Iterator[Case]:
-    """Whole models of the paper: parameters, MACs, latency at batch 1 and throughput."""
+    """Measure the paper's models: parameters, MACs, latency at batch 1 and throughput."""
     for network in names:
         for size in sizes:
-            candidates = [Candidate("none", "plain"), *(Candidate(a, default_way(a)) for a in PAPER)]
-            models = built(candidates, network, size, setup)
+            candidates = [Candidate("none", "plain"), *(Candidate(a, default_variant(a)) for a in PAPER)]
+            models = build_networks(candidates, network, size, setup)
             counts = {c.name: complexity(_on_meta(c, network, size, setup)) for c in candidates}
             for batch in sorted({1, batch_size or batch_for(size, setup.device)}):
                 x = setup.images(batch, 1, size, size)
@@ -197,13 +201,13 @@ def grid(
             gc.collect()
 
 
-def default_way(attention: str) -> str:
-    """What a model takes unless it is told."""
+def default_variant(attention: str) -> str:
+    """Return the variant that a model uses by default."""
     return "auto" if "implementation" in attention_options(attention) else "plain"
 
 
 def _on_meta(candidate: Candidate, network: str, size: int, setup: Setup) -> nn.Module:
-    options = replace(candidate, way="plain").options if candidate.attention != "none" else {}
+    options = replace(candidate, variant="plain").options if candidate.attention != "none" else {}
     spec = ModelSpec(
         network,
         attention=candidate.attention,

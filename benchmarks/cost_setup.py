@@ -1,4 +1,4 @@
-"""The ground that all sections stand on: device and types, the steps that are timed, one case measured."""
+"""Shared parts of all sections: device and types, the steps to time, measuring a case."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ LIBRARIES = ("torchvision", "numpy", "triton", "onnx", "onnxruntime")
 
 @dataclass(frozen=True)
 class Setup:
-    """Where and in which types to compute, and how long to measure.
+    """Device, types and duration of the measurements.
 
     Attributes:
         device: `"cpu"` or `"cuda"`.
-        dtype: `"float32"`, `"bfloat16"` (parameters, too), or `"autocast"` (float32 parameters under bfloat16
-            autocast, as training here does it).
-        activation: `"elu"` or `"relu"`, of the backbones.
+        dtype: `"float32"`, `"bfloat16"` (including parameters), or `"autocast"` (float32 parameters under
+            bfloat16 autocast, as in training).
+        activation: Activation of the backbones, `"elu"` or `"relu"`.
         channels_last: Memory format of maps and weights.
         effort: Rounds and warm-up.
-        seed: Of weights and inputs.
+        seed: Seed of weights and inputs.
     """
 
     device: str = "cpu"
@@ -48,30 +48,30 @@ class Setup:
 
     @property
     def memory_format(self) -> torch.memory_format:
-        """As torch names it."""
+        """Memory format as a torch constant."""
         return torch.channels_last if self.channels_last else torch.contiguous_format
 
     def placed(self, module: nn.Module) -> nn.Module:
-        """A module on the device, in the type and the memory format."""
+        """Move a module to the device, type and memory format."""
         module = module.to(self.device, DTYPES[self.dtype])
         return module.to(memory_format=self.memory_format)
 
     def images(self, *shape: int) -> torch.Tensor:
-        """Noise in place of grey images: what is in them changes no time."""
+        """Return noise in place of grey images, since pixel values do not affect times."""
         noise = torch.randn(shape, generator=torch.Generator().manual_seed(self.seed))
         return noise.to(self.device, DTYPES[self.dtype]).to(memory_format=self.memory_format)
 
     def maps(self, *shape: int) -> torch.Tensor:
-        """Noise in place of the maps that a network hands to a block."""
+        """Return noise in place of the maps that a block receives in a network."""
         return self.images(*shape).to(torch.bfloat16 if self.dtype == "autocast" else DTYPES[self.dtype])
 
     def autocast(self) -> AbstractContextManager[Any]:
-        """bfloat16 autocast, if that is the setting."""
+        """Return bfloat16 autocast if it is enabled, else a null context."""
         return torch.autocast(self.device, torch.bfloat16) if self.dtype == "autocast" else nullcontext()
 
     def settings(self) -> Settings:
-        """As the record keeps them."""
-        kept: dict[str, Any] = {
+        """Return the settings for the record."""
+        fields: dict[str, Any] = {
             "device": self.device,
             "dtype": self.dtype,
             "activation": self.activation,
@@ -82,11 +82,11 @@ class Setup:
             "least_ms": self.effort.least_ms,
             "seed": self.seed,
         }
-        return Settings.model_validate(kept)
+        return Settings.model_validate(fields)
 
 
 def batch_for(size: int, device: str, network: str = "") -> int:
-    """Images in a batch unless told otherwise: what a machine of its kind does in about a second."""
+    """Return the default batch size, which such a machine processes in about a second."""
     if device == "cuda":
         return 256
     small, large = (8, 2) if network.startswith("vgg") else (32, 4)
@@ -94,7 +94,7 @@ def batch_for(size: int, device: str, network: str = "") -> int:
 
 
 def inference(model: nn.Module, x: torch.Tensor, setup: Setup) -> Call:
-    """A forward pass in evaluation mode."""
+    """Return a call of the forward pass in evaluation mode."""
 
     def call() -> None:
         with torch.inference_mode(), setup.autocast():
@@ -105,7 +105,7 @@ def inference(model: nn.Module, x: torch.Tensor, setup: Setup) -> Call:
 
 
 def training(model: nn.Module, x: torch.Tensor, setup: Setup) -> Call:
-    """Forward pass, cross-entropy and backward pass of a network; no optimiser."""
+    """Return a call of forward pass, cross-entropy and backward pass, without an optimiser."""
     labels = torch.arange(len(x), device=x.device) % 7
 
     def call() -> None:
@@ -119,7 +119,7 @@ def training(model: nn.Module, x: torch.Tensor, setup: Setup) -> Call:
 
 
 def block_training(block: nn.Module, x: torch.Tensor, setup: Setup) -> Call:
-    """Forward and backward pass of a block alone, with the gradients of its input and its parameters."""
+    """Return a call of a block's forward and backward pass, with gradients of input and parameters."""
     leaf = x.detach().clone().requires_grad_()
     wanted = (leaf, *block.parameters())
     gradient = torch.randn_like(x)
@@ -145,14 +145,14 @@ def measured_case(
     base: str | None = None,
     pairs: Iterable[tuple[str, str]] = (),
 ) -> Case:
-    """Memory, times and ratios of calls that are timed side by side.
+    """Measure memory, times and ratios of calls in interleaved rounds.
 
     Args:
-        facts: The case's other fields: subject, mode, size, shape.
-        calls: What to time. One that fails is left out, with the reason; the base must work.
+        facts: Other fields of the case: subject, mode, size, shape.
+        calls: Calls to time, by name. One that fails is left out, with the reason; the base must work.
         setup: Device and effort.
-        held: MiB that each call's tensors take beforehand; None measures no memory.
-        base: To which ratios of all are stated.
+        held: MiB of the tensors that exist before each call; None skips the memory measurement.
+        base: The candidate that all others are compared with.
         pairs: Further ratios, (of, to).
     """
     added: dict[str, float | None] = {}
@@ -161,7 +161,7 @@ def measured_case(
         try:
             call()
             added[name] = None if held is None else peak_mib(call, device=setup.device)
-        except Exception as error:  # whatever a compiler or a kernel raises: the others are measured still
+        except Exception as error:  # compilers and kernels raise anything; measure the others
             if name == base:
                 raise
             left_out[name] = f"{type(error).__name__}: {error}".splitlines()[0][:200]
@@ -177,7 +177,7 @@ def measured_case(
         for name, more in added.items()
     ]
     rounds = min(map(len, times.values()))
-    say(f"{facts['subject']} {facts['shape']} {facts['mode']}: {rounds} rounds of {len(times)}")
+    log(f"{facts['subject']} {facts['shape']} {facts['mode']}: {rounds} rounds of {len(times)}")
     return Case(**facts, rounds=rounds, base=base, candidates=candidates, ratios=ratios, left_out=left_out)
 
 
@@ -186,7 +186,7 @@ def _memory(name: str, held: Mapping[str, float] | None, added: float | None) ->
 
 
 def pairs_of(names: Iterable[str]) -> list[tuple[str, str]]:
-    """Ours against timm's and naive, wherever both are there."""
+    """Pair our candidates with timm's and the naive ones of the same attention."""
     names = list(names)
     ours = [n for n in names if n.partition(" ")[2] in ("plain", "fused", "auto", "compiled")]
     others = [n for n in names if n.partition(" ")[2] in ("timm", "naive")]
@@ -195,9 +195,10 @@ def pairs_of(names: Iterable[str]) -> list[tuple[str, str]]:
 
 @contextmanager
 def machine(threads: int | None, device: str, *, compiling: bool = False) -> Iterator[None]:
-    """So many threads inside, and cuDNN choosing its kernels by trial; as before afterwards.
+    """Set the number of threads and cuDNN's autotuning, and restore both afterwards.
 
-    The compiler's limit on versions of one function is raised: behind it, it would run uncompiled in silence.
+    `compiling` raises the limit on recompilations of a function; beyond it, the compiler silently runs the
+    function uncompiled.
     """
     before = torch.get_num_threads(), torch.backends.cudnn.benchmark
     torch.set_num_threads(threads or before[0])
@@ -218,8 +219,8 @@ def _many_versions() -> AbstractContextManager[Any]:
     return versions
 
 
-def surroundings(setup: Setup) -> Environment:
-    """Machine and library versions."""
+def environment_of(setup: Setup) -> Environment:
+    """Return facts about the machine and library versions."""
     facts: dict[str, Any] = environment(torch.device(setup.device), 1)
     facts |= {
         "processor": _processor(),
@@ -248,6 +249,6 @@ def _processor() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
-def say(text: str) -> None:
-    """How far the run is, beside its output."""
+def log(text: str) -> None:
+    """Print a progress message to standard error."""
     print(text, file=sys.stderr, flush=True)

@@ -1,16 +1,16 @@
-"""Tables of the records of attention's cost, as Markdown."""
+"""Markdown tables of the attention benchmarks."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 
-from bars import MET, MISSED, NOT_MEASURED, Verdict, judged
+from bars import MET, MISSED, NOT_MEASURED, Verdict, own_candidate
 from candidates import OURS
 from cost_record import Case, Measured, Profile, Ratio, Record, Spread
 
 Group = tuple[str, str, str]
-"""Device, type and activation: what no table mixes."""
+"""Device, type and activation; a table shows one group."""
 
 TITLES = {"cpu": "CPU", "cuda": "GPU", "elu": "ELU", "relu": "ReLU", "autocast": "bfloat16 autocast"}
 NETWORKS = {"resnet50": "ResNet-50", "resnetv2_50": "ResNetV2-50", "vgg16": "VGG-16"}
@@ -18,13 +18,13 @@ ROWS_OF_A_PROFILE = 12
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1) -> str:
-    """A Markdown table; the first columns stand left, the others right."""
+    """Format a Markdown table whose first `left` columns are left-aligned, the others right-aligned."""
     lines = [head, ["---"] * left + ["---:"] * (len(head) - left), *rows]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def short(value: float) -> str:
-    """Three digits that count.
+    """Format a number with three significant digits.
 
     >>> [short(value) for value in (0.01234, 1.234, 123.4, 1234.5)]
     ['0.0123', '1.23', '123', '1234']
@@ -33,17 +33,17 @@ def short(value: float) -> str:
 
 
 def ms(spread: Spread | None) -> str:
-    """Median and half the distance of the quartiles, in milliseconds."""
+    """Format a median ± half the interquartile range, in milliseconds."""
     return "" if spread is None else f"{short(spread.median)} ± {(spread.q75 - spread.q25) / 2:.2g}"
 
 
 def times(ratio: Ratio | None) -> str:
-    """A ratio with its interval."""
+    """Format a ratio with its interval."""
     return "" if ratio is None else f"{ratio.median:.3f} ({ratio.low:.3f} to {ratio.high:.3f})"
 
 
 def cases_of(records: Mapping[str, Record], section: str) -> dict[Group, list[Case]]:
-    """The cases of a section by group, sorted."""
+    """Return the cases of a section by group, sorted."""
     found: dict[Group, list[Case]] = {}
     for record in records.values():
         if record.section == section:
@@ -52,17 +52,17 @@ def cases_of(records: Mapping[str, Record], section: str) -> dict[Group, list[Ca
 
 
 def group_of(record: Record) -> Group:
-    """Device, type and activation of a record."""
+    """Return device, type and activation of a record."""
     return record.settings.device, record.settings.dtype, record.settings.activation
 
 
 def title(group: Group, *, activation: bool = True) -> str:
-    """A group in words."""
+    """Format a group for a heading."""
     return ", ".join(TITLES.get(word, word) for word in (group if activation else group[:2]))
 
 
 def bars_table(found: Sequence[Verdict], records: Mapping[str, Record]) -> str:
-    """Each bar with what was measured and the verdict; a block's maps are one row."""
+    """Format the bars with measurement and verdict; all maps of a block share a row."""
     rows = []
     for (bar, name), several in groupby(found, key=lambda one: (one.bar, one.record)):
         verdicts = list(several)
@@ -86,7 +86,7 @@ def _measured(verdicts: Sequence[Verdict]) -> tuple[str, str]:
 
 
 def losses_table(records: Mapping[str, Record]) -> str:
-    """Every comparison in which ours takes longer than timm's or the naive way, by more than its interval."""
+    """List the comparisons in which our block is slower than timm's or the naive one beyond the interval."""
     rows = []
     for section in ("blocks", "networks"):
         for group, cases in cases_of(records, section).items():
@@ -98,22 +98,22 @@ def losses_table(records: Mapping[str, Record]) -> str:
 def _losses(case: Case) -> Iterable[list[str]]:
     names = [one.name for one in case.candidates]
     for attention in dict.fromkeys(one.attention for one in case.candidates):
-        ours = judged(names, attention)
+        ours = own_candidate(names, attention)
         for other in (f"{attention} timm", f"{attention} naive"):
             ratio = case.ratio(ours, other) if ours else None
             if ratio is not None and ratio.low > 1:
-                yield [f"{place(case)}, {case.mode}", f"`{ours}`", f"`{other}`", times(ratio)]
+                yield [f"{describe_case(case)}, {case.mode}", f"`{ours}`", f"`{other}`", times(ratio)]
 
 
-def place(case: Case) -> str:
-    """Where a case was measured."""
+def describe_case(case: Case) -> str:
+    """Describe network or maps, size and batch of a case."""
     if case.subject == "block":
         return f"block on {' × '.join(map(str, case.shape))}"
     return f"{NETWORKS.get(case.subject, case.subject)}, {case.size}×{case.size}, batch {case.shape[0]}"
 
 
 def blocks_tables(cases: Sequence[Case]) -> str:
-    """One table for each image size: each block on the maps of ResNet-50's stages."""
+    """Format one table per image size: each block on the maps of ResNet-50's stages."""
     parts = []
     for size in sorted({case.size for case in cases}):
         inference = [case for case in cases if (case.size, case.mode) == (size, "inference")]
@@ -130,7 +130,7 @@ def blocks_tables(cases: Sequence[Case]) -> str:
         head += ["MiB, first map", "times timm's speed"]
         rounds = _range([case.rounds for case in (*inference, *training)])
         parts.append(f"#### Maps of {size}×{size} images ({rounds} rounds)\n\n{table(head, rows)}")
-        parts[-1] += absences(training)
+        parts[-1] += reasons_left_out(training)
     return "\n".join(parts)
 
 
@@ -145,9 +145,9 @@ def _memory(case: Case, name: str) -> str:
 
 
 def _faster(cases: Sequence[Case], name: str) -> str:
-    """The range of timm's time over a block of ours, forward and backward."""
-    attention, _, way = name.partition(" ")
-    if way not in OURS:
+    """Format the range of timm's time over our block's, forward and backward."""
+    attention, _, variant = name.partition(" ")
+    if variant not in OURS:
         return ""
     ratios = [ratio.median for case in cases if (ratio := case.ratio(f"{attention} timm", name))]
     return f"{min(ratios):.2f} to {max(ratios):.2f}" if ratios else ""
@@ -159,7 +159,7 @@ def _range(numbers: Sequence[int]) -> str:
 
 
 def networks_tables(cases: Sequence[Case]) -> str:
-    """One table for each network and size."""
+    """Format one table per network and size."""
     parts = []
     for (subject, size), both in groupby(cases, key=lambda case: (case.subject, case.size)):
         by_mode = {case.mode: case for case in both}
@@ -175,8 +175,8 @@ def networks_tables(cases: Sequence[Case]) -> str:
         first = next(iter(by_mode.values()))
         rounds = _range([case.rounds for case in by_mode.values()])
         heading = f"{NETWORKS.get(subject, subject)}, {size}×{size}, batch {first.shape[0]} ({rounds} rounds)"
-        parts.append(f"#### {heading}\n\n{table(head, rows)}{absences(by_mode.values())}")
-    if any(one.way == "compiled" for case in cases for one in case.candidates):
+        parts.append(f"#### {heading}\n\n{table(head, rows)}{reasons_left_out(by_mode.values())}")
+    if any(one.variant == "compiled" for case in cases for one in case.candidates):
         parts.append("¹ To `none compiled`.\n")
     return "\n".join(parts)
 
@@ -195,7 +195,7 @@ def _cells(case: Case, name: str, mode: str) -> list[str]:
 
 
 def _compiled_reference(case: Case, name: str) -> str:
-    """What compiled ways are fairly held against: the compiled network without attention."""
+    """Return the reference of a candidate: compiled ones compare with the compiled plain network."""
     compiled = name.endswith(" compiled") and name != "none compiled" and case.find("none compiled")
     return "none compiled" if compiled else case.base or ""
 
@@ -209,8 +209,8 @@ def _peak(found: Measured, base: Measured | None) -> list[str]:
     return [f"{found.memory.peak_mib:.0f}{process}", f"{share:.3f}"]
 
 
-def absences(cases: Iterable[Case]) -> str:
-    """What has no numbers, and why."""
+def reasons_left_out(cases: Iterable[Case]) -> str:
+    """List the candidates without numbers, with the reasons."""
     reasons: dict[str, list[str]] = {}
     for case in cases:
         for name, why in case.left_out.items():
@@ -220,7 +220,7 @@ def absences(cases: Iterable[Case]) -> str:
 
 
 def grid_table(cases: Sequence[Case]) -> str:
-    """Parameters, MACs, latency and throughput of whole models."""
+    """Format parameters, MACs, latency and throughput of whole models."""
     head = ["model", "parameters, M", "MACs, M", "latency, ms", "to plain", "images/s", "time to plain"]
     rows = []
     for (subject, _), both in groupby(cases, key=lambda case: (case.subject, case.size)):
@@ -240,17 +240,17 @@ def grid_table(cases: Sequence[Case]) -> str:
 
 
 def profile_table(profiles: Sequence[Profile]) -> str:
-    """The operators that take most of the time, in milliseconds of a step, for each candidate."""
+    """Format the slowest operators, in milliseconds per step, for each candidate."""
     totals: dict[str, float] = {}
     for profile in profiles:
         for operator in profile.operators:
             totals[operator.name] = max(totals.get(operator.name, 0), operator.self_ms)
     longest = sorted(totals, key=lambda name: -totals[name])[:ROWS_OF_A_PROFILE]
-    head = ["operator, ms of its own in a step", *(f"`{profile.candidate}`" for profile in profiles)]
+    head = ["operator, self time in ms per step", *(f"`{profile.candidate}`" for profile in profiles)]
     found = [{operator.name: operator.self_ms for operator in profile.operators} for profile in profiles]
     rows = [[f"`{name}`", *(short(own[name]) if name in own else "" for own in found)] for name in longest]
     shown = [sum(own.get(name, 0) for name in longest) for own in found]
     rest = [profile.total_ms - part for profile, part in zip(profiles, shown, strict=True)]
     rows.append(["all others", *(short(value) for value in rest)])
-    rows.append(["together", *(short(profile.total_ms) for profile in profiles)])
+    rows.append(["total", *(short(profile.total_ms) for profile in profiles)])
     return table(head, rows)

@@ -1,13 +1,13 @@
-"""What finding, cutting and aligning faces costs in accuracy: expressions from whole frames and from crops.
+"""Measure the accuracy lost by detecting, cropping and aligning faces instead of using whole frames.
 
     python benchmarks/crop_accuracy.py --data fer2013.zip --yunet FILE --yolo FILE --record FILE
 
-The bundled model names the expressions of PublicTest frames: once from the frames themselves, and once from
-what each detector and crop rule makes of them, enlarged four times and continued outwards so that a detector
-has something to look for. Accuracies are over the frames in which a detector finds exactly one face, with
-Wilson intervals; `against_whole` is the difference to the whole frames on these same frames, with the 95 %
-interval over 2,000 bootstrap samples (seed 0). Squares are also cut with other filters than the bilinear one;
-`against_bilinear` is the difference to that.
+The bundled model classifies PublicTest frames: once as they are, and once from the crop of each detector
+and crop rule. For the detectors the frames are enlarged four times and padded by repeating their border.
+Accuracies cover the frames in which a detector finds exactly one face, with Wilson intervals;
+`against_whole` is the difference from the whole frames on the same images, with the 95 % interval over
+2,000 bootstrap samples (seed 0). Squares are also resampled with other filters; `against_bilinear` is the
+difference from bilinear.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ RULES = {"square": CropRule(border="pad"), "box": CropRule(shape="box"), "aligne
 
 
 def main() -> None:
-    """Measure, print, and keep a record."""
+    """Measure, print and optionally write a record."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="FER2013")
-    parser.add_argument("--weights", default=DEFAULT, help="bundled weights by name, or a file")
+    parser.add_argument("--weights", default=DEFAULT, help="name of bundled weights, or a weights file")
     parser.add_argument("--frames", type=int, default=1500, help="PublicTest frames, drawn with seed 0")
     parser.add_argument("--yunet", type=Path, help="weights of YuNet")
     parser.add_argument("--yolo", type=Path, help="weights of a YOLO face model")
@@ -56,7 +56,7 @@ def main() -> None:
     model = load_weights(weights_path(options.weights)).eval()
     chosen, _ = match_labels(data.take(rows), model.labels or ())
     images, labels = chosen.images[:], chosen.labels
-    right = {"whole": predicted(model, model.preprocessing.prepare(images)) == labels}
+    right = {"whole": predict_classes(model, model.preprocessing.prepare(images)) == labels}
     crops: dict[str, dict[int, torch.Tensor]] = {}
     for index, photo in enumerate(track(enlarged(images), "cutting", total=len(images))):
         for name, detector in detectors.items():
@@ -76,10 +76,10 @@ def main() -> None:
                     crops.setdefault(f"{name} {rule_name}{suffix}", {})[index] = pixels
     results: dict[str, Any] = {"whole": accuracy(right["whole"])}
     for name, found in crops.items():
-        places = np.array(list(found))
-        right[name] = predicted(model, torch.stack(list(found.values()))) == labels[places]
+        positions = np.array(list(found))
+        right[name] = predict_classes(model, torch.stack(list(found.values()))) == labels[positions]
         results[name] = accuracy(right[name])
-        results[name]["against_whole"] = difference(right[name], right["whole"][places])
+        results[name]["against_whole"] = difference(right[name], right["whole"][positions])
         usual, _, filter_name = name.rpartition(" ")
         if filter_name in FILTERS:
             results[name]["against_bilinear"] = difference(right[name], right[usual])
@@ -94,14 +94,14 @@ def main() -> None:
         write_atomically(options.record, json.dumps(record, indent=1).encode() + b"\n")
 
 
-def predicted(model: Any, crops: torch.Tensor) -> NDArray[np.int64]:
-    """The most probable class of each crop."""
+def predict_classes(model: Any, crops: torch.Tensor) -> NDArray[np.int64]:
+    """Return the most probable class of each crop."""
     logits = predict_logits(model, model.preprocessing.normalize(crops))
     return logits.argmax(1).numpy()
 
 
 def accuracy(hits: NDArray[np.bool_]) -> dict[str, Any]:
-    """Share of right answers with its Wilson interval."""
+    """Return the accuracy with its Wilson interval."""
     low, high = wilson_interval(int(hits.sum()), len(hits))
     return {
         "n": len(hits),
@@ -111,7 +111,7 @@ def accuracy(hits: NDArray[np.bool_]) -> dict[str, Any]:
 
 
 def difference(hits: NDArray[np.bool_], others: NDArray[np.bool_]) -> dict[str, Any]:
-    """Mean difference in points over the same frames, with its bootstrapped interval."""
+    """Return the mean difference in percentage points on the same frames, with its bootstrap interval."""
     points = 100 * (hits.astype(float) - others)
     picks = np.random.default_rng(0).integers(0, len(points), (2000, len(points)))
     interval = np.percentile(points[picks].mean(axis=1), [2.5, 97.5])

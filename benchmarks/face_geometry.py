@@ -1,11 +1,11 @@
-"""Where faces lie: FER2013's template for alignment, and how each detector's boxes lie about MTCNN's.
+"""Measure FER2013's alignment template, and the offsets between each detector's boxes and MTCNN's.
 
     python benchmarks/face_geometry.py --data fer2013.zip --yunet FILE --yolo FILE --record FILE
 
-Detectors look at training frames of FER2013 that are enlarged four times and continued outwards, since they
-were trained on faces with surroundings, and at photos or frames of a video where some are given. A face
-counts for the boxes where both detectors found it (intersection over union above 0.5). All numbers are
-medians, with the 95 % interval of the median over 1,000 bootstrap samples (seed 0).
+Detectors run on training frames of FER2013 that are enlarged four times and padded by repeating their border,
+since they were trained on faces with surroundings, and on the given photos and videos. A face counts for the
+boxes if both detectors found it (intersection over union above 0.5). All numbers are medians, with the 95 %
+interval of the median over 1,000 bootstrap samples (seed 0).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ ENLARGED, MARGIN = 192, 64
 
 
 def main() -> None:
-    """Measure, print, and keep a record."""
+    """Measure, print and optionally write a record."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="FER2013")
     parser.add_argument("--frames", type=int, default=4000, help="training frames, drawn with seed 0")
@@ -44,35 +44,35 @@ def main() -> None:
         if (weights := getattr(options, name)) is not None:
             detectors[name] = create_detector(name, device="cpu", weights=weights)
     frames = enlarged(training_frames(options.data, options.frames))
-    in_frames = found_by_all(detectors, frames, options.frames)
+    in_frames = detect_all(detectors, frames, options.frames)
     record: dict[str, Any] = {"frames": options.frames, "template": template(in_frames["mtcnn"])}
-    in_photos = found_by_all(detectors, pictures(options.photos), None) if options.photos else None
+    in_photos = detect_all(detectors, pictures(options.photos), None) if options.photos else None
     for name in detectors:
         if name != "mtcnn":
-            record[name] = {"fer2013": shape(in_frames[name], in_frames["mtcnn"])}
+            record[name] = {"fer2013": box_calibration(in_frames[name], in_frames["mtcnn"])}
             if in_photos is not None:
-                record[name]["photos"] = shape(in_photos[name], in_photos["mtcnn"])
+                record[name]["photos"] = box_calibration(in_photos[name], in_photos["mtcnn"])
     print(json.dumps(record, indent=1))
     if options.record:
         write_atomically(options.record, json.dumps(record, indent=1).encode() + b"\n")
 
 
 def training_frames(path: Path, count: int) -> NDArray[np.uint8]:
-    """Some frames of FER2013's training split, uint8 (N, 48, 48)."""
+    """Sample frames of FER2013's training split, uint8 (N, 48, 48)."""
     data = load_data(path)
     rows = np.flatnonzero(data.splits == "train")
     return data.images[np.random.default_rng(0).permutation(rows)[:count]]
 
 
 def enlarged(frames: NDArray[np.uint8]) -> Iterator[Image.Image]:
-    """Each frame with its border continued outwards; the frame is at MARGIN, ENLARGED pixels wide."""
+    """Enlarge each frame to ENLARGED pixels and pad it by MARGIN pixels of its repeated border."""
     for frame in frames:
         large = Image.fromarray(frame).resize((ENLARGED, ENLARGED), Image.Resampling.BICUBIC)
         yield Image.fromarray(np.pad(np.asarray(large), MARGIN, mode="edge"))
 
 
 def pictures(paths: list[Path]) -> Iterator[Image.Image]:
-    """Photos, and every tenth frame of videos."""
+    """Yield photos, and every tenth frame of videos."""
     for path in paths:
         if path.suffix.lower() in (".mp4", ".avi", ".mov", ".mkv", ".webm"):
             with VideoReader(path) as frames:
@@ -81,10 +81,10 @@ def pictures(paths: list[Path]) -> Iterator[Image.Image]:
             yield load_image(path)
 
 
-def found_by_all(
+def detect_all(
     detectors: dict[str, FaceDetector], photos: Iterable[Image.Image], total: int | None
 ) -> dict[str, list[list[Face]]]:
-    """Faces of every photo by every detector."""
+    """Detect the faces of every photo with every detector."""
     found: dict[str, list[list[Face]]] = {name: [] for name in detectors}
     for photo in track(photos, "detecting", total=total):
         for name, detector in detectors.items():
@@ -93,14 +93,14 @@ def found_by_all(
 
 
 def median(values: NDArray[np.float64]) -> list[float]:
-    """The median and its 95 % bootstrap interval."""
+    """Return the median and its 95 % bootstrap interval."""
     generator = np.random.default_rng(0)
     samples = [np.median(values[generator.integers(0, len(values), len(values))]) for _ in range(1000)]
     return [round(float(v), 4) for v in (np.median(values), *np.percentile(samples, (2.5, 97.5)))]
 
 
 def template(found: list[list[Face]]) -> dict[str, Any]:
-    """Five landmarks and the box in parts of FER2013's frame; landmarks are mirrored and averaged."""
+    """Return five landmarks, averaged with their mirror images, and the box as fractions of the frame."""
     faces = [faces[0] for faces in found if len(faces) == 1]
     points = (np.array([face.landmarks for face in faces]) - MARGIN) / ENLARGED
     mirrored = points[:, [1, 0, 2, 4, 3]] * (-1, 1) + (1, 0)
@@ -116,8 +116,8 @@ def template(found: list[list[Face]]) -> dict[str, Any]:
     }
 
 
-def shape(found: list[list[Face]], reference: list[list[Face]]) -> dict[str, Any]:
-    """MTCNN's boxes about another detector's: the numbers of `BoxCalibration`."""
+def box_calibration(found: list[list[Face]], reference: list[list[Face]]) -> dict[str, Any]:
+    """Return size and offset of MTCNN's boxes relative to another detector's, as in `BoxCalibration`."""
     pairs = [
         (face, best)
         for faces, others in zip(found, reference, strict=True)

@@ -1,21 +1,22 @@
-"""What face detection costs: images per second, memory, and our detectors against those inside them.
+"""Measure face detection: images per second, memory, and the overhead over the underlying libraries.
 
     python benchmarks/faces.py --yunet FILE --yolo FILE --threads 1 --record FILE      # any machine
     python benchmarks/faces.py --detectors mtcnn yolo --yolo FILE --device cuda --batch-sizes 1 8 32
     python benchmarks/faces.py --detectors mtcnn --photos party.jpg --inputs array pil --seconds 30
 
-`ours` is `create_detector(name).detect(photos)`; `direct` is what one would write without this library:
+`ours` is `create_detector(name).detect(photos)`; `direct` is the equivalent code without this library:
 facenet-pytorch's `MTCNN(keep_all=True).detect(photos, landmarks=True)`, OpenCV's `FaceDetectorYN` on BGR
-pixels, and for YOLO OpenCV's resize between grey bars, `blobFromImages` and `InferenceSession.run`, without
-decoding what comes out. Both get the same photos in memory, whole (`max_side=None`: only YOLO's input is
-shrunk), the same thresholds and threads. MTCNN gets the photos of a batch one by one as well.
+pixels, and for YOLO OpenCV's letterbox resize, `blobFromImages` and `InferenceSession.run`, without
+decoding the output. Both receive the same photos in memory at full size (`max_side=None`: only YOLO's input
+is shrunk), the same thresholds and the same number of threads. MTCNN also receives the photos of a batch
+one by one.
 
-Rounds are interleaved and begin with another path each, so that a shared machine's moods fall on all alike.
-Times are medians per photo with their 10th and 90th percentiles. `overhead` is ours / direct - 1 and
+Rounds are interleaved and alternate their order, so that the load of a shared machine affects all paths
+alike. Times are medians per photo with their 10th and 90th percentiles. `overhead` is ours / direct - 1 and
 `batch_speedup` one by one / together: medians of the rounds' ratios with the 95 % interval of the median
-over 2,000 bootstrap samples (seed 0). `peak_mib` is the largest resident set while a fresh process searches
-the batch, above what it held after a first small search; `cuda_peak_mib` is the same of torch's memory on the
-GPU (ONNX Runtime's is not in it).
+over 2,000 bootstrap samples (seed 0). `peak_mib` is the largest resident set of a fresh process during
+detection, minus the resident set after a small first detection; `cuda_peak_mib` is the same for torch's GPU
+memory (without ONNX Runtime's).
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ SHOWN = ("detector", "size", "batch", "input", "rounds", "overhead", "batch_spee
 
 @dataclass(frozen=True)
 class Case:
-    """One detector on one kind of batch; it can be sent to another process."""
+    """One detector on one kind of batch; picklable."""
 
     detector: str
     weights: Path | None
@@ -66,13 +67,13 @@ class Case:
     paths: tuple[Path, ...]
 
     def photos(self) -> list[Photo]:
-        """The batch, each photo shifted sideways against the one before."""
-        made = [photo(self.size, self.paths, index) for index in range(self.batch)]
-        made = [np.roll(pixels, 53 * index, axis=1) for index, pixels in enumerate(made)]
-        return [pixels if self.kind == "array" else Image.fromarray(pixels) for pixels in made]
+        """Return the batch, each photo shifted sideways from the previous one."""
+        photos = [photo(self.size, self.paths, index) for index in range(self.batch)]
+        photos = [np.roll(pixels, 53 * index, axis=1) for index, pixels in enumerate(photos)]
+        return [pixels if self.kind == "array" else Image.fromarray(pixels) for pixels in photos]
 
-    def ways(self) -> tuple[dict[str, Detect], str]:
-        """The ways to the faces of a batch, all on the same number of threads, and where ours runs."""
+    def calls(self) -> tuple[dict[str, Detect], str]:
+        """Return the calls to time, on the same number of threads, and the device of our detector."""
         torch.set_num_threads(self.threads)
         own: dict[str, Any] = {"batch_size": self.batch} if self.detector == "yolo" else {"max_side": None}
         if self.weights is not None:
@@ -81,17 +82,17 @@ class Case:
             cv2.setNumThreads(self.threads)
             own["weights"] = self.weights
         ours = create_detector(self.detector, device=self.device, **own)
-        place = str(getattr(ours, "device", self.device))
-        direct = DIRECT[self.detector](self, place)
-        ways: dict[str, Detect] = {"ours": ours.detect, "direct": direct}
+        device = str(getattr(ours, "device", self.device))
+        direct = DIRECT[self.detector](self, device)
+        calls: dict[str, Detect] = {"ours": ours.detect, "direct": direct}
         if self.detector == "mtcnn" and self.batch > 1:
-            ways["ours_one_by_one"] = lambda photos: [ours.detect([photo]) for photo in photos]
-            ways["direct_one_by_one"] = lambda photos: [direct([photo]) for photo in photos]
-        return ways, place
+            calls["ours_one_by_one"] = lambda photos: [ours.detect([photo]) for photo in photos]
+            calls["direct_one_by_one"] = lambda photos: [direct([photo]) for photo in photos]
+        return calls, device
 
 
 def main() -> None:
-    """Measure, print, and keep a record."""
+    """Measure, print and optionally write a record."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--detectors", nargs="+", default=list(DIRECT), choices=list(DIRECT))
     parser.add_argument("--yunet", type=Path, help="weights of YuNet")
@@ -99,19 +100,25 @@ def main() -> None:
     parser.add_argument("--sizes", nargs="+", default=["640x480", "1280x960", "1920x1440"])
     parser.add_argument("--batch-sizes", nargs="+", type=int, default=[1, 4, 8])
     parser.add_argument("--inputs", nargs="+", default=["array"], choices=["array", "pil"])
-    parser.add_argument("--photos", type=Path, nargs="*", default=[], help="cut and resized to the sizes")
-    parser.add_argument("--rounds", type=int, default=100, help="of a case, at most")
-    parser.add_argument("--seconds", type=float, default=10, help=f"of a case, after {LEAST_ROUNDS} rounds")
+    parser.add_argument(
+        "--photos", type=Path, nargs="*", default=[], help="photos, cropped and resized to the sizes"
+    )
+    parser.add_argument("--rounds", type=int, default=100, help="maximum number of rounds per case")
+    parser.add_argument(
+        "--seconds", type=float, default=10, help=f"time limit per case, after {LEAST_ROUNDS} rounds"
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--no-memory", action="store_true", help="times only; memory is read on Linux")
+    parser.add_argument(
+        "--no-memory", action="store_true", help="skip the memory measurement, which needs Linux"
+    )
     parser.add_argument("--record", type=Path)
     options = parser.parse_args()
     device = resolve_device(options.device)
     torch.set_num_threads(options.threads)
     results = []
     for case in cases(options, device):
-        result = measured(case, options.rounds, options.seconds)
+        result = measure(case, options.rounds, options.seconds)
         for path in () if options.no_memory else ("ours", "direct"):
             with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as fresh:
                 result[path] |= fresh.submit(peak_memory, case, path).result()
@@ -129,23 +136,23 @@ def main() -> None:
 
 
 def cases(options: argparse.Namespace, device: torch.device) -> list[Case]:
-    """Everything to measure; a detector without its file is left out, with a line."""
+    """List the cases, and report detectors that are left out for lack of a weights file."""
     # OpenCV's wheels have no GPU support; "auto" lets YOLO fall back to the CPU, and the record says so.
-    places = {"mtcnn": str(device), "yunet": "cpu", "yolo": "cpu" if device.type == "cpu" else "auto"}
+    devices = {"mtcnn": str(device), "yunet": "cpu", "yolo": "cpu" if device.type == "cpu" else "auto"}
     found = []
     for name in options.detectors:
         weights: Path | None = getattr(options, name, None)
         if name != "mtcnn" and weights is None:
-            print(f"{name} is left out: --{name} names its weights.", file=sys.stderr)
+            print(f"{name} is left out: pass its weights file by --{name}.", file=sys.stderr)
             continue
         for kind, size, batch in product(options.inputs, options.sizes, options.batch_sizes):
-            rest = places[name], options.threads, tuple(options.photos)
+            rest = devices[name], options.threads, tuple(options.photos)
             found.append(Case(name, weights, size, batch, kind, *rest))
     return found
 
 
 def photo(size: str, paths: Sequence[Path], index: int) -> NDArray[np.uint8]:
-    """One of the user's photos, or the astronaut, tiled at two thirds and one third of the height."""
+    """Return one of the given photos, or the astronaut tiled at two thirds and one third of the height."""
     width, height = map(int, size.split("x"))
     if paths:
         return np.asarray(ImageOps.fit(load_image(paths[index % len(paths)]), (width, height)))
@@ -159,7 +166,7 @@ def photo(size: str, paths: Sequence[Path], index: int) -> NDArray[np.uint8]:
 
 
 def mtcnn_direct(case: Case, device: str) -> Detect:
-    """facenet-pytorch itself: a lone photo as such, several as a list."""
+    """Return a call of facenet-pytorch itself: with the photo, or with a list of several."""
     with warnings.catch_warnings():  # it edits the warning filters
         from facenet_pytorch import MTCNN
 
@@ -168,7 +175,7 @@ def mtcnn_direct(case: Case, device: str) -> Detect:
 
 
 def yunet_direct(case: Case, device: str) -> Detect:
-    """OpenCV itself, one photo after the other."""
+    """Return a call of OpenCV itself, which takes one photo at a time."""
     import cv2
 
     network = cv2.FaceDetectorYN.create(str(case.weights), "", (320, 320), 0.6, 0.3)
@@ -182,7 +189,7 @@ def yunet_direct(case: Case, device: str) -> Detect:
 
 
 def yolo_direct(case: Case, device: str) -> Detect:
-    """ONNX Runtime itself, by the batch that the model takes."""
+    """Return a call of ONNX Runtime itself, in batches of the size that the model takes."""
     import cv2
     import onnxruntime
 
@@ -195,7 +202,7 @@ def yolo_direct(case: Case, device: str) -> Detect:
         side if isinstance(side, int) else other for side, other in zip(taken.shape, usual, strict=True)
     )
 
-    def entered(photo: Photo) -> Any:
+    def letterboxed(photo: Photo) -> Any:
         pixels = np.asarray(photo)
         ratio = min(width / pixels.shape[1], height / pixels.shape[0])
         inner = round(pixels.shape[1] * ratio), round(pixels.shape[0] * ratio)
@@ -206,7 +213,7 @@ def yolo_direct(case: Case, device: str) -> Detect:
 
     def detect(photos: Sequence[Photo]) -> Any:
         parts = [photos[start : start + count] for start in range(0, len(photos), count)]
-        blobs = (cv2.dnn.blobFromImages(list(map(entered, part)), 1 / 255) for part in parts)
+        blobs = (cv2.dnn.blobFromImages(list(map(letterboxed, part)), 1 / 255) for part in parts)
         return [session.run(None, {taken.name: blob}) for blob in blobs]
 
     return detect
@@ -215,18 +222,18 @@ def yolo_direct(case: Case, device: str) -> Detect:
 DIRECT = {"mtcnn": mtcnn_direct, "yunet": yunet_direct, "yolo": yolo_direct}
 
 
-def measured(case: Case, most_rounds: int, seconds: float) -> dict[str, Any]:
-    """Times and ratios of a case."""
+def measure(case: Case, most_rounds: int, seconds: float) -> dict[str, Any]:
+    """Measure times and ratios of a case."""
     photos = case.photos()
-    ways, place = case.ways()
-    faces = sum(map(len, ways["ours"](photos))) / case.batch
-    times = rounds({name: partial(way, photos) for name, way in ways.items()}, most_rounds, seconds)
+    calls, device = case.calls()
+    faces = sum(map(len, calls["ours"](photos))) / case.batch
+    times = rounds({name: partial(call, photos) for name, call in calls.items()}, most_rounds, seconds)
     result: dict[str, Any] = {
         "detector": case.detector,
         "size": case.size,
         "batch": case.batch,
         "input": case.kind,
-        "device": place,
+        "device": device,
         "faces_per_photo": round(faces, 2),
         "rounds": len(times["ours"]),
     }
@@ -243,7 +250,7 @@ def measured(case: Case, most_rounds: int, seconds: float) -> dict[str, Any]:
 
 
 def rounds(calls: dict[str, Callable[[], Any]], most: int, seconds: float) -> dict[str, list[float]]:
-    """Seconds of each call in each round; a first round warms up and does not count."""
+    """Time each call in each round, in seconds, after a warm-up round."""
     times: dict[str, list[float]] = {name: [] for name in calls}
     began = time.perf_counter()
     for turn in range(most + 1):
@@ -260,13 +267,13 @@ def rounds(calls: dict[str, Callable[[], Any]], most: int, seconds: float) -> di
 
 
 def synchronize() -> None:
-    """Waits for the GPU, if one is in use."""
+    """Wait for the GPU if one is in use."""
     if torch.cuda.is_initialized():
         torch.cuda.synchronize()
 
 
 def ratio(above: Sequence[float], below: Sequence[float], *, less: float = 0) -> dict[str, Any]:
-    """Median of the rounds' ratios, less a number, with its bootstrapped 95 % interval."""
+    """Return the median of the rounds' ratios minus `less`, with its 95 % bootstrap interval."""
     ratios = np.divide(above, below) - less
     picks = np.random.default_rng(0).integers(0, len(ratios), (2000, len(ratios)))
     interval = np.percentile(np.median(ratios[picks], axis=1), [2.5, 97.5])
@@ -274,14 +281,14 @@ def ratio(above: Sequence[float], below: Sequence[float], *, less: float = 0) ->
 
 
 def peak_memory(case: Case, path: str) -> dict[str, float]:
-    """MiB that one way needs for a batch, above what was held before; meant for a fresh process on Linux."""
+    """Measure the additional peak memory of one path, in MiB, in a fresh process on Linux."""
     photos = case.photos()
-    search = case.ways()[0][path]
+    search = case.calls()[0][path]
     search([Image.new("RGB", (64, 64))])
     if cuda := torch.cuda.is_initialized():
         torch.cuda.reset_peak_memory_stats()
         held_there = torch.cuda.memory_allocated()
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+    Path("/proc/self/clear_refs").write_text("5")  # reset the peak
     held = resident("VmRSS")
     search(photos)
     peaks = {"peak_mib": round(resident("VmHWM") - held, 1)}
@@ -291,7 +298,7 @@ def peak_memory(case: Case, path: str) -> dict[str, float]:
 
 
 def resident(kind: str) -> float:
-    """The resident set of this process in MiB, now (VmRSS) or at most (VmHWM)."""
+    """Return the resident set of this process in MiB: current (VmRSS) or peak (VmHWM)."""
     [line] = [one for one in Path("/proc/self/status").read_text().splitlines() if one.startswith(kind)]
     return int(line.split()[1]) / 1024
 

@@ -1,4 +1,4 @@
-"""SE, ECA and CBAM line by line, as most repositories have them: the same equations, no thought of speed."""
+"""SE, ECA and CBAM line by line, as in most repositories: the same equations, not optimised."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class NaiveECA(nn.Module):
 
 
 class NaiveCBAM(nn.Module):
-    """Woo et al. 2018, eq. 1-3: each pooling, both calls of the shared MLP and both products on their own."""
+    """Woo et al. 2018, eq. 1-3: separate poolings, calls of the shared MLP, and products."""
 
     def __init__(self, channels: int, *, reduction: int = 16, kernel_size: int = 7) -> None:
         super().__init__()
@@ -88,10 +88,13 @@ class AddedBack(nn.Module):
         return y
 
 
-def place_naive(model: FERModel, name: str) -> list[nn.Module]:
-    """Put naive blocks where ours stand in a model that has none; gives the blocks, first to last.
+def insert_naive(model: FERModel, name: str) -> list[nn.Module]:
+    """Insert naive blocks at the positions of ours into a model without attention.
 
-    Behind the last layer of every residual branch, and in a VGG behind the last stage.
+    They follow the last layer of every residual branch, and the last stage of a VGG.
+
+    Returns:
+        The blocks, first to last.
     """
     if model.spec.backbone.startswith("vgg"):
         last = [path for path, _ in model.named_modules() if path.startswith("features.")][-1]

@@ -1,4 +1,4 @@
-"""Where the time of a step goes: the operators that take most of it, with and without attention."""
+"""Profile a step: the operators that take most of its time, with and without attention."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Iterator, Sequence
 import torch
 from candidates import PAPER, Candidate
 from cost_record import Operator, Profile
-from cost_sections import built, default_way
-from cost_setup import STEPS, Setup, batch_for, say
+from cost_sections import build_networks, default_variant
+from cost_setup import STEPS, Setup, batch_for, log
 from timing import Call
 from torch.profiler import ProfilerActivity, profile
 
 STEPS_WATCHED = 3
-KEPT = 24
+LISTED = 24
 LONGEST_NAME = 80
 
 
@@ -25,13 +25,13 @@ def profiles(
     modes: Sequence[str] = tuple(STEPS),
     batch_size: int | None = None,
 ) -> Iterator[Profile]:
-    """Self times of the operators of each network, without attention and with each of the paper's blocks."""
-    candidates = [Candidate("none", "plain"), *(Candidate(a, default_way(a)) for a in PAPER)]
+    """Profile each network without attention and with each of the paper's blocks."""
+    candidates = [Candidate("none", "plain"), *(Candidate(a, default_variant(a)) for a in PAPER)]
     for network in names:
         for size in sizes:
             batch = batch_size or batch_for(size, setup.device, network)
             x = setup.images(batch, 1, size, size)
-            models = built(candidates, network, size, setup)
+            models = build_networks(candidates, network, size, setup)
             for mode in modes:
                 for name, model in models.items():
                     call = STEPS[mode](model, x, setup)
@@ -39,7 +39,7 @@ def profiles(
                         call()
                     operators = _operators(call, setup.device)
                     total = sum(operator.self_ms for operator in operators)
-                    say(f"{network} {name} {mode}: {total:.1f} ms")
+                    log(f"{network} {name} {mode}: {total:.1f} ms")
                     yield Profile(
                         candidate=name,
                         subject=network,
@@ -47,12 +47,12 @@ def profiles(
                         size=size,
                         batch=batch,
                         total_ms=round(total, 3),
-                        operators=tuple(operators[:KEPT]),
+                        operators=tuple(operators[:LISTED]),
                     )
 
 
 def _operators(call: Call, device: str) -> list[Operator]:
-    """All operators of a step, the longest first: kernels on a GPU, else torch's own operators."""
+    """Return all operators of a step, slowest first: kernels on a GPU, torch's operators on a CPU."""
     cuda = device == "cuda"
     activities = [ProfilerActivity.CPU, *[ProfilerActivity.CUDA] * cuda]
     with profile(activities=activities) as watched:

@@ -18,7 +18,6 @@ from cost_record import RECORDS, Case, Profile, Record, read_records
 from cost_tables import (
     NETWORKS,
     TITLES,
-    absences,
     bars_table,
     blocks_tables,
     cases_of,
@@ -28,6 +27,7 @@ from cost_tables import (
     ms,
     networks_tables,
     profile_table,
+    reasons_left_out,
     short,
     table,
     times,
@@ -42,7 +42,7 @@ UNKNOWN = "Not measured.\n"
 
 
 def main() -> None:
-    """Read the records, write the document and its figures."""
+    """Read the records and write the document with its figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--records", type=Path, default=RECORDS)
     parser.add_argument("--output", type=Path, default=OUTPUT)
@@ -55,7 +55,7 @@ def main() -> None:
 
 
 def document(records: Mapping[str, Record]) -> str:
-    """The whole page."""
+    """Render the whole page."""
     found = verdicts(records)
     parts = [
         HEAD,
@@ -75,7 +75,7 @@ def document(records: Mapping[str, Record]) -> str:
 def _section(
     heading: str, records: Mapping[str, Record], section: str, tables: Callable[[Sequence[Case]], str]
 ) -> str:
-    """A section with one part for each device, type and activation; devices without records are named."""
+    """Render a section with one part per device, type and activation; name devices without records."""
     groups = cases_of(records, section)
     parts = [f"## {heading}\n"]
     for group, cases in groups.items():
@@ -92,7 +92,7 @@ def _section(
 
 
 def _sorted(cases: Sequence[Case]) -> list[Case]:
-    """By subject in the order of the records, then by size; the order of modes and maps is kept."""
+    """Sort by subject in the order of the records, then by size; keep the order of modes and maps."""
     subjects = list(dict.fromkeys(case.subject for case in cases))
     return sorted(cases, key=lambda case: (subjects.index(case.subject), case.size))
 
@@ -103,7 +103,7 @@ def _grid(cases: Sequence[Case]) -> str:
         own = [case for case in cases if case.size == size]
         batch = max(case.shape[0] for case in own)
         head = f"{size}×{size}, inference: latency of one image, throughput at batch {batch}.\n\n"
-        parts.append(head + grid_table(own) + absences(own))
+        parts.append(head + grid_table(own) + reasons_left_out(own))
     return "\n".join(parts)
 
 
@@ -124,10 +124,10 @@ def _photo(cases: Sequence[Case]) -> str:
 
 
 def _profiles(records: Mapping[str, Record], *, missed: bool) -> str:
-    """Where the time goes; shown when a bar is missed."""
+    """Render the profiles if a bar is missed."""
     if not missed:
         return ""
-    parts = ["## Where the time goes\n\nSelf times of operators in one step, by torch's profiler.\n"]
+    parts = ["## Time by operator\n\nSelf times of operators in one step, by torch's profiler.\n"]
     for record in records.values():
         for setting, several in groupby(record.profiles, key=_setting):
             parts.append(f"### {setting}, {title(group_of(record))}\n")
@@ -141,7 +141,7 @@ def _setting(profile: Profile) -> str:
 
 
 def _machines(records: Mapping[str, Record]) -> str:
-    """What each record was measured on."""
+    """Render the table of records with machine, versions and command."""
     rows = []
     for name, record in records.items():
         on = record.environment

@@ -1,11 +1,11 @@
-"""What feeding the network costs: training steps with the set on the device, and with a DataLoader.
+"""Measure the cost of input: training steps with the data set on the device, and with a DataLoader.
 
     python benchmarks/step_rate.py --models resnet18 --batch-size 128                     # any machine
     python benchmarks/step_rate.py --models resnet18 resnet50 --batch-size 512 --device cuda --record FILE
 
-Times the input alone (index, augment, standardise), the step on ready input, and both loops end to end;
-rounds are interleaved and medians reported, so that a shared machine's moods fall on all alike. Pixels are
-random: what is in them changes no time.
+Times the input alone (index, augment, standardise), the step on prepared input, and both loops end to end.
+Rounds are interleaved and medians reported, so that the load of a shared machine affects all alike. Pixels
+are random, since their values do not affect times.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ from fer_attention.training.setup import environment
 
 
 def main() -> None:
-    """Measure, print, and keep a record."""
+    """Measure, print and optionally write a record."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--models", nargs="+", default=["resnet18"])
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--workers", type=int, default=2, help="of the DataLoader")
+    parser.add_argument("--workers", type=int, default=2, help="worker processes of the DataLoader")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--record", type=Path)
     options = parser.parse_args()
@@ -57,7 +57,7 @@ def main() -> None:
 
 
 def measure(name: str, options: argparse.Namespace, device: torch.device) -> dict[str, float]:
-    """Medians of one model: seconds per step, images per second, share of the input."""
+    """Measure one model: median seconds per step, images per second, share of the input."""
     size = options.batch_size
     config = load_recipe("compact", {"model": name, "batch_size": size})
     data = random_faces(size * 8)
@@ -123,7 +123,7 @@ def measure(name: str, options: argparse.Namespace, device: torch.device) -> dic
 
 
 def timed(function: Callable[[], None], device: torch.device) -> float:
-    """Seconds that a call takes, with all its work on the device."""
+    """Time a call in seconds, including its work on the device."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     began = time.perf_counter()
@@ -134,7 +134,7 @@ def timed(function: Callable[[], None], device: torch.device) -> float:
 
 
 def random_faces(count: int) -> FaceDataset:
-    """Noise with labels."""
+    """Return a data set of noise with random labels."""
     generator = np.random.default_rng(0)
     return FaceDataset(
         images=generator.integers(0, 256, (count, 48, 48)).astype(np.uint8),

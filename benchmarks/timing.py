@@ -1,8 +1,7 @@
-"""Times of several ways to the same end, taken side by side, and the memory of each.
+"""Interleaved timing of several calls, and their memory.
 
-Rounds are interleaved: every way runs once in each round, in an order that turns with the round, so that a
-shared machine's moods fall on all alike. What is compared are the ratios within a round. On a GPU, CUDA
-events stand around the work and are waited for.
+Every call runs once per round, in an order that rotates from round to round, so that the load of a shared
+machine affects all alike. Comparisons use the ratios within a round. On a GPU, CUDA events time the work.
 """
 
 from __future__ import annotations
@@ -29,13 +28,13 @@ RESAMPLES = 2000
 
 @dataclass(frozen=True)
 class Effort:
-    """How long to measure.
+    """Duration of a measurement.
 
     Attributes:
-        rounds: At most so many.
-        seconds: No new round after so long, once there are three.
-        warmup: Calls of each way before the rounds; they are not timed.
-        least_ms: A sample lasts at least so long: quick calls are repeated within it.
+        rounds: Maximum number of rounds.
+        seconds: Time after which no new round starts, once there are three.
+        warmup: Calls of each candidate before the first round; they are not timed.
+        least_ms: Minimum duration of a sample; quick calls are repeated within it.
     """
 
     rounds: int = 15
@@ -46,18 +45,18 @@ class Effort:
     def __post_init__(self) -> None:
         for name, least in (("rounds", 1), ("warmup", 1), ("seconds", 0), ("least_ms", 0)):
             if not getattr(self, name) >= least:
-                raise ValueError(f"{name} is a number from {least} up, got {getattr(self, name)}.")
+                raise ValueError(f"{name} must be at least {least}; got {getattr(self, name)}.")
 
 
 def interleaved(
     calls: Mapping[str, Call], effort: Effort, *, device: torch.device | str = "cpu"
 ) -> dict[str, list[float]]:
-    """Milliseconds of each call in each round.
+    """Time each call in each round, in milliseconds.
 
     Args:
-        calls: What to time, by name.
-        effort: Rounds, and when to stop.
-        device: Where the work is done; a CUDA device is timed by its events.
+        calls: Calls to time, by name.
+        effort: Number of rounds and time limit.
+        device: Device of the work; a CUDA device is timed by its events.
     """
     timer = _cuda_ms if torch.device(device).type == "cuda" else _cpu_ms
     repeats = {name: _warmed(call, effort, timer) for name, call in calls.items()}
@@ -66,15 +65,15 @@ def interleaved(
     for turn in range(effort.rounds):
         if turn >= LEAST_ROUNDS and time.perf_counter() - began > effort.seconds:
             break
-        for name in turned(list(calls), turn):
+        for name in round_order(list(calls), turn):
             times[name].append(timer(calls[name], repeats[name]))
     return times
 
 
-def turned(names: Sequence[str], turn: int) -> list[str]:
-    """The names in the order of a round: forwards, then backwards, then the same one further on.
+def round_order(names: Sequence[str], turn: int) -> list[str]:
+    """Return the order of a round: forwards, then backwards, then both rotated by one.
 
-    >>> ["".join(turned("abc", turn)) for turn in range(6)]
+    >>> ["".join(round_order("abc", turn)) for turn in range(6)]
     ['abc', 'cba', 'bca', 'acb', 'cab', 'bac']
     """
     start = turn // 2 % len(names)
@@ -83,7 +82,7 @@ def turned(names: Sequence[str], turn: int) -> list[str]:
 
 
 def _warmed(call: Call, effort: Effort, timer: Callable[[Call, int], float]) -> int:
-    """Warm a call up; gives how often it is repeated in a sample."""
+    """Warm up a call and return its number of repeats per sample."""
     for _ in range(effort.warmup):
         last = timer(call, 1)
     return max(1, math.ceil(effort.least_ms / max(last, 1e-3)))
@@ -109,13 +108,13 @@ def _cuda_ms(call: Call, repeats: int) -> float:
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:
-    """Median and quartiles."""
+    """Return median and quartiles."""
     q25, median, q75 = np.percentile(values, [25, 50, 75])
     return {"median": _short(median), "q25": _short(q25), "q75": _short(q75)}
 
 
 def ratio(above: Sequence[float], below: Sequence[float], *, seed: int = 0) -> dict[str, float]:
-    """Median of the rounds' ratios, with the 95 % bootstrap interval of that median."""
+    """Return the median of the rounds' ratios with its 95 % bootstrap interval."""
     ratios = np.divide(above, below)
     picks = np.random.default_rng(seed).integers(0, len(ratios), (RESAMPLES, len(ratios)))
     low, high = np.percentile(np.median(ratios[picks], axis=1), [2.5, 97.5])
@@ -127,12 +126,12 @@ def _short(value: Any) -> float:
 
 
 def peak_mib(call: Call, *, device: torch.device | str = "cpu") -> float:
-    """MiB of tensors at the height of a call, above what was held when it began.
+    """Measure the peak of tensor memory during a call, in MiB above the start.
 
-    On a GPU torch's allocator knows; on a CPU the profiler reports every allocation and release of torch's
-    allocator, whose running sum has the peak. That is exact and the same in every run, unlike a process's
-    resident set, which also holds what malloc keeps for later; the workspace that oneDNN takes for itself
-    is not in it. Call once beforehand, so that what is made once is not counted.
+    On a GPU torch's allocator reports the peak. On a CPU it is the peak of the running sum over the
+    allocations and releases that the profiler reports. This is exact and reproducible, unlike a process's
+    resident set, which includes freed memory that malloc retains; oneDNN's own workspace is not included.
+    Call once beforehand, so that one-time allocations do not count.
     """
     if torch.device(device).type == "cuda":
         torch.cuda.synchronize()
@@ -154,17 +153,17 @@ def peak_mib(call: Call, *, device: torch.device | str = "cpu") -> float:
 
 
 def held_mib(module: torch.nn.Module, *tensors: torch.Tensor) -> float:
-    """MiB that a module's parameters and buffers, and some tensors, hold."""
+    """Return the size of a module's parameters and buffers, and of some tensors, in MiB."""
     held = [*tensors, *module.parameters(), *module.buffers()]
     return round(sum(t.numel() * t.element_size() for t in held) / MIB, 2)
 
 
 def resident_peak_mib(call: Call) -> float:
-    """MiB that this process's resident set grows by at the height of a call; Linux, a fresh process.
+    """Measure the growth of the resident set during a call, in MiB; needs Linux and a fresh process.
 
-    The check on `peak_mib`: here is all that the process takes, freed blocks that malloc keeps included.
+    Checks `peak_mib`: the resident set also includes freed memory that malloc retains.
     """
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+    Path("/proc/self/clear_refs").write_text("5")  # reset the peak
     held = _resident("VmRSS")
     call()
     return round(_resident("VmHWM") - held, 1)

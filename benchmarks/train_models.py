@@ -1,12 +1,13 @@
-"""Train models under one recipe with several seeds, and keep a record of each run.
+"""Train models under one recipe with several seeds, and write a record of each run.
 
     python benchmarks/train_models.py resnetv2_18_eca_elu resnetv2_18_elu --recipe quick --seeds 0 1 2 \
         --data fer2013.zip --output runs/pair --records benchmarks/records/pair
     python benchmarks/train_models.py --gpu-set --recipe strong --seeds 0 1 2 --data fer2013.zip \
-        --output runs/strong --records benchmarks/records/strong          # the paper's three and their twins
+        --output runs/strong --records benchmarks/records/strong      # the paper's three and their baselines
 
-An interrupted command goes on where it stopped. A record holds config, machine, curve, PublicTest (selects)
-and PrivateTest, which is opened once per finished run, with and without the copies of training images.
+An interrupted command resumes where it stopped. A record contains config, machine, learning curve, accuracy
+on PublicTest (which selects the epoch) and on PrivateTest, with and without copies of training images.
+PrivateTest is opened once per finished run.
 """
 
 from __future__ import annotations
@@ -36,18 +37,18 @@ GPU_SET = (
     "resnetv2_50_cbam_elu",
     "resnetv2_50_elu",
 )
-"""Needs a GPU: the paper's three best families and their plain twins."""
+"""The paper's three best models and their baselines without attention; they need a GPU."""
 
 
 def main() -> None:
-    """Train what the command line names."""
+    """Train the models of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("models", nargs="*")
     parser.add_argument("--gpu-set", action="store_true", help=", ".join(GPU_SET))
     parser.add_argument("--recipe", default="quick")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", dest="changes")
-    parser.add_argument("--structure", default="{}", help="fields of the ModelSpec as YAML, for every model")
+    parser.add_argument("--structure", default="{}", help="fields of the ModelSpec as YAML, for all models")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True, help="folder of the runs")
     parser.add_argument("--records", type=Path, required=True, help="folder of the records")
@@ -55,7 +56,7 @@ def main() -> None:
     options = parser.parse_args()
     models = [*options.models, *(GPU_SET if options.gpu_set else ())]
     if not models:
-        parser.error("name at least one model, or give --gpu-set")
+        parser.error("name at least one model, or pass --gpu-set")
     data = load_fer2013(options.data)
     options.records.mkdir(parents=True, exist_ok=True)
     changes = {name: yaml.safe_load(value) for name, value in (c.split("=", 1) for c in options.changes)}
@@ -63,7 +64,7 @@ def main() -> None:
         for model in models:
             record = options.records / f"{model}.seed{seed}.json"
             if record.exists():
-                print(f"{record} is there", flush=True)
+                print(f"{record} exists", flush=True)
                 continue
             structure = {"structure": yaml.safe_load(options.structure)}
             config = load_recipe(options.recipe, {**changes, **structure, "model": model, "seed": seed})
@@ -81,7 +82,7 @@ def main() -> None:
 
 
 def summary(folder: Path) -> str:
-    """The records of a folder as a table in Markdown: mean and range over the seeds."""
+    """Format the records of a folder as a Markdown table: mean and range over the seeds."""
     runs: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for path in sorted(folder.glob("*.seed*.json")):
         runs[path.name.split(".seed")[0]].append(json.loads(path.read_text(encoding="utf-8")))

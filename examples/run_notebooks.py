@@ -28,7 +28,7 @@ PLACES = re.compile(r"/(?:home|root|tmp|work|Users|private|var)/\w")
 
 
 def execute(path: Path) -> Any:
-    """The notebook with fresh outputs, its file untouched; the working directory is the notebook's.
+    """Run a notebook in its own folder and return it with fresh outputs; its file is untouched.
 
     Raises:
         nbclient.exceptions.CellExecutionError: A cell failed.
@@ -57,7 +57,7 @@ def execute(path: Path) -> Any:
 
 
 def faults(notebook: Any) -> list[str]:
-    """What must not be in a notebook's outputs: errors, warnings, and places of one machine."""
+    """Return faults in a notebook's outputs: errors, warnings, and paths of one machine."""
     found = []
     for number, cell in enumerate(notebook.cells):
         for output in cell.get("outputs", []):

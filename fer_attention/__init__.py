@@ -1,12 +1,12 @@
 """Attention-augmented CNNs for facial expression recognition.
 
-SE, ECA, CBAM and other attention blocks in VGG, ResNet and ResNetV2, with ReLU or ELU, one name away; and
-from a photo to its faces' expressions in two lines:
+Build VGG, ResNet and ResNetV2 with SE, ECA, CBAM and other attention blocks by name, or recognise the
+expressions in a photo in two lines:
 
     from fer_attention import EmotionRecognizer
     print(EmotionRecognizer.from_pretrained().predict("photo.jpg"))
 
-A name brings its module, and with it torch, when it is first asked for.
+Each public name imports its module, and with it torch, on first use.
 """
 
 from importlib import import_module

@@ -1,18 +1,16 @@
-"""Files that are whole or untouched."""
+"""Write files atomically: a path holds the whole new content or the old one."""
 
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from secrets import token_hex
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file under a temporary name beside it, flush it to the disk, then rename it.
-
-    Whatever happens, `path` holds all of `content` or what it held before.
+    """Write a file so that `path` holds all of `content` or, after any failure, what it held before.
 
     Raises:
         FileNotFoundError: The folder does not exist.
@@ -23,8 +21,12 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary file beside `path`, of the same suffix, that takes its place when the block ends well.
+    """Yield a temporary file that replaces `path` if the block succeeds.
 
+    It lies in the same folder and has the same suffix. It is flushed to the disk, then renamed. After an
+    error it is deleted, and `path` holds what it held before.
+
+    >>> import tempfile
     >>> folder = Path(tempfile.mkdtemp())
     >>> with replacing(folder / "numbers.txt") as temporary:
     ...     with temporary.open("w") as file:
@@ -33,29 +35,18 @@ def replacing(path: Path) -> Iterator[Path]:
     >>> (folder / "numbers.txt").read_text()
     '0 1 2 '
 
-    Whatever happens, `path` holds all that was written in the block, flushed to the disk, or what it held
-    before; after an error the temporary file is gone.
-
     Raises:
         FileNotFoundError: The folder does not exist.
     """
     if not path.parent.is_dir():
         raise FileNotFoundError(f"Cannot write {path}: the folder {path.parent} does not exist.")
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
-    os.close(descriptor)
-    temporary = Path(name)
+    temporary = path.with_name(f".{path.name}.{token_hex(4)}{path.suffix}")
     try:
+        temporary.touch(exist_ok=False)
         yield temporary
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())  # mkstemp makes files private
         os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

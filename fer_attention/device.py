@@ -1,4 +1,4 @@
-"""Where to compute."""
+"""Resolve devices, and measure the faster precision of one."""
 
 from __future__ import annotations
 
@@ -10,17 +10,14 @@ import torch
 from torch.nn import functional as F
 
 BFLOAT16_GAIN = 1.15
-"""Speed-up over float32 from which on bfloat16 is worth its rounding."""
-
-ROUNDS = 6
-"""Measurements of each type; the first one also makes what is kept for the others."""
+"""Least speed-up over float32 that makes up for the rounding of bfloat16."""
 
 
 def resolve_device(device: str | torch.device) -> torch.device:
-    """The torch device of a name; `"auto"` is the GPU where there is one.
+    """Resolve a name to a torch device; `"auto"` is the GPU if there is one, else the CPU.
 
     Raises:
-        ValueError: There is no such device, or it is not available here.
+        ValueError: The device is unknown, or not available on this machine.
     """
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -31,27 +28,27 @@ def resolve_device(device: str | torch.device) -> torch.device:
     if resolved.type == "cuda" and (resolved.index or 0) >= torch.cuda.device_count():
         raise ValueError(
             f"device {str(device)!r} is not available: torch sees {torch.cuda.device_count()} CUDA devices. "
-            "Take device='cpu' or 'auto'."
+            "Use 'cpu' or 'auto'."
         )
     return resolved
 
 
 @cache
 def fastest_precision(device: torch.device) -> Literal["float32", "bfloat16"]:
-    """The type in which a device trains convolutions faster, by the clock.
+    """Measure in which precision a device trains convolutions faster.
 
-    Processors without bfloat16 instructions take about ten times as long in it as in float32, GPUs before
-    Ampere somewhat longer; no list of devices stays right, so it is timed. Takes well under a second, once a
-    process. The rounds alternate and the best counts, so that a busy machine decides as an idle one does.
+    Processors without bfloat16 instructions take about ten times as long as in float32, GPUs before Ampere
+    somewhat longer. A list of devices would go out of date, so a convolution is timed, once per process and
+    in well under a second. Rounds alternate and the fastest counts, so a busy machine decides as an idle one.
     """
     types = (torch.float32, torch.bfloat16)
-    rounds = [[_training_time(device, dtype) for dtype in types] for _ in range(ROUNDS)]
+    rounds = [[_training_time(device, dtype) for dtype in types] for _ in range(6)]  # the first warms up
     float32, bfloat16 = map(min, zip(*rounds, strict=True))
     return "bfloat16" if bfloat16 * BFLOAT16_GAIN < float32 else "float32"
 
 
 def _training_time(device: torch.device, dtype: torch.dtype) -> float:
-    """Time of one convolution forward and backward, seconds."""
+    """Time one convolution, forward and backward, in seconds."""
     image = torch.ones(16, 64, 24, 24, device=device).contiguous(memory_format=torch.channels_last)
     weight = torch.ones(64, 64, 3, 3, device=device, requires_grad=True)
     if device.type == "cuda":

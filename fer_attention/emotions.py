@@ -1,4 +1,4 @@
-"""Label sets of the public data sets, each in its published order, and maps between them."""
+"""Label sets of public data sets in their published order, and maps between them."""
 
 from __future__ import annotations
 
@@ -35,20 +35,21 @@ SYNONYMS = {
     "su": "surprise",
     "ne": "neutral",
 }
-"""Other spellings in use: FER+'s and CK+'s nouns and JAFFE's two-letter file codes."""
+"""Other spellings: the nouns of FER+ and CK+, and JAFFE's two-letter file codes."""
 
 
 def canonical(label: str) -> str:
-    """The library's spelling of an emotion: `Happiness`, `joy` and `HA` are all `happy`.
+    """Return the library's spelling of an emotion; an unknown label is only put in lower case.
 
-    A name that is not a known synonym comes back in lower case, so that foreign labels survive.
+    >>> canonical("Happiness"), canonical("HA"), canonical("Bored")
+    ('happy', 'happy', 'bored')
     """
     name = label.strip().lower()
     return SYNONYMS.get(name, name)
 
 
 def label_map(source: Sequence[str], target: Sequence[str]) -> dict[int, int | None]:
-    """Index of each `source` label in `target`; None where `target` has no such emotion.
+    """Map the index of each `source` label to its index in `target`, or None if `target` lacks the emotion.
 
     >>> label_map(CKPLUS, FER2013)[1] is None  # contempt
     True

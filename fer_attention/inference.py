@@ -1,4 +1,4 @@
-"""Inference: a model in evaluation mode, its modes given back, and its logits batch by batch."""
+"""Inference in evaluation mode, batch by batch, leaving the model's own modes as they were."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import nn
 
 @contextmanager
 def evaluation_mode(model: nn.Module) -> Iterator[None]:
-    """Every module in evaluation mode inside, in its own mode again afterwards, also after an error."""
+    """Put every module in evaluation mode for the block, then restore its own mode, also after an error."""
     modes = {module: module.training for module in model.modules()}
     try:
         model.eval()
@@ -23,12 +23,12 @@ def evaluation_mode(model: nn.Module) -> Iterator[None]:
 
 @torch.inference_mode()
 def predict_logits(model: nn.Module, inputs: torch.Tensor, *, batch_size: int = 256) -> torch.Tensor:
-    """Logits (N, classes), float32 on the CPU, in evaluation mode; the model's mode is given back.
+    """Compute logits (N, classes), float32 on the CPU, in evaluation mode; the model's own mode is restored.
 
     Args:
-        model: Any classifier; inputs are moved to its device.
+        model: Any network; inputs are moved to its device.
         inputs: Normalised images (N, C, H, W).
-        batch_size: Images per pass.
+        batch_size: Images per forward pass.
     """
     device = next(model.parameters()).device
     with evaluation_mode(model):

@@ -1,4 +1,4 @@
-"""YAML files as fields, and what is wrong in them as one message: field, what came, what was expected."""
+"""Read YAML files, and turn validation errors into messages: field, value given, value expected."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fer_attention.registry import unknown_name
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses a field that is there twice, of which PyYAML would keep the last."""
+    """Loader that refuses duplicate fields, where PyYAML silently takes the last one."""
 
     def compose_mapping_node(self, anchor: Any) -> Any:
         node = super().compose_mapping_node(anchor)
@@ -21,17 +21,17 @@ class _Loader(yaml.SafeLoader):
         for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode):
                 if key.value in names:
-                    problem = f"the field {key.value!r} is there twice"
+                    problem = f"the field {key.value!r} is given twice"
                     raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
                 names.add(key.value)
         return node
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """The fields of a YAML file, or of JSON, which is YAML too.
+    """Read the fields of a YAML (or JSON) file.
 
     Raises:
-        ValueError: The file cannot be read, is not valid YAML, has a field twice or is not a mapping; the
+        ValueError: The file cannot be read, is not valid YAML, repeats a field or is not a mapping. The
             message names the file and the line.
     """
     try:
@@ -40,11 +40,11 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path} cannot be read: {error.strerror}.") from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        position = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
         problem = getattr(error, "problem", None) or str(error).splitlines()[0]
-        raise ValueError(f"{path} is not valid YAML: {place}{problem}.") from error
+        raise ValueError(f"{path} is not valid YAML: {position}{problem}.") from error
     if not isinstance(fields, dict):
-        raise ValueError(f"{path} holds no fields, but {type(fields).__name__}.")
+        raise ValueError(f"{path} must hold named fields; got {type(fields).__name__}.")
     return fields
 
 
@@ -59,25 +59,23 @@ def check_on_error(value: str) -> None:
 
 
 def readable(error: ValidationError, model: type[BaseModel], *, where: str) -> str:
-    """All that is wrong in a file, one line for each field."""
-    lines = [f"  {_field(one['loc'])}: {_reason(one, model)}" for one in _causes(error)]
+    """Describe all validation errors of a file, one line per field."""
+    lines = [
+        f"  {'.'.join(map(str, one['loc'])) or 'as a whole'}: {_reason(one, model)}" for one in _causes(error)
+    ]
     return f"{where} cannot be used:\n" + "\n".join(lines)
 
 
 def _causes(error: ValidationError) -> list[Any]:
-    """All errors but those that follow from another: a list is also too short without its wrong item."""
+    """Return the errors that do not follow from another: a list is also too short without its bad item."""
     errors = error.errors()
-    places = [one["loc"] for one in errors]
+    locations = [one["loc"] for one in errors]
     return [
         one
         for one in errors
         if one["type"] != "too_short"
-        or not any(len(loc) > len(one["loc"]) and loc[: len(one["loc"])] == one["loc"] for loc in places)
+        or not any(len(loc) > len(one["loc"]) and loc[: len(one["loc"])] == one["loc"] for loc in locations)
     ]
-
-
-def _field(location: Sequence[int | str]) -> str:
-    return ".".join(map(str, location)) or "as a whole"
 
 
 def _reason(error: Any, model: type[BaseModel]) -> str:
@@ -89,12 +87,12 @@ def _reason(error: Any, model: type[BaseModel]) -> str:
         return "is missing."
     reason = error["msg"].removeprefix("Value error, ").rstrip(".")
     given = error.get("input")
-    said = isinstance(given, (dict, BaseModel)) or (error["type"] == "value_error" and repr(given) in reason)
-    return f"{reason}." if said else f"{reason}; got {given!r}."
+    shown = isinstance(given, (dict, BaseModel)) or (error["type"] == "value_error" and repr(given) in reason)
+    return f"{reason}." if shown else f"{reason}; got {given!r}."
 
 
 def _model_at(model: type[BaseModel], path: Sequence[int | str]) -> type[BaseModel]:
-    """The model of the record at a path, through lists and mappings of records."""
+    """Return the pydantic model of the record at a path, through lists and mappings of records."""
     for step in path:
         if isinstance(step, str) and step in model.model_fields:
             model = _record_in(model.model_fields[step].annotation) or model

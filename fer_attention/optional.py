@@ -1,4 +1,4 @@
-"""Optional libraries load where they are used; their absence names the extra that brings them."""
+"""Import optional libraries where they are used, and name the extra that installs a missing one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def needs_extra(extra: str, why: str) -> Iterator[None]:
-    """An import of an optional library goes inside.
+    """Turn a failed import in the block into an error that names the extra.
 
     >>> with needs_extra("faces", "YuNet runs on OpenCV"):
     ...     import a_library_that_is_not_there
@@ -16,8 +16,8 @@ def needs_extra(extra: str, why: str) -> Iterator[None]:
     ImportError: YuNet runs on OpenCV: pip install 'fer_attention[faces]'.
 
     Args:
-        extra: The extra of this package that brings the library.
-        why: What needs which library, the message's first half.
+        extra: The extra of this package that installs the library.
+        why: The feature and the library that it needs, for the message.
 
     Raises:
         ImportError: The library is missing.

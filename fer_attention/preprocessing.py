@@ -1,6 +1,6 @@
-"""The records of a model's input: the part of a photo that is a face, and how it becomes a tensor.
+"""Preprocessing of a model's input: the crop of a face, and its size, channels and normalisation.
 
-They are saved with the weights that were trained under them. `faces` cuts by them, `models` keeps them.
+These records are saved with the weights; `faces` cuts crops accordingly.
 """
 
 from __future__ import annotations
@@ -28,26 +28,27 @@ _SCALES: dict[str, float] = {"square": 0.95, "box": 1.0, "aligned": 1.0}
 
 @dataclass(frozen=True)
 class CropRule:
-    """Which part of the photo belongs to a face.
+    """The part of a photo that is cut out for a face.
 
-    The default, a square of 0.95 times the height of MTCNN's box, is how FER2013's frames lie about faces.
-    `dataclasses.asdict` gives a JSON-able record.
+    The default, a square of 0.95 times the height of MTCNN's box, matches the frames of FER2013.
+
+    >>> CropRule(shape="box").scale
+    1.0
 
     Args:
-        scale: Factor, above 0. Of a square, its side over the reference length; of a box, both of its sides
-            over the detector's; of an aligned crop, its side over that of FER2013's frame. None is the
-            shape's usual one: 0.95, 1 and 1.
-        reference: The length of the box that counts for a square: its "height", its "width" or the "longest".
-        border: What happens at the photo's border. "clamp" takes true pixels only: it shifts a square inside
-            and, if it does not fit, shrinks it to the photo's shorter side, so that a face at the border is
-            off centre; it cuts a box off. "pad" keeps place and size and continues the outermost pixels
-            outwards, as aligned crops always do.
-        shape: "square": a square about the box's centre, in true proportions. "box": the box itself, which a
-            square size stretches (the paper's crop). "aligned": the square in which eyes and mouth lie where
-            they do in FER2013's frames on average, turned upright; it needs landmarks.
+        scale: Factor above 0: the side of a square over the reference length; both sides of a box over the
+            detector's; the side of an aligned crop over FER2013's frame. None is 0.95, 1 and 1, by shape.
+        reference: The length of the box that a square refers to: its "height", "width" or "longest" side.
+        border: Behaviour at the photo's border. "clamp" uses existing pixels only: it shifts a square inside
+            the photo, shrinks it to the shorter side if it does not fit, and cuts a box off. "pad" keeps
+            position and size and repeats the outermost pixels, as aligned crops always do.
+        shape: "square": a square around the box's centre, undistorted. "box": the box itself, stretched to
+            a square input (the paper's crop). "aligned": an upright square with eyes and mouth at their
+            average positions in FER2013's frames; it needs landmarks.
 
     Raises:
-        ValueError: The scale is not a finite number above 0, or the shape, reference or border is unknown.
+        UnknownNameError: The shape, reference or border is unknown.
+        ValueError: The scale is not a finite number above 0.
     """
 
     scale: float | None = None
@@ -70,34 +71,38 @@ class CropRule:
 
 
 class Images(Protocol):
-    """Whole crops of one size: uint8 (N, h, w) grey or (N, h, w, 3) RGB, an array or read from files."""
+    """Whole crops of one size, an array or files: uint8 (N, h, w) grey or (N, h, w, 3) RGB."""
 
     @property
     def shape(self) -> tuple[int, ...]:
         """(N, h, w) or (N, h, w, 3)."""
 
     def __getitem__(self, index: slice, /) -> NDArray[np.uint8]:
-        """The chosen images, in memory."""
+        """Return the selected images, in memory."""
 
     def __iter__(self) -> Iterator[NDArray[np.uint8]]:
-        """One image at a time."""
+        """Iterate over single images."""
 
 
 @dataclass(frozen=True)
 class Preprocessing:
     """Crop rule, size, channels and normalisation of a model's input.
 
+    >>> crops = Preprocessing(size=(48, 48)).prepare(np.zeros((2, 60, 60, 3), dtype=np.uint8))
+    >>> crops.shape
+    (2, 1, 48, 48)
+
     Attributes:
         size: (height, width) in pixels.
         channels: 1 for grey (ITU-R 601 luma), 3 for RGB.
-        mean: Subtracted from pixels in [0, 1], one number per channel.
-        std: Divided by afterwards.
+        mean: Mean of pixels in [0, 1], per channel, which is subtracted.
+        std: Standard deviation per channel, by which the difference is divided.
         interpolation: `"bilinear"`, `"bicubic"`, `"lanczos"` (all antialiased) or `"nearest"`.
-        crop_rule: The part of a photo that belongs to a face.
+        crop_rule: The part of a photo that is cut out for a face.
 
     Raises:
-        UnknownNameError: There is no such interpolation.
-        ValueError: A number is out of range, or the channels disagree with `mean` and `std`.
+        UnknownNameError: The interpolation is unknown.
+        ValueError: A number is out of range, or `mean` and `std` do not match the channels.
     """
 
     size: tuple[int, int] = (48, 48)
@@ -122,7 +127,7 @@ class Preprocessing:
             )
 
     def prepare(self, images: Images) -> NDArray[np.uint8]:
-        """uint8 (N, channels, H, W) of whole crops, (N, h, w) grey or (N, h, w, 3) RGB of any size."""
+        """Convert whole crops, (N, h, w) grey or (N, h, w, 3) RGB, to uint8 (N, channels, H, W)."""
         if images.shape[1:] == (*self.size, *((3,) if self.channels == 3 else ())):
             return _channels_first(images[:])
         height, width = self.size
@@ -131,33 +136,44 @@ class Preprocessing:
         mode = "L" if self.channels == 1 else "RGB"
         return _channels_first(np.stack([np.asarray(crop.convert(mode)) for crop in crops]))
 
+    def check(self, crops: torch.Tensor | NDArray[np.uint8]) -> None:
+        """Check that crops are uint8 (N, channels, H, W) of this size.
+
+        Raises:
+            ValueError: They have another type or shape.
+        """
+        form = (self.channels, *self.size)
+        if str(crops.dtype).removeprefix("torch.") != "uint8" or tuple(crops.shape[1:]) != form:
+            raise ValueError(
+                f"Crops are uint8 (N, {', '.join(map(str, form))}); got {crops.dtype} {tuple(crops.shape)}. "
+                "Preprocessing.prepare() makes them from whole crops, faces.cut_input() from photos."
+            )
+
     def normalize(self, crops: torch.Tensor | NDArray[np.uint8]) -> torch.Tensor:
-        """uint8 (N, channels, H, W) of this size -> float32 of the same shape, on the same device."""
-        expected = (self.channels, *self.size)
-        crops = torch.from_numpy(crops) if isinstance(crops, np.ndarray) else crops
-        if crops.dtype != torch.uint8 or crops.ndim != 4 or tuple(crops.shape[1:]) != expected:
-            raise ValueError(f"Expected uint8 (N, {expected}), got {crops.dtype} {tuple(crops.shape)}.")
-        return self.standardize(crops.float() / 255)
+        """Normalise uint8 crops (N, channels, H, W) to float32 of the same shape, on the same device."""
+        self.check(crops)
+        pixels = torch.from_numpy(crops) if isinstance(crops, np.ndarray) else crops
+        return self.standardize(pixels.float() / 255)
 
     def standardize(self, pixels: torch.Tensor) -> torch.Tensor:
-        """(N, channels, H, W) in [0, 1] -> the same, minus the mean, over the standard deviation."""
+        """Subtract mean from pixels (N, channels, H, W) in [0, 1], then divide by std."""
         mean, std = (
             torch.tensor(numbers, device=pixels.device).view(-1, 1, 1) for numbers in (self.mean, self.std)
         )
         return (pixels - mean) / std
 
     def to_json(self) -> str:
-        """One line of JSON that `from_json` reads back."""
+        """Return the record as one line of JSON."""
         return json.dumps(asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> Preprocessing:
-        """The record of `to_json`; unknown fields are a TypeError, wrong values a ValueError."""
+        """Read a record from JSON; unknown fields raise a TypeError, invalid values a ValueError."""
         record: dict[str, Any] = json.loads(text)
         record |= {key: tuple(record[key]) for key in ("size", "mean", "std")}
         return cls(**{**record, "crop_rule": CropRule(**record["crop_rule"])})
 
 
 def _channels_first(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """(N, H, W) or (N, H, W, C) in memory -> a copy (N, C, H, W): Pillow's arrays are read-only."""
+    """Copy (N, H, W) or (N, H, W, C) to (N, C, H, W); a copy, since Pillow's arrays are read-only."""
     return np.array(images[:, None] if images.ndim == 3 else images.transpose(0, 3, 1, 2), order="C")

@@ -1,4 +1,4 @@
-"""From a photo to expressions: detect, crop, normalise, classify."""
+"""Recognise the expressions in photos: detect faces, cut them out, classify them."""
 
 from __future__ import annotations
 
@@ -25,11 +25,18 @@ from fer_attention.preprocessing import Preprocessing
 
 @dataclass(frozen=True)
 class FacePrediction:
-    """One face and how its expression is perceived.
+    """A face and the probability of each emotion.
+
+    >>> found = FacePrediction(Face(box=(10, 10, 50, 60), score=0.98), {"happy": 0.75, "sad": 0.25})
+    >>> found.emotion, found.probability
+    ('happy', 0.75)
 
     Attributes:
         face: Box, score and landmarks, in pixels of the upright photo.
-        probabilities: One per emotion, in the order of the model's labels, summing to 1.
+        probabilities: Probability of each emotion, in the order of the model's labels; they sum to 1.
+
+    Raises:
+        ValueError: The probabilities do not sum to 1.
     """
 
     face: Face
@@ -38,20 +45,20 @@ class FacePrediction:
     def __post_init__(self) -> None:
         total = sum(self.probabilities.values())
         if not self.probabilities or not math.isclose(total, 1, abs_tol=1e-3):
-            raise ValueError(f"Probabilities sum to 1; got {dict(self.probabilities)}, sum {total:.4f}.")
+            raise ValueError(f"Probabilities must sum to 1; got {dict(self.probabilities)}, sum {total:.4f}.")
 
     @property
     def emotion(self) -> str:
-        """The most probable emotion."""
+        """Most probable emotion."""
         return max(self.probabilities, key=lambda name: self.probabilities[name])
 
     @property
     def probability(self) -> float:
-        """The probability of `emotion`."""
+        """Probability of `emotion`."""
         return self.probabilities[self.emotion]
 
     def to_dict(self) -> dict[str, Any]:
-        """A record for JSON: box, score, landmarks, emotion and probabilities, rounded for reading."""
+        """Return box, score, landmarks, emotion and probabilities for JSON, rounded for readers."""
         landmarks = self.face.landmarks
         return {
             "box": [round(value, 2) for value in self.face.box],
@@ -63,26 +70,28 @@ class FacePrediction:
 
 
 class EmotionRecognizer:
-    """Finds the faces of photos and names their expressions.
+    """End-to-end recognition of facial expressions in photos: detector, crops and classifier.
 
     >>> import numpy as np
     >>> recognizer = EmotionRecognizer.from_pretrained(device="cpu")
-    >>> recognizer.predict(np.zeros((64, 64, 3), dtype=np.uint8))  # no face: an empty list
+    >>> recognizer.predict(np.zeros((64, 64, 3), dtype=np.uint8))  # a photo without a face
     []
 
     Attributes:
-        classifier: What names the expressions.
-        detector: What finds the faces.
+        classifier: Computes the probability of each emotion from face crops.
+        detector: Finds the faces.
+        batch_size: Faces per forward pass.
 
     Args:
-        model: A model with labels and preprocessing, or any classifier.
-        detector: What finds the faces.
-        device: Where a torch model runs; `"auto"` takes the GPU where there is one. Other classifiers have
-            chosen.
-        batch_size: Faces per pass.
+        model: A model with labels and preprocessing, or any `Classifier`.
+        detector: A face detector, for instance from `faces.create_detector`.
+        device: Device of a PyTorch model; `"auto"` takes the GPU if there is one. Other classifiers choose
+            their own.
+        batch_size: Faces per forward pass.
 
     Raises:
-        ValueError: The model lacks labels or preprocessing, or there is no such device.
+        WeightsError: The model lacks labels, preprocessing or weights.
+        ValueError: The device does not exist.
     """
 
     def __init__(
@@ -99,12 +108,12 @@ class EmotionRecognizer:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The emotions, in the order of the probabilities."""
+        """Emotions in the order of the probabilities."""
         return self.classifier.labels
 
     @property
     def preprocessing(self) -> Preprocessing:
-        """How a face in a photo becomes the classifier's input."""
+        """Preparation of a face in a photo for the classifier."""
         return self.classifier.preprocessing
 
     @classmethod
@@ -117,20 +126,21 @@ class EmotionRecognizer:
         batch_size: int = 64,
         threads: int | None = None,
     ) -> EmotionRecognizer:
-        """A recogniser that is ready to use; only a name of the Hugging Face Hub leads to a download.
+        """Load a recogniser; only weights on the Hugging Face Hub are downloaded.
 
         Args:
-            weights: Bundled weights by name, the path of a weights file or of an exported `.onnx` file, or
+            weights: Name of bundled weights, path of a weights file or an exported `.onnx` file, or
                 `hf-hub:user/name`.
-            detector: A detector's name, or a detector of your own options (`create_detector`).
-            device: Where detector and model run; `"auto"` takes the GPU where there is one.
-            batch_size: Faces per pass.
-            threads: Of ONNX Runtime, for an `.onnx` file; None leaves them to it.
+            detector: Name of a detector, or a detector with options of your own (`faces.create_detector`).
+            device: Device of detector and model; `"auto"` takes the GPU if there is one.
+            batch_size: Faces per forward pass.
+            threads: CPU threads of ONNX Runtime, for an `.onnx` file only; None leaves the choice to it.
 
         Raises:
-            UnknownNameError: Neither a file nor bundled weights, or no such detector.
-            WeightsError: The file cannot be used, or not be fetched.
-            ValueError: `threads` for weights that torch runs.
+            UnknownNameError: `weights` is neither a file nor the name of bundled weights, or the detector is
+                unknown.
+            WeightsError: The file cannot be used or downloaded.
+            ValueError: `threads` is given for weights that torch runs, or the device does not exist.
         """
         classifier = load_classifier(weights, device=device, threads=threads)
         if isinstance(detector, str):
@@ -146,13 +156,13 @@ class EmotionRecognizer:
     def predict(
         self, photos: ImageSource | list[Any] | tuple[Any, ...]
     ) -> list[FacePrediction] | list[list[FacePrediction]]:
-        """The faces of a photo with their expressions, the largest face first; empty where there is none.
+        """Find the faces in a photo and recognise their expressions, the largest face first.
 
         Args:
             photos: A path, a PIL image, a uint8 RGB array (H, W, 3) or tensor (3, H, W); or a list of these.
 
         Returns:
-            A list for one photo; for a list of photos a list of lists, in its order.
+            The faces of one photo, empty if there are none; for several photos, a list of such lists.
 
         Raises:
             ImageError: A photo cannot be read.
@@ -173,9 +183,9 @@ class EmotionRecognizer:
         keep_images: bool = False,
         workers: int | None = None,
     ) -> Iterator[PhotoPrediction]:
-        """Recognise any number of photos in threads and yield the answers in their order.
+        """Recognise any number of photos in threads, and yield the results in order.
 
-        Photos are read as they are needed, and only a few are held in memory.
+        Photos are read as they are needed; only a few are in memory at a time.
 
         >>> recognizer = EmotionRecognizer.from_pretrained(detector="none", device="cpu")
         >>> photos = [np.zeros((64, 64, 3), dtype=np.uint8), "missing.jpg"]
@@ -185,27 +195,27 @@ class EmotionRecognizer:
         missing.jpg 0 Cannot read 'missing.jpg': No such file or directory.
 
         Args:
-            photos: Paths, PIL images, arrays or tensors, as in `predict`; a generator may give them.
-            on_error: A photo that cannot be read ends the stream ("raise") or is answered by an `error`
-                ("skip").
-            faces: Selection among several faces: "all", the "largest" or the most "central".
-            min_size: Shorter side of the smallest faces that count, in pixels of the photo.
-            keep_images: Whether answers hold their photos.
-            workers: Number of threads; by default one for each core, at most eight.
+            photos: Paths, PIL images, arrays or tensors, as in `predict`; may be a generator.
+            on_error: For a photo that cannot be read, `"raise"` an error, or `"skip"` it with a result that
+                holds the `error`.
+            faces: Faces to keep in each photo: `"all"`, the `"largest"` or the most `"central"`.
+            min_size: Least shorter side of a face, in pixels of the photo.
+            keep_images: Keep the photos in the results.
+            workers: Number of threads; by default one per core, at most eight.
 
         Raises:
             ImageError: A photo cannot be read.
-            ValueError: An option is not one of the known ones, or a number is out of range.
+            ValueError: An option is unknown, or a number is out of range.
         """
         options = PhotoOptions(on_error, faces, min_size, keep_images)
         return predict_photos(photos, PhotoWorker(self, options), workers=workers)
 
     def classify(self, photo: ImageSource, faces: Sequence[Face]) -> list[FacePrediction]:
-        """Name the expressions of faces that are known already, in their order.
+        """Recognise the expressions of given faces in a photo, in their order.
 
         Args:
             photo: As in `predict`.
-            faces: Faces in it, from any detector.
+            faces: Faces in the photo, from any detector.
 
         Raises:
             ImageError: The photo cannot be read.
@@ -214,10 +224,10 @@ class EmotionRecognizer:
         return self.classify_all([(borrow_image(photo), face) for face in faces])
 
     def classify_all(self, faces: Sequence[tuple[Image.Image, Face]]) -> list[FacePrediction]:
-        """Name the expressions of faces in several photos together, in their order.
+        """Recognise the expressions of given faces in several photos, in their order.
 
         Args:
-            faces: (photo, face) pairs; photos are upright and RGB, as `load_image` returns them.
+            faces: (photo, face) pairs; photos are upright and RGB, as from `load_image`.
 
         Raises:
             ValueError: As in `classify`.

@@ -1,4 +1,4 @@
-"""A registry: put a thing beside its definition, look it up by name, refuse duplicates.
+"""A registry of named entries: each is registered beside its definition and looked up by name.
 
 >>> SHAPES = Registry("shape")
 >>> @SHAPES.register("circle")
@@ -20,14 +20,14 @@ T = TypeVar("T")
 
 
 class UnknownNameError(ValueError, KeyError):
-    """A name that no registry entry has. Both a ValueError and a KeyError, so either handler works."""
+    """No entry has this name. Both a ValueError and a KeyError, so that either handler works."""
 
     def __str__(self) -> str:
         return str(self.args[0])  # KeyError would print the repr
 
 
 def unknown_name(kind: str, name: object, known: Iterable[str]) -> UnknownNameError:
-    """The error for a name that is not among `known`: says the nearest ones, and all where they are few."""
+    """Return the error for a name that is not in `known`, with the nearest name and up to 30 known ones."""
     known = sorted(known)
     near = difflib.get_close_matches(str(name).lower(), known, n=3, cutoff=0.5)
     hint = f" Did you mean {near[0]!r}?" if near else ""
@@ -38,27 +38,27 @@ def unknown_name(kind: str, name: object, known: Iterable[str]) -> UnknownNameEr
 
 
 class Registry(Mapping[str, T]):
-    """Named things of one kind, in sorted order.
+    """A mapping from names to entries of one kind, in sorted order.
 
     Args:
-        kind: What the entries are, in the singular: used in messages ("Unknown attention 'cbma'.").
-        before_look: Called whenever an entry is looked for, to enter what is still to come.
+        kind: The kind of entry, in the singular, for messages ("Unknown attention 'cbma'.").
+        before_lookup: Called before every lookup; it may register further entries.
 
     Attributes:
-        on_register: Functions that are called after each new entry.
+        on_register: Functions to call after each new entry.
     """
 
-    def __init__(self, kind: str, *, before_look: Callable[[], None] | None = None) -> None:
+    def __init__(self, kind: str, *, before_lookup: Callable[[], None] | None = None) -> None:
         self.kind = kind
         self.on_register: list[Callable[[], None]] = []
-        self._before_look = before_look
+        self._before_lookup = before_lookup
         self._entries: dict[str, T] = {}
 
     def register(self, name: str) -> Callable[[T], T]:
-        """Decorator that enters the decorated object under `name`.
+        """Return a decorator that registers an object under `name`.
 
         Raises:
-            ValueError: `name` is taken, or is not lower case without blanks and dots.
+            ValueError: `name` is taken, or is not lower case without blanks, dots and slashes.
         """
         if name != name.lower().strip() or not name or set(name) & set(" ./"):
             raise ValueError(
@@ -68,36 +68,36 @@ class Registry(Mapping[str, T]):
         def enter(entry: T) -> T:
             if name in self._entries:
                 raise ValueError(
-                    f"The {self.kind} {name!r} is registered already, as {self._entries[name]!r}. "
+                    f"The {self.kind} {name!r} is already registered, as {self._entries[name]!r}. "
                     "Choose another name."
                 )
             self._entries[name] = entry
-            for tell in self.on_register:
-                tell()
+            for notify in self.on_register:
+                notify()
             return entry
 
         return enter
 
-    def _look(self) -> dict[str, T]:
-        if self._before_look is not None:
-            self._before_look()
+    def _loaded(self) -> dict[str, T]:
+        if self._before_lookup is not None:
+            self._before_lookup()
         return self._entries
 
     def __getitem__(self, name: str) -> T:
-        entries = self._look()
+        entries = self._loaded()
         try:
             return entries[name]
         except (KeyError, TypeError):
             raise unknown_name(self.kind, name, entries) from None
 
     def __contains__(self, name: object) -> bool:
-        return name in self._look()
+        return name in self._loaded()
 
     def __iter__(self) -> Iterator[str]:
-        return iter(sorted(self._look()))
+        return iter(sorted(self._loaded()))
 
     def __len__(self) -> int:
-        return len(self._look())
+        return len(self._loaded())
 
     def __repr__(self) -> str:
         return f"Registry({self.kind!r}: {', '.join(self)})"

@@ -1,4 +1,7 @@
-"""timm knows our names once both packages are imported, in either order; neither import brings the other."""
+"""Enter our model names into timm once both packages are imported, in either order.
+
+Neither import triggers the other.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +16,13 @@ from typing import Any
 
 
 class _Imports(MetaPathFinder):
-    """Awaits the end of an import of timm, by whomever, that no unfinished module of ours is waiting for."""
+    """Waits until timm is imported and no module of ours is half imported."""
 
     def __init__(self) -> None:
         self.running = threading.local()
 
     def find_spec(self, name: str, path: Any = None, target: ModuleType | None = None) -> ModuleSpec | None:
-        """The spec of timm or a module of ours as the other finders give it, its loader watched."""
+        """Find timm or a module of ours with the other finders, and watch its loader."""
         if name != "timm" and not name.startswith("fer_attention."):
             return None
         others = [f.find_spec for f in sys.meta_path if f is not self and hasattr(f, "find_spec")]
@@ -42,14 +45,14 @@ class _Imports(MetaPathFinder):
         return exec_module
 
     def enter_names(self) -> None:
-        """If timm is loaded, enter our names into it; there is nothing to watch for then."""
+        """Enter our names into timm if it is loaded, and stop watching."""
         if "timm" in sys.modules and self in sys.meta_path:
             sys.meta_path.remove(self)
             import_module("fer_attention.models.timm_registry").enter_names()
 
 
 def follow_imports() -> None:
-    """Enter our names into timm: now if it is loaded, else as soon as it is."""
+    """Enter our names into timm now if it is loaded, else as soon as it is."""
     imports = _Imports()
     sys.meta_path.insert(0, imports)
     imports.enter_names()

@@ -94,9 +94,7 @@ def test_a_block_and_a_family_of_a_plug_in_have_names_here_and_in_timm(example):
     assert found["logits"] == [2, 3]
 
 
-def test_all_kinds_of_things_come_from_a_plug_in_and_studies_check_their_factors_against_it(
-    example, tmp_path
-):
+def test_a_plug_in_adds_every_kind_of_entry(example, tmp_path):
     (tmp_path / "data").mkdir()
     Image.fromarray(np.full((60, 40), 90, np.uint8)).save(tmp_path / "data" / "happy@ann.png")
     text = (EXAMPLE / "fer_attention_mirror" / "studies" / "mirror-vs-se.yaml").read_text()
@@ -111,14 +109,14 @@ def test_all_kinds_of_things_come_from_a_plug_in_and_studies_check_their_factors
     assert "Did you mean 'mirror'" in found["wrong"]
 
 
-def test_the_command_line_has_the_names_of_a_plug_in_and_one_line_about_a_broken_one(example, broken):
+def test_the_command_line_lists_plug_ins_and_warns_of_a_broken_one(example, broken):
     shown = run("-m", "fer_attention.cli", "models", "convnet_16_mir*", plugins=[broken, example])
     rows = [line for line in shown.stdout.splitlines() if "convnet_16_mirror" in line]
     assert len(rows) == 2
     [line] = [line for line in shown.stderr.splitlines() if line]
     assert line == (
         "warning: The plug-in 'half_done' of half-done 0.3 was not loaded, RuntimeError: no key for the "
-        "camera. Mend the package, or uninstall it: pip uninstall half-done."
+        "camera. Fix the package, or uninstall it: pip uninstall half-done."
     )
     helped = run("-m", "fer_attention.cli", "train", "--help", plugins=[example]).stdout
     assert "mirror, " in helped
@@ -155,5 +153,5 @@ print(looks, "torch" in sys.modules)
 """
 
 
-def test_no_module_looks_into_a_registry_while_it_is_imported():
+def test_no_module_looks_up_an_entry_while_it_is_imported():
     assert run("-c", IMPORT_ALL).stdout == "[] True\n"  # else a plug-in would find modules half imported

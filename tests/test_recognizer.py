@@ -8,20 +8,9 @@ from PIL import Image
 from fer_attention import EmotionRecognizer, FacePrediction, create_model
 from fer_attention.faces import Face, ImageError, create_detector, cut_input
 from fer_attention.models import WeightsError, bundled_path, load_weights, save_weights
+from tests.support.exported_models import FixedDetector
 
 COLLINS = Face(box=(181, 62, 268, 172), score=1.0)
-
-
-class FixedDetector:
-    """Finds the faces it is told of, whatever the photo shows."""
-
-    name = "fixed"
-
-    def __init__(self, boxes):
-        self.faces = [Face(box=box, score=0.9) for box in boxes]
-
-    def detect(self, images):
-        return [list(self.faces) for _ in images]
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +26,7 @@ def test_the_astronaut_has_one_happy_face(recognizer, astronaut):
     assert sum(found.probabilities.values()) == pytest.approx(1, abs=1e-5)
 
 
-def test_path_picture_and_array_give_the_same(recognizer, astronaut, tmp_path):
+def test_path_image_and_array_give_the_same_result(recognizer, astronaut, tmp_path):
     path = tmp_path / "photo.png"
     Image.fromarray(np.asarray(astronaut)).save(path)
     expected = recognizer.predict(path)
@@ -57,9 +46,9 @@ def test_a_list_gives_a_list_of_lists_in_its_order(recognizer, astronaut):
 
 def test_batches_of_faces_do_not_change_the_probabilities(astronaut):
     model = load_weights(bundled_path("resnetv2_18_eca_elu.fer2013"))
-    boxes = [(181 + shift, 62 + shift, 268, 172) for shift in range(0, 20, 4)]
+    faces = [Face(box=(181 + shift, 62 + shift, 268, 172), score=0.9) for shift in range(0, 20, 4)]
     one, many = (
-        EmotionRecognizer(model, FixedDetector(boxes), device="cpu", batch_size=size).predict(astronaut)
+        EmotionRecognizer(model, FixedDetector(faces), device="cpu", batch_size=size).predict(astronaut)
         for size in (1, 64)
     )
     for a, b in zip(one, many, strict=True):
@@ -70,7 +59,7 @@ def test_the_model_sees_the_crop_of_its_own_rule(astronaut):
     model = load_weights(bundled_path("resnetv2_18_eca_elu.fer2013"))
     seen = []
     model.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0]))
-    EmotionRecognizer(model, FixedDetector([COLLINS.box]), device="cpu").predict(astronaut)
+    EmotionRecognizer(model, FixedDetector([COLLINS]), device="cpu").predict(astronaut)
     crop = torch.from_numpy(cut_input(Image.fromarray(np.asarray(astronaut)), COLLINS, model.preprocessing))
     torch.testing.assert_close(seen[0], model.preprocessing.normalize(crop[None]))
 
@@ -82,7 +71,7 @@ def test_a_photo_that_cannot_be_read_is_an_error(recognizer, tmp_path):
             recognizer.predict(path)
 
 
-def test_weights_come_by_name_or_file_and_nothing_else(tmp_path):
+def test_weights_are_given_by_name_or_file(tmp_path):
     model = create_model("resnet18_cbam", width=0.25)
     path = save_weights(model, tmp_path / "mine.safetensors")
     detector = create_detector("mtcnn", device="cpu", min_face_size=40)
@@ -102,13 +91,13 @@ def test_a_model_without_labels_is_refused():
         EmotionRecognizer(create_model("resnet18", width=0.25, num_classes=5), FixedDetector([]))
 
 
-def test_a_device_that_is_not_there_is_named():
+def test_an_unavailable_device_is_named():
     for device in ("cuda:99", "gpu"):
         with pytest.raises(ValueError, match=device):
             EmotionRecognizer.from_pretrained(device=device)
 
 
-def test_a_prediction_checks_itself_and_becomes_json():
+def test_a_prediction_is_validated_and_converts_to_json():
     with pytest.raises(ValueError, match="sum to 1"):
         FacePrediction(COLLINS, {"happy": 0.5})
     record = FacePrediction(COLLINS, {"sad": 0.25, "happy": 0.75}).to_dict()

@@ -42,6 +42,7 @@ COMMANDS = [
     ("export resnetv2_18_eca_elu.fer2013", "export"),
     ("explain photo.png", "explain"),
     ("demo", "demo"),
+    ("serve", "serve"),
     ("weights list", None),
 ]
 UNTRIED = {"weights download": "it fetches from the network"}
@@ -71,7 +72,7 @@ for name in COMMANDS:
 
 
 def fill(folder):
-    """A real photo, a data set of random faces, and files that only their names make a clip and models."""
+    """Write a photo, a data set of random faces, and files that are a clip and models by name only."""
     import skimage.data  # here, because the tests look at COMMANDS without it
 
     Image.fromarray(skimage.data.astronaut()).save(folder / "photo.png")
@@ -101,7 +102,7 @@ def uncovered(commands):
 
 
 def fault(result, extra):
-    """What is wrong with a finished command, or None."""
+    """Return the fault of a finished command, or None."""
     if "Traceback" in result.stdout + result.stderr:
         return "a traceback"
     if extra is None:

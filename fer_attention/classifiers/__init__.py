@@ -1,4 +1,4 @@
-"""Classifiers of face crops: one protocol, whatever computes the probabilities."""
+"""Classifiers of face crops: one protocol for PyTorch models, ONNX files and your own."""
 
 from fer_attention.classifiers.base import Classifier, Pixels
 from fer_attention.classifiers.loading import load_classifier

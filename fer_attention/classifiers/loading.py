@@ -1,4 +1,4 @@
-"""A classifier by its name or path."""
+"""Load a classifier by name or path."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from fer_attention.models.hub import PREFIX, load_from_hub
 def load_classifier(
     weights: str | Path = DEFAULT, *, device: str | torch.device = "auto", threads: int | None = None
 ) -> Classifier:
-    """Load a classifier, ready to use; only a name of the Hugging Face Hub leads to a download.
+    """Load a classifier; only names on the Hugging Face Hub are downloaded.
 
     >>> load_classifier("resnetv2_18_eca_elu.ferplus", device="cpu").labels[:2]
     ('neutral', 'happy')
 
     Args:
-        weights: Bundled weights by name, the path of a weights file or of an exported `.onnx` file, or
+        weights: Name of bundled weights, path of a weights file or an exported `.onnx` file, or
             `hf-hub:user/name`.
-        device: Where it computes; `"auto"` takes the GPU where there is one.
-        threads: Of ONNX Runtime, for an `.onnx` file; None leaves them to it.
+        device: Device to compute on; `"auto"` takes the GPU if there is one.
+        threads: CPU threads of ONNX Runtime, for an `.onnx` file only; None leaves the choice to it.
 
     Raises:
-        UnknownNameError: Neither a file nor bundled weights.
-        WeightsError: The file cannot be used, or not be fetched.
-        ValueError: `threads` for weights that torch runs, or there is no such device.
+        UnknownNameError: `weights` is neither a file nor the name of bundled weights.
+        WeightsError: The file cannot be used or downloaded.
+        ValueError: `threads` is given for weights that torch runs, or the device does not exist.
     """
     if Path(weights).suffix == ".onnx":
         return OnnxClassifier(weights, threads=threads, device=device)
     if threads is not None:
-        raise ValueError("threads is for .onnx files; torch.set_num_threads() sets torch's.")
+        raise ValueError("threads is for .onnx files; use torch.set_num_threads() for torch.")
     if str(weights).startswith(PREFIX):
         return TorchClassifier(load_from_hub(str(weights)), device=device)
     return TorchClassifier(load_weights(weights_path(weights)), device=device)

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_attention.classifiers.base import Pixels, check_pixels, softmax
-from fer_attention.device import resolve_device
+from fer_attention.classifiers.base import Pixels, softmax
 from fer_attention.models.metadata import ModelMetadata, WeightsError
-from fer_attention.optional import needs_extra
-from fer_attention.preprocessing import Preprocessing
+from fer_attention.onnx_session import open_session
 
 if TYPE_CHECKING:
     import torch
@@ -22,25 +20,27 @@ INPUT, OUTPUT = "crops", "logits"
 
 
 class OnnxClassifier:
-    """A file of `export_onnx` or `quantize_onnx`, ready to run.
+    """An ONNX file from `export_onnx` or `quantize_onnx`, ready to run.
+
+    >>> OnnxClassifier("model.onnx", threads=1).probabilities(crops)  # doctest: +SKIP
 
     Attributes:
         path: The file.
-        metadata: Structure, labels, preprocessing and origin of the model, as the file keeps them.
-        labels: Class names in the order of the logits.
-        preprocessing: How a face becomes a crop.
-        session: ONNX Runtime's session.
+        metadata: Structure, labels, preprocessing and origin of the model, as stored in the file.
+        labels: Emotions in the order of the logits.
+        preprocessing: How a face in a photo becomes a crop.
+        session: The ONNX Runtime session.
+        device: Where it computes.
 
     Args:
         path: The file.
-        threads: Threads of one pass; None leaves it to ONNX Runtime: one per physical core.
-        device: `"cpu"`, `"cuda"`, `"cuda:N"`, or `"auto"`: the GPU where there is one and an ONNX Runtime
-            for it.
+        threads: CPU threads per forward pass; None leaves the choice to ONNX Runtime.
+        device: `"cpu"`, `"cuda"`, `"cuda:N"`, or `"auto"`: the GPU if ONNX Runtime can use one.
 
     Raises:
-        WeightsError: There is no such file, it is no ONNX file or none of ours, its labels do not fit its
-            outputs, or ONNX Runtime cannot run on the device.
-        ValueError: Fewer threads than one, or a device that is not there.
+        WeightsError: The file does not exist, is not an ONNX file of this library, has labels that do not fit
+            its outputs, or cannot run on the device.
+        ValueError: `threads` is below 1.
         ImportError: onnxruntime is missing.
     """
 
@@ -54,14 +54,13 @@ class OnnxClassifier:
         if threads is not None and threads < 1:
             raise ValueError(f"threads is at least 1, or None for ONNX Runtime's choice; got {threads}.")
         self.path = Path(path)
-        self.session = _session(self.path, threads, device)
+        try:
+            self.session, self.device = open_session(self.path, device, threads=threads or 0, extra="export")
+        except (FileNotFoundError, ValueError) as error:
+            raise WeightsError(str(error)) from error
         strings = self.session.get_modelmeta().custom_metadata_map
         self.metadata = ModelMetadata.from_strings(strings, self.path)
-        self.labels = self.metadata.labels
-        self.preprocessing: Preprocessing = self.metadata.preprocessing
-        self._check_interface()
-
-    def _check_interface(self) -> None:
+        self.labels, self.preprocessing = self.metadata.labels, self.metadata.preprocessing
         form = self.preprocessing.channels, *self.preprocessing.size
         expected = [(INPUT, "tensor(uint8)", form)], [(OUTPUT, "tensor(float)", (len(self.labels),))]
         found = tuple(
@@ -74,14 +73,9 @@ class OnnxClassifier:
                 f"the batch) are {found}, expected {expected} for its {len(self.labels)} labels."
             )
 
-    @property
-    def device(self) -> str:
-        """Kind of device that it computes on, `cpu` or `cuda`."""
-        return "cuda" if "CUDAExecutionProvider" in self.session.get_providers() else "cpu"
-
     def logits(self, crops: Pixels, *, batch_size: int = 64) -> NDArray[np.float32]:
-        """Logits, float32 (N, classes), with the arguments and errors of `probabilities`."""
-        check_pixels(crops, self.preprocessing)
+        """Compute logits, float32 (N, classes), with the arguments and errors of `probabilities`."""
+        self.preprocessing.check(crops)
         parts = [np.empty((0, len(self.labels)), np.float32)]
         for start in range(0, len(crops), batch_size):
             batch = np.ascontiguousarray(crops[start : start + batch_size])
@@ -89,39 +83,5 @@ class OnnxClassifier:
         return np.concatenate(parts)
 
     def probabilities(self, crops: Pixels, *, batch_size: int = 64) -> NDArray[np.float64]:
-        """As `Classifier.probabilities`."""
+        """Compute probabilities as `Classifier.probabilities` does."""
         return softmax(self.logits(crops, batch_size=batch_size))
-
-
-def _session(path: Path, threads: int | None, device: str | torch.device) -> Any:
-    with needs_extra("export", "ONNX files run on ONNX Runtime"):
-        import onnxruntime
-    if not path.is_file():
-        raise WeightsError(f"{path} is not a file.")
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4  # errors come as exceptions; its log would only say them twice
-    options.intra_op_num_threads = threads or 0
-    providers = _providers(device, onnxruntime.get_available_providers())
-    try:
-        session = onnxruntime.InferenceSession(str(path), options, providers=providers)
-    except Exception as error:  # ONNX Runtime's errors have no base class of their own
-        reason = " ".join(str(error).split())
-        raise WeightsError(
-            f"{path}: ONNX Runtime {onnxruntime.__version__} cannot read it as an ONNX model: {reason}"
-        ) from error
-    wanted = providers[0] if isinstance(providers[0], str) else providers[0][0]
-    if device != "auto" and wanted not in session.get_providers():  # it falls back to the CPU by itself
-        raise WeightsError(f"device {str(device)!r}: ONNX Runtime cannot start its {wanted}. Take 'cpu'.")
-    return session
-
-
-def _providers(device: str | torch.device, available: list[str]) -> list[Any]:
-    place = resolve_device(device)
-    if place.type == "cuda" and "CUDAExecutionProvider" in available:
-        return [("CUDAExecutionProvider", {"device_id": place.index or 0}), "CPUExecutionProvider"]
-    if place.type == "cpu" or device == "auto":
-        return ["CPUExecutionProvider"]
-    raise WeightsError(
-        f"device {str(device)!r} needs the package onnxruntime-gpu; this ONNX Runtime has only "
-        f"{', '.join(available)}. Install it in place of onnxruntime, or take device='cpu' or 'auto'."
-    )

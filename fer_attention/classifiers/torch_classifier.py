@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from fer_attention.classifiers.base import Classifier, Pixels, check_pixels, softmax
+from fer_attention.classifiers.base import Classifier, Pixels, softmax
 from fer_attention.device import resolve_device
 from fer_attention.inference import predict_logits
 from fer_attention.models import FERModel
@@ -14,27 +14,32 @@ from fer_attention.models.metadata import ModelMetadata
 
 
 class TorchClassifier:
-    """A model that torch runs, with its labels and its preprocessing.
+    """A PyTorch model as a classifier, with its labels and its preprocessing.
+
+    >>> from fer_attention import create_model
+    >>> classifier = TorchClassifier(create_model("resnet18", width=0.25))
+    >>> classifier.probabilities(np.zeros((2, 1, 48, 48), dtype=np.uint8)).shape
+    (2, 7)
+
+    Attributes:
+        model: The model.
+        metadata: Structure, labels, preprocessing and origin of the model.
+        labels: Emotions in the order of the logits.
+        preprocessing: How a face in a photo becomes a crop.
 
     Args:
-        model: A model with labels and preprocessing, as `load_weights` gives it.
-        device: Where to move it; None leaves it where it is.
+        model: A model with labels and preprocessing, as `load_weights` returns it.
+        device: Where to move the model; None leaves it where it is.
 
     Raises:
-        ValueError: The model lacks labels or preprocessing, or there is no such device.
+        WeightsError: The model lacks labels, preprocessing or weights.
+        ValueError: The device does not exist.
     """
 
     def __init__(self, model: FERModel, *, device: str | torch.device | None = None) -> None:
-        if model.labels is None or model.preprocessing is None:
-            missing = "labels" if model.labels is None else "preprocessing"
-            raise ValueError(f"The model lacks {missing}: set model.{missing}, or take load_weights().")
-        self.labels, self.preprocessing = tuple(model.labels), model.preprocessing
+        self.metadata = ModelMetadata.of(model)
+        self.labels, self.preprocessing = self.metadata.labels, self.metadata.preprocessing
         self.model = model if device is None else model.to(resolve_device(device))
-
-    @property
-    def metadata(self) -> ModelMetadata:
-        """Structure, labels, preprocessing and origin of the model."""
-        return ModelMetadata(self.model.spec, self.labels, self.preprocessing, self.model.record)
 
     @property
     def device(self) -> torch.device:
@@ -42,8 +47,8 @@ class TorchClassifier:
         return next(self.model.parameters()).device
 
     def probabilities(self, crops: Pixels, *, batch_size: int = 64) -> NDArray[np.float64]:
-        """As `Classifier.probabilities`; the model is in evaluation mode meanwhile."""
-        check_pixels(crops, self.preprocessing)
+        """Compute probabilities as `Classifier.probabilities` does, in evaluation mode."""
+        self.preprocessing.check(crops)
         parts = [torch.empty(0, len(self.labels))]
         for start in range(0, len(crops), batch_size):
             batch = torch.from_numpy(np.ascontiguousarray(crops[start : start + batch_size]))
@@ -53,9 +58,14 @@ class TorchClassifier:
 
 
 def as_classifier(model: FERModel | Classifier, *, device: str | torch.device | None = None) -> Classifier:
-    """Wrap a torch model; other classifiers pass through, and keep the device that they have chosen.
+    """Wrap a PyTorch model as a classifier; any other classifier is returned as it is, on its own device.
+
+    >>> from fer_attention import create_model
+    >>> as_classifier(create_model("resnet18", width=0.25)).labels[0]
+    'angry'
 
     Raises:
-        ValueError: As in `TorchClassifier`.
+        WeightsError: The model lacks labels, preprocessing or weights.
+        ValueError: The device does not exist.
     """
     return TorchClassifier(model, device=device) if isinstance(model, FERModel) else model

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import torch
 import typer
 
 from fer_attention.cli.common import Device, examples, interruptions, say
 from fer_attention.cli.train import training_bar, training_callbacks
-from fer_attention.data import FaceDataset
-from fer_attention.device import fastest_precision, resolve_device
-from fer_attention.training.campaign import CampaignRun, State, load_campaign, run_campaign
+from fer_attention.cli.wording import as_typed
+
+if TYPE_CHECKING:
+    from fer_attention.data import FaceDataset
+    from fer_attention.training.campaign import CampaignRun, State
 
 EXAMPLES = examples(
     "fer-attention campaign bundled.yaml --output runs --path fer2013=fer2013.zip --minutes 120",
@@ -21,21 +22,26 @@ EXAMPLES = examples(
 
 
 def campaign(
-    file: Annotated[Path, typer.Argument(help="YAML file with data sets and runs in their order.")],
-    output: Annotated[Path, typer.Option(help="Folder of all runs; what is done there stays done.")],
+    file: Annotated[Path, typer.Argument(help="YAML file with the data sets and the runs in order.")],
+    output: Annotated[Path, typer.Option(help="Folder of all runs; finished runs are not repeated.")],
     paths: Annotated[
         list[str] | None, typer.Option("--path", help="NAME=PATH, for {NAME} in the file's data sets.")
     ] = None,
     minutes: Annotated[
-        float | None, typer.Option(min=0, help="Save and stop after so many; by default train to the end.")
+        float | None, typer.Option(min=0, help="Save and stop after this time; by default train to the end.")
     ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; by default one per core.")] = None,
     device: Device = "auto",
 ) -> None:
     """Train several models in order, each able to start from or learn from the ones before.
 
-    The same command continues wherever it was: after --minutes, Ctrl-C, a kill, or on another machine.
+    The same command resumes after --minutes, Ctrl-C or a kill, also on another machine.
     """
+    import torch
+
+    from fer_attention.device import fastest_precision, resolve_device
+    from fer_attention.training.campaign import load_campaign, run_campaign
+
     trained: set[str] = set()
 
     def on_run(run: CampaignRun, state: State) -> None:
@@ -45,7 +51,7 @@ def campaign(
             if not trained:
                 say(f"precision auto is {fastest_precision(resolve_device(device))} on this device")
             trained.add(run.name)
-            say(f"{run.name} {'continues' if state == 'started' else 'begins'}")
+            say(f"{run.name} {'resumes' if state == 'started' else 'starts'}")
 
     named = dict(_pair(text) for text in paths or [])
     if threads is not None:
@@ -65,7 +71,7 @@ def campaign(
     left = [name for name, state in states.items() if state != "done"]
     done = f"{len(states) - len(left)} of {len(states)} runs"
     if left:
-        say(f"{done} are done. The same command continues with {left[0]}.")
+        say(f"{done} are done. The same command resumes with {left[0]}.")
     elif trained:
         say(f"{done} are done, in {output}.")
     else:
@@ -76,7 +82,7 @@ def _on_data(name: str, crops: FaceDataset) -> None:
     text = f"data set {name}: {len(crops):,} images"
     if crops.skipped:
         image, reason = crops.skipped[0]
-        text += f"; left out: {len(crops.skipped):,}, the first {image} ({reason})"
+        text += f"; left out: {len(crops.skipped):,}, the first {image} ({as_typed(reason)})"
     say(text)
 
 

@@ -15,25 +15,27 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress, track
 
+from fer_attention.cli.wording import message_of
+
 T = TypeVar("T")
 
-_silent = int(os.environ.get("RANK", "0")) > 0  # of several processes, torchrun's first one speaks
+_silent = int(os.environ.get("RANK", "0")) > 0  # of torchrun's processes, only the first one prints
 out = Console(quiet=_silent)
 err = Console(stderr=True)
 
 FACES, DATA, MACHINE = "Finding faces", "Data", "Machine"
-"""Groups of options in a command's help, beside the command's own."""
+"""Titles of groups of options in the help."""
 
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.", rich_help_panel=MACHINE)]
 
 
 def examples(*commands: str) -> str:
-    """Format the end of a command's help: lines to be typed."""
+    """Format the examples at the end of a command's help."""
     return "\n\n".join(("Examples:", *commands))
 
 
 def say(text: str, console: Console = out) -> None:
-    """Print a sentence as it is: no colours, no markup, no broken lines."""
+    """Print text as it is, without colours, markup and line breaks."""
     console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
@@ -48,7 +50,7 @@ def warn(message: object) -> None:
 
 
 def make_parents(*files: Path | None) -> None:
-    """Make the folders of output files, before the work that an unwritable place would lose."""
+    """Create the folders of output files, before work that could not be saved."""
     for file in files:
         if file is not None:
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -61,7 +63,7 @@ def progress(items: Iterable[T], what: str, total: float | None = None) -> Itera
 
 @contextmanager
 def counting(what: str) -> Iterator[Callable[[int, int], None]]:
-    """Show a bar on terminals; yields the `on_progress` of the library, which takes done and total."""
+    """Show a bar on terminals and yield an `on_progress(done, total)` that moves it."""
     with Progress(console=err, transient=True, disable=not err.is_terminal) as bar:
         task = bar.add_task(what)
         yield lambda done, total: bar.update(task, completed=done, total=total)
@@ -69,40 +71,40 @@ def counting(what: str) -> Iterator[Callable[[int, int], None]]:
 
 @contextmanager
 def interruptions(output: Path) -> Iterator[None]:
-    """End a command that Ctrl-C or SIGTERM stopped with a line that says how it continues."""
+    """Report that the same command resumes, after Ctrl-C or SIGTERM stopped it."""
     try:
         yield
     except (KeyboardInterrupt, SystemExit) as stopped:
-        fail(f"stopped; what was done is saved in {output}. The same command continues from there.")
+        fail(f"stopped. Finished work is saved in {output}; the same command resumes from there.")
         sys.exit(stopped.code if isinstance(stopped, SystemExit) else 130)
 
 
 @contextmanager
 def warnings_as_lines() -> Iterator[None]:
-    """Print each warning of the library as one line; others appear as ever."""
+    """Print each warning of the library as one line, and others unchanged."""
     with warnings.catch_warnings():
         warnings.filterwarnings("default", category=UserWarning, module="fer_attention")
         others = warnings.showwarning
 
-        def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+        def show(message: Warning | str, category: type[Warning], *location: Any, **more: Any) -> None:
             if category.__module__.startswith("fer_attention."):
                 warn(message)
             else:
-                others(message, category, *place, **more)
+                others(message, category, *location, **more)
 
         warnings.showwarning = show
         yield
 
 
 @contextmanager
-def errors_as_lines() -> Iterator[None]:
-    """End the command with one line and exit code 2 on the library's own errors, with 130 on Ctrl-C."""
+def errors_as_lines(parameters: Iterable[Any]) -> Iterator[None]:
+    """End a command with one line and exit code 2 on the library's own errors, with 130 on Ctrl-C."""
     try:
         yield
     except (typer.Exit, typer.Abort, BrokenPipeError):  # which typer handles
         raise
     except (ValueError, TypeError, OSError, ImportError, RuntimeError) as error:
-        fail(str(error))
+        fail(message_of(error, parameters))
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
 import typer
 from rich.markup import escape
 from rich.table import Column, Table
 
 from fer_attention.atomic import write_atomically
+from fer_attention.cli.choices import choices
 from fer_attention.cli.common import counting, examples, make_parents, out
 from fer_attention.cli.datasets import DATA_HELP, DataFormat, OnError, read
-from fer_attention.data.audit import DataAudit
-from fer_attention.data.audit import audit as look_through
-from fer_attention.data.protocols import create_protocol
-from fer_attention.data.splits import PARTS
 
-data_app = typer.Typer(help="Look data sets through, and divide them.", no_args_is_help=True)
+if TYPE_CHECKING:
+    from fer_attention.data import DataAudit
+
+data_app = typer.Typer(help="Audit data sets and split them.", no_args_is_help=True)
 
 DataPath = Annotated[Path, typer.Argument(help=DATA_HELP)]
 
@@ -29,11 +28,13 @@ def audit(
     path: DataPath,
     data_format: DataFormat = "auto",
     json_file: Annotated[Path | None, typer.Option("--json", help="File for all findings.")] = None,
-    near: Annotated[bool, typer.Option(help="Look for one photograph in other pixels, too.")] = True,
-    threshold: Annotated[float, typer.Option(help="Least correlation of such a pair.")] = 0.95,
+    near: Annotated[bool, typer.Option(help="Find near-duplicates, too.")] = True,
+    threshold: Annotated[float, typer.Option(help="Correlation of near-duplicates, at least.")] = 0.95,
     on_error: OnError = "raise",
 ) -> None:
-    """Class balance, copies within and across splits, contradicting labels, blanks, people on two sides."""
+    """Report class balance, duplicates, contradicting labels, blank images and people in several splits."""
+    from fer_attention.data import audit as look_through
+
     make_parents(json_file)
     data = read(path, data_format, on_error)
     with counting("comparing") as on_progress:
@@ -53,14 +54,17 @@ def audit(
 )
 def split(
     path: DataPath,
-    protocol: Annotated[str, typer.Option(help="subject_kfold, loso, stratified_kfold, official or paper.")],
+    protocol: Annotated[str, typer.Option(help=f"{choices('data.PROTOCOLS')}.")],
     output: Annotated[Path, typer.Option(help="JSON file for the folds, for train --protocol FILE.")],
-    seed: Annotated[int, typer.Option(help="For what is drawn at random.", min=0)] = 0,
-    folds: Annotated[int | None, typer.Option(help="Number of folds, where the protocol has some.")] = None,
+    seed: Annotated[int, typer.Option(help="Random seed.", min=0)] = 0,
+    folds: Annotated[int | None, typer.Option(help="Number of folds, for protocols that take one.")] = None,
     data_format: DataFormat = "auto",
     on_error: OnError = "raise",
 ) -> None:
-    """Divide a set into folds that train, validate and test, and save them by image name."""
+    """Split a data set into folds for training, validation and test, and save them by image name."""
+    from fer_attention.data import create_protocol
+    from fer_attention.data.splits import PARTS
+
     make_parents(output)
     data = read(path, data_format, on_error)
     options = {} if folds is None else {"folds": folds}
@@ -99,7 +103,7 @@ def _matrix(title: str, found: DataAudit, counts: dict[tuple[str, str], int]) ->
 
 
 def _pair_table(found: DataAudit) -> Table:
-    title = f"One photograph in other pixels: correlation from {found.threshold:g}"
+    title = f"Near-duplicates: correlation from {found.threshold:g}"
     table = _table(title, "splits", "pairs")
     for (a, b), count in found.near_copies().items():
         table.add_row(f"within {a}" if a == b else f"{a} and {b}", str(count))
@@ -107,6 +111,8 @@ def _pair_table(found: DataAudit) -> Table:
 
 
 def _findings(found: DataAudit) -> Table:
+    import numpy as np
+
     names = np.array([escape(name) for name in found.data.names.tolist()])
     table = _table("Findings", "what", "count")
     table.add_column("such as", overflow="fold")
@@ -116,7 +122,7 @@ def _findings(found: DataAudit) -> Table:
     if found.near is not None:
         pairs = found.near_conflicts()
         example = f"{names[pairs[0].first]}\n{names[pairs[0].second]}" if pairs else ""
-        table.add_row("such pairs with two labels", str(len(pairs)), example)
+        table.add_row("near-duplicates with two labels", str(len(pairs)), example)
     table.add_row("blank images", str(len(found.blank)), "\n".join(names[list(found.blank[:2])]))
     for what, values in found.shared.items():
         table.add_row(f"{what} in several splits", str(len(values)), escape(", ".join(values[:3])))

@@ -1,20 +1,24 @@
-"""Parts that the commands on data sets share: options, reading, dividing."""
+"""Options of the commands that read data sets, reading and splitting."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fer_attention.cli.choices import choices
 from fer_attention.cli.common import DATA, err, say
-from fer_attention.data import FORMATS, PROTOCOLS, FaceDataset, load_data, open_protocol
+from fer_attention.cli.wording import as_typed
+
+if TYPE_CHECKING:
+    from fer_attention.data import FaceDataset
 
 DATA_HELP = "FER2013, FER+, CK+, JAFFE or a folder of images by class: a folder, zip or CSV file."
 
 DataFormat = Annotated[
     str,
-    typer.Option(help=f"Layout of the data: auto, or {', '.join(FORMATS)}.", rich_help_panel=DATA),
+    typer.Option(help=f"Layout of the data: auto, or {choices('data.FORMATS')}.", rich_help_panel=DATA),
 ]
 OnError = Annotated[
     str,
@@ -24,7 +28,7 @@ ProtocolName = Annotated[
     str | None,
     typer.Option(
         "--protocol",
-        help=f"Folds of the data: {', '.join(PROTOCOLS)}, or a file of data split.",
+        help=f"Folds of the data: {choices('data.PROTOCOLS')}, or a file of data split.",
         rich_help_panel=DATA,
     ),
 ]
@@ -41,15 +45,19 @@ Votes = Annotated[
 
 def read(path: Path, data_format: str, on_error: str, **options: Any) -> FaceDataset:
     """Read the data set and report skipped images."""
+    from fer_attention.data import load_data
+
     crops = load_data(path, data_format=data_format, on_error=on_error, **options)  # type: ignore[arg-type]
     if crops.skipped:
         name, reason = crops.skipped[0]
-        say(f"{len(crops.skipped)} images are left out, the first: {name} ({reason})", err)
+        say(f"{len(crops.skipped)} images were skipped, the first: {name} ({as_typed(reason)})", err)
     return crops
 
 
-def divided(crops: FaceDataset, protocol: str, number: int, *, seed: int = 0) -> FaceDataset:
-    """Apply one fold of a protocol, by its name or its file: train, validation and test become the splits."""
+def split_by(crops: FaceDataset, protocol: str, number: int, *, seed: int = 0) -> FaceDataset:
+    """Split data by one fold of a protocol, which is a name or a file."""
+    from fer_attention.data import open_protocol
+
     made = open_protocol(protocol, crops, seed=seed)
     fold = made.fold(number)
     say(f"protocol {made.name}, {fold.name}")

@@ -1,36 +1,37 @@
-"""Options that the commands with a face detector share."""
+"""Options that the commands with a face detector and a model share."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fer_attention.cli.choices import choices
 from fer_attention.cli.common import FACES
-from fer_attention.faces import DETECTORS, create_detector
-from fer_attention.recognizer import EmotionRecognizer
 
+if TYPE_CHECKING:
+    from fer_attention.recognizer import EmotionRecognizer
+
+WeightsName = Annotated[str, typer.Option(help="Bundled weights by name, or a weights file.")]
 DetectorName = Annotated[
     str,
-    typer.Option("--detector", help=f"Face detector: {', '.join(DETECTORS)}.", rich_help_panel=FACES),
+    typer.Option("--detector", help=f"Face detector: {choices('faces.DETECTORS')}.", rich_help_panel=FACES),
 ]
 DetectorWeights = Annotated[
     Path | None,
-    typer.Option(
-        help="Weights of the detector, where it has none of its own: an ONNX file.", rich_help_panel=FACES
-    ),
+    typer.Option(help="ONNX file of the detector, if it has no weights of its own.", rich_help_panel=FACES),
 ]
 MinScore = Annotated[
     float | None,
     typer.Option(
-        help="Least confidence of a face, 0 to 1; the detector's own where not given.", rich_help_panel=FACES
+        help="Smallest confidence of a face, 0 to 1; by default the detector's.", rich_help_panel=FACES
     ),
 ]
 
 
 def detector_options(weights: Path | None, min_score: float | None) -> dict[str, Any]:
-    """Return the options of `create_detector` besides name and device that were given."""
+    """Return the options for `create_detector` that were given on the command line."""
     given = {"weights": None if weights is None else str(weights), "min_score": min_score}
     return {name: value for name, value in given.items() if value is not None}
 
@@ -39,6 +40,9 @@ def load_recognizer(
     weights: str, detector: str, detector_weights: Path | None, min_score: float | None, device: str
 ) -> EmotionRecognizer:
     """Load model and detector by the options of a command."""
+    from fer_attention.faces import create_detector
+    from fer_attention.recognizer import EmotionRecognizer
+
     options = detector_options(detector_weights, min_score)
     found_by = create_detector(detector, device=device, **options)
     return EmotionRecognizer.from_pretrained(weights, detector=found_by, device=device)

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fer_attention.classifiers import load_classifier
 from fer_attention.cli import datasets
+from fer_attention.cli.choices import choices
 from fer_attention.cli.common import Device, examples, make_parents, out, say
-from fer_attention.data import DEGRADATIONS, with_votes
-from fer_attention.data.degradations import parse_degradation
 from fer_attention.emotions import LABEL_SETS
-from fer_attention.evaluation import VIEWS, EvaluationReport
-from fer_attention.evaluation import evaluate as measure
-from fer_attention.evaluation.evaluate import label_set
-from fer_attention.evaluation.report import check_libraries
-from fer_attention.evaluation.tables import accuracy_table, class_table, crowd_table
-from fer_attention.models.bundled import weights_path
+
+if TYPE_CHECKING:
+    from fer_attention.evaluation import EvaluationReport
 
 EXAMPLES = examples(
     "fer-attention evaluate resnetv2_18_eca_elu.fer2013 --data fer2013.zip",
@@ -37,20 +32,24 @@ def evaluate(
     split: Annotated[
         str | None, typer.Option(help="Split to measure on; by default private, else test.")
     ] = None,
-    tta: Annotated[str, typer.Option(help=f"Test-time augmentation: {', '.join(VIEWS)}.")] = "none",
+    tta: Annotated[
+        str, typer.Option(help=f"Test-time augmentation: {choices('evaluation.VIEWS')}.")
+    ] = "none",
     emotions: Annotated[
-        str | None, typer.Option(help=f"Answer only with the labels of a set: {', '.join(LABEL_SETS)}.")
+        str | None, typer.Option(help=f"Answer with the labels of one set only: {', '.join(LABEL_SETS)}.")
     ] = None,
     degrade: Annotated[
         list[str] | None,
-        typer.Option(help=f"NAME:STRENGTH, applied to the images first: {', '.join(DEGRADATIONS)}."),
+        typer.Option(help=f"NAME:STRENGTH, applied to the images first: {choices('data.DEGRADATIONS')}."),
     ] = None,
-    sample: Annotated[int | None, typer.Option(min=1, help="Images drawn at random; by default all.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of --sample and --degrade.")] = 0,
+    sample: Annotated[
+        int | None, typer.Option(min=1, help="Number of images drawn at random; by default all.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed of --sample and --degrade.")] = 0,
     json_file: Annotated[Path | None, typer.Option("--json", help="File for the numbers.")] = None,
-    html_file: Annotated[Path | None, typer.Option("--html", help="File for a report to read.")] = None,
+    html_file: Annotated[Path | None, typer.Option("--html", help="File for a report in HTML.")] = None,
     drop_unknown_labels: Annotated[
-        bool, typer.Option("--drop-unknown-labels", help="Leave out images whose label the model lacks.")
+        bool, typer.Option("--drop-unknown-labels", help="Skip images whose label the model lacks.")
     ] = False,
     on_error: datasets.OnError = "raise",
     batch_size: Annotated[int, typer.Option(min=1, help="Images per pass.")] = 256,
@@ -58,10 +57,18 @@ def evaluate(
 ) -> None:
     """Measure a weights file on labelled faces: accuracy with its interval, class by class, calibration.
 
-    With --votes, also how often the model answers as ten people did, by how many of them agree. Where the
-    data has a split `train`, or the weights say which images trained them, everything is measured a second
-    time without copies of training images.
+    With --votes, the agreement with ten voters is measured, too. If the data has a split `train`, or the
+    weights record their training images, everything is measured again without copies of training images.
     """
+    from fer_attention.classifiers import load_classifier
+    from fer_attention.data import with_votes
+    from fer_attention.data.degradations import parse_degradation
+    from fer_attention.evaluation import VIEWS, EvaluationReport
+    from fer_attention.evaluation import evaluate as measure
+    from fer_attention.evaluation.evaluate import label_set
+    from fer_attention.evaluation.report import check_libraries
+    from fer_attention.models.bundled import weights_path
+
     make_parents(json_file, html_file)
     check_libraries(html=html_file is not None)
     VIEWS[tta]
@@ -73,7 +80,7 @@ def evaluate(
     if votes is not None:
         crops = with_votes(crops, votes, on_error=on_error)  # type: ignore[arg-type]
     if protocol is not None:
-        crops = datasets.divided(crops, protocol, fold)
+        crops = datasets.split_by(crops, protocol, fold)
     found = measure(
         classifier,
         crops,
@@ -97,6 +104,8 @@ def evaluate(
 
 
 def _print(report: EvaluationReport) -> None:
+    from fer_attention.evaluation.tables import accuracy_table, class_table, crowd_table
+
     out.print(accuracy_table(report))
     for name, crowd in report.crowd.items():
         out.print(crowd_table(name, crowd))

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fer_attention.atomic import write_atomically
+from fer_attention.cli.choices import DEFAULT_WEIGHTS, choices
 from fer_attention.cli.common import Device, examples, fail, make_parents, say
 from fer_attention.cli.detectors import DetectorName, DetectorWeights, MinScore, detector_options
-from fer_attention.explain import Explanation, explain_faces, explanation_panel
-from fer_attention.explain.faces import explainable
-from fer_attention.explain.grad_cam import CLASSES, check_method
-from fer_attention.faces import create_detector, load_image
-from fer_attention.models.bundled import DEFAULT
-from fer_attention.recognizer import EmotionRecognizer
-from fer_attention.rendering.figures import png_file
+
+if TYPE_CHECKING:
+    from fer_attention.explain import Explanation
 
 MOST = 8
 
@@ -31,11 +28,13 @@ def explain(
         typer.Option(help="Bundled weights by name, or a weights file; several are compared on one face."),
     ] = None,
     face: Annotated[
-        int | None, typer.Option(help="One face alone, by its number: 1 is the largest.", min=1)
+        int | None, typer.Option(help="Number of the face to show; 1 is the largest.", min=1)
     ] = None,
     target: Annotated[str | None, typer.Option(help="Emotion to explain; by default the answer.")] = None,
-    method: Annotated[str, typer.Option(help=f"Class activation map: {', '.join(CLASSES)}.")] = "layercam",
-    layer: Annotated[str | None, typer.Option(help="Its layer; by default the method's.")] = None,
+    method: Annotated[
+        str, typer.Option(help=f"Class activation map: {choices('explain.grad_cam.CLASSES')}.")
+    ] = "layercam",
+    layer: Annotated[str | None, typer.Option(help="Layer of the map; by default the method's.")] = None,
     detector: DetectorName = "mtcnn",
     detector_weights: DetectorWeights = None,
     min_score: MinScore = None,
@@ -43,16 +42,23 @@ def explain(
 ) -> None:
     """Show what the network looked at: attention by stage, class activation map, probabilities.
 
-    With several --weights one face is shown as each of them sees it: the largest, or --face. A photo without
-    a face ends with exit code 1.
+    Several --weights are compared on one face: the largest, or --face. The exit code is 1 if the photo has no
+    face.
     """
+    from fer_attention.explain import explain_faces, explanation_panel
+    from fer_attention.explain.faces import explainable_model
+    from fer_attention.explain.grad_cam import check_method
+    from fer_attention.faces import create_detector, load_image
+    from fer_attention.recognizer import EmotionRecognizer
+    from fer_attention.rendering.figures import png_file
+
     chosen = check_method(method)
     _png(output, photo)
-    names = weights or [DEFAULT]
+    names = weights or [DEFAULT_WEIGHTS]
     finder = create_detector(detector, device=device, **detector_options(detector_weights, min_score))
     recognizers = [EmotionRecognizer.from_pretrained(w, detector=finder, device=device) for w in names]
     for recognizer in recognizers:
-        explainable(recognizer)  # before the photo is searched
+        explainable_model(recognizer)  # before the photo is searched
     image = load_image(photo)
     number = face if face is not None or len(names) == 1 else 1
     found = [

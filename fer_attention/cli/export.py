@@ -5,17 +5,16 @@ from __future__ import annotations
 import tempfile
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
 import typer
 
 from fer_attention.cli.common import examples, say
 from fer_attention.cli.datasets import DATA_HELP, DataFormat, OnError, read
-from fer_attention.data import FaceDataset
-from fer_attention.export import export_compiled, export_onnx, export_program, quantize_onnx
-from fer_attention.models import FERModel, load_weights
-from fer_attention.models.bundled import weights_path
+
+if TYPE_CHECKING:
+    from fer_attention.data import FaceDataset
+    from fer_attention.models import FERModel
 
 CALIBRATION = "train"
 MEASURED = ("private", "test", "public", "validation")
@@ -23,7 +22,7 @@ SAMPLES = 512
 
 
 class Kind(str, Enum):
-    """Kinds of files that can be written."""
+    """Formats of exported files."""
 
     onnx = "onnx"
     program = "program"
@@ -41,8 +40,8 @@ def export(
     kind: Annotated[
         Kind, typer.Option("--format", help="ONNX, a torch.export program, or an AOTInductor package.")
     ] = Kind.onnx,
-    output: Annotated[Path | None, typer.Option(help="The file; by default named as the weights.")] = None,
-    int8: Annotated[bool, typer.Option("--int8", help="ONNX only: quantise; prints the cost.")] = False,
+    output: Annotated[Path | None, typer.Option(help="By default named after the weights.")] = None,
+    int8: Annotated[bool, typer.Option("--int8", help="ONNX only: quantise and compare.")] = False,
     calibration: Annotated[Path | None, typer.Option(help=f"For --int8. {DATA_HELP}")] = None,
     data_format: DataFormat = "auto",
     split: Annotated[
@@ -53,9 +52,12 @@ def export(
 ) -> None:
     """Write a model in a format that other programs run, verified against the model before it is written.
 
-    With --int8, faces of the data's split `train` set the scales (without that split, half of all, at most
-    512), and the accuracy is measured on another split before and after.
+    With --int8, up to 512 faces of the split `train` set the scales (half of all faces if there is no such
+    split), and the accuracy is measured on other faces before and after.
     """
+    from fer_attention.models import load_weights
+    from fer_attention.models.bundled import weights_path
+
     _check(kind, int8, calibration, opset)
     path = weights_path(weights)
     model = load_weights(path)
@@ -63,7 +65,7 @@ def export(
     target = output or Path(path.name.removesuffix(".safetensors") + suffix)
     if calibration is not None:
         crops = read(calibration, data_format, on_error)
-        summary = _int8(model, target, *_divided(crops, split), opset=opset)
+        summary = _int8(model, target, *_split_faces(crops, split), opset=opset)
     else:
         summary = _plain(model, target, kind, opset)
     say(f"{target}\n{summary}")
@@ -73,23 +75,27 @@ def _check(kind: Kind, int8: bool, calibration: Path | None, opset: int | None) 
     if kind is not Kind.onnx and (int8 or opset is not None):
         raise ValueError(f"--int8 and --opset are for --format onnx, not for {kind.value}.")
     if int8 and calibration is None:
-        raise ValueError("--int8 needs real faces to set its scales: --calibration DATA.")
+        raise ValueError("--int8 needs real faces to set its scales. Add --calibration DATA.")
     if calibration is not None and not int8:
-        raise ValueError("--calibration is for --int8; leave it out or add --int8.")
+        raise ValueError("--calibration is for --int8. Leave it out or add --int8.")
 
 
 def _plain(model: FERModel, target: Path, kind: Kind, opset: int | None) -> str:
+    from fer_attention.export import export_compiled, export_onnx, export_program
+
     if kind is Kind.onnx:
         made = export_onnx(model, target, opset=opset)
         form = f"ONNX, opset {made.opset}"
     else:
         made = (export_program if kind is Kind.program else export_compiled)(model, target)
-        form = "AOTInductor package" if made.compiled else "torch.export program"
+        form = "AOTInductor package" if kind is Kind.compiled else "torch.export program"
     apart = f"logits differ from torch's by at most {made.difference:.1g} on {made.checked} crops"
     return f"{form}, {target.stat().st_size:,} bytes; {apart}"
 
 
 def _int8(model: FERModel, target: Path, faces: FaceDataset, test: FaceDataset, *, opset: int | None) -> str:
+    from fer_attention.export import export_onnx, quantize_onnx
+
     with tempfile.TemporaryDirectory() as folder:
         whole = Path(folder) / "float32.onnx"
         export_onnx(model, whole, opset=opset)
@@ -97,8 +103,10 @@ def _int8(model: FERModel, target: Path, faces: FaceDataset, test: FaceDataset, 
     return f"int8 from float32, calibrated on {made.calibrated_on} faces\n{made}"
 
 
-def _divided(crops: FaceDataset, split: str | None) -> tuple[FaceDataset, FaceDataset]:
-    """Faces to calibrate on, and others to measure on."""
+def _split_faces(crops: FaceDataset, split: str | None) -> tuple[FaceDataset, FaceDataset]:
+    """Return faces for calibration, and others for measuring."""
+    import numpy as np
+
     names = set(crops.splits.tolist())
     if split is None and CALIBRATION in names:
         split = next((name for name in MEASURED if name in names), None)

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Column, Table
 
+from fer_attention.cli.choices import MAX_PIXELS
 from fer_attention.cli.common import MACHINE, Device, counting, examples, fail, interruptions, out, say
 from fer_attention.cli.datasets import OnError
 from fer_attention.cli.detectors import DetectorName, DetectorWeights, MinScore, detector_options
-from fer_attention.faces import CropRule, QualityFilter
-from fer_attention.faces.folders import FolderOptions, FolderResult, crop_folder
-from fer_attention.faces.images import MAX_PIXELS
+
+if TYPE_CHECKING:
+    from fer_attention.faces.folders import FolderResult
 
 _NAMED = 5  # of each kind; the manifest has all
 
 
 def _bound(what: str) -> typer.models.OptionInfo:
-    """A bound of the quality filter."""
+    """Create an option for a bound of the quality filter."""
     option: typer.models.OptionInfo = typer.Option(
-        help=f"{what}; other faces are listed, not cut.", rich_help_panel="Quality"
+        help=f"{what}; other faces are listed, not cropped.", rich_help_panel="Quality"
     )
     return option
 
@@ -34,17 +35,17 @@ EXAMPLES = examples(
 
 def faces(
     source: Annotated[Path, typer.Argument(help="A folder of photos, or one photo.")],
-    output: Annotated[Path, typer.Option(help="Folder for the same tree of crops and the manifest.")],
+    output: Annotated[Path, typer.Option(help="Folder for the crops, in the same tree, and the manifest.")],
     detector: DetectorName = "mtcnn",
     detector_weights: DetectorWeights = None,
     min_score: MinScore = None,
     size: Annotated[int, typer.Option(help="Side of the crops, pixels.")] = 80,
     shape: Annotated[
-        str, typer.Option(help="square (as FER2013 has it), box (stretched, as the paper has it) or aligned.")
+        str, typer.Option(help="square (as in FER2013), box (stretched, as in the paper) or aligned.")
     ] = "square",
     align: Annotated[bool, typer.Option("--align", help="The same as --shape aligned.")] = False,
     scale: Annotated[
-        float | None, typer.Option(help="Above or below the shape's usual extent (0.95, 1, 1).")
+        float | None, typer.Option(help="Factor of the crop's extent; by default 0.95 (square) or 1.")
     ] = None,
     border: Annotated[str, typer.Option(help="At the photo's border: clamp or pad.")] = "clamp",
     grey: Annotated[bool, typer.Option("--grey", help="Grey crops.")] = False,
@@ -52,12 +53,13 @@ def faces(
         str, typer.Option("--faces", help="Of several faces: largest, central or all.")
     ] = "largest",
     missing: Annotated[
-        str, typer.Option(help="Photos without a face: skip (and list), whole (cut whole), or raise.")
+        str,
+        typer.Option(help="Photos without a face: skip (and list), whole (use the whole photo) or raise."),
     ] = "skip",
     on_error: OnError = "raise",
-    min_size: Annotated[float | None, _bound("Least shorter side of the box, pixels")] = None,
-    min_sharpness: Annotated[float | None, _bound("Least sharpness")] = None,
-    min_brightness: Annotated[float | None, _bound("Least mean grey value, 0 to 255")] = None,
+    min_size: Annotated[float | None, _bound("Smallest shorter side of the box, pixels")] = None,
+    min_sharpness: Annotated[float | None, _bound("Smallest sharpness")] = None,
+    min_brightness: Annotated[float | None, _bound("Smallest mean grey value, 0 to 255")] = None,
     max_brightness: Annotated[float | None, _bound("Largest mean grey value, 0 to 255")] = None,
     max_yaw: Annotated[float | None, _bound("Largest turn of the head, degrees")] = None,
     max_roll: Annotated[float | None, _bound("Largest tilt of the head, degrees")] = None,
@@ -65,16 +67,21 @@ def faces(
     manifest_format: Annotated[
         str, typer.Option("--format", help="Format of the manifest: csv or parquet.")
     ] = "csv",
-    workers: Annotated[int, typer.Option(help="Processes that work at once.", rich_help_panel=MACHINE)] = 1,
-    restart: Annotated[bool, typer.Option("--restart", help="Remove an earlier run's crops first.")] = False,
+    workers: Annotated[int, typer.Option(help="Number of parallel processes.", rich_help_panel=MACHINE)] = 1,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="First delete the crops of an earlier run.")
+    ] = False,
     device: Device = "auto",
 ) -> None:
     """Cut the faces out of a folder tree of photos.
 
-    A stopped run goes on with the same command. The exit code is 1 if image files could not be read.
+    The same command resumes a stopped run. The exit code is 1 if image files could not be read.
     """
+    from fer_attention.faces import CropRule, QualityFilter
+    from fer_attention.faces.folders import FolderOptions, crop_folder
+
     if align and shape not in ("square", "aligned"):
-        raise ValueError(f"--align and --shape {shape} contradict each other; take one of them.")
+        raise ValueError(f"--align and --shape {shape} contradict each other; use one of them.")
     options = FolderOptions(
         detector=detector,
         detector_options=detector_options(detector_weights, min_score),
@@ -94,9 +101,9 @@ def faces(
         )
     _print(result)
     if not result.photos:
-        fail("there was no image to read. Expressions in videos: fer-attention video.")
+        fail("no image was found. For videos, use fer-attention video.")
     if result.unreadable:
-        fail(f"{len(result.unreadable)} images could not be read; {result.manifest} says why.")
+        fail(f"{len(result.unreadable)} images could not be read; {result.manifest} lists the reasons.")
     if result.unreadable or not result.photos:
         raise typer.Exit(1)
 

@@ -1,4 +1,4 @@
-"""Commands by name and in a line each: help, completion and a mistyped name import none of them."""
+"""Table of the commands, so that help, completion and a mistyped name import none of them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from fer_attention.cli.common import errors_as_lines, warnings_as_lines
+from fer_attention.cli.wording import as_typed
 
 COMMANDS = {
     "predict": "Recognise the expressions of all faces in photos.",
@@ -25,19 +26,19 @@ COMMANDS = {
         "Write a model in a format that other programs run, verified against the model before it is written."
     ),
     "serve": "Serve expressions over HTTP: POST a photo to /predict, get its record as JSON.",
-    "demo": "A web page on this machine: give it a photo, see faces and expressions.",
-    "data": "Look data sets through, and divide them.",
+    "demo": "Serve a local web page that shows the faces and expressions of a photo.",
+    "data": "Audit data sets and split them.",
     "study": "Controlled experiments over models, data and seeds.",
-    "weights": "Weights of face detectors, fetched on demand.",
+    "weights": "Weights of face detectors, downloaded on demand.",
 }
-"""Names and the first line of their help.
+"""Commands with the first line of their help.
 
 `fer_attention/cli/NAME.py` has a function NAME and `EXAMPLES` of it, or a `NAME_app`.
 """
 
 
 class LazyGroup(TyperGroup):
-    """A group whose commands are names and help lines until one is called."""
+    """Group of commands that are imported when they are called."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
@@ -47,7 +48,11 @@ class LazyGroup(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         """Run the command that the arguments begin with; warnings of the library become lines."""
         with warnings_as_lines():
-            return super().invoke(ctx)
+            try:
+                return super().invoke(ctx)
+            except typer.BadParameter as error:
+                error.message = as_typed(error.message)
+                raise
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Import the command that the arguments begin with."""
@@ -65,5 +70,5 @@ class LazyGroup(TyperGroup):
             alone.command(name, epilog=module.EXAMPLES)(getattr(module, name))
             loaded = typer.main.get_command(alone)
         for command in getattr(loaded, "commands", {name: loaded}).values():
-            command.callback = errors_as_lines()(command.callback)
+            command.callback = errors_as_lines(command.params)(command.callback)
         return loaded

@@ -24,7 +24,7 @@ def models(
     img_size: Annotated[int, typer.Option(help="Height and width of the input, pixels.")] = 48,
     in_chans: Annotated[int, typer.Option(help="Input channels.")] = 1,
     pretrained: Annotated[
-        bool, typer.Option("--pretrained", help="Only models that come with weights, and how good they are.")
+        bool, typer.Option("--pretrained", help="Only models that come with weights, with their accuracies.")
     ] = False,
 ) -> None:
     """List model names with their parameters and multiply-accumulates."""

@@ -10,12 +10,12 @@ import typer
 from rich.table import Column, Table
 from rich.text import Text
 
+from fer_attention.cli.choices import DEFAULT_WEIGHTS
 from fer_attention.cli.common import MACHINE, Device, err, examples, fail, out, progress, say
 from fer_attention.cli.datasets import OnError
-from fer_attention.cli.detectors import DetectorName, DetectorWeights, MinScore, load_recognizer
-from fer_attention.models.bundled import DEFAULT, file_sha256, weights_path
+from fer_attention.cli.detectors import DetectorName, DetectorWeights, MinScore, WeightsName, load_recognizer
 
-_SHOWN = 1000  # rows of the table; files have all
+_SHOWN = 1000  # rows of the table; result files have all
 _NO_FACE = (
     "{detector} found no face. Try another --detector or a lower --min-score; for pictures that show one "
     "face each, --detector none takes the whole picture."
@@ -38,7 +38,7 @@ def _file(form: str) -> typer.models.OptionInfo:
 
 
 def predict(
-    photos: Annotated[list[Path], typer.Argument(help="Photos, or folders of photos.", metavar="PHOTO…")],
+    photos: Annotated[list[Path], typer.Argument(help="Photos, or folders of photos.", metavar="PHOTO")],
     output: Annotated[
         Path | None,
         typer.Option(help="Folder for annotated pictures; a stopped run resumes.", rich_help_panel=_RESULTS),
@@ -51,7 +51,7 @@ def predict(
     csv_file: Annotated[str | None, _file("--csv")] = None,
     parquet_file: Annotated[str | None, _file("--parquet")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No table.", rich_help_panel=_RESULTS)] = False,
-    weights: Annotated[str, typer.Option(help="Bundled weights by name, or a weights file.")] = DEFAULT,
+    weights: WeightsName = DEFAULT_WEIGHTS,
     detector: DetectorName = "mtcnn",
     detector_weights: DetectorWeights = None,
     min_score: MinScore = None,
@@ -66,9 +66,9 @@ def predict(
 ) -> None:
     """Recognise the expressions of all faces in photos.
 
-    A photo that cannot be read ends the command. With --on-error skip it is reported, the others are done and
-    the exit code is 1. Result files hold what was done in any case. With --output, the same command resumes a
-    stopped run and does only photos that are new or changed.
+    A photo that cannot be read ends the command. With --on-error skip it is reported, and the
+    exit code is 1. Result files hold the finished photos in any case. With --output, the same command resumes
+    a stopped run and analyses new and changed photos only.
     """
     from fer_attention.faces import ImageError
     from fer_attention.faces.photo_files import list_photos
@@ -99,7 +99,7 @@ def predict(
                 add(record)
                 answers.add(record)
         except ImageError as error:
-            raise ValueError(f"{error} To do the others: --on-error skip.") from error
+            raise ValueError(f"{error} To continue with the others, add --on-error skip.") from error
     if not quiet:
         (err if "-" in targets.values() else out).print(answers.table())
     if found.others:
@@ -114,6 +114,8 @@ def predict(
 
 def _digest(weights: str | Path | None) -> str | None:
     """Return the digest of a weights file, or the name of weights that are not a file here."""
+    from fer_attention.models.bundled import file_sha256, weights_path
+
     if weights is None:
         return None
     path = weights_path(weights)
@@ -121,7 +123,7 @@ def _digest(weights: str | Path | None) -> str | None:
 
 
 class _Answers:
-    """Counts and a table of what was found."""
+    """Counts and a table of the answers."""
 
     def __init__(self) -> None:
         self.read = self.faces = self.failed = 0

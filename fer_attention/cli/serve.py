@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from fer_attention.cli.common import Device, errors_as_lines, examples, out, warn
-from fer_attention.cli.detectors import DetectorName, DetectorWeights, MinScore, detector_options
-from fer_attention.models.bundled import DEFAULT
+from fer_attention.cli.choices import DEFAULT_WEIGHTS
+from fer_attention.cli.common import Device, examples, say, warn
+from fer_attention.cli.detectors import DetectorName, DetectorWeights, MinScore, WeightsName, load_recognizer
 
 PORT = 8000
 EXAMPLES = examples(
@@ -18,7 +18,7 @@ EXAMPLES = examples(
 
 
 def serve(
-    weights: Annotated[str, typer.Option(help="Bundled weights by name, or a weights file.")] = DEFAULT,
+    weights: WeightsName = DEFAULT_WEIGHTS,
     detector: DetectorName = "mtcnn",
     detector_weights: DetectorWeights = None,
     min_score: MinScore = None,
@@ -39,28 +39,21 @@ def serve(
     GET /healthz tells that the server answers, GET /openapi.json describes the interface. No photo is stored.
     Ctrl-C or SIGTERM ends the server once the requests in work are answered.
     """
-    with errors_as_lines():
-        from fer_attention.faces import create_detector
-        from fer_attention.recognizer import EmotionRecognizer
-        from fer_attention.serve import ServeLimits
-        from fer_attention.serve import serve as run
-        from fer_attention.sockets import address, is_loopback, open_socket
+    from fer_attention.serve import ServeLimits
+    from fer_attention.serve import serve as run
+    from fer_attention.sockets import address, is_loopback, open_socket
 
-        limits = ServeLimits(upload_mb=max_upload_mb, megapixels=max_megapixels, waiting=max_waiting)
-        with open_socket(host, first=PORT, port=port) as listener:
-            if not is_loopback(host):
-                warn(
-                    f"--host {host}: everyone who can reach this machine over the network can use the "
-                    "server. It has no password and no encryption."
-                )
-            options = detector_options(detector_weights, min_score)
-            found_by = create_detector(detector, device=device, **options)
-            recognizer = EmotionRecognizer.from_pretrained(weights, detector=found_by, device=device)
-            told = f"{address(listener)}  (Ctrl-C ends it)"
-            run(
-                recognizer,
-                listener,
-                limits=limits,
-                workers=workers,
-                ready=lambda: out.print(told, soft_wrap=True, highlight=False),
+    limits = ServeLimits(upload_mb=max_upload_mb, megapixels=max_megapixels, waiting=max_waiting)
+    with open_socket(host, first=PORT, port=port) as listener:
+        if not is_loopback(host):
+            warn(
+                f"--host {host}: everyone who can reach this machine over the network can use the server. "
+                "It has no password and no encryption."
             )
+        run(
+            load_recognizer(weights, detector, detector_weights, min_score, device),
+            listener,
+            limits=limits,
+            workers=workers,
+            ready=lambda: say(f"{address(listener)}  (Ctrl-C ends it)"),
+        )

@@ -26,13 +26,14 @@ DataPaths = Annotated[
     typer.Option("--data", help="NAME=PATH of a data set; PATH alone if the study has one only."),
 ]
 Workers = Annotated[
-    int | None, typer.Option(help="Runs at a time; by default what cores, GPUs and memory allow.")
+    int | None,
+    typer.Option(min=1, help="Runs at a time; by default as many as cores, GPUs and memory allow."),
 ]
 
 
 @study_app.command("list", epilog=examples("fer-attention study list"))
 def list_studies() -> None:
-    """The studies that come with the package."""
+    """List the studies that come with the package."""
     from fer_attention.study import expand, load_study, study_names
 
     table = Table("name", "runs", "question")
@@ -46,11 +47,11 @@ def list_studies() -> None:
 def plan(
     study: StudyName,
     data: DataPaths = None,
-    output: Annotated[Path | None, typer.Option(help="Folder of the study, to count what is done.")] = None,
+    output: Annotated[Path | None, typer.Option(help="Folder of the study, to count finished runs.")] = None,
     workers: Workers = None,
     device: Device = "auto",
 ) -> None:
-    """Show what a study would run, how long it takes here and how much disk it needs."""
+    """Show the runs of a study, how long they take here and how much disk space they need."""
     from fer_attention.study import expand, load_study
     from fer_attention.study.datasets import DataSets
     from fer_attention.study.estimate import estimate
@@ -72,9 +73,9 @@ def plan(
         )
         hours, disk_gb = config.budget.hours, config.budget.disk_gb
         if hours is not None and found.seconds > hours * 3600:
-            warn(f"That is above the study's budget of {hours:g} hours.")
+            warn(f"This exceeds the study's budget of {hours:g} hours.")
         if disk_gb is not None and found.disk > disk_gb * 1e9:
-            warn(f"That is above the study's budget of {disk_gb:g} GB.")
+            warn(f"This exceeds the study's budget of {disk_gb:g} GB.")
 
 
 @study_app.command(
@@ -89,11 +90,13 @@ def run(
     data: DataPaths = None,
     workers: Workers = None,
     device: Device = "auto",
-    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Begin failed runs anew.")] = False,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Restart failed runs.")] = False,
     engine: Annotated[str, typer.Option(help="local (processes of this machine) or ray.")] = "local",
-    address: Annotated[str | None, typer.Option(help="Of a Ray cluster; by default this machine.")] = None,
+    address: Annotated[
+        str | None, typer.Option(help="Address of a Ray cluster; by default this machine.")
+    ] = None,
 ) -> None:
-    """Carry out what is missing of a study. Ctrl-C saves; the same command continues from there."""
+    """Run what is missing of a study. Ctrl-C saves; the same command resumes."""
     from fer_attention.study import load_study, run_study
 
     config = load_study(study)
@@ -116,7 +119,7 @@ def run(
         fail(f"{title}: {reason}")
     ends = [f"{progress.done} of {progress.total} runs are done"]
     if progress.failed:
-        ends.append(f"{len(progress.failed)} failed (--retry-failed begins them anew)")
+        ends.append(f"{len(progress.failed)} failed (--retry-failed restarts them)")
     if progress.elsewhere:
         ends.append(f"{len(progress.elsewhere)} were taken by another runner")
     say(f"{', '.join(ends)}. fer-attention study report {output}")
@@ -131,7 +134,7 @@ def report(
         Path | None, typer.Option(help="Folder of the report; by default FOLDER/report.")
     ] = None,
 ) -> None:
-    """Say what is true: intervals, tests, plots, tables, as HTML, Markdown, LaTeX and CSV."""
+    """Write the report: intervals, tests, plots and tables, as HTML, Markdown, LaTeX and CSV."""
     from fer_attention.study.report import write_report
 
     say(f"Report: {write_report(folder, output)}")
@@ -181,7 +184,7 @@ def _duration(seconds: float) -> str:
 
 
 class _Display:
-    """Live progress of every run on a terminal; elsewhere a line whenever a run ends."""
+    """Progress of every run on a terminal; elsewhere a line whenever a run ends."""
 
     def __init__(self) -> None:
         self.live = Live(console=err, transient=True, auto_refresh=err.is_terminal)

@@ -3,31 +3,30 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-import yaml
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from fer_attention.cli import datasets
+from fer_attention.cli.choices import choices
 from fer_attention.cli.common import Device, err, examples, interruptions, say, warn
-from fer_attention.data import FaceDataset, default_protocol, limit_training
-from fer_attention.device import resolve_device
-from fer_attention.training import Epoch, TrainingCallbacks, TrainingProgress, load_recipe, recipe_names
-from fer_attention.training import train as run
-from fer_attention.training.setup import resolve_precision
+
+if TYPE_CHECKING:
+    from fer_attention.data import FaceDataset
+    from fer_attention.training import Epoch, TrainingCallbacks, TrainingProgress
 
 EXAMPLES = examples(
-    "fer-attention train fer2013 --data fer2013.zip --output my_run",
+    "fer-attention train compact --data fer2013.zip --output my_run",
     "fer-attention train robust --data fer2013.zip --votes fer2013new.csv --output my_run --set epochs=60",
 )
 
 
 def train(
-    recipe: Annotated[str, typer.Argument(help=f"{', '.join(recipe_names())}, or a YAML file.")],
+    recipe: Annotated[str, typer.Argument(help=f"{choices('training.recipes.RECIPES')}, or a YAML file.")],
     data: Annotated[Path, typer.Option(help=datasets.DATA_HELP)],
-    output: Annotated[Path, typer.Option(help="Folder of this run; an interrupted run continues there.")],
-    model: Annotated[str | None, typer.Option(help="Another model than the recipe's, full width.")] = None,
+    output: Annotated[Path, typer.Option(help="Folder of this run; an interrupted run resumes there.")],
+    model: Annotated[str | None, typer.Option(help="Model instead of the recipe's, at full width.")] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="Change a field: epochs=10, augment.flip=0.")
     ] = None,
@@ -51,9 +50,15 @@ def train(
 ) -> None:
     """Train a model; a split that is never reported selects the epoch.
 
-    FER2013's official split selects on PublicTest and leaves PrivateTest closed; sets without splits are
-    divided by the protocol, by default a sound one. Ctrl-C saves; the same command continues from there.
+    FER2013's official split selects on PublicTest and does not touch PrivateTest. Data sets without splits
+    are split by the protocol; the default is free of leakage. Ctrl-C saves; the same command resumes.
     """
+    from fer_attention.data import default_protocol, limit_training
+    from fer_attention.device import resolve_device
+    from fer_attention.training import load_recipe
+    from fer_attention.training import train as run
+    from fer_attention.training.setup import resolve_precision
+
     changes = _changes(settings or [])
     if model is not None:
         changes["model"] = model
@@ -64,8 +69,8 @@ def train(
     else:
         crops = datasets.read(data, data_format, on_error)
     protocol = protocol or default_protocol(crops)
-    if protocol != "official":  # whose splits the set has already, under its own names
-        crops = datasets.divided(crops, protocol, fold, seed=config.seed)
+    if protocol != "official":  # whose splits the data set has already
+        crops = datasets.split_by(crops, protocol, fold, seed=config.seed)
     crops = limit_training(crops, fraction, seed=config.seed)
     bar = training_bar()
     precision = resolve_precision(config, resolve_device(device))
@@ -80,7 +85,7 @@ def train(
 
 
 def training_bar() -> Progress:
-    """The bar of a run's steps, on terminals only."""
+    """Create the progress bar of a run's steps, for terminals only."""
     return Progress(
         TextColumn("epoch {task.fields[now].epoch}"),
         BarColumn(),
@@ -104,7 +109,9 @@ def _voted(data: Path, data_format: str, on_error: str, by_votes: dict[str, Any]
 
 
 def training_callbacks(bar: Progress) -> TrainingCallbacks:
-    """Shows a run: its steps in the bar, its epochs and warnings as lines."""
+    """Create callbacks that show steps in the bar, and epochs and warnings as lines."""
+    from fer_attention.training import TrainingCallbacks, TrainingProgress
+
     task = bar.add_task(
         "", now=TrainingProgress(1, 0, 0, loss=0.0, train_accuracy=0.0, images_per_second=0.0)
     )
@@ -123,14 +130,21 @@ def training_callbacks(bar: Progress) -> TrainingCallbacks:
 
 
 def _changes(settings: list[str]) -> dict[str, Any]:
+    import yaml
+
     changes: dict[str, Any] = {}
     for setting in settings:
         path, separator, text = setting.partition("=")
-        if not separator:
-            raise ValueError(f"--set takes field=value, got {setting!r}.")
         *parents, last = path.split(".")
-        place = changes
+        if not separator or not all((*parents, last)):
+            raise ValueError(f"--set takes field=value, got {setting!r}.")
+        fields = changes
         for parent in parents:
-            place = place.setdefault(parent, {})
-        place[last] = yaml.safe_load(text)
+            fields = fields.setdefault(parent, {})
+            if not isinstance(fields, dict):
+                raise ValueError(f"--set {setting}: {parent} has a value of its own in another --set.")
+        try:
+            fields[last] = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise ValueError(f"--set {setting}: the value is not valid YAML.") from error
     return changes

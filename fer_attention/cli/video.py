@@ -10,32 +10,27 @@ from dataclasses import dataclass, field
 from itertools import combinations
 from operator import itemgetter
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
 import typer
 from rich.table import Column, Table
 
 from fer_attention.atomic import replacing
+from fer_attention.cli.choices import DEFAULT_WEIGHTS
 from fer_attention.cli.common import Device, examples, fail, make_parents, out, progress, warn
-from fer_attention.cli.detectors import DetectorName, DetectorWeights, MinScore, load_recognizer
-from fer_attention.faces import annotate
-from fer_attention.models.bundled import DEFAULT
-from fer_attention.video import (
-    FrameResult,
-    VideoError,
-    VideoPrediction,
-    VideoReader,
-    VideoWriter,
-    recognize_video,
-)
+from fer_attention.cli.detectors import DetectorName, DetectorWeights, MinScore, WeightsName, load_recognizer
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from fer_attention.video import FrameResult, VideoPrediction
 
 _INTERRUPTED = 130  # what shells report for a program that Ctrl-C ended
 
 
 @dataclass
 class _Track:
-    """One person so far: times in seconds, frames analysed, sums of probabilities."""
+    """One person so far: times in seconds, number of analysed frames, sums of probabilities."""
 
     first: float
     last: float = 0.0
@@ -58,25 +53,28 @@ EXAMPLES = examples(
 def video(
     source: Annotated[str, typer.Argument(help="A video file, or camera:0.", metavar="IN")],
     output: Annotated[
-        Path | None, typer.Option(help="File for the annotated video, for instance .mp4.")
+        Path | None, typer.Option(help="File for the annotated video, such as out.mp4.")
     ] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="File for all results.")] = None,
-    weights: Annotated[str, typer.Option(help="Bundled weights by name, or a weights file.")] = DEFAULT,
+    weights: WeightsName = DEFAULT_WEIGHTS,
     detector: DetectorName = "mtcnn",
     detector_weights: DetectorWeights = None,
     min_score: MinScore = None,
     device: Device = "auto",
-    every: Annotated[int, typer.Option(help="Analyse each N-th frame only.", metavar="N")] = 1,
+    every: Annotated[int, typer.Option(help="Analyse every N-th frame only.", metavar="N")] = 1,
     smoothing: Annotated[
-        float, typer.Option(help="Time constant of the averaging over time; 0 is off.", metavar="SECONDS")
+        float,
+        typer.Option(help="Time constant of the averaging over time; 0 turns it off.", metavar="SECONDS"),
     ] = 0.5,
-    batch_size: Annotated[int, typer.Option(help="Frames analysed together.")] = 8,
+    batch_size: Annotated[int, typer.Option(help="Number of frames analysed together.")] = 8,
 ) -> None:
     """Recognise the expressions of all faces in a video and follow them through it.
 
-    Ctrl-C ends the run early: both files then hold the frames so far, and the exit code is 130. A video that
-    is damaged gives what comes before the damage, and exit code 1.
+    Ctrl-C ends the run early: the files then hold the frames so far, and the exit code is 130. From a damaged
+    video, the frames before the damage are written, and the exit code is 1.
     """
+    from fer_attention.video import VideoError, VideoReader, VideoWriter, recognize_video
+
     code = done = 0
     position = _position(source)
     _check_files(position, output, json_file)
@@ -119,30 +117,30 @@ def video(
 
 
 def _position(source: str) -> Path | int:
-    """The path, or the number of the camera."""
+    """Return the path of a video, or the number of a camera."""
     if not source.startswith("camera:"):
         return Path(source)
     number = source.removeprefix("camera:")
     if not number.isdecimal():
-        raise ValueError(f"A camera is given by its number, for instance camera:0; got {source!r}.")
+        raise ValueError(f"A camera has a number, for instance camera:0; got {source!r}.")
     return int(number)
 
 
 def _check_files(position: Path | int, output: Path | None, json_file: Path | None) -> None:
     if output is None and json_file is None:
-        raise ValueError("Nothing to do: give --output FILE.mp4, --json FILE or both.")
+        raise ValueError("Nothing to do: add --output FILE.mp4, --json FILE or both.")
     given = {"IN": position if isinstance(position, Path) else None, "--output": output, "--json": json_file}
     files = {name: path for name, path in given.items() if path is not None}
     for (one, first), (two, second) in combinations(files.items(), 2):
         same = first.resolve() == second.resolve()
         if same or (first.exists() and second.exists() and first.samefile(second)):
-            raise ValueError(f"{one} and {two} are the same file, {second}. Give another name.")
+            raise ValueError(f"{one} and {two} are the same file, {second}. Choose another name.")
     make_parents(output, json_file)
 
 
 @contextmanager
 def _json_frames(path: Path, head: dict[str, Any]) -> Iterator[Callable[[dict[str, Any]], None]]:
-    """An object of the entries of `head` and of "frames", a list that grows on the disk, one line a frame."""
+    """Write a JSON object of `head` and "frames", a list to which the yielded function adds."""
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
         file.write(json.dumps(head, indent=1).removesuffix("\n}") + ',\n "frames": [')
         separator = "\n  "
@@ -157,6 +155,10 @@ def _json_frames(path: Path, head: dict[str, Any]) -> Iterator[Callable[[dict[st
 
 
 def _annotated(result: FrameResult) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    import numpy as np
+
+    from fer_attention.faces import annotate
+
     faces = [face.prediction for face in result.faces]
     captions = [
         f"#{face.track} {face.prediction.emotion} {face.prediction.probability:.0%}" for face in result.faces
@@ -165,9 +167,9 @@ def _annotated(result: FrameResult) -> np.ndarray[Any, np.dtype[np.uint8]]:
 
 
 def _table(tracks: dict[int, _Track]) -> Table:
-    """Tracks with their times, and the most probable emotion of the mean over the frames analysed.
+    """Build a table of the tracks with their times and the most probable emotion on average.
 
-    Faces of one frame only, which are many where people pass by, are counted in a last row.
+    The last row counts faces that were seen in one frame only.
     """
     headings = ("track", "from", "to", "frames", "emotion", "probability")
     table = Table(*(Column(heading, no_wrap=True) for heading in headings))

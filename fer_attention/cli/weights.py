@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
 from rich.table import Column, Table
 
 from fer_attention.cli.common import err, examples, out, say
-from fer_attention.faces.detectors.weights import (
-    DOWNLOADABLE,
-    DownloadableWeights,
-    download_weights,
-    weights_folder,
-)
 
-weights_app = typer.Typer(help="Weights of face detectors, fetched on demand.", no_args_is_help=True)
+if TYPE_CHECKING:
+    from fer_attention.faces.detectors.weights import DownloadableWeights
+
+weights_app = typer.Typer(help="Weights of face detectors, downloaded on demand.", no_args_is_help=True)
 
 
 @weights_app.command("download", epilog=examples("fer-attention weights download yunet"))
 def download(name: Annotated[str, typer.Argument(help="A name that `weights list` shows.")]) -> None:
-    """Fetch the weights of a face detector and check them. What is there already is not fetched again."""
+    """Download the weights of a face detector and verify them, unless they are here already."""
+    from fer_attention.faces.detectors.weights import DOWNLOADABLE, download_weights
+
     path = download_weights(name, progress=err.is_terminal)
     weights = DOWNLOADABLE[name]
     facts = {"file": path, "size": _size(weights), "licence": weights.licence, "source": weights.source}
@@ -31,7 +30,9 @@ def download(name: Annotated[str, typer.Argument(help="A name that `weights list
 
 @weights_app.command("list", epilog=examples("fer-attention weights list"))
 def show_all() -> None:
-    """List the weights that can be downloaded, their licences, and whether they are here."""
+    """List the weights that can be downloaded, with their licences and files."""
+    from fer_attention.faces.detectors.weights import DOWNLOADABLE, weights_folder
+
     headings = Column("name", no_wrap=True), Column("size", justify="right", no_wrap=True)
     wide = (Column(heading, overflow="fold") for heading in ("licence", "source", "here"))
     table = Table(*headings, *wide, caption=f"stored in {escape(str(weights_folder()))}")

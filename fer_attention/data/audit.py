@@ -67,7 +67,7 @@ class DataAudit:
         return {(a, b): found[a, b] for a in order for b in order if found[a, b]}
 
     def conflicts(self) -> list[tuple[int, ...]]:
-        """Groups of identical images that bear more than one label."""
+        """Return groups of identical images with more than one label."""
         return [group for group in self.exact if len(set(self.data.labels[list(group)].tolist())) > 1]
 
     def near_conflicts(self) -> list[NearPair]:

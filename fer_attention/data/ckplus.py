@@ -56,10 +56,10 @@ def load_ckplus(
     neutral: bool = True,
     on_error: OnError = "raise",
 ) -> FaceDataset:
-    """The labelled frames, with subject and sequence where the layout names them.
+    """Load the labelled frames, with subject and sequence if the layout names them.
 
     Of the original release the last three frames of a sequence have its label. Sequences without a label file
-    are listed in `skipped` as "no emotion label", whatever `on_error` is.
+    are listed in `skipped` as "no emotion label", for any `on_error`.
 
     Args:
         path: A folder or zip of one of the layouts, or `ckextended.csv`.
@@ -110,7 +110,7 @@ def _read_ck48(source: Source, rows: Rows, face: ToFace) -> None:
         with rows.reading(name):
             folder = PurePosixPath(name).parent.name
             if canonical(folder) not in CKPLUS:
-                raise DataError(f"the folder {folder!r} is none of {', '.join(CKPLUS)}.")
+                raise DataError(f"the folder {folder!r} is not one of {', '.join(CKPLUS)}.")
             subject, sequence = _sequence(name)
             label = CKPLUS.index(canonical(folder))
             rows.add(name, face(source.image(name)), label, subject=subject, sequence=sequence)
@@ -165,12 +165,12 @@ def _emotion(source: Source, name: str) -> str:
     except (ValueError, IndexError):
         code = None
     if code is None:
-        raise DataError(f"{text[:40]!r} is no emotion code from 0 to {len(codes) - 1}.")
+        raise DataError(f"{text[:40]!r} is not an emotion code from 0 to {len(codes) - 1}.")
     return code
 
 
 def _labelled(names: list[str], emotion: str) -> list[tuple[str, str]]:
-    """The frames of a sequence that have a label, with it: the first, and those at the peak."""
+    """Return the labelled frames of a sequence with their labels: the first, and those at the peak."""
     if len(names) <= PEAK_FRAMES:
         raise DataError(f"{len(names)} frames, too few for a neutral one and {PEAK_FRAMES} at the peak.")
     return [(names[0], "neutral"), *((name, emotion) for name in names[-PEAK_FRAMES:])]

@@ -138,7 +138,7 @@ def degrade_crops(crops: FaceDataset, name: str, strength: float, *, seed: int =
         crops: Images of one size.
         name: An entry of `DEGRADATIONS`.
         strength: In its unit, for pixels of these crops.
-        seed: For what is random. The same for the same crops in the same order.
+        seed: Seed of the random numbers; the result repeats for the same crops in the same order.
 
     Raises:
         UnknownNameError: No degradation has this name.
@@ -212,7 +212,7 @@ def _jpeg(images: Tensor, strength: Tensor, generator: Generator | None) -> Tens
 
 
 def _bar(images: Tensor, top: Tensor, bottom: Tensor, generator: Generator | None) -> Tensor:
-    """A bar of one random grey over the full width, from `top` to `bottom` (N,), shares of the height.
+    """Draw a bar of one random grey over the full width, from `top` to `bottom` (N,), shares of the height.
 
     It hides the rows whose centres it covers.
     """

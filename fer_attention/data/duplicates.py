@@ -35,7 +35,7 @@ class NearPair:
 
 
 def exact_groups(images: Images) -> list[list[int]]:
-    """The rows of images that are identical pixel for pixel, two or more a group, in order."""
+    """Return groups of two or more rows whose images are identical pixel for pixel, in order."""
     rows: dict[int, list[int]] = defaultdict(list)
     for row, image in enumerate(images):
         rows[digest(image)].append(row)
@@ -87,7 +87,7 @@ def near_pairs(
 
 
 def _halves(images: Images) -> tuple[torch.Tensor, torch.Tensor, NDArray[np.int64]]:
-    """The normalised images' parts that are even and odd under mirroring, and the rows they are of.
+    """Return the even and odd parts (under mirroring) of the normalised images, and their rows.
 
     Both have half as many numbers as an image: a product of each gives the upright and the mirrored
     correlation.

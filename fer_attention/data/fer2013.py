@@ -43,10 +43,10 @@ def recognises(source: Source) -> bool:
     layout="train/<emotion>/Training_*.jpg, or one of " + ", ".join(FER2013_CSV),
 )
 def load_fer2013(path: PathLike, *, on_error: OnError = "raise") -> FaceDataset:
-    """The whole set, or what is there of it: 35,887 grey faces of 48×48 in three splits.
+    """Load FER2013, or the part that is there: 35,887 grey faces of 48×48 in three splits.
 
     Rows of a CSV file are named by their number among the data rows, from 1: `row0000017`. They are not named
-    as FER+ names them, since its numbers are no numbers of rows: `fer0000059.png` is the 61st row.
+    as FER+ names them, since its numbers do not count rows: `fer0000059.png` is the 61st row.
 
     Args:
         path: The folder that holds `train` and `test`, or a zip file of it; or `fer2013.csv` (columns
@@ -98,7 +98,7 @@ def _meaning(name: str) -> tuple[int, str]:
     folder = PurePosixPath(name).parent.name
     emotion = canonical(folder)
     if emotion not in FER2013:
-        raise DataError(f"the folder {folder!r} is none of {', '.join(FER2013)}.")
+        raise DataError(f"the folder {folder!r} is not one of {', '.join(FER2013)}.")
     prefix = _prefix(name)
     if prefix not in SPLITS:
         raise DataError(f"the file name starts with none of {', '.join(SPLITS)}, so its split is unknown.")

@@ -38,7 +38,7 @@ class CsvRow:
         return len(self.cells) == len(self.columns)
 
     def __getitem__(self, column: str) -> str:
-        """A cell without the blanks around it."""
+        """Return a cell without surrounding blanks."""
         if not self.whole:
             raise DataError(f"{len(self.cells)} cells instead of {len(self.columns)}.")
         return self.cells[self.columns[column]].strip()
@@ -50,17 +50,17 @@ class CsvRow:
 
     @property
     def split(self) -> str:
-        """The split of its Usage; train where there is no such column, as in Kaggle's train.csv."""
+        """The split of its Usage; train if the column is missing, as in Kaggle's train.csv."""
         usage = self["usage"] if "usage" in self.columns else "Training"
         if usage not in SPLITS:
-            raise DataError(f"the Usage {usage!r} is none of {', '.join(SPLITS)}.")
+            raise DataError(f"the Usage {usage!r} is not one of {', '.join(SPLITS)}.")
         return SPLITS[usage]
 
     def emotion(self, count: int) -> int:
-        """The emotion's code, from 0 to `count` - 1."""
+        """Return the emotion's code, from 0 to `count` - 1."""
         text = self["emotion"]
         if not (is_count(text) and int(text) < count):
-            raise DataError(f"the emotion {text!r} is none of 0 to {count - 1}.")
+            raise DataError(f"the emotion {text!r} is not in 0 to {count - 1}.")
         return int(text)
 
     def image(self) -> Pixels:
@@ -85,7 +85,7 @@ def is_count(text: str) -> bool:
 
 
 def csv_rows(source: Source, name: str, *, needed: tuple[str, ...]) -> Iterator[CsvRow]:
-    """The rows of a CSV file of a source, one by one; empty lines do not count.
+    """Yield the rows of a CSV file of a source; empty lines are skipped.
 
     A DataError says which of the `needed` columns, in lower case, is missing, or where the file is damaged.
     """
@@ -110,7 +110,7 @@ def csv_rows(source: Source, name: str, *, needed: tuple[str, ...]) -> Iterator[
 
 
 def find_csv(source: Source, known: tuple[str, ...]) -> str | None:
-    """The table of a source: the first of the known names that is there, or its only file of type CSV."""
+    """Return the table of a source: the first known name that exists, or its only CSV file."""
     for file_name in known:
         if found := source.named(file_name):
             if len(found) > 1:

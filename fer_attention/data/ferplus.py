@@ -1,6 +1,6 @@
 """FER+ (Barsoum et al. 2016, arXiv:1608.01041): ten people's votes on each of FER2013's images.
 
-What the votes make of an image follows the paper's section 3 as the authors' released training code applies
+Targets follow section 3 of the paper, as the authors' released training code applies
 it. `votes.py` joins the votes to the images.
 """
 
@@ -45,7 +45,7 @@ def load_ferplus(
 ) -> FaceDataset:
     """FER2013's images under what ten people saw; rows are named as `load_fer2013` names them.
 
-    Images that FER+'s rules leave out are no errors: they are listed in `skipped` whatever `on_error` is,
+    Images that FER+'s rules exclude are not errors: they are listed in `skipped` for any `on_error`,
     with the rule as the reason. See `agreed_emotions` for the rules.
 
     Args:
@@ -63,7 +63,7 @@ def load_ferplus(
 
     Raises:
         DataError: Images or votes are absent or damaged, or do not belong together.
-        UnknownNameError: There is no such target, or there are no such emotions.
+        UnknownNameError: The target or the emotions are unknown.
         ValueError: `label_share` is not between 0 and 1.
     """
     _check(target, emotions, label_share)
@@ -95,8 +95,8 @@ def label_by_votes(
         label_share: As there, of the image's present label.
 
     Raises:
-        DataError: There are no votes, the rules leave nothing, or a label to mix in is none of the emotions.
-        UnknownNameError: There is no such target, or there are no such emotions.
+        DataError: There are no votes, no image is left, or a label to mix in is not one of the emotions.
+        UnknownNameError: The target or the emotions are unknown.
         ValueError: `label_share` is not between 0 and 1.
     """
     _check(target, emotions, label_share)
@@ -132,7 +132,7 @@ def _check(target: str, emotions: str, label_share: float) -> None:
         if value not in get_args(known):
             raise unknown_name(kind, value, get_args(known))
     if not 0 <= label_share <= 1:
-        raise ValueError(f"label_share lies between 0 and 1, got {label_share}.")
+        raise ValueError(f"label_share must be between 0 and 1; got {label_share}.")
 
 
 def _one_hot(crops: FaceDataset, names: tuple[str, ...]) -> NDArray[np.float64]:
@@ -142,8 +142,8 @@ def _one_hot(crops: FaceDataset, names: tuple[str, ...]) -> NDArray[np.float64]:
     for row, label in enumerate(crops.labels.tolist()):
         if (new := place[label]) is None:
             raise DataError(
-                f"The label {crops.label_names[label]!r} is none of {', '.join(names)}, so no share of it can"
-                " be mixed in."
+                f"The label {crops.label_names[label]!r} is not one of {', '.join(names)}, so no share of it "
+                "can be mixed in."
             )
         own[row, new] = 1
     return own

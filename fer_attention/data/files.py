@@ -18,7 +18,7 @@ Choice: TypeAlias = NDArray[np.bool_] | NDArray[np.int64] | Sequence[int] | slic
 
 
 def fit(image: Image.Image, *, size: tuple[int, int], channels: int) -> NDArray[np.uint8]:
-    """A picture as uint8 (H, W) grey or (H, W, 3) RGB of a size; shrinking is antialiased, bilinear.
+    """Resize an image to uint8 (H, W) grey or (H, W, 3) RGB; shrinking is antialiased, bilinear.
 
     Args:
         image: An upright picture; it is stretched where its proportions are others.
@@ -39,7 +39,7 @@ def check_form(size: tuple[int, int], channels: int) -> None:
 
 
 def digest(image: NDArray[np.uint8]) -> int:
-    """A 64-bit number that stands for an image's pixels, so that a large set need not be kept to be compared.
+    """Hash an image's pixels to 64 bits, so that large sets can be compared without being held in memory.
 
     Among a million images, two different ones share a number once in forty million sets.
     """
@@ -91,9 +91,9 @@ class ImageFiles:
         return np.stack(list(chosen)) if len(chosen) else np.empty(chosen.shape, dtype=np.uint8)
 
     def take(self, rows: Choice) -> ImageFiles:
-        """Some of the files, by mask, by index or by slice; nothing is read."""
+        """Select files by mask, index or slice; nothing is read."""
         return replace(self, paths=tuple(self.paths[row] for row in np.arange(len(self))[rows]))
 
     def read(self, path: Path) -> NDArray[np.uint8]:
-        """One image, upright; an ImageError names a file that is no whole image."""
+        """Read one image, upright; an ImageError names a file that is not a complete image."""
         return fit(load_image(path), size=self.size, channels=self.channels)

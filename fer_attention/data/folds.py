@@ -38,13 +38,13 @@ class Fold:
     shared: tuple[str, ...] = ()
 
     def apply(self, data: FaceDataset) -> FaceDataset:
-        """The fold's images, with `train`, `validation` and `test` as their splits, checked."""
+        """Return the images of the fold, with the splits `train`, `validation` and `test`, verified."""
         self.check(data)
         rows = [getattr(self, part) for part in PARTS]
         return replace(data.take(np.concatenate(rows)), splits=np.repeat(PARTS, [len(one) for one in rows]))
 
     def check(self, data: FaceDataset) -> None:
-        """Raises DataError where two parts share an image, a subject or a sequence, or a part is empty."""
+        """Raise a DataError if two parts share an image, subject or sequence, or a part is empty."""
         columns: dict[str, NDArray[Any] | None] = {
             "images": np.arange(len(data)),
             "subjects": data.subjects,
@@ -91,7 +91,7 @@ class Protocol:
         return self.folds[number]
 
     def to_json(self, data: FaceDataset) -> str:
-        """The folds by the names of their images, which survive another order of the files."""
+        """Return the folds by image names, which survive another order of the files."""
         folds = [
             {
                 "name": fold.name,
@@ -105,10 +105,10 @@ class Protocol:
 
     @classmethod
     def from_json(cls, text: str, data: FaceDataset) -> Protocol:
-        """The protocol of `to_json` over the same images, in whatever order.
+        """Read the protocol of `to_json` for the same images, in any order.
 
         Raises:
-            DataError: The text is no protocol, names images that the data lacks, or is of fewer or more.
+            DataError: The text is not a protocol, or its images are not those of the data.
         """
         row = {name: index for index, name in enumerate(data.names.tolist())}
         try:
@@ -133,7 +133,7 @@ class Protocol:
             ]
             protocol = cls(record["name"], tuple(folds), record["seed"], record["options"])
         except (KeyError, TypeError, json.JSONDecodeError) as error:
-            raise DataError(f"This is no protocol: {type(error).__name__}: {error}.") from error
+            raise DataError(f"This is not a protocol: {type(error).__name__}: {error}.") from error
         for fold in protocol.folds:
             fold.check(data)
         return protocol
@@ -147,5 +147,5 @@ class Protocol:
     def load(cls, path: str | os.PathLike[str], data: FaceDataset) -> Protocol:
         """Read a file of `save`."""
         if not Path(path).is_file():
-            raise DataError(f"There is no protocol file {path}.")
+            raise DataError(f"The protocol file {path} does not exist.")
         return cls.from_json(Path(path).read_text(encoding="utf-8"), data)

@@ -45,7 +45,7 @@ def load_image_folder(
     stream: bool = False,
     on_error: OnError = "raise",
 ) -> FaceDataset:
-    """The images of a folder, upright, resized, labelled by the names of their folders.
+    """Load the images of a folder, upright and resized, labelled by the names of their folders.
 
     Args:
         path: The folder that holds those of the emotions or splits, or a zip file of it.
@@ -79,7 +79,7 @@ def load_image_folder(
         for name, split, emotion in placed:
             with rows.reading(name):
                 if emotion not in emotions:
-                    raise DataError(f"its emotion {emotion!r} is none of {', '.join(emotions)}.")
+                    raise DataError(f"its emotion {emotion!r} is not one of {', '.join(emotions)}.")
                 image: Pixels | Path
                 if stream:
                     image = _checked(source.path / name)
@@ -99,7 +99,7 @@ def _split(name: str) -> str:
 
 
 def _depth(source: Source) -> int:
-    """Number of names in an image's path: 2 for emotions, 3 for splits with emotions."""
+    """Return the number of names in an image's path: 2 for emotions, 3 for splits with emotions."""
     examples = {name.count("/") + 1: name for name in reversed(source.images())}
     fitting = [depth for depth in (2, 3) if depth in examples]
     if len(fitting) == 1:
@@ -113,11 +113,11 @@ def _place(name: str, depth: int) -> tuple[str, str]:
     parts = PurePosixPath(name).parts
     if len(parts) != depth:
         layout = "<emotion>/<image>" if depth == 2 else "<split>/<emotion>/<image>"
-        raise DataError(f"it lies {len(parts) - 1} folders deep, the others as {layout}.")
+        raise DataError(f"it is {len(parts) - 1} folders deep, unlike the others ({layout}).")
     if depth == 2:
         return "all", canonical(parts[0])
     if _split(name) not in SPLITS:
-        raise DataError(f"the folder {parts[0]!r} is none of the splits {', '.join(SPLITS)}.")
+        raise DataError(f"the folder {parts[0]!r} is not one of the splits {', '.join(SPLITS)}.")
     return SPLITS[_split(name)], canonical(parts[1])
 
 

@@ -1,4 +1,4 @@
-"""Any known data set by its path: readers by name, and the one that recognises what is there."""
+"""Any known data set by its path: readers by name, and recognition of layouts."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ FORMATS: Registry[Reader] = open_registry("data format")
 
 
 def reader(name: str, *, recognises: Callable[[Source], bool], layout: str) -> Callable[[Load], Load]:
-    """Decorator that enters a reading function into `FORMATS`; see `Reader` for the arguments."""
+    """Register a reading function in `FORMATS`; see `Reader` for the arguments."""
 
     def enter(load: Load) -> Load:
         FORMATS.register(name)(Reader(load, recognises, layout))
@@ -77,7 +77,7 @@ def check_options(options: Iterable[str], function: Callable[..., Any], owner: s
 
 
 def recognised_format(path: PathLike) -> str:
-    """The name of the reader that knows the layout of what is there; a DataError if it is not one."""
+    """Return the name of the reader that recognises a layout; a DataError if there is not exactly one."""
     expected = "A data set is a folder, a zip file or a CSV file."
     with open_source(path, expected=expected) as source:
         fitting = [name for name in FORMATS if name != FALLBACK and FORMATS[name].recognises(source)]

@@ -29,12 +29,12 @@ PROTOCOLS: Registry[Callable[..., list[Fold]]] = open_registry("protocol")
 
 
 def create_protocol(name: str, data: FaceDataset, *, seed: int = 0, **options: Any) -> Protocol:
-    """The folds of a protocol over a set, checked.
+    """Create the folds of a protocol for a data set, verified.
 
     Args:
         name: `official`, `holdout`, `subject_kfold`, `loso`, `stratified_kfold` or `paper`.
         data: The set.
-        seed: For what is drawn at random; the global random state is neither used nor moved.
+        seed: Seed of the random choices; the global random state is not used.
         options: The protocol's own, such as `folds=10`.
 
     Raises:
@@ -55,7 +55,7 @@ def create_protocol(name: str, data: FaceDataset, *, seed: int = 0, **options: A
 
 
 def open_protocol(name: str, data: FaceDataset, *, seed: int = 0) -> Protocol:
-    """A protocol by its name, as `create_protocol` has it, or by the `.json` file of `Protocol.save`.
+    """Create a protocol by name, or open the `.json` file of `Protocol.save`.
 
     Raises:
         UnknownNameError: No protocol has this name.
@@ -65,7 +65,7 @@ def open_protocol(name: str, data: FaceDataset, *, seed: int = 0) -> Protocol:
 
 
 def default_protocol(data: FaceDataset) -> str:
-    """The sound protocol for a set: its own splits, else by subject, else by class."""
+    """Return the sound protocol for a data set: its own splits, else by subject, else by class."""
     if any(np.isin(names, data.splits).all() for names in OFFICIAL):
         return "official"
     if np.isin(("train", "test"), data.splits).all():
@@ -75,7 +75,7 @@ def default_protocol(data: FaceDataset) -> str:
 
 @PROTOCOLS.register("official")
 def _official(data: FaceDataset, *, seed: int) -> list[Fold]:
-    """The set's own splits: FER2013's Training, PublicTest, PrivateTest; or train, validation, test."""
+    """Use the data set's splits: FER2013's Training, PublicTest, PrivateTest; or train, validation, test."""
     for names in OFFICIAL:
         masks = [data.splits == name for name in names]
         if all(mask.any() for mask in masks):
@@ -88,7 +88,7 @@ def _official(data: FaceDataset, *, seed: int) -> list[Fold]:
 
 @PROTOCOLS.register("holdout")
 def _holdout(data: FaceDataset, *, seed: int, share: float = 0.1) -> list[Fold]:
-    """The set's own train and test, with a share of train to validate, by subject where they are known."""
+    """Use the data set's train and test; part of train validates, by subject if subjects are known."""
     training, test = ((data.splits == name).nonzero()[0] for name in ("train", "test"))
     if not len(training) or not len(test):
         there = ", ".join(sorted(set(data.splits.tolist())))
@@ -143,7 +143,7 @@ def _stratified_kfold(data: FaceDataset, *, seed: int, folds: int = 5) -> list[F
 
 @PROTOCOLS.register("paper")
 def _paper(data: FaceDataset, *, seed: int) -> list[Fold]:
-    """A random fifth to report, then 30 % of the rest to validate (Miskow and Altahhan 2022)."""
+    """Report a random fifth, then validate on 30 % of the rest (Miskow and Altahhan 2022)."""
     warnings.warn(
         "The protocol 'paper' divides images at random: frames of one sequence and pictures of one person "
         "lie on both sides, so it measures how well known people are recognised again, and reports too much. "

@@ -74,7 +74,7 @@ class FaceDataset:
         return len(self.labels)
 
     def take(self, rows: NDArray[np.bool_] | NDArray[np.int64] | Sequence[int]) -> FaceDataset:
-        """The chosen rows, by mask or by index."""
+        """Select rows by mask or index."""
         chosen = np.asarray(rows)
         if not chosen.size:  # an empty list is of floats to NumPy
             chosen = chosen.astype(np.int64)
@@ -90,7 +90,7 @@ class FaceDataset:
         *,
         targets: NDArray[np.float32] | None = None,
     ) -> FaceDataset:
-        """The same images under other labels."""
+        """Return the same images with other labels."""
         made = replace(self, labels=labels, label_names=tuple(label_names), targets=targets)
         return made._with_digests_of(self)
 
@@ -101,7 +101,7 @@ class FaceDataset:
         return self
 
     def split(self, name: str) -> FaceDataset:
-        """The rows of one split; a DataError lists the splits if it does not exist."""
+        """Select one split; a DataError lists the splits if it does not exist."""
         mask = self.splits == name
         if not mask.any():
             raise DataError(f"No split {name!r}; there are {sorted(set(self.splits.tolist()))}.")

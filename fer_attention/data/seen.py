@@ -27,8 +27,8 @@ An image is mistaken for one of 30,000 others once in ten billion.
 class SeenImages:
     """Digests of the images that weights were trained on, and of those that selected their epoch.
 
-    They stand for pixels as the reader of the data set gives them: the same photo at another size is another
-    image.
+    They are digests of pixels as the data set's reader returns them: a photo at two sizes counts as two
+    images.
 
     >>> faces = FaceDataset(np.arange(8, dtype=np.uint8).reshape(2, 2, 2), np.zeros(2, int),
     ...                   np.array(["a", "b"]), np.array(["train", "public"]), ("happy",))
@@ -46,11 +46,11 @@ class SeenImages:
 
     @classmethod
     def of(cls, training: FaceDataset, selection: FaceDataset) -> SeenImages:
-        """The images of a run."""
+        """Return the images of a run."""
         return cls(np.unique(_short(training)), np.unique(_short(selection)))
 
     def __or__(self, other: SeenImages) -> SeenImages:
-        """The union of both, for training and selection alike."""
+        """Return the union of both, for training and for selection."""
         return SeenImages(
             np.union1d(self.training, other.training), np.union1d(self.selection, other.selection)
         )
@@ -64,7 +64,7 @@ class SeenImages:
         return np.isin(_short(crops), self.selection)
 
     def to_record(self) -> dict[str, Any]:
-        """The entry of a weights' record, for JSON."""
+        """Return the entry for a weights record, for JSON."""
         return {SEEN: {"training": _text(self.training), "selection": _text(self.selection)}}
 
     @classmethod
@@ -86,7 +86,7 @@ class SeenImages:
 
 
 def without_digests(record: Mapping[str, Any]) -> dict[str, Any]:
-    """A weights' record for people: all but the digests."""
+    """Return a weights record without the digests, for people."""
     return {name: value for name, value in record.items() if name != SEEN}
 
 

@@ -33,7 +33,7 @@ class Source:
 
     Attributes:
         path: The folder, the zip file or the CSV file.
-        names: Paths inside it with forward slashes, sorted, so that order does not hang on the file system.
+        names: Paths inside it with forward slashes, sorted; the order does not depend on the file system.
         open: Opens one of the names as binary; of a zip, only inside the `with` of `open_source`.
     """
 
@@ -42,31 +42,31 @@ class Source:
     open: Callable[[str], IO[bytes]]
 
     def images(self) -> list[str]:
-        """The names that end as image files do, in upper or lower case."""
+        """Return the names with the suffix of an image file, in upper or lower case."""
         return [name for name in self.names if is_image_name(name)]
 
     def named(self, file_name: str) -> list[str]:
-        """The files of that name, in whatever subfolder."""
+        """Return the files of that name in any subfolder."""
         return [name for name in self.names if PurePosixPath(name).name.lower() == file_name.lower()]
 
     def image(self, name: str) -> Image.Image:
-        """A picture, decoded to its end, of whatever mode the file has.
+        """Decode an image completely, in the mode of its file.
 
         Raises:
-            DataError: The file is no whole image.
+            DataError: The file is not a complete image.
         """
         try:
             with self.open(name) as file:
                 image = open_image(file, max_pixels=MAX_PIXELS)
             image.load()
         except Exception as error:  # readers of images and of zip members have no common error class
-            raise DataError(f"not a whole image ({error}).") from error
+            raise DataError(f"not a complete image ({error}).") from error
         return image
 
 
 @contextmanager
 def open_source(path: PathLike, *, expected: str = "") -> Iterator[Source]:
-    """A folder, a zip file or one `.csv` file, as long as the `with` lasts.
+    """Open a folder, a zip file or a `.csv` file for the `with` block.
 
     Linked folders are followed, each once. What macOS adds to files (`._x`) is left out.
 
@@ -112,7 +112,7 @@ def _walk(folder: Path) -> Iterator[Path]:
 
 
 def _meant(path: Path) -> str:
-    """A hint at the file that was meant, if one beside it is named alike."""
+    """Suggest a file beside it with a similar name."""
     if not path.parent.is_dir():
         return f"Neither does {path.parent}."
     near = difflib.get_close_matches(path.name, os.listdir(path.parent), n=1)
@@ -122,7 +122,7 @@ def _meant(path: Path) -> str:
 def face_of(
     image: Image.Image, *, size: tuple[int, int], channels: int = 1, crop: Crop | None = None
 ) -> Pixels:
-    """A picture of any size and mode as uint8 (H, W) grey or (H, W, 3) RGB: upright, cropped, resized.
+    """Convert an image of any size and mode to uint8 (H, W) grey or (H, W, 3) RGB: upright, cropped, resized.
 
     Args:
         image: What `Source.image` gives.
@@ -196,10 +196,10 @@ class Rows:
         missing: str,
         pack: Callable[[list[Any]], Pixels | ImageFiles] = np.stack,
     ) -> FaceDataset:
-        """The rows as a record, in the order they came in; `pack` makes one object of all images.
+        """Return the rows as a data set, in order; `pack` combines the images into one object.
 
         Raises:
-            DataError: There is no row; `missing` is what to say then, up to the full stop.
+            DataError: There is no row; `missing` is the message, up to the full stop.
         """
         if not self._rows:
             count = len(self.skipped)

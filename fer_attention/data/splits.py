@@ -24,7 +24,7 @@ TEST = ("private", "test")
 
 
 def split_names(data: FaceDataset) -> list[str]:
-    """The splits of a set, those that train, select and report in this order, then others by name."""
+    """Return the splits of a data set: training, selection and reporting first, then others by name."""
     there = set(data.splits.tolist())
     usual = (TRAIN, *SELECTION, *TEST)
     return [*(name for name in usual if name in there), *sorted(there.difference(usual))]

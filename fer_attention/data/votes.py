@@ -1,4 +1,4 @@
-"""Votes of several people on FER2013's images, joined to the images in whatever layout they are.
+"""Votes of several people on FER2013's images, joined to the images of any layout.
 
 Two kinds of tables are read. FER+'s own `fer2013new.csv` has the rows of `fer2013.csv` in the same order. A
 table with the columns `label` and `file` names the images of the Kaggle folders, `angry/Training_1.jpg`. Its
@@ -40,7 +40,7 @@ VOTE_COLUMNS = (
     "unknown",
     "nf",  # "not a face"
 )
-"""Columns of counts: FER+'s eight emotions in its order, then what is none of them."""
+"""Columns of counts: FER+'s eight emotions in its order, then other answers."""
 
 NOBODY = (0,) * len(VOTE_COLUMNS)
 
@@ -80,7 +80,7 @@ class VoteTable:
     skipped: tuple[tuple[str, str], ...]
 
     def join(self, crops: FaceDataset) -> FaceDataset:
-        """The images with `votes`; see `with_votes`."""
+        """Return the images with `votes`; see `with_votes`."""
         key_of = self._key_of(crops)
         found = [self.ballots.get(key_of(name)) for name in crops.names.tolist()]
         if len(crops) and not any(found):
@@ -175,7 +175,7 @@ def read_votes(path: PathLike, *, on_error: OnError = "raise") -> VoteTable:
                 skipped.append((f"row {row.number}", ballot.damage))
             for key in keys:
                 if key in ballots:
-                    raise DataError(f"{path}: row {row.number}: {key} stands in the table twice.")
+                    raise DataError(f"{path}: row {row.number}: {key} is in the table twice.")
                 ballots[key] = ballot
     if not ballots:
         raise DataError(

@@ -1,4 +1,4 @@
-"""One photo's answer: faces, expressions, what the network looked at, and the time it took."""
+"""Analysis of one photo: faces, expressions, maps of what the network looked at, and times."""
 
 from __future__ import annotations
 
@@ -18,18 +18,24 @@ PICTURE_SIDE = 1280
 CROP_SIDE = 224
 
 NO_MAPS = (
-    "An exported ONNX model gives answers alone: to see what the network looked at, start the demo with the "
-    "weights file that it was exported from."
+    "An exported ONNX model has no maps. To see what the network looked at, start the demo with the weights "
+    "file that the model was exported from."
 )
 
 
 @dataclass(frozen=True)
 class FaceView:
-    """One face to be shown, by its number in the photo, from 1, the largest first.
+    """One face of a photo.
+
+    >>> from fer_attention.faces import Face
+    >>> prediction = FacePrediction(Face((10, 10, 50, 60), score=0.9), {"happy": 0.8, "sad": 0.2})
+    >>> FaceView(1, prediction, crop=Image.new("RGB", (224, 224))).prediction.emotion
+    'happy'
 
     Attributes:
-        crop: What of the photo the network is given, in colour and larger than it sees it.
-        seen: The crop under the map of the regions that spoke for the answer (LayerCAM), if asked for.
+        number: Its number in the photo, from 1, the largest first.
+        crop: The region that the network is given, in colour and larger than the network's input.
+        seen: The crop under the map of the regions that support the answer (LayerCAM), if requested.
     """
 
     number: int
@@ -40,7 +46,11 @@ class FaceView:
 
 @dataclass(frozen=True)
 class Seconds:
-    """Wall-clock times of one photo: finding the faces, naming their expressions, and the maps."""
+    """Wall-clock times of one photo in seconds: finding faces, naming expressions, and the maps.
+
+    >>> Seconds(detection=0.21, recognition=0.03).maps is None
+    True
+    """
 
     detection: float
     recognition: float
@@ -49,14 +59,17 @@ class Seconds:
 
 @dataclass(frozen=True)
 class PhotoAnalysis:
-    """All that is shown of one photo.
+    """Everything that the page shows of one photo.
+
+    >>> PhotoAnalysis(Image.new("RGB", (64, 48)), (), found=0, seconds=Seconds(0.1, 0.0)).note
+    ''
 
     Attributes:
-        picture: The photo with every face marked, at most 1280 pixels long.
-        faces: The largest ones, in order.
-        found: How many there are in all.
-        seconds: What took how long.
-        note: Why something that was asked for is missing; empty if nothing is.
+        picture: The photo with every face marked, its longer side at most 1280 pixels.
+        faces: The largest faces, in order.
+        found: Number of all faces.
+        seconds: Time of each step.
+        note: Reason why a requested part is missing; empty if nothing is.
     """
 
     picture: Image.Image
@@ -69,13 +82,20 @@ class PhotoAnalysis:
 def analyse(
     recognizer: EmotionRecognizer, photo: Image.Image, *, limits: Limits | None = None, maps: bool = False
 ) -> PhotoAnalysis:
-    """Finds the faces of a photo (of `read_photo`) and names their expressions.
+    """Find the faces of a photo and name their expressions.
+
+    >>> recognizer = EmotionRecognizer.from_pretrained(detector="none", device="cpu")
+    >>> analyse(recognizer, Image.new("RGB", (48, 48))).found
+    1
 
     Args:
         recognizer: Detector and model.
-        photo: An RGB photo, upright.
-        limits: How many faces are shown.
-        maps: Whether to compute what the network looked at; ImportError if a library for it is missing.
+        photo: An upright RGB photo, as `read_photo` returns it.
+        limits: Number of faces that are shown.
+        maps: Compute what the network looked at.
+
+    Raises:
+        ImportError: A library for the maps is missing.
     """
     shown = (limits or Limits()).faces
     start = time.perf_counter()

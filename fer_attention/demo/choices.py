@@ -1,4 +1,4 @@
-"""The models and detectors that a visitor may choose from."""
+"""Models and detectors that a visitor can choose from."""
 
 from __future__ import annotations
 
@@ -15,21 +15,28 @@ from fer_attention.models.bundled import DEFAULT, bundled_names
 from fer_attention.recognizer import EmotionRecognizer
 from fer_attention.registry import unknown_name
 
-_BLANK = np.zeros((320, 320, 3), np.uint8)  # for the first pass, which is slow and tells no true time
+_BLANK = np.zeros((320, 320, 3), np.uint8)  # for the first pass, whose time would mislead
 
 
 def usable_detectors(
     first: str = "mtcnn", *, weights: str | Path | None = None, device: str | torch.device = "auto"
 ) -> tuple[dict[str, FaceDetector], dict[str, str]]:
-    """Every detector that works here.
+    """Create every detector that works here.
+
+    >>> detectors, missing = usable_detectors("none", device="cpu")
+    >>> list(detectors)[0]
+    'none'
 
     Args:
-        first: The one to start with; that it cannot be made is an error of `create_detector`.
-        weights: Its weights file, where it has none of its own.
-        device: Where detectors run; those that cannot run there run where they can.
+        first: The detector to start with. It must work.
+        weights: Its weights file, if it has none of its own.
+        device: Where detectors run. Those that cannot run there fall back to `"auto"`.
 
     Returns:
-        The detectors by name, `first` first; and of the others, why they are not among them.
+        The detectors by name, `first` first; and the reasons why the others do not work, by name.
+
+    Raises:
+        ValueError, OSError, ImportError: `first` cannot be created.
     """
     options: dict[str, Any] = {} if weights is None else {"weights": str(weights)}
     detectors = {first: create_detector(first, device=device, **options)}
@@ -43,14 +50,16 @@ def usable_detectors(
 
 
 class Choices:
-    """Models by label and detectors by name, and the recogniser of any two.
+    """Models by label, detectors by name, and a recogniser for each pair.
 
-    Models are loaded at once: a file that cannot be used ends the program at its start, not a visitor's
-    request.
+    All models are loaded at the start, so that an unusable file fails then and not during a request.
+
+    >>> Choices((), {"none": create_detector("none")}, device="cpu").detectors
+    ['none']
 
     Args:
-        weights: Names or files, as `EmotionRecognizer.from_pretrained` takes them; the bundled weights come
-            after them.
+        weights: Names or files, as `EmotionRecognizer.from_pretrained` takes them. The bundled weights
+            follow.
         detectors: From `usable_detectors`, or detectors of your own.
         device: Where models run.
 
@@ -77,16 +86,20 @@ class Choices:
 
     @property
     def models(self) -> list[str]:
-        """Labels of the models, the one to start with first."""
+        """Labels of the models, the initial one first."""
         return list(self._models)
 
     @property
     def detectors(self) -> list[str]:
-        """Names of the detectors, the one to start with first."""
+        """Names of the detectors, the initial one first."""
         return list(self._detectors)
 
     def recognizer(self, model: str, detector: str) -> EmotionRecognizer:
-        """The recogniser of a model and a detector, made once; UnknownNameError if they are no choices."""
+        """Return the recogniser of a model and a detector, which is created once.
+
+        Raises:
+            UnknownNameError: The model or the detector is not among the choices.
+        """
         for kind, name, known in (("model", model, self.models), ("detector", detector, self.detectors)):
             if name not in known:
                 raise unknown_name(kind, name, known)
@@ -97,7 +110,7 @@ class Choices:
         return self._made[model, detector]
 
     def _label(self, source: str) -> str:
-        """A short name, with a number where it is taken."""
+        """Return a short name, with a number if the name is taken."""
         name = source if source.startswith("hf-hub:") else Path(source).name.removesuffix(".safetensors")
         labels = chain([name], (f"{name} ({number})" for number in count(2)))
         return next(label for label in labels if label not in self._models)

@@ -1,4 +1,4 @@
-"""What happens when a visitor does something: requests in, HTML out, without Gradio."""
+"""Handlers of a visitor's requests: photo and choices in, HTML out, without Gradio."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ _log = logging.getLogger(__name__)
 class Desk:
     """Answers requests, one at a time.
 
-    A photo is read from its uploaded file, which is deleted at once. Its bytes stay in memory, so that the
-    same photo can be asked about with another model, until the visitor leaves, brings another, or 16 others
-    have brought theirs.
+    A photo is read from its uploaded file, which is deleted immediately. Its bytes stay in memory, so that
+    another model can analyse it, until the visitor leaves or uploads another photo, or until 16 other
+    visitors have uploaded theirs.
 
     Args:
         choices: Models and detectors.
-        limits: What one request may ask for.
-        uploads: The folder of uploaded files; no other file is read or deleted.
+        limits: Bounds of one request.
+        uploads: Folder of uploaded files. No other file is read or deleted.
     """
 
     def __init__(
@@ -46,14 +46,14 @@ class Desk:
         self._lock = threading.Lock()  # handlers run in threads, and a detector serves one at a time
 
     def uploaded(self, path: str) -> Path:
-        """The path, if it is one of an uploaded file, else PermissionError."""
+        """Return the path of an uploaded file; PermissionError for any other path."""
         resolved = Path(path).resolve()
         if self._uploads not in resolved.parents:
-            raise PermissionError(f"{path!r} is no uploaded file.")
+            raise PermissionError(f"{path!r} is not an uploaded file.")
         return resolved
 
     def photo(self, upload: Mapping[str, Any], model: str, detector: str, maps: bool, session: str) -> str:
-        """The answer to a new photo, of the `path` in Gradio's record; PermissionError if not uploaded."""
+        """Answer a photo, given by Gradio's record of an upload; PermissionError for another file."""
         path = self.uploaded(str(upload["path"]))
 
         def answer() -> str:
@@ -62,20 +62,20 @@ class Desk:
                 raise too_large(size, self.limits)
             content = path.read_bytes()
             html = self._answer(content, model, detector, maps)
-            self._photos[session] = content  # only what could be read is worth another question
+            self._photos[session] = content  # only photos that could be read
             while len(self._photos) > SESSIONS:
                 self._photos.popitem(last=False)
             return html
 
         try:
-            return self._in_words(answer)
+            return self._html_of(answer)
         finally:
             path.unlink(missing_ok=True)
-            with suppress(OSError):  # Gradio makes a folder for each upload
+            with suppress(OSError):  # Gradio creates a folder for each upload
                 path.parent.rmdir()
 
     def again(self, model: str, detector: str, maps: bool, session: str) -> str:
-        """The answer to the same photo with other choices; the arguments as for `photo`."""
+        """Answer the same photo with other choices; arguments as for `photo`."""
 
         def answer() -> str:
             content = self._photos.get(session)
@@ -84,15 +84,15 @@ class Desk:
             self._photos.move_to_end(session)
             return self._answer(content, model, detector, maps)
 
-        return self._in_words(answer)
+        return self._html_of(answer)
 
     def forget(self, session: str) -> None:
-        """The visitor has left."""
+        """Drop the photo of a visitor who has left."""
         with self._lock:
             self._photos.pop(session, None)
 
-    def _in_words(self, work: Callable[[], str]) -> str:
-        """One piece of work at a time; an error becomes a message that stays on the page."""
+    def _html_of(self, work: Callable[[], str]) -> str:
+        """Do one piece of work at a time; an error becomes a message on the page."""
         with self._lock:
             try:
                 return work()

@@ -1,4 +1,4 @@
-"""The page, made of Gradio's parts."""
+"""The page, built from Gradio's components."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
 _WAITING = 16  # visitors in the queue; more are turned away
-_REFUSED = 4  # times the limit are not even received; what is between gets an answer that says both numbers
-_LEFTOVERS = 60  # seconds after which an upload that nobody asked about is deleted
+_REFUSED = 4  # times the upload limit: files above it are not received, smaller ones get an answer
+_LEFTOVERS = 60  # seconds after which an unused upload is deleted
 _SYSTEM_FONTS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica Neue", "Arial", "sans-serif")
 _FIXED_WIDTH = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace")
-# Where the answer stands below the rest, as on a phone, it is brought into view.
+# On a phone the answer is below the form: scroll it into view.
 _SCROLL = """() => {
   const answer = document.getElementById("fer-answer");
   if (answer && window.innerWidth < 700) answer.scrollIntoView({behavior: "smooth"});
@@ -41,34 +41,36 @@ def build_demo(
     device: str | torch.device = "auto",
     limits: Limits | None = None,
 ) -> gradio.Blocks:
-    """The page, to be put into an app of your own by `mount_demo`.
+    """Build the page, for `mount_demo` to put into an app of your own.
+
+    >>> page = build_demo(["my_run/best.safetensors"], device="cpu")  # doctest: +SKIP
 
     Args:
         weights: Models to choose from beside the bundled ones, as `EmotionRecognizer.from_pretrained` takes
-            them; the first is the one to start with.
-        detector: The detector to start with; every other one that works here can be chosen, too.
-        detector_weights: Its weights file, where it has none of its own.
+            them. The first is the initial one.
+        detector: The initial detector. Every other one that works here can be chosen, too.
+        detector_weights: Its weights file, if it has none of its own.
         device: Where detectors and models run.
-        limits: What one request may ask for.
+        limits: Bounds of one request.
 
     Raises:
-        UnknownNameError: No such detector or weights.
+        UnknownNameError: There is no such detector, or no such weights.
         ValueError: Weights or the detector cannot be used.
-        OSError: A file is not there.
-        ImportError: Gradio or what the detector runs on is missing.
+        OSError: A file does not exist.
+        ImportError: Gradio or a library of the detector is missing.
     """
     detectors, _ = usable_detectors(detector, weights=detector_weights, device=device)
     return build_page(Choices(weights, detectors, device=device), limits)
 
 
 def build_page(choices: Choices, limits: Limits | None = None) -> gradio.Blocks:
-    """The page for given choices; sends nothing to Gradio's makers."""
-    with needs_extra("demo", "The web page is made of Gradio's parts"):
+    """Build the page for given choices, without Gradio's analytics."""
+    with needs_extra("demo", "The web page is built with Gradio"):
         import gradio as gr
         from gradio.utils import get_upload_folder
     desk = Desk(choices, limits, uploads=get_upload_folder())
     with (
-        _as_it_was(),
+        _restored_globals(),
         gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(_LEFTOVERS, _LEFTOVERS)) as page,
     ):
         gr.HTML(
@@ -108,14 +110,14 @@ def build_page(choices: Choices, limits: Limits | None = None) -> gradio.Blocks:
         gr.HTML(render("responsible_use"), apply_default_css=False)
 
         async def only_uploads(path: str) -> str:
-            # Gradio's own takes any path of this machine when a page is mounted, and fetches addresses.
+            # Gradio's own check accepts any path of this machine in a mounted page, and fetches addresses.
             return str(desk.uploaded(path))
 
         def on_photo(
             upload: dict[str, Any] | None, model: str, detector: str, maps: bool, request: gr.Request
         ) -> tuple[Any, None]:
-            if upload is None:  # taken away, or the visitor changed from files to the camera
-                # No update for an input: Gradio would make the part anew, without the check of its files.
+            if upload is None:  # removed, or the visitor changed from files to the camera
+                # An update of an input would make Gradio build it again, without the check of its files.
                 return gr.skip(), None
             return desk.photo(upload, model, detector, maps, str(request.session_hash)), None
 
@@ -124,17 +126,17 @@ def build_page(choices: Choices, limits: Limits | None = None) -> gradio.Blocks:
 
         def on_leave(request: gr.Request) -> None:
             desk.forget(str(request.session_hash))
-            sessions = getattr(page, "state_holder", None)  # there once the page is mounted
+            sessions = getattr(page, "state_holder", None)  # exists once the page is mounted
             if sessions is not None:  # Gradio keeps the last answer, and with it the photo
                 sessions.session_data.pop(request.session_hash, None)
 
         inputs: list[Any] = [photo, model, detector, maps]
-        for part in inputs:  # any of them may be sent what looks like a file
+        for part in inputs:  # a request may send a file to any of them
             part.async_move_resource_to_block_cache = only_uploads
         for handler in (on_photo, on_choice, on_leave):
             handler.__annotations__["request"] = gr.Request  # Gradio cannot resolve a name of this function
         common: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "fer-attention"}
-        # Raw: Gradio would open the picture itself, and its error for a damaged one says nothing.
+        # No preprocessing: Gradio's error for a damaged picture explains nothing.
         common |= {"api_visibility": "private", "preprocess": False}
         answered = photo.input(on_photo, inputs, [answer, photo], **common)
         answered.then(None, js=_SCROLL)
@@ -149,13 +151,16 @@ def build_page(choices: Choices, limits: Limits | None = None) -> gradio.Blocks:
 def mount_demo(
     app: FastAPI, page: gradio.Blocks, *, path: str = "/demo", limits: Limits | None = None
 ) -> FastAPI:
-    """Puts the page into an app, with fonts of the visitor's system and without Gradio's footer.
+    """Put the page into an app, with fonts of the visitor's system and without Gradio's footer.
+
+    >>> from fastapi import FastAPI  # doctest: +SKIP
+    >>> app = mount_demo(FastAPI(), build_demo(), path="/faces")  # doctest: +SKIP
 
     Args:
-        app: The app, which is given back.
+        app: The app, which is returned.
         page: From `build_demo`.
-        path: Where in the app it appears.
-        limits: Those of `build_demo`. Of files above four times the upload limit the rest is not received.
+        path: Path of the page in the app.
+        limits: Those of `build_demo`. Files above four times the upload limit are not received.
     """
     import gradio as gr
 
@@ -166,7 +171,7 @@ def mount_demo(
         "theme": theme,
         "footer_links": [],
         "max_file_size": _REFUSED * (limits or Limits()).upload_bytes,
-        "run_history": False,  # it would keep photos in the visitor's browser
+        "run_history": False,  # it would store photos in the visitor's browser
         "enable_monitoring": False,
         "ssr_mode": False,
         "mcp_server": False,
@@ -174,15 +179,15 @@ def mount_demo(
         "app_kwargs": {"docs_url": None, "redoc_url": None, "openapi_url": None},
     }
     for name in options.keys() - inspect.signature(gr.mount_gradio_app).parameters.keys():
-        del options[name]  # older ones keep no history
+        del options[name]  # older versions have no history
     mounted: FastAPI = gr.mount_gradio_app(app, page, path, **options)
-    page.has_launched = True  # Gradio, too, checks the paths of files only then
+    page.has_launched = True  # only then does Gradio check the paths of files itself
     return mounted
 
 
 @contextmanager
-def _as_it_was() -> Iterator[None]:
-    """Gives back what Gradio changes: it draws from the random state and sets an environment variable."""
+def _restored_globals() -> Iterator[None]:
+    """Restore the random state and the environment variable that Gradio changes."""
     state, telemetry = random.getstate(), os.environ.get("HF_HUB_DISABLE_TELEMETRY")
     try:
         yield

@@ -1,4 +1,4 @@
-"""What a visitor sends becomes a photo, or an error that can be read on a page."""
+"""Reading of uploaded photos, with errors for the page."""
 
 from __future__ import annotations
 
@@ -12,11 +12,19 @@ from PIL import Image, UnidentifiedImageError
 from fer_attention.faces import ImageError, load_image
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
-"""What Pillow may decode of strangers' files: not its many others, one of which starts a program (EPS)."""
+"""Formats that Pillow may decode in uploads. It knows many others, and one of them starts a program (EPS)."""
 
 
 class PhotoError(ValueError):
-    """A file that is no usable photo: what is wrong in a few words, then the numbers and what helps."""
+    """A file that is not a usable photo.
+
+    >>> print(PhotoError("The file is empty", "Choose the photo again."))
+    The file is empty. Choose the photo again.
+
+    Args:
+        title: The problem in a few words.
+        advice: The numbers, and what helps.
+    """
 
     def __init__(self, title: str, advice: str) -> None:
         super().__init__(f"{title}. {advice}")
@@ -25,12 +33,15 @@ class PhotoError(ValueError):
 
 @dataclass(frozen=True)
 class Limits:
-    """What one request may ask for.
+    """Bounds of one request.
+
+    >>> Limits(upload_mb=5).upload_bytes
+    5000000
 
     Args:
         upload_mb: Size of a file, in megabytes (1,000,000 bytes).
-        megapixels: Size of a photo, in millions of pixels; told from the file's head, before it is decoded.
-        faces: Faces that are shown one by one, the largest first. All are marked in the photo.
+        megapixels: Size of a photo, in millions of pixels, checked before the photo is decoded.
+        faces: Number of faces that are shown one by one, the largest first. All are marked in the photo.
 
     Raises:
         ValueError: A limit is not above 0.
@@ -43,19 +54,24 @@ class Limits:
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
             if not value > 0:
-                raise ValueError(f"{name} is a number above 0; got {value}.")
+                raise ValueError(f"{name} must be above 0; got {value}.")
 
     @property
     def upload_bytes(self) -> int:
-        """The size of a file in bytes, at least 1."""
+        """Size of a file in bytes, at least 1."""
         return max(1, round(self.upload_mb * 1_000_000))
 
 
 def read_photo(content: bytes, limits: Limits) -> Image.Image:
-    """The photo of a file, upright RGB by the rules of `load_image`.
+    """Read a photo from the bytes of a file: upright RGB, by the rules of `load_image`.
+
+    >>> file = io.BytesIO()
+    >>> Image.new("L", (64, 48)).save(file, "PNG")
+    >>> read_photo(file.getvalue(), Limits()).mode
+    'RGB'
 
     Raises:
-        PhotoError: The file is empty, too large, no picture or damaged.
+        PhotoError: The file is empty, too large, damaged or not a picture.
     """
     if not content:
         raise PhotoError("The file is empty", "It has 0 bytes. Choose the photo again.")
@@ -67,26 +83,26 @@ def read_photo(content: bytes, limits: Limits) -> Image.Image:
         try:
             photo = load_image(opened)
         except ImageError as error:
-            if error.__cause__ is None:  # sound, but of pixels without a fixed scale
+            if error.__cause__ is None:  # intact, but its pixels have no fixed scale
                 raise PhotoError(
                     "This kind of picture cannot be shown",
-                    f"Its pixels are of mode {opened.mode!r}, whose range of values is not fixed. "
+                    f"Its pixels have mode {opened.mode!r}, whose range of values is not fixed. "
                     "Save it with 8 or 16 bits per channel.",
                 ) from error
             raise PhotoError(
                 "The picture is damaged",
-                f"It begins as a {opened.format} file, but cannot be read to its end. "
+                f"It starts as a {opened.format} file, but cannot be read to its end. "
                 "Copy or download it again.",
             ) from error
-    photo.info.clear()  # so that it counts as plain pixels and is not copied again and again
+    photo.info.clear()  # plain pixels are not copied again later
     return photo
 
 
 def too_large(size: int, limits: Limits) -> PhotoError:
-    """The error for a file of more bytes than are taken."""
+    """Return the error for a file above the limit."""
     return PhotoError(
         "The file is too large",
-        f"It has {size / 1e6:,.1f} MB, and up to {limits.upload_mb:g} MB are taken. "
+        f"It has {size / 1e6:,.1f} MB; the limit is {limits.upload_mb:g} MB. "
         "Save the photo smaller and try again.",
     )
 
@@ -104,8 +120,8 @@ def _opened(content: bytes, limits: Limits) -> Image.Image:
     except UnidentifiedImageError as error:
         raise PhotoError(
             "This is not a picture that can be read",
-            "Photos in JPEG, PNG, WebP, GIF, BMP or TIFF are. HEIC photos of a phone can be saved as JPEG; "
-            "a file that should be a photo may be damaged.",
+            "Use JPEG, PNG, WebP, GIF, BMP or TIFF, and save HEIC photos of a phone as JPEG. "
+            "If the file is one of these, it may be damaged.",
         ) from error
     except Exception as error:  # Pillow's readers raise nearly anything on broken bytes
         raise PhotoError(
@@ -116,6 +132,6 @@ def _opened(content: bytes, limits: Limits) -> Image.Image:
 def _too_many_pixels(pixels: int, limits: Limits, size: str = "") -> PhotoError:
     return PhotoError(
         "The picture has too many pixels",
-        f"It has {size}{pixels / 1e6:,.1f} megapixels, and up to {limits.megapixels:g} are taken. "
+        f"It has {size}{pixels / 1e6:,.1f} megapixels; the limit is {limits.megapixels:g}. "
         "Scale it down and try again.",
     )

@@ -1,4 +1,4 @@
-"""The page's own HTML, from templates. Pictures are part of the text, so that none has to lie in a file."""
+"""HTML of the page, from templates. Pictures are embedded, so that none needs a file."""
 
 from __future__ import annotations
 

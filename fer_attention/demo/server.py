@@ -1,8 +1,7 @@
-"""The page on a port of this machine: private files that go away, nothing from other hosts, a clean end."""
+"""The page on a port of this machine, with private temporary files and nothing from other hosts."""
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import signal
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING
 from fer_attention.demo.page import mount_demo
 from fer_attention.demo.photo import Limits
 from fer_attention.optional import needs_extra
+from fer_attention.sockets import address, own_names
 
 if TYPE_CHECKING:
     import gradio
@@ -27,49 +27,18 @@ if TYPE_CHECKING:
 
 PORT = 7860
 _log = logging.getLogger(__name__)
-_TRIES = 20  # ports after the first, where the visitor named none
 _POLICY = (
     "default-src 'self' data: blob:; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; "
     "style-src 'self' 'unsafe-inline'; object-src 'none'; base-uri 'self'"
 )
 
 
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach a server on that address."""
-    return host in ("localhost", "::1") or host.startswith("127.")
-
-
-def open_socket(host: str, port: int | None = None) -> socket.socket:
-    """A listening socket, taken before anything slow is done.
-
-    Without a port it takes 7860 or the next free one. A port that is taken, or an address that this machine
-    does not have, is an OSError.
-    """
-    ports = [port] if port is not None else range(PORT, PORT + 1 + _TRIES)
-    for candidate in ports:
-        try:
-            return _bound(host, candidate)
-        except OSError as error:
-            if error.errno != errno.EADDRINUSE:
-                reason = error.strerror or error
-                raise OSError(f"Cannot serve on {host}, port {candidate}: {reason}.") from error
-    if port is None:
-        raise OSError(f"Ports {PORT} to {PORT + _TRIES} are all taken. Name a free one: --port N.")
-    raise OSError(f"Port {port} is taken by another program. Name another: --port {_free_port(host)}.")
-
-
-def address(host: str, port: int) -> str:
-    """The page's address, as a browser on this machine takes it."""
-    name = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
-    return f"http://{name}:{port}"
-
-
 @contextmanager
 def private_files() -> Iterator[str]:
-    """A folder for this run's temporary files, Gradio's among them, which is gone at the end.
+    """Put this run's temporary files, including Gradio's, into a folder that is deleted at the end.
 
-    Gradio reads its folder from the environment when a page is built; both that and Python's own choice are
-    afterwards as they were. SIGTERM ends the block as an exception would.
+    Gradio reads its folder from the environment when a page is built. That variable and Python's own folder
+    are restored. SIGTERM ends the block as an exception would.
     """
     before, chosen = os.environ.get("GRADIO_TEMP_DIR"), tempfile.tempdir
     main = threading.current_thread() is threading.main_thread()
@@ -97,56 +66,59 @@ def serve(
     open_browser: bool = False,
     ready: Callable[[], None] | None = None,
 ) -> None:
-    """Serves the page until Ctrl-C or SIGTERM.
+    """Serve the page until Ctrl-C or SIGTERM.
+
+    >>> from fer_attention.sockets import open_socket
+    >>> with private_files(), open_socket("127.0.0.1", first=PORT) as listener:  # doctest: +SKIP
+    ...     serve(build_demo(), listener, open_browser=True)
 
     Args:
         page: From `build_demo`, within `private_files`.
-        listener: From `open_socket`.
+        listener: A listening socket, as `fer_attention.sockets.open_socket` opens it.
         limits: Those of the page.
-        open_browser: Whether to show the page in this machine's browser.
-        ready: Called when the first request can come.
+        open_browser: Show the page in this machine's browser.
+        ready: Called once the page answers requests.
 
     Raises:
-        KeyboardInterrupt: Ctrl-C, after all is closed.
+        KeyboardInterrupt: Ctrl-C, after everything is closed.
         SystemExit: SIGTERM, likewise.
         ImportError: Gradio is missing.
     """
-    with needs_extra("demo", "The web page is made of Gradio's parts"):
+    with needs_extra("demo", "The web page is built with Gradio"):
         import uvicorn
-    host, port = listener.getsockname()[:2]
-    app = demo_app(page, host=host, limits=limits)
+    app = demo_app(page, host=listener.getsockname()[0], limits=limits)
     config = uvicorn.Config(
         app, log_config=None, log_level="error", access_log=False, timeout_graceful_shutdown=0
     )
 
     class Server(uvicorn.Server):
-        """Tells that it is ready only once it answers, and ends in order if it is stopped at that moment."""
+        """A server that calls `ready` once it answers."""
 
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
             if ready is not None:
                 ready()
-            if open_browser:  # in a thread: a text browser would hold the server up
-                threading.Thread(target=webbrowser.open, args=[address(host, port)], daemon=True).start()
+            if open_browser:  # in a thread, as a text browser would block the server
+                threading.Thread(target=webbrowser.open, args=[address(listener)], daemon=True).start()
 
     server = Server(config)
 
-    def before_the_end(_: logging.LogRecord) -> bool:
+    def still_running(_: logging.LogRecord) -> bool:
         return not server.should_exit
 
     log = logging.getLogger("uvicorn.error")
-    log.addFilter(before_the_end)  # pages that are open have a request open; that it is cut is no error
+    log.addFilter(still_running)  # an open page has an open request, and cutting it is not an error
     try:
         server.run(sockets=[listener])
     finally:
-        log.removeFilter(before_the_end)
+        log.removeFilter(still_running)
 
 
 def demo_app(page: gradio.Blocks, *, host: str = "127.0.0.1", limits: Limits | None = None) -> FastAPI:
-    """The page as an app of its own.
+    """Wrap the page in an app of its own.
 
-    On an address of this machine alone it is answered under the machine's own names only, so that no foreign
-    page can reach it under a name of its making (DNS rebinding).
+    On a loopback address the app accepts the machine's own host names only, which protects it from DNS
+    rebinding.
     """
     from fastapi import FastAPI
     from gradio.utils import get_upload_folder
@@ -154,17 +126,16 @@ def demo_app(page: gradio.Blocks, *, host: str = "127.0.0.1", limits: Limits | N
 
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     app.add_middleware(_Headers, uploads=get_upload_folder())
-    if is_loopback(host):
-        own_names = ["127.0.0.1", "localhost", "::1", "[::1]", host]
-        app.add_middleware(TrustedHostMiddleware, allowed_hosts=own_names)
+    if (names := own_names(host)) is not None:
+        app.add_middleware(TrustedHostMiddleware, allowed_hosts=names)
     return mount_demo(app, page, path="/", limits=limits)
 
 
 class _Headers:
-    """Tells browsers to ask no other host for anything and to keep no copy of a photo.
+    """Middleware whose headers forbid browsers to load from other hosts and to store photos.
 
-    An upload is deleted as soon as it has been read. If the browser then asks for its preview, the answer is
-    "no content" rather than an error.
+    An upload is deleted once it has been read. A later request for its preview gets "no content" instead of
+    an error.
     """
 
     def __init__(self, app: ASGIApp, *, uploads: str) -> None:
@@ -204,14 +175,3 @@ class _Headers:
             if not started:
                 await with_headers({"type": "http.response.start", "status": 404, "headers": []})
                 await with_headers({"type": "http.response.body", "body": b""})
-
-
-def _bound(host: str, port: int) -> socket.socket:
-    family, _, _, _, target = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    both = family == socket.AF_INET6 and socket.has_dualstack_ipv6()
-    return socket.create_server(target, family=family, backlog=128, dualstack_ipv6=both)
-
-
-def _free_port(host: str) -> int:
-    with _bound(host, 0) as free:
-        return int(free.getsockname()[1])

@@ -47,7 +47,7 @@ class Accuracy:
 
 
 def wilson_interval(correct: int, n: int, *, z: float = 1.959963984540054) -> tuple[float, float]:
-    """The score interval of a proportion (Wilson 1927); z is the normal quantile, here for 95 %.
+    """Compute the score interval of a proportion (Wilson 1927); z is the normal quantile, here for 95 %.
 
     >>> tuple(round(end, 4) for end in wilson_interval(8, 10))
     (0.4902, 0.9433)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Bin:
-    """Answers whose confidence lies in (low, high]: how many, their mean confidence and their accuracy."""
+    """Answers with confidence in (low, high]: their number, mean confidence and accuracy."""
 
     low: float
     high: float
@@ -55,7 +55,7 @@ class Reliability:
         return float(self.gaps.max())
 
     def filled(self) -> list[Bin]:
-        """The bins that hold answers, from the least to the most confident."""
+        """Return the bins with answers, from the least to the most confident."""
         columns = (self.edges[:-1], self.edges[1:], self.count, self.confidence, self.accuracy)
         rows = zip(*(column.tolist() for column in columns), strict=True)
         return [Bin(*row) for row in rows if row[2]]
@@ -81,7 +81,7 @@ def reliability(
         bins: How many, of equal width; 15 as in the paper.
 
     Raises:
-        ValueError: The arrays do not fit each other, or are no probabilities or no labels.
+        ValueError: The shapes differ, or the values are not probabilities and labels.
     """
     if bins < 1:
         raise ValueError(f"Needs at least one bin, got bins={bins}.")
@@ -106,7 +106,7 @@ def checked(
     """Probabilities in float64, their rows divided by their sums to undo rounding, and labels in int64.
 
     Raises:
-        ValueError: They do not fit each other, rows are no distributions, or labels are no class indices.
+        ValueError: The shapes differ, rows are not distributions, or labels are not class indices.
     """
     probabilities, labels = np.asarray(probabilities), np.asarray(labels)
     if probabilities.ndim != 2 or not probabilities.size or labels.shape != probabilities.shape[:1]:

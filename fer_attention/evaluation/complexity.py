@@ -37,7 +37,7 @@ class Complexity:
 
 
 def complexity(model: nn.Module, input_size: tuple[int, int, int] | None = None) -> Complexity:
-    """Counts of a model for one input; a model on the `meta` device is counted without computing.
+    """Count the parameters and operations of a model for one input; on `meta` nothing is computed.
 
     Args:
         model: Any module that takes a batch of images.
@@ -69,7 +69,7 @@ def complexity(model: nn.Module, input_size: tuple[int, int, int] | None = None)
 
 
 def paper_parameters(name: str) -> int:
-    """The parameter count by the convention of the paper, for one grey 48×48 input and seven classes.
+    """Count parameters by the convention of the paper, for one grey 48×48 input and seven classes.
 
     All convolution and dense weights; dense biases; convolution biases, in ResNetV2 only those of the stem,
     the shortcuts and each block's last convolution; SE and CBAM with biases in their MLP; ECA as C·k weights

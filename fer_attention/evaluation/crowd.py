@@ -132,7 +132,7 @@ def crowd_agreement(
 
 
 def _majority(votes: NDArray[np.int64], class_of: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The class on which FER+'s rule settles for each image, -1 for none."""
+    """Return the class that FER+'s rule chooses for each image, -1 for none."""
     found = np.full(len(votes), -1)
     for row, counts in enumerate(votes.tolist()):
         if any(counts):

@@ -104,7 +104,7 @@ def evaluate(
     Raises:
         DataError: There is no such split, it has labels that are not among the answers, or the model's record
             of the images it has seen is damaged.
-        UnknownNameError: There is no such test-time augmentation, label set or degradation.
+        UnknownNameError: The test-time augmentation, label set or degradation is unknown.
         ValueError: A number is out of range, or the model lacks labels or preprocessing.
         ImportError: scikit-learn is not installed.
     """
@@ -165,7 +165,7 @@ def label_set(name: str) -> tuple[str, ...]:
     """Look up the emotions of a label set.
 
     Raises:
-        UnknownNameError: There is no such label set; the nearest is in the message.
+        UnknownNameError: The label set is unknown.
     """
     if name not in LABEL_SETS:
         raise unknown_name("label set", name, LABEL_SETS)
@@ -173,7 +173,7 @@ def label_set(name: str) -> tuple[str, ...]:
 
 
 def _answers(labels: tuple[str, ...], emotions: str) -> tuple[str, ...]:
-    """The model's labels that are in a label set, in the model's order."""
+    """Return the model's labels that are in a label set, in the model's order."""
     known = label_map(labels, label_set(emotions))
     kept = tuple(label for index, label in enumerate(labels) if known[index] is not None)
     if len(kept) < 2:

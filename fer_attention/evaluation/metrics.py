@@ -129,7 +129,7 @@ def classification_metrics(
         bins: Of the calibration errors.
 
     Raises:
-        ValueError: The arrays or the names do not fit each other, or are no probabilities or no labels.
+        ValueError: The shapes or the number of names differ, or the values are not probabilities and labels.
         ImportError: scikit-learn is not installed.
     """
     with needs_extra("train", "The metrics need scikit-learn"):

@@ -74,7 +74,7 @@ class EvaluationReport:
 
     Raises:
         ValueError: There is no result.
-        UnknownNameError: There is no such test-time augmentation.
+        UnknownNameError: The test-time augmentation is unknown.
     """
 
     weights: str
@@ -96,7 +96,7 @@ class EvaluationReport:
     def of(
         cls, found: Evaluation, model: FERModel | Classifier, *, weights: str, data: str
     ) -> EvaluationReport:
-        """The report of an evaluation.
+        """Create the report of an evaluation.
 
         Args:
             found: The evaluation.

@@ -29,13 +29,13 @@ CROP = 44 / 48
 
 @VIEWS.register("none")
 def plain(images: torch.Tensor) -> Iterator[torch.Tensor]:
-    """The images as they are."""
+    """Return the images unchanged."""
     yield images
 
 
 @VIEWS.register("flip")
 def flip(images: torch.Tensor) -> Iterator[torch.Tensor]:
-    """The images and their mirrors."""
+    """Return the images and their mirror images."""
     yield images
     yield images.flip(-1)
 
@@ -72,7 +72,7 @@ def tta_probabilities(
         batch_size: Images per pass.
 
     Raises:
-        UnknownNameError: There are no views of that name.
+        UnknownNameError: The views are unknown.
         ValueError: The classifier refuses the crops.
     """
     logs: NDArray[np.float64] = np.zeros((len(crops), len(classifier.labels)))

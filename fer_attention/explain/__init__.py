@@ -1,4 +1,4 @@
-"""Attention maps, class activation maps, panels of both, and tests of their faithfulness."""
+"""Attention maps, class activation maps, panels of both, and measures of faithfulness."""
 
 from fer_attention.explain.attention_maps import AttentionMap, attention_maps
 from fer_attention.explain.drawing import explanation_panel, overlay

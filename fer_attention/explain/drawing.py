@@ -1,4 +1,4 @@
-"""Heat maps over pictures, and a panel of what one or several models looked at."""
+"""Heat maps over images, and panels that show what models looked at."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -22,67 +23,73 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.gridspec import SubplotSpec
 
-COLOURS = "inferno"
-"""Dark to bright also for the colour-blind and in grey print."""
-
-STAGES = 4
-"""Columns of attention at most."""
-
 FLAT = 1e-4
-"""Weights that differ by a smaller share differ by rounding: no colours."""
+"""Smallest relative spread of spatial weights to colour; smaller ones are rounding errors."""
 
 
 def overlay(
     image: NDArray[np.uint8] | Image.Image, heat: NDArray[np.float32], *, alpha: float = 0.5
 ) -> Image.Image:
-    """A heat map over a picture, in matplotlib's colours "inferno".
+    """Blend a heat map, in matplotlib's colour map "inferno", over an image.
+
+    >>> overlay(np.zeros((48, 48), np.uint8), np.linspace(0, 1, 9, dtype=np.float32).reshape(3, 3)).size
+    (48, 48)
 
     Args:
         image: Grey (H, W), RGB (H, W, 3) or a PIL image.
-        heat: (h, w) in [0, 1], brought to the picture's size bilinearly.
-        alpha: Share of the colours, 0 (the picture alone) to 1.
+        heat: (h, w) in [0, 1]; it is resized bilinearly to the image's size.
+        alpha: Opacity of the heat map, 0 (invisible) to 1.
 
     Returns:
-        An RGB picture of the image's size.
+        An RGB image of the same size.
 
     Raises:
-        ValueError: The heat map is no map of numbers in [0, 1], or alpha is outside [0, 1].
-        ImportError: matplotlib is not installed.
+        ValueError: The heat map is not two-dimensional with values in [0, 1], or alpha is outside [0, 1].
+        ImportError: matplotlib is not installed: `fer_attention[explain]`.
     """
     heat = np.asarray(heat, dtype=np.float32)
     if heat.ndim != 2 or not heat.size:
-        raise ValueError(f"heat is a map (h, w); got an array of shape {heat.shape}.")
+        raise ValueError(f"heat must be a map (h, w); got an array of shape {heat.shape}.")
     if not (heat.min() >= 0 and heat.max() <= 1):
-        raise ValueError(f"heat lies in [0, 1]; got {heat.min():.3g} to {heat.max():.3g}.")
+        raise ValueError(f"heat must be in [0, 1]; got {heat.min():.3g} to {heat.max():.3g}.")
     if not 0 <= alpha <= 1:
-        raise ValueError(f"alpha is from 0 to 1; got {alpha}.")
-    with needs_extra("explain", "Heat maps take their colours from matplotlib"):
+        raise ValueError(f"alpha must be in [0, 1]; got {alpha}.")
+    with needs_extra("explain", "Heat maps use the colour maps of matplotlib"):
         from matplotlib import colormaps
     picture = (image if isinstance(image, Image.Image) else Image.fromarray(image)).convert("RGB")
     resized = np.asarray(Image.fromarray(heat).resize(picture.size, Image.Resampling.BILINEAR))
-    colours = colormaps[COLOURS](resized, bytes=True)[..., :3]
+    # perceptually uniform, also for colour-blind readers and in greyscale
+    colours = colormaps["inferno"](resized, bytes=True)[..., :3]
     return Image.blend(picture, Image.fromarray(np.ascontiguousarray(colours)), alpha)
 
 
 def explanation_panel(photo: ImageSource, explanations: Sequence[Explanation]) -> Figure:
-    """The photo of all explanations with its faces, and a row for each explanation.
+    """Draw a photo with its faces, and a row for each explanation.
 
     A row shows the crop, the class activation map over it, the attention of the last block of each stage and
-    the probabilities. Rows may be the faces of a photo, or one face as several models see it.
+    the probabilities. Rows are several faces of a photo, or one face explained by several models.
+
+    >>> recognizer = EmotionRecognizer.from_pretrained()  # doctest: +SKIP
+    >>> panel = explanation_panel("photo.jpg", explain_faces(recognizer, "photo.jpg"))  # doctest: +SKIP
+    >>> panel.savefig("panel.png", dpi=144)  # doctest: +SKIP
+
+    Args:
+        photo: Path, array or PIL image of the photo.
+        explanations: From `explain_faces` or `explain_predictions`, all of this photo.
 
     Raises:
         ValueError: There is no explanation.
-        ImportError: matplotlib is not installed.
+        ImportError: matplotlib is not installed: `fer_attention[explain]`.
     """
     if not explanations:
         raise ValueError("A panel needs at least one explanation; explain_faces found no face.")
-    with needs_extra("explain", "Panels are drawn by matplotlib"):
+    with needs_extra("explain", "Panels are drawn with matplotlib"):
         import matplotlib  # noqa: F401
     rows = [last_of_stages(explanation.attention) for explanation in explanations]
     stages = max(1, *map(len, rows))
     widths = [3.2, 1.5, 1.5, *[1.5] * stages, 2.1]
     figure = new_figure(sum(widths), max(1.95 * len(rows), 2.7) + 0.3)
-    figure.set_facecolor("white")  # `savefig` takes it; photos are no part of a page's colours
+    figure.set_facecolor("white")  # also in `savefig`, since photos do not follow a page's theme
     grid = figure.add_gridspec(len(rows), len(widths), width_ratios=widths)
     _photo(figure.add_subplot(grid[: min(2, len(rows)), 0]), photo, explanations)
     several = len({e.prediction.face.box for e in explanations}) > 1
@@ -91,7 +98,8 @@ def explanation_panel(photo: ImageSource, explanations: Sequence[Explanation]) -
         name = f"face {row + 1}" if several else explanation.model
         _picture(figure.add_subplot(grid[row, 1]), Image.fromarray(explanation.crop), name)
         seen = overlay(explanation.crop, explanation.cam)
-        _picture(figure.add_subplot(grid[row, 2]), seen, f"{_method(explanation)}: {explanation.target}")
+        method = {**CLASSES, "gradcam": "Grad-CAM", "gradcam++": "Grad-CAM++"}[explanation.method]
+        _picture(figure.add_subplot(grid[row, 2]), seen, f"{method}: {explanation.target}")
         for column, maps in enumerate(shown):
             _, height, width = maps[0].map_shape
             title = f"{height}×{width} map"
@@ -105,17 +113,12 @@ def explanation_panel(photo: ImageSource, explanations: Sequence[Explanation]) -
 
 
 def last_of_stages(attention: Sequence[AttentionMap]) -> list[list[AttentionMap]]:
-    """The parts of the last block of each stage (maps of one shape), at most the last four stages."""
+    """Select the parts of the last block of each stage (maps of one shape), for the last four stages."""
     stages = []
     for _, group in groupby(attention, key=lambda found: found.map_shape):
         maps = list(group)
         stages.append([found for found in maps if found.layer == maps[-1].layer])
-    return stages[-STAGES:]
-
-
-def _method(explanation: Explanation) -> str:
-    method = explanation.method
-    return {"gradcam": "Grad-CAM", "gradcam++": "Grad-CAM++"}.get(method, CLASSES[method])
+    return stages[-4:]
 
 
 def _photo(axes: Axes, photo: ImageSource, explanations: Sequence[Explanation]) -> None:
@@ -134,10 +137,9 @@ def _picture(axes: Axes, picture: Image.Image, title: str) -> None:
 
 
 def _channel_limits(rows: Sequence[Sequence[Sequence[AttentionMap]]]) -> tuple[float, float]:
-    """One scale for the channel attention of a panel, so that they can be compared by eye."""
-    found = [m.channel for row in rows for maps in row for m in maps if m.channel is not None]
-    low = min((float(values.min()) for values in found), default=0.0)
-    high = max((float(values.max()) for values in found), default=1.0)
+    """Compute a common scale for all channel attention of a panel."""
+    found = [m.channel.ravel() for row in rows for maps in row for m in maps if m.channel is not None]
+    low, high = map(float, torch.cat(found or [torch.tensor([0.0, 1.0])]).aminmax())
     margin = 0.05 * max(high - low, 0.1)
     return low - margin, high + margin
 
@@ -151,7 +153,7 @@ def _attention(
     title: str,
     limits: tuple[float, float],
 ) -> None:
-    """The spatial part over the crop, where there is one, and the channel attention, below it or alone."""
+    """Draw spatial attention over the crop, and channel attention below it; either may be missing."""
     spatial = next((found.spatial for found in maps if found.spatial is not None), None)
     channel = next((found.channel for found in maps if found.channel is not None), None)
     both = spatial is not None and channel is not None

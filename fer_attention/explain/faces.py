@@ -1,4 +1,4 @@
-"""From a photo to explanations: each face, what the network saw of it and where it looked."""
+"""Explanations of the predictions for the faces of a photo."""
 
 from __future__ import annotations
 
@@ -23,16 +23,20 @@ from fer_attention.registry import unknown_name
 
 @dataclass(frozen=True)
 class Explanation:
-    """One face of a photo, as one model sees it.
+    """Explanation of one model's prediction for one face.
 
     Attributes:
-        model: The model's name.
+        model: Name of the model.
         prediction: The face and its probabilities.
         crop: uint8 (H, W) grey or (H, W, 3) RGB, the model's input before normalisation.
-        target: The label that `cam` speaks for.
-        method: How `cam` was made.
+        target: Label that `cam` explains.
+        method: Method of `cam`.
         cam: float32 (H, W) in [0, 1], from `grad_cam`.
-        attention: From `attention_maps`, of this face alone; empty for a model without attention.
+        attention: From `attention_maps`, for this face; empty for a model without attention.
+
+    >>> [face] = explain_faces(EmotionRecognizer.from_pretrained(), "photo.jpg")  # doctest: +SKIP
+    >>> face.prediction.emotion, face.target, face.cam.shape  # doctest: +SKIP
+    ('happy', 'happy', (48, 48))
     """
 
     model: str
@@ -53,28 +57,31 @@ def explain_faces(
     layer: str | None = None,
     limit: int | None = None,
 ) -> list[Explanation]:
-    """Explain a recogniser's answer for each face of a photo, the largest face first.
+    """Explain a recogniser's prediction for each face of a photo, the largest face first.
+
+    >>> recognizer = EmotionRecognizer.from_pretrained()  # doctest: +SKIP
+    >>> for face in explain_faces(recognizer, "photo.jpg", target="sad"):  # doctest: +SKIP
+    ...     overlay(face.crop, face.cam).show()
 
     Args:
-        recognizer: With a model that torch runs; an exported one shows its answers alone.
-        photo: What `EmotionRecognizer.predict` takes.
-        target: The label to be explained; None is each face's most probable one.
-        method: A name of `grad_cam`'s. LayerCAM's maps are the most faithful ones for `.fer2013`
-            (`docs/explain.md`).
-        layer: A layer for `grad_cam`; None is the method's usual one.
-        limit: Only the so many largest faces.
+        recognizer: Recogniser with a PyTorch model; exported models have no gradients.
+        photo: Path, array or PIL image, as for `EmotionRecognizer.predict`.
+        target: Label to explain; None explains each face's most probable label.
+        method: Method of `grad_cam`. LayerCAM was the most faithful for `.fer2013` (`docs/explain.md`).
+        layer: Layer for `grad_cam`; None uses the method's default.
+        limit: Maximum number of faces; the largest ones are explained.
 
     Returns:
-        One record for each face; an empty list where there is no face.
+        One record per face; an empty list if no face is found.
 
     Raises:
         ImageError: The photo cannot be read.
-        UnknownNameError: The model does not know the label, the method or the layer.
+        UnknownNameError: The label, the method or the layer does not exist.
         ValueError: The model is an exported one, or the limit is below 1.
     """
-    _checked(recognizer, target)  # before the photo is searched
+    explainable_model(recognizer, target)  # before detecting faces
     if limit is not None and limit < 1:
-        raise ValueError(f"limit is at least 1 face; got {limit}.")
+        raise ValueError(f"limit must be at least 1; got {limit}.")
     image = borrow_image(photo)
     predictions = recognizer.predict(image)[:limit]
     return explain_predictions(recognizer, image, predictions, target=target, method=method, layer=layer)
@@ -89,9 +96,16 @@ def explain_predictions(
     method: Method = "layercam",
     layer: str | None = None,
 ) -> list[Explanation]:
-    """As `explain_faces`, of faces that the recogniser has found and named in the upright photo already."""
+    """Explain predictions that the recogniser has already made for a photo.
+
+    >>> predictions = recognizer.predict(photo)  # doctest: +SKIP
+    >>> explanations = explain_predictions(recognizer, photo, predictions[:1])  # doctest: +SKIP
+
+    Arguments and errors are those of `explain_faces`; `image` is upright, and the result has one record per
+    prediction.
+    """
     labels, preprocessing = recognizer.labels, recognizer.preprocessing
-    model = _checked(recognizer, target)
+    model = explainable_model(recognizer, target)
     if not predictions:
         return []
     crops = np.stack([cut_input(image, prediction.face, preprocessing) for prediction in predictions])
@@ -116,24 +130,19 @@ def explain_predictions(
     ]
 
 
-def _checked(recognizer: EmotionRecognizer, target: str | None) -> FERModel:
-    """The model, if it can be explained and knows the label."""
-    model = explainable(recognizer)
-    if target is not None and target not in recognizer.labels:
-        raise unknown_name("label", target, recognizer.labels)
-    return model
-
-
-def explainable(recognizer: EmotionRecognizer) -> FERModel:
-    """Give the recogniser's model, whose maps and gradients torch computes.
+def explainable_model(recognizer: EmotionRecognizer, target: str | None = None) -> FERModel:
+    """Return the recogniser's PyTorch model, after checking the label to explain.
 
     Raises:
-        ValueError: Something else than torch runs it.
+        UnknownNameError: The model does not have the label.
+        ValueError: The model is not a PyTorch model.
     """
     classifier = recognizer.classifier
     if not isinstance(classifier, TorchClassifier):
         raise ValueError(
-            f"A {type(classifier).__name__} shows its answers alone, no maps and no gradients. Explain the "
-            "weights file that the model was exported from."
+            f"A {type(classifier).__name__} has no maps and no gradients to explain. Explain the weights "
+            "file that the model was exported from."
         )
+    if target is not None and target not in recognizer.labels:
+        raise unknown_name("label", target, recognizer.labels)
     return classifier.model

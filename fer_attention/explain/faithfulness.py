@@ -1,8 +1,8 @@
-"""Faithfulness of a map: the change of the answer as its positions are taken away or given back.
+"""Faithfulness of maps: the effect of deleting and inserting their positions on the prediction.
 
-Deletion and insertion curves of Petsiuk et al. (2018, RISE, arXiv:1806.07421, section 4.2). A curve alone
-says little, since any order of positions takes the face away in the end. So a map is compared with maps that
-know nothing of the image, by the same curves on the same images.
+Deletion and insertion curves of Petsiuk et al. (2018, RISE, arXiv:1806.07421, section 4.2). A curve alone is
+hard to interpret, since any order of positions deletes the face in the end. Therefore maps are compared with
+controls that do not depend on the image, by the same curves on the same images.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from fer_attention.optional import needs_extra
 Floats = NDArray[np.float64]
 
 CONTROLS = ("random", "other image's", "centre")
-"""The maps that a map is compared with."""
+"""Controls that maps are compared with."""
 
 
 @dataclass(frozen=True)
@@ -30,14 +30,19 @@ class Advantage:
     """Advantage of a map over a control, on the same images.
 
     Attributes:
-        control: `"random"`: noise as coarse as the map; `"other image's"`: the maps dealt out anew among the
-            images; `"centre"`: a Gaussian about the middle, a third of the side wide.
-        deletion: Control's area under the deletion curve minus the map's: above 0, taking the map's positions
-            away hurts more.
-        insertion: Map's area under the insertion curve minus the control's: above 0, giving them back helps
-            more.
-        deletion_interval: Of `deletion`, 95 %, BCa bootstrap over images.
-        insertion_interval: Of `insertion`.
+        control: `"random"`: noise as coarse as the map; `"other image's"`: the maps of other images;
+            `"centre"`: a Gaussian at the centre with a standard deviation of a third of the side.
+        deletion: Control's area under the deletion curve minus the map's; positive if deleting the map's
+            positions lowers the probability more.
+        insertion: Map's area under the insertion curve minus the control's; positive if inserting the map's
+            positions raises the probability more.
+        deletion_interval: 95 % interval of `deletion`, by BCa bootstrap over images.
+        insertion_interval: 95 % interval of `insertion`.
+
+    >>> gain = Advantage("random", deletion=0.1, deletion_interval=(0.06, 0.14),
+    ...                  insertion=0.02, insertion_interval=(-0.01, 0.05))
+    >>> gain.deletion_interval[0] > 0, gain.insertion_interval[0] > 0
+    (True, False)
     """
 
     control: str
@@ -52,10 +57,14 @@ class Faithfulness:
     """Result of `faithfulness`.
 
     Attributes:
-        count: Images.
-        deletion: Mean area under the map's deletion curve; small is good.
-        insertion: Mean area under its insertion curve; large is good.
-        advantages: Over each control.
+        count: Number of images.
+        deletion: Mean area under the deletion curve; smaller is better.
+        insertion: Mean area under the insertion curve; larger is better.
+        advantages: Advantage over each control.
+
+    >>> found = Faithfulness(count=300, deletion=0.21, insertion=0.6, advantages=())
+    >>> f"{found.deletion:.2f} {found.insertion:.2f} (n = {found.count})"
+    '0.21 0.60 (n = 300)'
     """
 
     count: int
@@ -74,25 +83,31 @@ def faithfulness(
     grid: int = 4,
     seed: int = 0,
 ) -> Faithfulness:
-    """Measure deletion and insertion for maps of images, against maps that know nothing of them.
+    """Measure deletion and insertion of maps, compared with controls that do not depend on the image.
 
-    The answer followed is the probability of the class that the model finds for the whole image. Deletion
-    replaces positions by the image's mean, the map's highest first; insertion gives them back to the blurred
-    image (sigma a tenth of the side). Areas are in [0, 1].
+    Both follow the probability of the class that the model predicts for the original image. Deletion replaces
+    positions by the image's mean, starting with the highest values of the map; insertion restores them in the
+    blurred image (sigma is a tenth of the side). Areas are in [0, 1].
+
+    >>> model = nn.Sequential(nn.Flatten(), nn.Linear(64, 2))
+    >>> images = torch.randn(6, 1, 8, 8)
+    >>> found = faithfulness(model, images, images.abs().squeeze(1), steps=2, repeats=1)
+    >>> found.count, [advantage.control for advantage in found.advantages]
+    (6, ['random', "other image's", 'centre'])
 
     Args:
         model: A classifier.
         images: (N, C, H, W), normalised, at least two.
-        maps: (N, H, W), from `grad_cam` or anything else that orders positions.
-        steps: Steps from no position to all.
+        maps: (N, H, W), from `grad_cam` or any other method that ranks positions.
+        steps: Number of steps from no position to all.
         repeats: Draws of the controls "random" and "other image's", whose areas are averaged.
-        grid: Positions of the random maps along each side, before they are enlarged as class activation maps
-            are; choose about those of the layer that the maps come from.
-        seed: Of the controls and the bootstrap.
+        grid: Side length of the random maps before they are enlarged like class activation maps; choose about
+            the side length of the layer that the maps come from.
+        seed: Seed of the controls and the bootstrap.
 
     Raises:
-        ValueError: Images and maps do not fit, or a number is out of range.
-        ImportError: scipy is not installed.
+        ValueError: Images and maps do not match, or a number is out of range.
+        ImportError: scipy is not installed: `fer_attention[explain]`.
     """
     _check(images, maps, steps=steps, repeats=repeats, grid=grid)
     classes = predict_logits(model, images).argmax(1)
@@ -112,14 +127,20 @@ def faithfulness(
 def perturbation_curves(
     model: nn.Module, images: torch.Tensor, maps: torch.Tensor, classes: torch.Tensor, *, steps: int
 ) -> tuple[Floats, Floats]:
-    """Probability of a class while positions go, and while they come: two arrays (N, steps + 1).
+    """Compute the deletion and insertion curves of images: two arrays (N, steps + 1) of probabilities.
+
+    >>> model = nn.Sequential(nn.Flatten(), nn.Linear(64, 2))
+    >>> images, classes = torch.randn(3, 1, 8, 8), torch.tensor([0, 1, 1])
+    >>> deletion, insertion = perturbation_curves(model, images, images[:, 0], classes, steps=4)
+    >>> deletion.shape
+    (3, 5)
 
     Args:
         model: A classifier.
         images: (N, C, H, W), normalised.
-        maps: (N, H, W); of equal values the first in reading order counts as higher.
-        classes: (N,), the class followed in each image.
-        steps: Steps from no position (index 0) to all.
+        maps: (N, H, W); equal values rank in reading order.
+        classes: (N,), the class whose probability is followed in each image.
+        steps: Number of steps from no position (index 0) to all.
     """
     count, _, height, width = images.shape
     order = maps.to(images.device).flatten(1).argsort(dim=1, descending=True, stable=True)
@@ -141,7 +162,7 @@ def perturbation_curves(
 def _areas(
     model: nn.Module, images: torch.Tensor, maps: torch.Tensor, classes: torch.Tensor, steps: int
 ) -> Floats:
-    """Areas under the deletion and the insertion curve of each image, (2, N), by trapezia."""
+    """Compute the areas under each image's deletion and insertion curve, (2, N), by the trapezoidal rule."""
     curves = np.stack(perturbation_curves(model, images, maps, classes, steps=steps))
     areas: Floats = (curves[..., 1:] + curves[..., :-1]).mean(axis=-1) / 2
     return areas
@@ -150,11 +171,11 @@ def _areas(
 def _control(control: str, maps: torch.Tensor, grid: int, generator: torch.Generator) -> torch.Tensor:
     count, height, width = maps.shape
     if control == "other image's":
-        turn = int(torch.randint(1, count, (), generator=generator))
-        shuffled = torch.randperm(count, generator=generator)  # a turn along a random ring: nobody's own map
-        dealt = torch.empty_like(maps)
-        dealt[shuffled] = maps[shuffled.roll(turn)]
-        return dealt
+        shift = int(torch.randint(1, count, (), generator=generator))
+        order = torch.randperm(count, generator=generator)  # rotating a random cycle moves every map
+        others = torch.empty_like(maps)
+        others[order] = maps[order.roll(shift)]
+        return others
     if control == "random":
         noise = torch.rand(count, 1, grid, grid, generator=generator)
         return F.interpolate(noise, (height, width), mode="bilinear").squeeze(1)
@@ -165,7 +186,7 @@ def _control(control: str, maps: torch.Tensor, grid: int, generator: torch.Gener
 
 
 def _interval(values: Floats, seed: int) -> tuple[float, float]:
-    with needs_extra("explain", "Bootstrap intervals come from scipy"):
+    with needs_extra("explain", "Bootstrap intervals are computed with scipy"):
         from scipy.stats import bootstrap
     if np.ptp(values) == 0:
         return float(values[0]), float(values[0])
@@ -180,7 +201,7 @@ def _check(images: torch.Tensor, maps: torch.Tensor, *, steps: int, repeats: int
     if tuple(maps.shape) != expected:
         raise ValueError(f"Expected one map for each image, {expected}; got {tuple(maps.shape)}.")
     if not maps.isfinite().all():
-        raise ValueError("The maps hold numbers that are not finite, which have no order.")
+        raise ValueError("The maps contain values that are not finite, which cannot be ranked.")
     for name, value in (("steps", steps), ("repeats", repeats), ("grid", grid)):
         if value < 1:
-            raise ValueError(f"{name} is at least 1; got {value}.")
+            raise ValueError(f"{name} must be at least 1; got {value}.")

@@ -1,4 +1,4 @@
-"""Class activation maps: which positions of the last map speak for a class, by pytorch-grad-cam."""
+"""Class activation maps, computed by pytorch-grad-cam."""
 
 from __future__ import annotations
 
@@ -35,69 +35,73 @@ def grad_cam(
     method: Method = "gradcam",
     batch_size: int = 64,
 ) -> torch.Tensor:
-    """Map the positions of each image that speak for a class (Selvaraju et al. 2017, arXiv:1610.02391).
+    """Compute class activation maps (Selvaraju et al. 2017, arXiv:1610.02391).
 
-    Without `layer` the map is the last one before pooling, with the final norm and the last attention block
-    in it; models with timm's `forward_features` and `forward_head` have it, ours among them. It is coarse:
-    2×2 to 6×6 positions for a face of 48×48 pixels, by stem. For LayerCAM, whose weights are one per
-    position and hold in early layers, too, it is the first stage's (`feature_info[1]`), which is fine. The
-    model's modes, gradients (`.grad`), hooks and the random state are afterwards as they were, also after an
-    error.
+    By default the last feature map before pooling is explained, including the final norm and the last
+    attention block. This needs timm's `forward_features` and `forward_head`, which our models have. That map
+    is coarse: 2×2 to 6×6 positions for a face of 48×48 pixels, depending on the stem. LayerCAM, whose
+    per-position weights also suit early layers, defaults to the finer map of the first stage
+    (`feature_info[1]`). The model's modes, gradients (`.grad`), hooks and the random state are restored, also
+    after an error.
+
+    >>> from fer_attention import create_model
+    >>> model = create_model("resnetv2_18_eca_elu", width=0.25, stem="half")
+    >>> maps = grad_cam(model, torch.randn(2, 1, 48, 48), target=3)
+    >>> tuple(maps.shape), 0 <= float(maps.min()) <= float(maps.max()) <= 1
+    ((2, 48, 48), True)
 
     Args:
-        model: A CNN that gives logits (N, classes).
+        model: A CNN with logits (N, classes).
         images: (N, in_chans, H, W), normalised, on the model's device.
-        target: Index of the class, one for all or one for each image; None is each one's most probable.
-        layer: Dotted name of a layer that gives out maps (N, C, h, w), such as `"layer3"`.
-        method: `"gradcam"`; `"gradcam++"` (arXiv:1710.11063), `"hirescam"` (arXiv:2011.08891), `"xgradcam"`
-            (arXiv:2008.02312), `"layercam"` (Jiang et al. 2021), or `"eigencam"` (arXiv:2008.00299), which
-            knows no class.
+        target: Index of the class to explain, for all images or for each; None is the most probable class.
+        layer: Dotted name of a layer whose output is a map (N, C, h, w), such as `"layer3"`.
+        method: `"gradcam"`, `"gradcam++"` (arXiv:1710.11063), `"hirescam"` (arXiv:2011.08891), `"xgradcam"`
+            (arXiv:2008.02312), `"layercam"` (Jiang et al. 2021), or `"eigencam"` (arXiv:2008.00299), which is
+            independent of the class.
         batch_size: Images per pass.
 
     Returns:
-        float32 (N, H, W) in [0, 1] on the CPU, each image's scaled by its own least and largest value; all 0
-        where no position speaks for the class.
+        float32 (N, H, W) in [0, 1] on the CPU, each map scaled by its minimum and maximum; all 0 if no
+        position contributes to the class.
 
     Raises:
-        UnknownNameError: The model has no such layer, or there is no such method.
-        ValueError: There are no images, a target is no class, or the layer gives out no map.
-        ImportError: grad-cam is not installed.
+        UnknownNameError: The layer or the method does not exist.
+        ValueError: There are no images, a target is not a class, or the layer's output is not a map.
+        ImportError: grad-cam is not installed: `fer_attention[explain]`.
     """
     method = check_method(method)
     check_images(images)
-    with needs_extra("explain", "Class activation maps run on grad-cam"):
+    with needs_extra("explain", "Class activation maps need grad-cam"):
         import pytorch_grad_cam
-        from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
-    if layer is None and method == "layercam":
-        layer = _first_stage(model)
-    watched, target_layer = _watched(model, layer)
+    levels = getattr(model, "feature_info", None) or []
+    if layer is None and method == "layercam" and len(levels) > 1:
+        layer = str(levels[1]["module"])
+    wrapped, target_layer = _with_target_layer(model, layer)
     targets = _targets(target, len(images))
     parts: list[torch.Tensor] = []
-    with _borrowed(model, images):
-        cam = getattr(pytorch_grad_cam, CLASSES[method])(watched, [target_layer])
-        cam.compute_input_gradient = True  # the parameters ask for none
-        try:  # not `with cam`, which prints an IndexError instead of raising it
+    with _prepared(model, images):
+        cam = getattr(pytorch_grad_cam, CLASSES[method])(wrapped, [target_layer])
+        cam.compute_input_gradient = True  # the parameters require none
+        try:  # not `with cam`, which swallows an IndexError
             for start in range(0, len(images), batch_size):
-                batch = images[start : start + batch_size].clone()  # one of inference mode has no gradient
-                chosen = targets if targets is None else targets[start : start + batch_size]
-                wanted = None if chosen is None else [ClassifierOutputTarget(index) for index in chosen]
-                heat = _run(cam, batch, wanted, chosen, layer)
-                parts.append(torch.from_numpy(heat).float())
+                batch = images[start : start + batch_size].clone()  # inference tensors have no gradient
+                chosen = targets and targets[start : start + batch_size]
+                parts.append(torch.from_numpy(_compute_maps(cam, batch, chosen, layer)).float())
         finally:
             cam.activations_and_grads.release()
     return torch.cat(parts)
 
 
 def check_method(name: str) -> Method:
-    """The name if it is one of the methods, else an UnknownNameError."""
+    """Check the name of a method, or raise an UnknownNameError."""
     if name not in CLASSES:
         raise unknown_name("method", name, CLASSES)
     return name
 
 
 class _UpToHead(nn.Module):
-    """A model with its last map as a module, which it has nowhere else: VGG's is a sum."""
+    """A model whose last feature map is the output of a module, which VGG's sum is not."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
@@ -109,14 +113,8 @@ class _UpToHead(nn.Module):
         return logits
 
 
-def _first_stage(model: nn.Module) -> str | None:
-    """The first level behind the stem, in models that list their levels as timm's do."""
-    levels = getattr(model, "feature_info", None) or []
-    return str(levels[1]["module"]) if len(levels) > 1 else None
-
-
-def _watched(model: nn.Module, layer: str | None) -> tuple[nn.Module, nn.Module]:
-    """The model to be run, and the module in it whose output is the map."""
+def _with_target_layer(model: nn.Module, layer: str | None) -> tuple[nn.Module, nn.Module]:
+    """Return the model to run, and its module whose output is the map."""
     if layer is not None:
         layers = dict(model.named_modules())
         layers.pop("")
@@ -125,39 +123,43 @@ def _watched(model: nn.Module, layer: str | None) -> tuple[nn.Module, nn.Module]
         return model, layers[layer]
     if not (hasattr(model, "forward_features") and hasattr(model, "forward_head")):
         raise ValueError(
-            f"{type(model).__name__} does not say where its last map is. Name the layer: "
+            f"{type(model).__name__} has no forward_features to take the last map from. Name the layer: "
             "grad_cam(model, images, layer='layer4')."
         )
-    watched = _UpToHead(model)
-    return watched, watched.last_map
+    wrapped = _UpToHead(model)
+    return wrapped, wrapped.last_map
 
 
-def _targets(target: int | Sequence[int] | None, count: int) -> list[int] | None:
+def _targets(target: int | Sequence[int] | None, count: int) -> list[Any] | None:
+    from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+
     if target is None:
         return None
     targets = [target] * count if isinstance(target, int) else [int(index) for index in target]
     if len(targets) != count:
-        raise ValueError(f"target is one class or one for each image; got {len(targets)} for {count} images.")
-    return targets
+        raise ValueError(
+            f"target must be one class, or one per image; got {len(targets)} for {count} images."
+        )
+    return [ClassifierOutputTarget(index) for index in targets]
 
 
-def _run(cam: Any, batch: torch.Tensor, wanted: Any, classes: list[int] | None, layer: str | None) -> Any:
-    """The maps of one batch; what grad-cam cannot work with becomes an error that says so."""
+def _compute_maps(cam: Any, batch: torch.Tensor, targets: list[Any] | None, layer: str | None) -> Any:
+    """Compute the maps of one batch, with clear errors for layers and classes that grad-cam cannot use."""
     heat, failure = None, None
     try:
-        heat = cam(batch, wanted)
+        heat = cam(batch, targets)
     except (AttributeError, IndexError, ValueError) as error:
         failure = error
     maps, count = cam.activations_and_grads.activations, cam.outputs.shape[-1]
-    if wrong := sorted({index for index in classes or () if not 0 <= index < count}):
+    if wrong := sorted({t.category for t in targets or () if not 0 <= t.category < count}):
         raise ValueError(f"Classes are 0 to {count - 1}; got {', '.join(map(str, wrong))}.") from failure
     if len(maps) != 1:
         raise ValueError(
-            f"The model calls {layer} itself {len(maps)} times; name a layer that it calls once."
+            f"The model calls {layer} {len(maps)} times; name a layer that it calls once."
         ) from failure
     if maps[0].ndim != 4:
         raise ValueError(
-            f"{layer} gives out {tuple(maps[0].shape)}; name a layer that gives out maps (N, C, h, w)."
+            f"{layer} has an output of shape {tuple(maps[0].shape)}; name a layer with maps (N, C, h, w)."
         ) from failure
     if failure is not None:
         raise failure
@@ -165,12 +167,12 @@ def _run(cam: Any, batch: torch.Tensor, wanted: Any, classes: list[int] | None, 
 
 
 @contextmanager
-def _borrowed(model: nn.Module, images: torch.Tensor) -> Iterator[None]:
-    """Evaluation mode with gradients for the input alone; all as it was afterwards."""
-    # checkpointed layers run first without gradients, where grad-cam would look at them
+def _prepared(model: nn.Module, images: torch.Tensor) -> Iterator[None]:
+    """Enter evaluation mode with gradients for the input only, and restore everything afterwards."""
+    # checkpointed layers first run without gradients, which grad-cam would record
     checkpointed: list[Any] = [m for m in model.modules() if getattr(m, "grad_checkpointing", False)]
     parameters = list(model.parameters())
-    kept = [(parameter.grad, parameter.requires_grad) for parameter in parameters]
+    saved = [(parameter.grad, parameter.requires_grad) for parameter in parameters]
     devices = [images.device] if images.is_cuda else []
     with (
         evaluation_mode(model),
@@ -189,6 +191,6 @@ def _borrowed(model: nn.Module, images: torch.Tensor) -> Iterator[None]:
         finally:
             for module in checkpointed:
                 module.grad_checkpointing = True
-            for parameter, (gradient, wanted) in zip(parameters, kept, strict=True):
+            for parameter, (gradient, required) in zip(parameters, saved, strict=True):
                 parameter.grad = gradient
-                parameter.requires_grad_(wanted)
+                parameter.requires_grad_(required)

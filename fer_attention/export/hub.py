@@ -1,7 +1,7 @@
-"""Models for the Hugging Face Hub: our weights file, timm's `config.json` and a model card.
+"""Upload models to the Hugging Face Hub: the weights file, timm's `config.json` and a model card.
 
-Nothing here is pickled. timm reads such a repository too (`timm.create_model("hf-hub:user/name")` after
-`import fer_attention`), where the model's name is ours and not one of timm's own.
+Nothing is pickled. timm can load such a repository too (`timm.create_model("hf-hub:user/name")` after
+`import fer_attention`), unless the model's name is one of timm's own.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from fer_attention.atomic import write_atomically
 from fer_attention.data.seen import without_digests
-from fer_attention.models import FERModel, WeightsError, load_weights, save_weights
+from fer_attention.models import FERModel, ModelMetadata, load_weights, save_weights
 from fer_attention.models.bundled import weights_path
 from fer_attention.models.hub import WEIGHTS_FILE
 from fer_attention.optional import needs_extra
@@ -36,23 +36,25 @@ def save_for_hub(
     reports: Sequence[Mapping[str, Any]] = (),
     licence: str = LICENCE,
 ) -> Path:
-    """Write what a repository on the Hub holds: `model.safetensors`, `config.json` and `README.md`.
+    """Write the files of a Hub repository: `model.safetensors`, `config.json` and `README.md`.
+
+    >>> save_for_hub("resnetv2_18_eca_elu.fer2013", "repository")  # doctest: +SKIP
 
     Args:
         weights: A model with labels and preprocessing, a weights file, or the name of bundled weights.
-        folder: Where to; made where it is missing.
-        name: What the card calls the model; by default the spec's name.
-        reports: Evaluations for the card, as `EvaluationReport.to_dict()` or `fer-attention evaluate --json`
-            give them. Without any, the card says that no accuracy was measured.
-        licence: Of the weights, as the Hub spells it.
+        folder: The folder; created if it is missing.
+        name: Name of the model in the card; by default the spec's name.
+        reports: Evaluations for the card, from `EvaluationReport.to_dict()` or `fer-attention evaluate
+            --json`. Without any, the card states that no accuracy was measured.
+        licence: Licence of the weights, as the Hub spells it.
 
     Returns:
         The folder.
 
     Raises:
         WeightsError: The weights cannot be used or saved.
-        UnknownNameError: Neither a file nor bundled weights.
-        ValueError: A report is of other labels.
+        UnknownNameError: `weights` is neither a file nor the name of bundled weights.
+        ValueError: A report has other labels than the model.
     """
     if isinstance(weights, FERModel):
         source, model = None, weights
@@ -83,24 +85,26 @@ def push_to_hub(
     reports: Sequence[Mapping[str, Any]] = (),
     licence: str = LICENCE,
 ) -> str:
-    """Upload a model to the Hub; the repository is made where it is missing, a card that is there stays.
+    """Upload a model to the Hub; create the repository if it is missing, and keep an existing card.
+
+    >>> push_to_hub("mine.safetensors", "user/name", private=True)  # doctest: +SKIP
 
     Args:
-        weights: As in `save_for_hub`, and so are reports and licence.
+        weights: As in `save_for_hub`.
         repo_id: `user/name`.
         private: Make a new repository private.
-        token: Of the Hub; None takes the one of `hf auth login`.
-        revision: A branch that exists; None is the main one.
-        message: Of the commit.
-        reports: Evaluations for the card.
-        licence: Of the weights.
+        token: Access token of the Hub; None takes that of `hf auth login`.
+        revision: An existing branch; None takes the main one.
+        message: Commit message.
+        reports: As in `save_for_hub`.
+        licence: As in `save_for_hub`.
 
     Returns:
-        The commit's address.
+        The URL of the commit.
 
     Raises:
         WeightsError: The weights cannot be used or saved.
-        ValueError: `repo_id` is none.
+        ValueError: `repo_id` is not a valid name.
         ImportError: huggingface_hub is missing.
     """
     with needs_extra("export", "Uploads go through huggingface_hub"):
@@ -119,14 +123,11 @@ def push_to_hub(
 
 
 def _model_card(model: FERModel, name: str, reports: Sequence[Mapping[str, Any]], licence: str) -> str:
-    """The card's text, Markdown under the YAML that the Hub reads."""
-    if model.labels is None or model.preprocessing is None:
-        raise WeightsError("A card needs the model's labels and preprocessing.")
+    """Render the card: YAML for the Hub, then Markdown."""
+    labels = list(ModelMetadata.of(model).labels)
     for report in reports:
-        if tuple(report["labels"]) != tuple(model.labels):
-            raise ValueError(
-                f"A report is of the labels {report['labels']}, the model's are {list(model.labels)}."
-            )
+        if list(report["labels"]) != labels:
+            raise ValueError(f"A report has the labels {report['labels']}, the model has {labels}.")
     environment = Environment(  # noqa: S701  (Markdown)
         loader=PackageLoader("fer_attention.export"),
         undefined=StrictUndefined,
@@ -149,7 +150,7 @@ def _model_card(model: FERModel, name: str, reports: Sequence[Mapping[str, Any]]
 
 
 def timm_config(model: FERModel) -> dict[str, Any]:
-    """What timm's `config.json` holds: the name, what rebuilds the structure, input and labels."""
+    """Return timm's `config.json`: name, structure, input and labels."""
     spec = model.spec
     parts = ("backbone", "attention", "activation", "num_classes")
     pretrained = {k: v for k, v in model.pretrained_cfg.items() if k not in ("architecture", "file")}
@@ -164,6 +165,6 @@ def timm_config(model: FERModel) -> dict[str, Any]:
 
 
 def known_to_timm(model: FERModel) -> bool:
-    """Whether timm builds our model under this name; some plain names, such as `resnet50`, are its own."""
+    """Check that timm builds our model under this name; `resnet50` and others are timm's own."""
     name = model.spec.name
     return timm.is_model(name) and timm.model_entrypoint(name).__module__.startswith("fer_attention.")

@@ -1,4 +1,4 @@
-"""Models as ONNX files."""
+"""Export models as ONNX files."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ from typing import Any
 import torch
 
 from fer_attention.classifiers.onnx_classifier import INPUT, OUTPUT, OnnxClassifier
-from fer_attention.export.check import ExportError, Faces, check_suffix
-from fer_attention.export.graph import Export, Run, write_verified
+from fer_attention.export.graph import Export, ExportError, Faces, Run, write_verified
 from fer_attention.models import FERModel, ModelMetadata
 from fer_attention.optional import needs_extra
 
 OPSET = 18
-"""The operators' version that torch's exporter writes without conversion; ONNX Runtime runs it from 1.14."""
+"""Version of ONNX's operators that torch's exporter writes without conversion; needs ONNX Runtime 1.14."""
 
 
 def export_onnx(
@@ -27,22 +26,26 @@ def export_onnx(
     faces: Faces | None = None,
     tolerance: float = 1e-4,
 ) -> Export:
-    """Write a model as an ONNX file that knows its labels and its preprocessing.
+    """Write a model to an ONNX file with its labels and preprocessing, verified against the model.
 
     The graph has one input `crops`, uint8 (N, C, H, W) for any N, and one output `logits`, float32
-    (N, classes). The file's metadata is that of weights files; its record holds the library's version.
+    (N, classes). The metadata is that of weights files; its record also holds the version of this library.
+
+    >>> made = export_onnx(model, "model.onnx")  # doctest: +SKIP
+    >>> made.difference < 1e-4  # doctest: +SKIP
+    True
 
     Args:
-        model: A model with labels and preprocessing; it stays as it is.
-        path: Where to, ending in `.onnx`; the folder must exist.
+        model: A model with labels and preprocessing; it is not changed.
+        path: Path of the file, ending in `.onnx`; the folder must exist.
         opset: Version of ONNX's operators, 18 or later; None takes 18.
-        faces: Crops to compare file and model on, beside noise and one face that is always there.
-        tolerance: The largest difference of logits, relative to the largest logit where that is above 1.
+        faces: Crops to compare file and model on, besides noise and the package's own face.
+        tolerance: Largest allowed difference of logits, relative to the largest logit if that is above 1.
 
     Raises:
         WeightsError: The model lacks labels, preprocessing or weights.
-        ExportError: The model cannot be exported, or the file differs from it; no file is left then.
-        ValueError: Another suffix, an opset or a tolerance that cannot be.
+        ExportError: The model cannot be exported, or the file differs from it. No file is written then.
+        ValueError: The suffix is another one, or opset or tolerance is out of range.
         ImportError: onnx, onnxscript or onnxruntime is missing.
         FileNotFoundError: The folder does not exist.
     """
@@ -50,10 +53,9 @@ def export_onnx(
         import onnx
         import onnxruntime  # noqa: F401
         import onnxscript  # noqa: F401
-    path, opset = Path(path), OPSET if opset is None else opset
-    check_suffix(path, ".onnx")
+    opset = OPSET if opset is None else opset
     if opset < OPSET:
-        raise ValueError(f"opset is at least {OPSET}, what torch's exporter writes; got {opset}.")
+        raise ValueError(f"opset is at least {OPSET}, which torch's exporter writes; got {opset}.")
 
     def write(program: torch.export.ExportedProgram, metadata: ModelMetadata, to: Path) -> Run:
         graph = _graph(program, opset)
@@ -62,12 +64,14 @@ def export_onnx(
         onnx.save(graph, str(to))
         return OnnxClassifier(to, threads=1).logits
 
-    made = write_verified(model, path, write, what="The ONNX file", faces=faces, tolerance=tolerance)
+    made = write_verified(
+        model, path, write, what="The ONNX file", suffix=".onnx", faces=faces, tolerance=tolerance
+    )
     return replace(made, opset=opset)
 
 
 def _graph(program: torch.export.ExportedProgram, opset: int) -> Any:
-    """The ONNX graph of a program, without notes and inner shapes, its first dimension named."""
+    """Convert a program to an ONNX graph with a named batch dimension, without comments and inner shapes."""
     written = torch.onnx.export(
         program,
         dynamo=True,
@@ -77,11 +81,11 @@ def _graph(program: torch.export.ExportedProgram, opset: int) -> Any:
         output_names=[OUTPUT],
     )
     if written is None:
-        raise ExportError("torch.onnx.export gave no graph.")
+        raise ExportError("torch.onnx.export returned no graph.")
     model: Any = written.model_proto
     [found] = [one.version for one in model.opset_import if one.domain == ""]
     if found != opset:
-        raise ExportError(f"torch's exporter wrote opset {found} instead of {opset}; take opset={found}.")
+        raise ExportError(f"torch's exporter wrote opset {found} instead of {opset}; use opset={found}.")
     graph = model.graph
     del graph.value_info[:]  # a runtime infers the inner shapes
     for part in (*graph.node, *graph.initializer, *graph.input, *graph.output, graph):

@@ -1,4 +1,4 @@
-"""int8 files: ONNX Runtime's static quantisation, calibrated on real faces and measured."""
+"""Quantise ONNX files to int8, calibrated on real faces, and measure the result."""
 
 from __future__ import annotations
 
@@ -18,30 +18,34 @@ from fer_attention.classifiers.base import Pixels
 from fer_attention.classifiers.onnx_classifier import INPUT, OnnxClassifier
 from fer_attention.data import FaceDataset
 from fer_attention.evaluation import Accuracy, accuracy, match_labels, predict_crops
-from fer_attention.export.check import ExportError, Faces, check_suffix, images_of
+from fer_attention.export.graph import ExportError, Faces, check_suffix, images_of
 from fer_attention.optional import needs_extra
 
 OPERATORS = ("Conv", "Gemm", "MatMul")
-"""What is computed in int8, in gates too. Sums, products and activations stay in float32: no gain there."""
+"""Operators in int8, also in gates. Sums, products and activations stay in float32: int8 gains nothing."""
 
 ROUNDS = 15
 
 
 @dataclass(frozen=True)
 class Quantization:
-    """An int8 file beside the float32 file that it was made from.
+    """An int8 file compared with its float32 file; `print` shows a summary.
+
+    >>> print(Quantization(Path("int8.onnx"), 512, 11_000_000, 2_900_000, 1.66, 0.77, 0.46))
+    size      11,000,000 -> 2,900,000 bytes
+    time      1.66 -> 0.77 ms a face on one thread, ratio 0.46
 
     Attributes:
         path: The int8 file.
-        calibrated_on: Faces whose values set the scales.
+        calibrated_on: Number of faces that set the scales.
         bytes_before: Size of the float32 file.
         bytes_after: Size of the int8 file.
-        ms_before: Milliseconds per face of the float32 file, one face at a time on one thread: median.
+        ms_before: Median milliseconds per face of the float32 file, one face at a time on one thread.
         ms_after: The same of the int8 file.
-        time_ratio: Median of the rounds' ratios, int8 over float32: above 1 the int8 file is slower here.
-        before: Accuracy of the float32 file on the test crops, where there are any.
+        time_ratio: Median over the rounds of int8 time over float32 time; above 1, int8 is slower.
+        before: Accuracy of the float32 file on the test crops, if there are any.
         after: Accuracy of the int8 file on the same crops.
-        different: Test crops to which the two files give different answers.
+        different: Number of test crops that the two files classify differently.
     """
 
     path: Path
@@ -76,25 +80,28 @@ def quantize_onnx(
     reduce_range: bool = True,
     seed: int = 0,
 ) -> Quantization:
-    """Quantise a file of `export_onnx` to int8, and measure what that costs and gains.
+    """Quantise a file of `export_onnx` to int8, and compare size, time and accuracy.
 
-    Convolutions and linear layers get int8 weights, a scale per output channel, and uint8 inputs whose scale
-    is the range seen on the calibration faces (quantise-dequantise nodes, "QDQ"). Input, output and metadata
-    stay as they are, so the new file is used as the old one; only its answers differ a little.
+    Convolutions and linear layers get int8 weights, with a scale per output channel, and uint8 inputs, scaled
+    by the range seen on the calibration faces (quantise-dequantise nodes, "QDQ"). Input, output and metadata
+    stay the same, so the new file replaces the old one.
+
+    >>> print(quantize_onnx("model.onnx", "int8.onnx", calibration=faces))  # doctest: +SKIP
 
     Args:
         path: The float32 file.
-        output: Where to, ending in `.onnx`; the folder must exist.
-        calibration: Real faces like those that the model will see, not the ones it is measured on.
-        test: Labelled faces for the accuracy before and after; None measures none.
-        samples: Calibration faces at most, drawn by `seed`.
-        reduce_range: Keep weights in 7 bits: processors without VNNI add pairs of products in 16 bits, which
-            8 bits can overflow. False is for files that run only where VNNI (or Arm) is.
-        seed: Of the draw.
+        output: Path of the int8 file, ending in `.onnx`; the folder must exist.
+        calibration: Real faces like those that the model will see, and not those it is measured on.
+        test: Labelled faces to measure the accuracy on; None measures none.
+        samples: Largest number of calibration faces, drawn at random.
+        reduce_range: Use 7 bits for weights: processors without VNNI add pairs of products in 16 bits, which
+            8-bit weights can overflow. Use False for files that run only on processors with VNNI, or Arm.
+        seed: Seed of the draw.
 
     Raises:
-        ExportError: The file is none of `export_onnx`, is quantised already, or has no layer to quantise.
-        ValueError: No calibration face, fewer samples than one, or another suffix.
+        WeightsError: The file is missing or not from `export_onnx`.
+        ExportError: The file is already quantised, or has no layer to quantise.
+        ValueError: There is no calibration face, `samples` is below 1, or the suffix is another one.
         DataError: Test crops have labels that the model lacks.
         ImportError: onnx or onnxruntime is missing.
     """
@@ -103,10 +110,10 @@ def quantize_onnx(
     if samples < 1:
         raise ValueError(f"samples is at least 1, got {samples}.")
     if not len(calibration):
-        raise ValueError("There is no face to calibrate on.")
+        raise ValueError("calibration has no face.")
     before = OnnxClassifier(path, threads=1)
     if "quantization" in before.metadata.record:
-        raise ExportError(f"{path} is quantised already: {before.metadata.record['quantization']}.")
+        raise ExportError(f"{path} is already quantised: {before.metadata.record['quantization']}.")
     images = images_of(calibration)
     rows = np.sort(np.random.default_rng(seed).permutation(len(images))[:samples])
     crops = before.preprocessing.prepare(images[rows])
@@ -120,14 +127,14 @@ def quantize_onnx(
 
 
 def _write(before: OnnxClassifier, to: Path, crops: Pixels, *, reduce_range: bool) -> None:
-    with needs_extra("export", "int8 files are made by onnx and ONNX Runtime"):
+    with needs_extra("export", "quantisation uses onnx and ONNX Runtime"):
         import onnx
         from onnxruntime import quantization as ort
         from onnxruntime.quantization.shape_inference import quant_pre_process
 
     inputs = ({INPUT: crops[start : start + 32]} for start in range(0, len(crops), 32))
     with tempfile.TemporaryDirectory() as folder:
-        folded = Path(folder) / "folded.onnx"  # batch norms go into the convolutions before them
+        folded = Path(folder) / "folded.onnx"  # batch norms folded into the convolutions before them
         quant_pre_process(str(before.path), str(folded), skip_symbolic_shape=True)
         ort.quantize_static(
             str(folded),
@@ -152,7 +159,7 @@ def _write(before: OnnxClassifier, to: Path, crops: Pixels, *, reduce_range: boo
 
 
 def _times(before: OnnxClassifier, after: OnnxClassifier, face: Pixels) -> tuple[float, float, float]:
-    """Median milliseconds of each and the median ratio, from interleaved rounds; the first one warms up."""
+    """Measure the median milliseconds of each and the median ratio, in interleaved rounds after a warm-up."""
     times: NDArray[np.float64] = np.zeros((ROUNDS + 1, 2))
     repeats = 1
     for number, row in enumerate(times):

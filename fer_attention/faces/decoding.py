@@ -5,7 +5,10 @@ from __future__ import annotations
 import io
 import os
 import stat
+import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -35,6 +38,7 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_filters = threading.Lock()  # warning filters belong to all threads
 _STRIP = 4_000_000  # pixels that are composited at once
 
 
@@ -87,7 +91,8 @@ def is_image_content(path: Path) -> bool:
 def upright(image: Image.Image) -> Image.Image:
     """Rotate an image by its EXIF orientation; EXIF that cannot be read leaves it as it is."""
     try:
-        orientation = image.getexif().get(ExifTags.Base.Orientation)
+        with _quiet():
+            orientation = image.getexif().get(ExifTags.Base.Orientation)
         turn = _TURNS.get(orientation)  # type: ignore[arg-type]
     except Exception:  # damaged EXIF raises anything; the pixels are sound
         return image
@@ -130,14 +135,21 @@ def _regular(path: str | os.PathLike[str]) -> Path:
 
 def _opened(file: Path | io.BytesIO) -> Image.Image:
     Image.init()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # max_pixels is the limit
+    with _quiet():  # about sizes: max_pixels is the limit
         try:
             return Image.open(file, formats=[name for name in FORMATS if name in Image.OPEN])
         except UnidentifiedImageError:
             if not _is_heif(file):
                 raise
             return _open_heif(file)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence Pillow's warnings about a file, in one thread at a time."""
+    with _filters, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def _head(file: Path | io.BytesIO) -> bytes:

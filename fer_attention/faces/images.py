@@ -95,7 +95,7 @@ def is_rgb(source: object) -> TypeGuard[npt.NDArray[np.uint8]]:
 
 def require_sequence(images: Sequence[ImageSource]) -> None:
     """Refuse a single path, PIL image, array or tensor where a sequence is expected (TypeError)."""
-    if isinstance(images, str | os.PathLike | Image.Image | np.ndarray | torch.Tensor):
+    if isinstance(images, str | os.PathLike | bytes | Image.Image | np.ndarray | torch.Tensor):
         raise TypeError(
             f"detect() takes a sequence of images and returns a list of faces for each; got a single "
             f"{type(images).__name__}. Wrap it: detect([image])[0] (an array of several images: list(array))."
@@ -132,7 +132,9 @@ def _to_rgb(image: Image.Image, label: str) -> Image.Image:
     try:
         if image.has_transparency_data:
             return over_white(image)
-        return image.convert("RGB")
+        plain = image.convert("RGB")
+        plain.info.clear()  # an orientation that is left would turn it again
+        return plain
     except ValueError as error:
         raise ImageError(f"Cannot use {label}: {error}. Convert it to RGB first.") from error
 

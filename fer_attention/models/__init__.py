@@ -1,6 +1,6 @@
 """Models by name: VGG, ResNet and ResNetV2 with any attention block and any activation.
 
-The contract of a family is at the top of `base.py`; names are explained in `spec.py`.
+The contract of a family is at the top of `base.py`; `spec.py` explains names.
 """
 
 from fer_attention.models import resnet, resnetv2, vgg  # noqa: F401  (families register themselves)

@@ -1,4 +1,4 @@
-"""Start from timm's ImageNet weights: everything is filled but the gates."""
+"""Start from timm's ImageNet weights: fill everything but the gates."""
 
 from __future__ import annotations
 
@@ -16,21 +16,23 @@ from fer_attention.models.base import FERModel
 def fill_backbone(model: FERModel, source: str) -> list[str]:
     """Copy a timm state dict into a model, in place.
 
-    Gates stay as they are initialised, and so do activations with weights and a classifier of another
-    shape. The first convolution is adapted to the model's input channels as timm does, by summing over RGB
-    for grey. The fully connected head of a VGG is kept fresh, with a warning, where it is built for another
-    input size, and left out with `head="gap"`.
+    Gates, activations with weights and a classifier of another shape stay as they are initialised. The first
+    convolution is adapted to the model's input channels as in timm: for grey, it is summed over RGB. The
+    fully connected head of a VGG for another input size stays as initialised, with a warning.
+
+    >>> fill_backbone(model, "resnet50.a1_in1k")  # doctest: +SKIP
+    ['fc.bias', 'fc.weight', 'layer1.0.attn.conv.weight', ...]
 
     Args:
         model: The model to fill.
         source: A timm model name with pretrained weights (`"resnet50.a1_in1k"`), or the path of a
-            `.safetensors` or `.pth` file that holds the state dict.
+            `.safetensors` or `.pth` file with the state dict.
 
     Returns:
-        The names of the tensors that were not filled, sorted.
+        Names of the tensors that were not filled, sorted.
 
     Raises:
-        ValueError: The source is of another architecture, or is neither a file nor a timm name.
+        ValueError: The source has another architecture, or is neither a file nor a timm name.
     """
     state = _state_dict(source, model)
     first = f"{model.first_conv}.weight"
@@ -46,8 +48,8 @@ def fill_backbone(model: FERModel, source: str) -> list[str]:
     refitted = hidden & _other_shape(state, own)
     if refitted:
         warnings.warn(
-            f"{', '.join(sorted(refitted))} keep their random start: {source} was trained for another input "
-            f"size than {model.spec.img_size}. head='gap' has no such layers.",
+            f"{', '.join(sorted(refitted))} stay as initialised: {source} was trained for another input size "
+            f"than {model.spec.img_size}. head='gap' has no such layers.",
             stacklevel=3,
         )
         fresh |= refitted
@@ -67,7 +69,7 @@ def fill_backbone(model: FERModel, source: str) -> list[str]:
 def _state_dict(source: str, model: FERModel) -> dict[str, torch.Tensor]:
     if Path(source).suffix in (".safetensors", ".pth", ".pt", ".bin"):
         if not Path(source).is_file():
-            raise ValueError(f"backbone_weights: the file {source} does not exist.")
+            raise ValueError(f"backbone_weights: {source} is not a file.")
         try:
             return dict(load_state_dict(source, weights_only=True))
         except Exception as error:  # torch's and safetensors' readers have no common error class
@@ -75,14 +77,14 @@ def _state_dict(source: str, model: FERModel) -> dict[str, torch.Tensor]:
     if not timm.is_model_pretrained(source):
         near = timm.list_pretrained(f"{model.spec.backbone}.*")
         raise ValueError(
-            f"backbone_weights: timm has no pretrained model {source!r}, and it is no weights file. "
+            f"backbone_weights: {source!r} is neither a weights file nor a pretrained model of timm. "
             f"For {model.spec.backbone} timm has: {', '.join(near) or 'none'}."
         )
     return dict(timm.create_model(source, pretrained=True).state_dict())
 
 
 def _activation_weights(model: FERModel) -> set[str]:
-    """The names of the weights inside activations (PReLU), which no ReLU network has."""
+    """Return the names of the weights inside activations (PReLU), which ReLU networks lack."""
     kind = type(create_activation(model.spec.activation))
     return {
         f"{path}.{name}"

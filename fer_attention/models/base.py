@@ -1,13 +1,13 @@
-"""What the three families share: timm's model interface over feature levels and a classifier head.
+"""The base class of all families: timm's model interface over feature levels and a classifier head.
 
-The contract of a family: `traits` declares what it has, `first_conv` and `classifier` name its first and last
-layer; `levels` lists the network as feature levels, each a chain of modules whose last output is one entry of
-`feature_info`; `forward_head` turns the last map into logits; `build_classifier` and `group_matcher` are for
-timm. `register`, called beside the class, gives each member a name.
+The contract of a family: `traits` declares its properties; `first_conv` and `classifier` name its first and
+last layer; `levels` returns the network as feature levels, each a chain of modules whose last output is one
+entry of `feature_info`; `forward_head` turns the last map into logits; `build_classifier` and `group_matcher`
+serve timm. `register`, called after the class, gives each member a name.
 
-The attention block has one slot, named `attn`: in the residual families at the end of every residual branch,
-before the shortcut is added; in VGG once, behind the last stage. Parameters are named as in timm, so that
-timm's state dicts fit and only `attn.*` is new. Activations are modules, never functional calls.
+The attention block has one slot, `attn`: in residual families at the end of every residual branch, before the
+shortcut is added; in VGG once, after the last stage. Parameters have timm's names, so that timm's state dicts
+fit and only `attn.*` is new. Activations are modules, never functional calls.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -29,27 +30,31 @@ from fer_attention.models.spec import ModelSpec
 from fer_attention.preprocessing import Preprocessing
 
 Factory = dict[str, Any]
-"""`device` and `dtype`, handed to every layer that has parameters."""
+"""`device` and `dtype` for every layer with parameters."""
 
 Step = Callable[[torch.Tensor], torch.Tensor]
 
 
 class FERModel(nn.Module):
-    """A classifier of images: (N, in_chans, H, W) -> logits (N, num_classes).
+    """Image classifier: (N, in_chans, H, W) -> logits (N, num_classes).
+
+    >>> from fer_attention.models import build_model
+    >>> build_model("resnet18", attention="se", width=0.25)(torch.zeros(2, 1, 48, 48)).shape
+    torch.Size([2, 7])
 
     Attributes:
-        spec: The record that rebuilds the structure.
-        labels: Class names in the order of the logits, where they are known.
-        preprocessing: How a face crop becomes the input, where that is known.
-        record: Origin of the weights, from their file: config, data, images that they have seen.
-        feature_info: Channels, reduction and module name of each feature level, as timm keeps them.
+        spec: The structure, enough to rebuild the model.
+        labels: Class names in the order of the logits, or None.
+        preprocessing: How a face crop becomes the input, or None.
+        record: Origin of the weights, from their file: config, data, digests of the training images.
+        feature_info: Channels, reduction and module name of each feature level, as in timm.
         num_features: Channels of the last map.
         head_hidden_size: Length of the vector before the classifier.
-        default_cfg: timm's facts on input and layer names; `pretrained_cfg` is the same.
-        traits: What the family has.
+        default_cfg: timm's record of input and layer names; the same as `pretrained_cfg`.
+        traits: Properties of the family.
         first_conv: Name of the first convolution.
         classifier: Name of the last linear layer.
-        hidden_layers: Name of a head's layers before the classifier, which are built for one input size.
+        hidden_layers: Name of the head's layers before the classifier that are built for one input size.
     """
 
     traits: ClassVar[Traits]
@@ -74,15 +79,15 @@ class FERModel(nn.Module):
 
     @classmethod
     def register(cls, name: str, *, traits: Traits | None = None, **options: Any) -> None:
-        """Enter a member of this family into `BACKBONES`: `ResNet.register("resnet18", depths=(2, 2, 2, 2))`.
+        """Register a backbone of this family: `ResNet.register("resnet18", depths=(2, 2, 2, 2))`.
 
         Args:
-            name: Of the backbone, the first part of its models' names.
-            traits: What it has, where that is not what the family has.
-            options: Keywords of the class that make it this member.
+            name: Name of the backbone, the first part of its models' names.
+            traits: Its properties if they differ from the family's.
+            options: Keyword arguments of the class for this backbone.
 
         Raises:
-            TypeError: The class does not declare what a family declares.
+            TypeError: The class lacks `traits`, `first_conv` or `classifier`.
             ValueError: The name is taken, or is not lower case.
         """
         wanted = {"traits": Traits, "first_conv": str, "classifier": str}
@@ -93,7 +98,7 @@ class FERModel(nn.Module):
 
     @property
     def preprocessing(self) -> Preprocessing | None:
-        """How a face crop becomes the input; setting it keeps timm's record in step."""
+        """Preparation of a face crop for the model; setting it updates `default_cfg`."""
         return self._preprocessing
 
     @preprocessing.setter
@@ -105,7 +110,7 @@ class FERModel(nn.Module):
 
     @classmethod
     def timm_cfg(cls, spec: ModelSpec) -> dict[str, Any]:
-        """What timm's tools ask of a model: input, normalisation, names of the first and last layer."""
+        """Return timm's record of a model: input, normalisation, names of the first and last layer."""
         _, height, width = spec.input_size
         reduction = spec.traits.total_stride[spec.stem]
         return {
@@ -122,33 +127,33 @@ class FERModel(nn.Module):
         }
 
     def levels(self) -> list[list[Step]]:
-        """The network up to its last map, as one chain of modules per feature level."""
+        """Return the network up to its last map, one chain of modules per feature level."""
         raise NotImplementedError
 
     def final_norm(self, x: torch.Tensor) -> torch.Tensor:
-        """What stands between the last level and the head; only ResNetV2 has something here."""
+        """Apply the norm between the last level and the head; only ResNetV2 has one."""
         return x
 
     def forward_head(self, x: torch.Tensor, pre_logits: bool = False) -> torch.Tensor:
-        """(N, C, H, W) -> logits (N, num_classes), or the pooled features before the classifier."""
+        """Compute logits (N, num_classes), or the features before the classifier, from a map (N, C, H, W)."""
         raise NotImplementedError
 
     def get_classifier(self) -> nn.Module:
-        """The last linear layer, or an Identity where there is none."""
+        """Return the last linear layer, or an Identity if there is none."""
         return self.get_submodule(self.classifier)
 
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
-        """Parameter groups by depth, for timm's layer-wise learning rates."""
+        """Return the patterns of parameter groups by depth, for timm's layer-wise learning rates."""
         raise NotImplementedError
 
     def forward_features(self, x: torch.Tensor) -> torch.Tensor:
-        """(N, in_chans, H, W) -> the last map (N, num_features, h, w)."""
+        """Compute the last map (N, num_features, h, w) of images (N, in_chans, H, W)."""
         for level in self.levels():
             x = self._run(level, x)
         return self.final_norm(x)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(N, in_chans, H, W) -> logits (N, num_classes)."""
+        """Compute logits (N, num_classes) of images (N, in_chans, H, W)."""
         return self.forward_head(self.forward_features(x))
 
     def forward_intermediates(
@@ -160,29 +165,29 @@ class FERModel(nn.Module):
         output_fmt: str = "NCHW",
         intermediates_only: bool = False,
     ) -> list[torch.Tensor] | tuple[torch.Tensor, list[torch.Tensor]]:
-        """Feature maps of chosen levels, with the arguments of timm's `forward_intermediates`.
+        """Compute the maps of chosen levels, with the arguments of timm's `forward_intermediates`.
 
-        `indices` are a list, an integer for the last n levels, or None for all.
+        `indices` is a list, an integer for the last n levels, or None for all.
         """
         if output_fmt != "NCHW":
             raise ValueError(f"output_fmt is 'NCHW' for a CNN, got {output_fmt!r}.")
         levels = self.levels()
         take, deepest = feature_take_indices(len(levels), indices)
         last = len(levels) - 1
+        stop = deepest if stop_early else last
         maps = []
-        reached = 0
-        for reached, level in enumerate(levels[: deepest + 1] if stop_early else levels):  # noqa: B007
+        for index, level in enumerate(levels[: stop + 1]):
             x = self._run(level, x)
-            if reached in take:
-                maps.append(self.final_norm(x) if norm and reached == last else x)
+            if index in take:
+                maps.append(self.final_norm(x) if norm and index == last else x)
         if intermediates_only:
             return maps
-        return (self.final_norm(x) if reached == last else x), maps
+        return (self.final_norm(x) if stop == last else x), maps
 
     def prune_intermediate_layers(
         self, indices: int | list[int] = 1, prune_norm: bool = False, prune_head: bool = True
     ) -> list[int]:
-        """Drop what is not needed for some levels, as timm's method of this name; gives their indices."""
+        """Drop the layers that the chosen levels do not need, as in timm, and return the levels' indices."""
         levels = self.levels()
         take, deepest = feature_take_indices(len(levels), indices)
         dropped = {id(step) for level in levels[deepest + 1 :] for step in level}
@@ -199,7 +204,7 @@ class FERModel(nn.Module):
         return list(take)
 
     def prune_norm(self) -> None:
-        """Drop the final norm, where there is one."""
+        """Drop the final norm, if there is one."""
 
     def prune_head(self) -> None:
         """Drop the classifier and its pooling, so that the output is the last map."""
@@ -207,7 +212,7 @@ class FERModel(nn.Module):
         self.reset_classifier(0, "")
 
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
-        """A fresh classifier for another number of classes (0: none), and another pooling if given."""
+        """Replace the classifier by a fresh one for `num_classes` (0: none), and the pooling if given."""
         pool = self.spec.global_pool if global_pool is None else global_pool
         self.spec = replace(self.spec, num_classes=num_classes, global_pool=pool)
         if num_classes != self.num_classes:
@@ -217,15 +222,15 @@ class FERModel(nn.Module):
         _initialise_classifier(self.get_classifier())
 
     def build_classifier(self, num_classes: int, global_pool: str | None) -> None:
-        """Put a classifier of so many classes (0: an Identity) and its pooling in the place of the old one.
+        """Replace the classifier layer (0 classes: an Identity) and its pooling.
 
-        The pooling is `""` for none; None keeps what is there.
+        A pooling of `""` is none; None keeps the current one.
         """
         raise NotImplementedError
 
     @property
     def placement(self) -> Factory:
-        """Device and type of the parameters, for a layer that joins them."""
+        """Device and type of the parameters, for further layers."""
         parameter = next(self.parameters())
         return {"device": parameter.device, "dtype": parameter.dtype}
 
@@ -241,23 +246,19 @@ class FERModel(nn.Module):
 
 
 def activation_of(spec: ModelSpec, factory: Factory) -> Callable[..., nn.Module]:
-    """A maker of the spec's activation, for layers that take `act_layer(inplace=...)`."""
-
-    def make(inplace: bool = True) -> nn.Module:
-        return create_activation(spec.activation, inplace=inplace, **factory)
-
-    return make
+    """Return a function that creates the spec's activation, as timm's layers take it (`act_layer=...`)."""
+    return partial(create_activation, spec.activation, inplace=True, **factory)
 
 
 def gate_of(spec: ModelSpec, channels: int, factory: Factory) -> AttentionBlock | None:
-    """The spec's attention block for maps of so many channels; None where it has none."""
+    """Create the spec's attention block for maps with `channels` channels, or return None."""
     if spec.attention == "none":
         return None
     return create_attention(spec.attention, channels, **spec.attention_options, **factory)
 
 
 def initialise(model: FERModel) -> None:
-    """He initialisation by fan-out (He et al. 2015, arXiv:1502.01852); gates keep their own."""
+    """Initialise convolutions by fan-out (He et al. 2015, arXiv:1502.01852); gates keep their own start."""
     _initialise_backbone(model)
     _initialise_classifier(model.get_classifier())
 
@@ -274,7 +275,7 @@ def _initialise_backbone(module: nn.Module) -> None:
 
 
 def _initialise_classifier(layer: nn.Module) -> None:
-    """Small weights, so that a fresh model gives every class about the same probability."""
+    """Draw small weights, so that a fresh model gives every class about the same probability."""
     if isinstance(layer, (nn.Linear, nn.Conv2d)):
         nn.init.normal_(layer.weight, std=0.01)
         if layer.bias is not None:

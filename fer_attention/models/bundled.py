@@ -1,6 +1,6 @@
-"""Weights that come with the package: `<model name>.<tag>`, trained and measured by this project.
+"""Bundled weights, `<model name>.<tag>`: trained and measured by this project.
 
-Beside each weights file lies a record of what was measured on it, written by `benchmarks/pretrained.py`.
+Each weights file has a record of its measurements beside it, written by `benchmarks/pretrained.py`.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +16,9 @@ from pydantic import TypeAdapter
 from fer_attention.registry import unknown_name
 
 DEFAULT = "resnetv2_18_eca_elu.ferplus"
-"""What `EmotionRecognizer.from_pretrained()` takes."""
+"""The default of `EmotionRecognizer.from_pretrained()`."""
 
+_FOLDER = Path(__file__).parents[1] / "weights"
 _SUFFIX = ".safetensors"
 
 
@@ -37,23 +37,26 @@ class Measured:
 
 @dataclass(frozen=True)
 class PretrainedModel:
-    """A model with weights, and what is known of it.
+    """A bundled model and its measurements.
+
+    >>> list_pretrained()[0].crowd_accuracy.value > 0.5
+    True
 
     Attributes:
-        name: For `create_model`, `EmotionRecognizer.from_pretrained` and every command's `--weights`.
-        summary: What it is for, in a sentence.
-        labels: The emotions in the order of its outputs.
-        parameters: Learned numbers.
-        macs: Multiply-accumulates for one face.
-        size: Bytes of the weights file.
-        sha256: Of the weights file.
-        crowd_accuracy: Agreement with ten voters where six or more of them agree, FER2013's PrivateTest,
-            seven emotions, one plain pass.
-        crowd_accuracy_without_copies: The same without the faces that are, pixel for pixel, training images.
-        label_accuracy: Agreement with FER2013's own labels, all of PrivateTest, otherwise alike.
-        milliseconds: For one face, by the way of running it (`torch`, `onnx`), on one CPU thread.
-        data: What it was trained on.
-        licence: Of the weights, and whose terms the data is under.
+        name: Name for `create_model`, `EmotionRecognizer.from_pretrained` and the option `--weights`.
+        summary: Intended use, in a sentence.
+        labels: Emotions in the order of the outputs.
+        parameters: Number of parameters.
+        macs: Multiply-accumulates per face.
+        size: Size of the weights file in bytes.
+        sha256: Checksum of the weights file.
+        crowd_accuracy: Agreement with the voters on FER2013's PrivateTest where at least six of ten agree,
+            on seven emotions, without test-time augmentation.
+        crowd_accuracy_without_copies: The same without images that are, pixel for pixel, training images.
+        label_accuracy: Agreement with FER2013's own labels on all of PrivateTest, otherwise the same.
+        milliseconds: Time per face on one CPU thread, by runtime (`torch`, `onnx`).
+        data: Training data.
+        licence: Licence of the weights, and the terms of the data.
     """
 
     name: str
@@ -72,10 +75,10 @@ class PretrainedModel:
 
 
 def list_pretrained() -> list[PretrainedModel]:
-    """The models that come with weights, the default first, then by name.
+    """List the bundled models, the default first, the others by name.
 
-    >>> [model.name for model in list_pretrained() if "neutral" in model.labels][0] == DEFAULT
-    True
+    >>> list_pretrained()[0].name
+    'resnetv2_18_eca_elu.ferplus'
     """
     names = sorted(bundled_names(), key=lambda name: (name != DEFAULT, name))
     read = TypeAdapter(PretrainedModel).validate_python
@@ -83,36 +86,37 @@ def list_pretrained() -> list[PretrainedModel]:
 
 
 def pretrained_record(name: str) -> dict[str, Any]:
-    """All that was measured on bundled weights, as `benchmarks/pretrained.py` wrote it.
+    """Read all measurements of bundled weights, as `benchmarks/pretrained.py` wrote them.
 
     Raises:
-        UnknownNameError: No weights of this name come with the package.
-        FileNotFoundError: They were taken into the package and not measured yet.
+        UnknownNameError: No bundled weights have this name.
+        FileNotFoundError: The weights have not been measured yet.
     """
     path = bundled_path(name).with_suffix(".json")
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing: run python benchmarks/pretrained.py measure {name}.")
-    record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return record
+    return dict(json.loads(path.read_text(encoding="utf-8")))
 
 
 def file_sha256(path: Path) -> str:
-    """The SHA-256 of a file, as 64 hexadecimal digits."""
+    """Compute the SHA-256 of a file, as 64 hexadecimal digits."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def bundled_names() -> list[str]:
-    """The names of all bundled weights, sorted."""
-    return sorted(
-        file.name.removesuffix(_SUFFIX) for file in _folder().iterdir() if file.name.endswith(_SUFFIX)
-    )
+    """List the names of all bundled weights, sorted.
+
+    >>> DEFAULT in bundled_names()
+    True
+    """
+    return sorted(file.stem for file in _FOLDER.glob(f"*{_SUFFIX}"))
 
 
 def weights_path(source: str | Path) -> Path:
     """Resolve a path or the name of bundled weights to a weights file.
 
     Raises:
-        UnknownNameError: It is not a file, and no weights of this name come with the package.
+        UnknownNameError: `source` is neither a file nor the name of bundled weights.
     """
     path = Path(source)
     if path.suffix == _SUFFIX or path.is_file() or len(path.parts) > 1:
@@ -121,16 +125,15 @@ def weights_path(source: str | Path) -> Path:
 
 
 def bundled_path(name: str) -> Path:
-    """The file of bundled weights. `resnetv2_18_eca_elu` without a tag stands for its first one, `.fer2013`.
+    """Return the file of bundled weights; a name without a tag stands for its first tag.
+
+    >>> bundled_path("resnetv2_18_eca_elu").name
+    'resnetv2_18_eca_elu.fer2013.safetensors'
 
     Raises:
-        UnknownNameError: No weights of this name come with the package.
+        UnknownNameError: No bundled weights have this name.
     """
     fitting = [known for known in bundled_names() if name in (known, known.split(".")[0])]
     if not fitting:
         raise unknown_name("bundled weights", name, bundled_names())
-    return _folder() / f"{fitting[0]}{_SUFFIX}"
-
-
-def _folder() -> Path:
-    return Path(str(resources.files("fer_attention") / "weights"))
+    return _FOLDER / f"{fitting[0]}{_SUFFIX}"

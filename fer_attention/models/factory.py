@@ -1,4 +1,4 @@
-"""Models by name or by parts."""
+"""Build models by name or from their parts."""
 
 from __future__ import annotations
 
@@ -40,19 +40,20 @@ def build_model(
     device: Device = None,
     dtype: torch.dtype | None = None,
 ) -> FERModel:
-    """A fresh model from its parts.
+    """Build a fresh model from its parts.
 
-    `backbone` to `stride_on` are the fields of `ModelSpec`, which explains them. `backbone_weights` is a timm
-    name with weights, such as `"resnet50.a1_in1k"` (from the hub), or a file of a timm state dict: it fills
-    everything but the gates and a classifier of another size. `device="meta"` gives shapes alone.
+    `ModelSpec` explains `backbone` to `stride_on`. `backbone_weights` fills everything but the gates and a
+    classifier of another size with timm's weights: a name such as `"resnet50.a1_in1k"`, which timm
+    downloads, or a file with a timm state dict. With `device="meta"` the model has shapes but no weights.
 
-    >>> build_model("resnet18", attention="cbam", attention_options={"reduction": 8}, device="meta").spec.name
+    >>> model = build_model("resnet18", attention="cbam", attention_options={"reduction": 8}, device="meta")
+    >>> model.spec.name
     'resnet18_cbam'
 
     Raises:
-        UnknownNameError: A name that is not registered; the nearest one is in the message.
-        ValueError: A number out of range, an option that the backbone lacks, or weights that do not fit.
-        TypeError: An unknown keyword, or an attention option that the block does not have.
+        UnknownNameError: A name is not registered; the message has the nearest one.
+        ValueError: A number is out of range, the backbone lacks an option, or the weights do not fit.
+        TypeError: A keyword or an attention option is unknown.
     """
     spec = ModelSpec(
         backbone,
@@ -77,7 +78,7 @@ def build_model(
 
 
 def from_spec(spec: ModelSpec, *, device: Device = None, dtype: torch.dtype | None = None) -> FERModel:
-    """A fresh model of a spec. With seven classes, labels are FER2013's until they are set otherwise."""
+    """Build a fresh model of a spec; with seven classes, its labels are FER2013's until they are changed."""
     model = BACKBONES[spec.backbone](spec, device=device, dtype=dtype)
     if spec.num_classes == len(FER2013):
         model.labels = FER2013
@@ -88,29 +89,33 @@ def from_spec(spec: ModelSpec, *, device: Device = None, dtype: torch.dtype | No
 
 
 def create_model(name: str, *, pretrained: bool = False, **structure: Any) -> FERModel:
-    """A model by name: `create_model("resnetv2_50_cbam_elu", num_classes=7, in_chans=1, img_size=48)`.
+    """Create a model by name.
+
+    >>> model = create_model("resnetv2_50_cbam_elu", num_classes=7, in_chans=1, img_size=48, device="meta")
+    >>> create_model("resnetv2_18_eca_elu.fer2013", pretrained=True).labels[:2]
+    ('angry', 'disgust')
 
     Args:
-        name: `<backbone>[_<attention>][_<activation>]`, and for weights that come with the package a tag:
-            `"resnetv2_18_eca_elu.fer2013"`. A tag settles the whole structure.
+        name: `<backbone>[_<attention>][_<activation>]`, and for bundled weights a tag, as in
+            `"resnetv2_18_eca_elu.fer2013"`. A tag fixes the whole structure.
         pretrained: Load the bundled weights of this name.
         structure: Any other keyword of `build_model`. With a tag or `pretrained`, only `num_classes` (another
             number gives a fresh classifier), `drop_rate`, `drop_path_rate`, `device` and `dtype`.
 
     Raises:
-        UnknownNameError: No such model, or no weights of this name; the nearest name is in the message.
-        TypeError: An unknown keyword, or one that the weights settle already.
+        UnknownNameError: The model or its weights do not exist; the message has the nearest name.
+        TypeError: A keyword is unknown, or fixed by the weights.
     """
     if named := sorted({"backbone", "attention", "activation"} & set(structure)):
-        raise TypeError(f"The name {name!r} says {', '.join(named)} already; build_model() takes the parts.")
+        raise TypeError(f"The name {name!r} already gives {', '.join(named)}; build_model() takes the parts.")
     if not pretrained and "." not in name:
         spec = ModelSpec.parse(name)
         return build_model(spec.backbone, attention=spec.attention, activation=spec.activation, **structure)
     free = {"num_classes", "drop_rate", "drop_path_rate", "device", "dtype"}
-    if settled := sorted(set(structure) - free):
+    if fixed := sorted(set(structure) - free):
         raise TypeError(
-            f"{name} settles {', '.join(settled)} by its weights; leave them out, or build a fresh model "
-            f"with create_model({name.split('.')[0]!r}, ...)."
+            f"The weights of {name} fix {', '.join(fixed)}: leave them out, or build a fresh model with "
+            f"create_model({name.split('.')[0]!r}, ...)."
         )
     return _from_weights(name, pretrained=pretrained, **structure)
 
@@ -137,11 +142,11 @@ def _from_weights(
 
 
 def list_models(pattern: str | None = None, *, pretrained: bool = False) -> list[str]:
-    """Model names, sorted: every backbone × attention × {ReLU, ELU}, or those with bundled weights.
+    """List model names, sorted: every backbone × attention × {ReLU, ELU}.
 
     Args:
         pattern: A shell wildcard such as `"*_cbam_elu"`.
-        pretrained: Give `<name>.<tag>` of the weights that come with the package.
+        pretrained: List the bundled weights, `<name>.<tag>`, instead.
 
     >>> list_models("vgg16_cbam*")
     ['vgg16_cbam', 'vgg16_cbam_elu']

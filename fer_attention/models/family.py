@@ -1,7 +1,7 @@
-"""What a family of backbones declares of itself, and the registry of backbones.
+"""The traits that a family of backbones declares, and the registry of backbones.
 
-Names, specs, counts and timm's records ask these declarations, never a name, so that a new family is one file
-and one import line.
+Names, specs, counts and timm's records read the traits, never a name. So a new family is one file and one
+import line.
 """
 
 from __future__ import annotations
@@ -21,22 +21,25 @@ if TYPE_CHECKING:
     from fer_attention.models.spec import ModelSpec
 
 DEFAULT_STEM = "imagenet"
-"""The stem of a name alone, which every family takes."""
+"""The default stem, which every family has."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Traits:
-    """What a family has; `ModelSpec` refuses what it lacks.
+    """Properties of a family; `ModelSpec` refuses options that a family lacks.
+
+    >>> Traits(total_stride={"imagenet": 32}, feature_levels=5).heads
+    ('gap',)
 
     Attributes:
-        total_stride: Input size over last map, by stem. The keys are the stems that the family takes.
+        total_stride: Input size over the size of the last map, for each stem that the family has.
         feature_levels: Length of `levels()` and of `feature_info`.
-        heads: Heads to choose from, the default first. A single one is global pooling and one layer.
-        residual_blocks: Whether there are any, for `drop_path_rate`.
-        unpooled_logits: Whether the classifier takes maps: `global_pool=""` gives logits at each position.
-        stride_on: Convolutions of a block that may carry its stride, the default first.
-        paper_biases: Pattern of the layers that count with a bias in Miskow and Altahhan 2022
-            (arXiv:2410.17740), for `re.search`; None for a family that the paper does not have.
+        heads: Available heads, the default first; `"gap"` is global pooling and one linear layer.
+        residual_blocks: True if there are residual blocks, which `drop_path_rate` needs.
+        unpooled_logits: True if the classifier takes maps: `global_pool=""` gives logits at each position.
+        stride_on: Convolutions of a block that can carry its stride, the default first.
+        paper_biases: Pattern for `re.search` of the layers that have a bias in the counts of Miskow and
+            Altahhan 2022 (arXiv:2410.17740); None if the paper lacks the family.
 
     Raises:
         ValueError: The default stem, a head or a stride is missing.
@@ -53,28 +56,34 @@ class Traits:
     def __post_init__(self) -> None:
         if DEFAULT_STEM not in self.total_stride:
             raise ValueError(
-                f"A family takes stem={DEFAULT_STEM!r}, the stem of its names; total_stride has only "
+                f"A family needs the default stem={DEFAULT_STEM!r}; total_stride has only "
                 f"{', '.join(map(repr, self.total_stride)) or 'no stem'}."
             )
         if not self.heads or not self.stride_on:
-            raise ValueError(f"A family has a head and a stride: heads={self.heads}, {self.stride_on=}.")
+            raise ValueError(f"A family needs a head and a stride: heads={self.heads}, {self.stride_on=}.")
 
 
 @dataclass(frozen=True)
 class Backbone:
-    """One member of a family: called with a spec, it builds the model."""
+    """One member of a family; call it with a spec to build the model.
 
-    family: type[FERModel]  # the class of the models
-    options: Mapping[str, Any]  # keywords of the class that make it this member, such as the depths
-    traits: Traits  # the family's, with what is special to this member
+    Attributes:
+        family: Class of the models.
+        options: Keyword arguments of the class for this member, such as the depths.
+        traits: Properties of this member.
+    """
+
+    family: type[FERModel]
+    options: Mapping[str, Any]
+    traits: Traits
 
     def __call__(
         self, spec: ModelSpec, *, device: Device = None, dtype: torch.dtype | None = None
     ) -> FERModel:
-        """A fresh model of a spec, its parameters on a device and of a type."""
+        """Build a fresh model with parameters on the given device and of the given type."""
         build: Callable[..., FERModel] = self.family
         return build(spec, **self.options, device=device, dtype=dtype)
 
 
 BACKBONES: Registry[Backbone] = open_registry("backbone")
-"""Backbones by name; `FERModel.register` enters them, beside the definition of their family."""
+"""Backbones by name, registered with `FERModel.register` beside their family."""

@@ -1,4 +1,4 @@
-"""Models out of repositories on the Hugging Face Hub, as `export.push_to_hub` makes them."""
+"""Load models from the Hugging Face Hub, as `export.push_to_hub` uploads them."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ WEIGHTS_FILE = "model.safetensors"
 
 
 def load_from_hub(repo_id: str, *, revision: str | None = None, device: Device = None) -> FERModel:
-    """The model of a repository on the Hub, in evaluation mode, with its labels and preprocessing.
+    """Download a model from the Hub (once; then cached) and load it in evaluation mode.
 
-    The file is fetched once and kept in huggingface_hub's cache.
+    >>> load_from_hub("user/name").labels  # doctest: +SKIP
 
     Args:
-        repo_id: `user/name`, also as timm writes it: `hf-hub:user/name@revision`.
+        repo_id: `user/name`, or in timm's form `hf-hub:user/name@revision`.
         revision: A branch, tag or commit.
-        device: Where the parameters go.
+        device: Device of the parameters.
 
     Raises:
-        WeightsError: There is no such repository or no such file in it, it cannot be fetched, or it is no
+        WeightsError: The repository or the file in it does not exist or cannot be fetched, or it is not a
             weights file of this library.
         ImportError: huggingface_hub is missing.
     """
@@ -33,7 +33,7 @@ def load_from_hub(repo_id: str, *, revision: str | None = None, device: Device =
     name, _, at = repo_id.removeprefix(PREFIX).partition("@")
     try:
         file = hf_hub_download(name, WEIGHTS_FILE, revision=revision or at or None)
-    except Exception as error:  # of the network and of the Hub, without a base class of their own
+    except Exception as error:  # errors of the network and the Hub have no common base class
         reason = " ".join(str(error).split())
         raise WeightsError(
             f"Cannot fetch {WEIGHTS_FILE} of {name!r} from the Hugging Face Hub: {type(error).__name__}: "

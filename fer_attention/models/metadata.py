@@ -1,4 +1,4 @@
-"""The metadata of every model file: structure, labels, preprocessing and origin, checked in one place."""
+"""Metadata of model files: structure, labels, preprocessing and origin, checked in one place."""
 
 from __future__ import annotations
 
@@ -18,21 +18,31 @@ FORMAT = "fer_attention/1"
 
 
 class WeightsError(ValueError):
-    """A model file that is absent, damaged, foreign or does not fit, or a model that cannot be saved."""
+    """A model file is missing, damaged or of another library, or a model cannot be saved.
+
+    >>> from fer_attention.models import load_weights
+    >>> load_weights("missing.safetensors")
+    Traceback (most recent call last):
+    fer_attention.models.metadata.WeightsError: missing.safetensors is not a file.
+    """
 
 
 @dataclass(frozen=True)
 class ModelMetadata:
-    """Everything but the weights: what a weights file, an ONNX file and a program say of themselves.
+    """Everything about a model but its weights, as stored in weights files, ONNX files and programs.
+
+    >>> from fer_attention.models import create_model
+    >>> ModelMetadata.of(create_model("resnet18", width=0.25)).labels[:2]
+    ('angry', 'disgust')
 
     Attributes:
         spec: Structure of the model.
         labels: Class names in the order of the logits.
         preprocessing: How a face becomes the input.
-        record: Origin of the weights, anything that JSON can hold.
+        record: Origin of the weights, JSON-serialisable.
 
     Raises:
-        WeightsError: The three do not fit each other.
+        WeightsError: Spec, labels and preprocessing contradict each other.
     """
 
     spec: ModelSpec
@@ -42,7 +52,7 @@ class ModelMetadata:
 
     def __post_init__(self) -> None:
         if len(self.labels) != self.spec.num_classes:
-            raise WeightsError(f"{len(self.labels)} labels for {self.spec.num_classes} outputs.")
+            raise WeightsError(f"{self.spec.num_classes} outputs, but {len(self.labels)} labels.")
         if self.preprocessing.channels != self.spec.in_chans:
             raise WeightsError(
                 f"The model takes {self.spec.in_chans} channels, its preprocessing gives "
@@ -51,20 +61,16 @@ class ModelMetadata:
 
     @classmethod
     def of(cls, model: FERModel, record: Mapping[str, Any] | None = None) -> ModelMetadata:
-        """Collect the metadata of a model that is about to be written, by default with its own record.
+        """Collect the metadata of a model, by default with its own record.
 
         Raises:
-            WeightsError: The model lacks labels, preprocessing or weights, or they do not fit each other.
+            WeightsError: The model lacks labels, preprocessing or weights, or they contradict each other.
         """
-        if model.labels is None or len(model.labels) != model.num_classes:
+        if model.labels is None:
+            raise WeightsError(f"No labels: set model.labels to the names of {model.num_classes} classes.")
+        if model.preprocessing is None:
             raise WeightsError(
-                f"The model has {model.num_classes} outputs and labels={model.labels}; set model.labels to "
-                "their names."
-            )
-        if model.preprocessing is None or model.preprocessing.channels != model.in_chans:
-            raise WeightsError(
-                f"The model takes {model.in_chans} channels, its preprocessing is {model.preprocessing}; set "
-                "model.preprocessing to how a crop becomes its input."
+                f"The model lacks preprocessing: set model.preprocessing, of {model.in_chans} channels."
             )
         if any(tensor.is_meta for tensor in model.state_dict().values()):
             raise WeightsError("The model is on the meta device: it has shapes, but no weights to write.")
@@ -72,7 +78,7 @@ class ModelMetadata:
         return cls(model.spec, tuple(model.labels), model.preprocessing, record)
 
     def to_strings(self) -> dict[str, str]:
-        """JSON by name, as file formats keep it."""
+        """Return each part as a JSON string by name, as file formats store metadata."""
         return {
             "format": FORMAT,
             "spec": self.spec.to_json(),
@@ -83,10 +89,10 @@ class ModelMetadata:
 
     @classmethod
     def from_strings(cls, strings: Mapping[str, str], path: str | os.PathLike[str]) -> ModelMetadata:
-        """Read what `to_strings` wrote into a file, which messages call `path`.
+        """Read the metadata that `to_strings` wrote into the file `path`.
 
         Raises:
-            WeightsError: The file is not one of ours, or its metadata is damaged.
+            WeightsError: The file is not from this library, or its metadata is damaged.
         """
         if strings.get("format") != FORMAT:
             raise WeightsError(
@@ -106,6 +112,6 @@ class ModelMetadata:
             )
         except WeightsError as error:
             raise WeightsError(f"{path}: {error}") from error
-        except Exception as error:  # whatever a damaged file provokes
+        except Exception as error:  # a damaged file can cause any
             reason = f"{type(error).__name__}: {error}"
             raise WeightsError(f"{path}: its metadata cannot be used: {reason}") from error

@@ -1,4 +1,4 @@
-"""What ResNet and ResNetV2 share: depths, widths, stems, stochastic depth, the end of a residual branch."""
+"""Parts of ResNet and ResNetV2: depths, widths, stems, stochastic depth and the end of a residual block."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DEPTHS: dict[str, tuple[bool, tuple[int, int, int, int]]] = {
     "101": (True, (3, 4, 23, 3)),
     "152": (True, (3, 8, 36, 3)),
 }
-"""Whether each depth has bottlenecks, and its blocks per stage (He et al. 2015, table 1)."""
+"""Bottlenecks (yes or no) and blocks per stage of each depth (He et al. 2015, table 1)."""
 
 WIDTHS = (64, 128, 256, 512)
 """Channels of the 3×3 convolutions in each stage."""
@@ -26,11 +26,11 @@ STEM_CONV = {"imagenet": (7, 2), "half": (3, 2), "full": (3, 1)}
 """Kernel size and stride of each stem's convolution."""
 
 TOTAL_STRIDE = {"imagenet": 32, "half": 16, "full": 8}
-"""Input size over last map, by stem."""
+"""Input size over the size of the last map, by stem."""
 
 
 def stem_layers(spec: ModelSpec, factory: Factory) -> tuple[nn.Conv2d, nn.Module]:
-    """The first convolution and the pool behind it, an Identity where the stem has none."""
+    """Build the first convolution and its max pool, an Identity if the stem has none."""
     kernel, stride = STEM_CONV[spec.stem]
     channels = make_divisible(64 * spec.width)
     conv = nn.Conv2d(
@@ -40,7 +40,7 @@ def stem_layers(spec: ModelSpec, factory: Factory) -> tuple[nn.Conv2d, nn.Module
 
 
 def drop_path_rates(last: float, blocks: int) -> list[float]:
-    """Stochastic depth, growing linearly to its last rate (Huang et al. 2016, arXiv:1603.09382)."""
+    """Return rates of stochastic depth that grow linearly to `last` (Huang et al. 2016, arXiv:1603.09382)."""
     return [last * i / (blocks - 1) for i in range(blocks)]
 
 
@@ -53,10 +53,10 @@ def join(
     norm: nn.Module | None = None,
     act: nn.Module | None = None,
 ) -> torch.Tensor:
-    """The end of a residual block, act(drop_path(attn(norm(x))) + shortcut), each part where there is one.
+    """End a residual block: act(drop_path(attn(norm(x))) + shortcut), without the parts that are None.
 
-    Where nothing stands between the attention block and the sum, all of it is one operation of the block,
-    which may know a faster way to it than its parts.
+    If nothing stands between the attention block and the sum, the block computes all of it in one operation,
+    which may be faster than its parts.
     """
     drops = drop_path is not None and drop_path.training
     if attn is not None and not drops:

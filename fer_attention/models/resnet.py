@@ -18,7 +18,7 @@ from fer_attention.models.spec import ModelSpec
 
 
 class BasicBlock(nn.Module):
-    """Two 3×3 convolutions and the shortcut: (N, in, H, W) -> (N, out, H/stride, W/stride)."""
+    """Residual block of two 3×3 convolutions: (N, in, H, W) -> (N, out, H/stride, W/stride)."""
 
     expansion = 1
 
@@ -38,14 +38,14 @@ class BasicBlock(nn.Module):
         self.act2 = act()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """The block's output, activated."""
+        """Add the branch to the shortcut and activate the sum."""
         branch = self.conv2(self.act1(self.bn1(self.conv1(x))))
         shortcut = x if self.downsample is None else self.downsample(x)
         return join(branch, shortcut, norm=self.bn2, attn=self.attn, drop_path=self.drop_path, act=self.act2)
 
 
 class Bottleneck(nn.Module):
-    """1×1, 3×3, 1×1 convolutions and the shortcut: (N, in, H, W) -> (N, 4·mid, H/stride, W/stride)."""
+    """Residual block of 1×1, 3×3, 1×1 convolutions: (N, in, H, W) -> (N, 4·mid, H/stride, W/stride)."""
 
     expansion = 4
 
@@ -70,7 +70,7 @@ class Bottleneck(nn.Module):
         self.act3 = act()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """The block's output, activated."""
+        """Add the branch to the shortcut and activate the sum."""
         branch = self.act1(self.bn1(self.conv1(x)))
         branch = self.conv3(self.act2(self.bn2(self.conv2(branch))))
         shortcut = x if self.downsample is None else self.downsample(x)
@@ -89,12 +89,7 @@ def _projection(in_chs: int, out_chs: int, stride: int, factory: Factory) -> nn.
 class ResNet(FERModel):
     """Four stages of residual blocks, global pooling and one linear layer."""
 
-    traits = Traits(
-        total_stride=TOTAL_STRIDE,
-        feature_levels=5,
-        residual_blocks=True,
-        paper_biases=".*",
-    )
+    traits = Traits(total_stride=TOTAL_STRIDE, feature_levels=5, residual_blocks=True, paper_biases=".*")
     first_conv = "conv1"
     classifier = "fc"
 
@@ -129,7 +124,7 @@ class ResNet(FERModel):
         initialise(self)
 
     def levels(self) -> list[list[Step]]:
-        """Stem, then the four stages."""
+        """Return the stem, then the four stages."""
         return [
             [self.conv1, self.bn1, self.act1],
             [self.maxpool, self.layer1],
@@ -139,14 +134,14 @@ class ResNet(FERModel):
         ]
 
     def forward_head(self, x: torch.Tensor, pre_logits: bool = False) -> torch.Tensor:
-        """(N, C, H, W) -> logits (N, num_classes), or the pooled features before the classifier."""
+        """Compute logits (N, num_classes), or the pooled features, from a map (N, C, H, W)."""
         x = self.global_pool(x)
         if self.drop_rate:
             x = F.dropout(x, p=self.drop_rate, training=self.training)
         return x if pre_logits else self.fc(x)
 
     def build_classifier(self, num_classes: int, global_pool: str | None) -> None:
-        """A fresh linear layer and its pooling, in the place of the old ones."""
+        """Replace the linear layer and its pooling."""
         pool = self.global_pool.pool_type if global_pool is None else global_pool
         self.global_pool, self.fc = create_classifier(
             self.num_features, num_classes, pool_type=pool, **self.placement
@@ -156,7 +151,7 @@ class ResNet(FERModel):
         self.head_hidden_size = self.num_features * self.global_pool.feat_mult()
 
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
-        """Parameter groups by depth, for timm's layer-wise learning rates."""
+        """Return the patterns of parameter groups by depth."""
         return {"stem": r"^conv1|bn1|maxpool", "blocks": r"^layer(\d+)" if coarse else r"^layer(\d+)\.(\d+)"}
 
 

@@ -16,76 +16,57 @@ from fer_attention.models.family import Traits
 from fer_attention.models.residual import DEPTHS, TOTAL_STRIDE, WIDTHS, drop_path_rates, join, stem_layers
 from fer_attention.models.spec import ModelSpec
 
-Norm = Callable[[int], nn.Module]
-"""Makes a norm with its activation, for a number of channels."""
-
 
 class PreActBlock(nn.Module):
-    """Norm and activation before each convolution, no activation after the sum.
+    """Residual block with norm and activation before each convolution and no activation after the sum.
+
+    Two 3×3 convolutions, or as a bottleneck 1×1, 3×3 and 1×1, the 3×3 with a quarter of the output channels.
 
     Shape: (N, in, H, W) -> (N, out, H/stride, W/stride).
     """
 
     def __init__(
-        self, spec: ModelSpec, in_chs: int, out_chs: int, *, stride: int, drop_path: float, factory: Factory
+        self,
+        spec: ModelSpec,
+        in_chs: int,
+        out_chs: int,
+        *,
+        bottleneck: bool,
+        stride: int,
+        drop_path: float,
+        factory: Factory,
     ) -> None:
         super().__init__()
-        norm: Norm = partial(BatchNormAct2d, act_layer=activation_of(spec, factory), **factory)
-        self.downsample = self._projection(in_chs, out_chs, stride, factory)
+        act = activation_of(spec, factory)
+        norm: Callable[..., nn.Module] = partial(BatchNormAct2d, act_layer=act, **factory)
+        conv: Callable[..., nn.Conv2d] = partial(nn.Conv2d, bias=False, **factory)
+        self.bottleneck = bottleneck
+        self.downsample: nn.Module | None = None
+        if stride != 1 or in_chs != out_chs:
+            self.downsample = nn.Sequential(OrderedDict(conv=conv(in_chs, out_chs, 1, stride=stride)))
         self.norm1 = norm(in_chs)
-        self._build_branch(in_chs, out_chs, stride, norm, factory)
+        if bottleneck:
+            mid_chs = make_divisible(out_chs / 4)
+            self.conv1 = conv(in_chs, mid_chs, 1)
+            self.norm2 = norm(mid_chs)
+            self.conv2 = conv(mid_chs, mid_chs, 3, stride=stride, padding=1)
+            self.norm3 = norm(mid_chs)
+            self.conv3 = conv(mid_chs, out_chs, 1)
+        else:
+            self.conv1 = conv(in_chs, out_chs, 3, stride=stride, padding=1)
+            self.norm2 = norm(out_chs)
+            self.conv2 = conv(out_chs, out_chs, 3, padding=1)
         self.attn = gate_of(spec, out_chs, factory)
         self.drop_path = DropPath(drop_path) if drop_path else None
 
-    @staticmethod
-    def _projection(in_chs: int, out_chs: int, stride: int, factory: Factory) -> nn.Sequential | None:
-        if stride == 1 and in_chs == out_chs:
-            return None
-        conv = nn.Conv2d(in_chs, out_chs, 1, stride=stride, bias=False, **factory)
-        return nn.Sequential(OrderedDict(conv=conv))
-
-    def _build_branch(self, in_chs: int, out_chs: int, stride: int, norm: Norm, factory: Factory) -> None:
-        raise NotImplementedError
-
-    def branch(self, x: torch.Tensor) -> torch.Tensor:
-        """The residual branch behind the first norm."""
-        raise NotImplementedError
-
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """The sum of branch and shortcut."""
+        """Add the branch to the shortcut."""
         activated = self.norm1(x)
-        branch = self.branch(activated)
+        branch = self.conv2(self.norm2(self.conv1(activated)))
+        if self.bottleneck:
+            branch = self.conv3(self.norm3(branch))
         shortcut = x if self.downsample is None else self.downsample(activated)
         return join(branch, shortcut, attn=self.attn, drop_path=self.drop_path)
-
-
-class PreActBasic(PreActBlock):
-    """Two 3×3 convolutions."""
-
-    def _build_branch(self, in_chs: int, out_chs: int, stride: int, norm: Norm, factory: Factory) -> None:
-        self.conv1 = nn.Conv2d(in_chs, out_chs, 3, stride=stride, padding=1, bias=False, **factory)
-        self.norm2 = norm(out_chs)
-        self.conv2 = nn.Conv2d(out_chs, out_chs, 3, padding=1, bias=False, **factory)
-
-    def branch(self, x: torch.Tensor) -> torch.Tensor:
-        """The residual branch behind the first norm."""
-        return self.conv2(self.norm2(self.conv1(x)))
-
-
-class PreActBottleneck(PreActBlock):
-    """1×1, 3×3 and 1×1 convolutions; the 3×3 has a quarter of the output's channels."""
-
-    def _build_branch(self, in_chs: int, out_chs: int, stride: int, norm: Norm, factory: Factory) -> None:
-        mid_chs = make_divisible(out_chs / 4)
-        self.conv1 = nn.Conv2d(in_chs, mid_chs, 1, bias=False, **factory)
-        self.norm2 = norm(mid_chs)
-        self.conv2 = nn.Conv2d(mid_chs, mid_chs, 3, stride=stride, padding=1, bias=False, **factory)
-        self.norm3 = norm(mid_chs)
-        self.conv3 = nn.Conv2d(mid_chs, out_chs, 1, bias=False, **factory)
-
-    def branch(self, x: torch.Tensor) -> torch.Tensor:
-        """The residual branch behind the first norm."""
-        return self.conv3(self.norm3(self.conv2(self.norm2(self.conv1(x)))))
 
 
 class ResNetV2(FERModel):
@@ -102,7 +83,7 @@ class ResNetV2(FERModel):
     classifier = "head.fc"
 
     def __init__(
-        self, spec: ModelSpec, *, block: type[PreActBlock], depths: tuple[int, int, int, int], **factory: Any
+        self, spec: ModelSpec, *, bottleneck: bool, depths: tuple[int, int, int, int], **factory: Any
     ) -> None:
         super().__init__(spec)
         conv, pool = stem_layers(spec, factory)
@@ -112,14 +93,15 @@ class ResNetV2(FERModel):
 
         reduction *= 2 if spec.stem == "imagenet" else 1
         rates = iter(drop_path_rates(spec.drop_path_rate, sum(depths)))
-        expansion = 4 if block is PreActBottleneck else 1
+        expansion = 4 if bottleneck else 1
+        block = partial(PreActBlock, spec, bottleneck=bottleneck, factory=factory)
         self.stages = nn.Sequential()
         for stage, (depth, base) in enumerate(zip(depths, WIDTHS, strict=True)):
             out_chs = make_divisible(base * expansion * spec.width)
             blocks = nn.Sequential()
             for i in range(depth):
                 step = 2 if i == 0 and stage > 0 else 1
-                blocks.append(block(spec, chs, out_chs, stride=step, drop_path=next(rates), factory=factory))
+                blocks.append(block(chs, out_chs, stride=step, drop_path=next(rates)))
                 chs = out_chs
                 reduction *= step
             self.stages.append(nn.Sequential(OrderedDict(blocks=blocks)))  # timm's name: stages.0.blocks.0
@@ -136,14 +118,14 @@ class ResNetV2(FERModel):
         initialise(self)
 
     def levels(self) -> list[list[Step]]:
-        """The stem's convolution, then the four stages."""
+        """Return the stem's convolution, then the four stages."""
         conv, pool = self.stem
         first, *others = [cast("nn.Sequential", stage.blocks) for stage in self.stages]
         levels: list[list[Step]] = [[conv], [pool, first]]
         return levels + [[blocks] for blocks in others]
 
     def final_norm(self, x: torch.Tensor) -> torch.Tensor:
-        """Norm and activation of the last sum."""
+        """Apply the norm and activation of the last sum."""
         return self.norm(x)
 
     def prune_norm(self) -> None:
@@ -151,23 +133,21 @@ class ResNetV2(FERModel):
         self.norm = nn.Identity()
 
     def forward_head(self, x: torch.Tensor, pre_logits: bool = False) -> torch.Tensor:
-        """(N, C, H, W) -> logits (N, num_classes), or the pooled features before the classifier."""
+        """Compute logits (N, num_classes), or the pooled features, from a map (N, C, H, W)."""
         return self.head(x, pre_logits=pre_logits)
 
     def build_classifier(self, num_classes: int, global_pool: str | None) -> None:
-        """A fresh linear layer and its pooling, in the place of the old ones."""
+        """Replace the 1×1 classifier and its pooling."""
         self.head.in_features = self.num_features
         self.head.reset(num_classes, global_pool)
         self.head.to(**self.placement).train(self.training)
         self.head_hidden_size = self.num_features * self.head.global_pool.feat_mult()
 
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
-        """Parameter groups by depth, for timm's layer-wise learning rates."""
+        """Return the patterns of parameter groups by depth."""
         fine = [(r"^stages\.(\d+)\.blocks\.(\d+)", None), (r"^norm", (99999,))]
         return {"stem": r"^stem", "blocks": r"^stages\.(\d+)" if coarse else fine}
 
 
 for _depth, (_bottleneck, _blocks) in DEPTHS.items():
-    ResNetV2.register(
-        f"resnetv2_{_depth}", block=PreActBottleneck if _bottleneck else PreActBasic, depths=_blocks
-    )
+    ResNetV2.register(f"resnetv2_{_depth}", bottleneck=_bottleneck, depths=_blocks)

@@ -1,4 +1,4 @@
-"""A model's name and the frozen record behind it.
+"""Model names, and the specs that they stand for.
 
 A name is `<backbone>[_<attention>][_<activation>]`: `vgg16`, `resnet50_se`, `resnetv2_101_eca_elu`. No
 attention part means none, no activation part means ReLU. Parsing and printing are inverses:
@@ -26,20 +26,24 @@ POOLS = ("avg", "max", "avgmax", "catavgmax", "")
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """Everything that decides a model's structure; what is saved beside its weights.
+    """The structure of a model, saved with its weights.
+
+    >>> spec = ModelSpec("resnet50", attention="se", attention_options={"reduction": 8}, stem="half")
+    >>> ModelSpec.from_json(spec.to_json()) == spec
+    True
 
     Attributes:
         backbone: A registered backbone, such as `"resnetv2_50"`.
-        attention: A registered block or control block, or `"none"`.
-        activation: A registered activation; the gates keep their own.
-        num_classes: Outputs; 0 leaves the classifier out.
+        attention: A registered attention block or control block, or `"none"`.
+        activation: A registered activation; gates keep their own.
+        num_classes: Number of outputs; 0 omits the classifier.
         in_chans: Input channels.
         img_size: Height and width in pixels, or one number for both. A VGG with its fully connected head
-            is built for it; the others accept any size.
-        stem: `"imagenet"` is the 7×7/2 convolution with max pool (÷4), `"half"` one 3×3/2 (÷2), `"full"`
-            one 3×3/1 (÷1). A VGG starts with its first stage and takes `"imagenet"` only.
-        width: Factor on all channel counts, rounded to multiples of 8.
-        attention_options: The block's own keywords, such as `{"reduction": 8}`.
+            is built for this size; other models accept any size.
+        stem: `"imagenet"` is a 7×7/2 convolution with max pool (÷4), `"half"` one 3×3/2 (÷2), `"full"`
+            one 3×3/1 (÷1). A VGG starts with its first stage and has `"imagenet"` only.
+        width: Factor on all channel counts, which are rounded to multiples of 8.
+        attention_options: Keyword arguments of the block, such as `{"reduction": 8}`.
         drop_rate: Dropout probability before the classifier.
         drop_path_rate: Stochastic depth at the last residual block, growing linearly from 0.
         global_pool: Pooling before the classifier: `"avg"`, `"max"`, `"avgmax"`, `"catavgmax"`, `""` (none).
@@ -47,9 +51,9 @@ class ModelSpec:
         stride_on: Bottleneck ResNets only: `"3x3"` (torchvision, timm) or `"1x1"` (He et al. 2015).
 
     Raises:
-        UnknownNameError: A name that is not registered; the nearest one is in the message.
-        ValueError: A number out of range, or an option that the backbone does not have.
-        TypeError: An attention option that the block does not have.
+        UnknownNameError: A name is not registered; the message has the nearest one.
+        ValueError: A number is out of range, or the backbone lacks an option.
+        TypeError: The block lacks an attention option.
     """
 
     backbone: str
@@ -84,7 +88,7 @@ class ModelSpec:
         for name, least in (("num_classes", 0), ("in_chans", 1)):
             number = getattr(self, name)
             if not isinstance(number, int) or number < least:
-                raise ValueError(f"{name} is a whole number from {least} up, got {number!r}.")
+                raise ValueError(f"{name} is an integer of at least {least}, got {number!r}.")
         if not 0 < self.width <= 16:
             raise ValueError(f"width is a factor above 0, at most 16; got {self.width}.")
         for name in ("drop_rate", "drop_path_rate"):
@@ -118,12 +122,12 @@ class ModelSpec:
 
     @property
     def traits(self) -> Traits:
-        """What the backbone's family has."""
+        """Properties of the backbone."""
         return BACKBONES[self.backbone].traits
 
     @property
     def name(self) -> str:
-        """The printed name; structure beyond backbone, attention and activation is not part of it."""
+        """Name of backbone, attention and activation; other fields are not part of it."""
         attention = "" if self.attention == "none" else f"_{self.attention}"
         activation = "" if self.activation == "relu" else f"_{self.activation}"
         return f"{self.backbone}{attention}{activation}"
@@ -136,10 +140,10 @@ class ModelSpec:
 
     @classmethod
     def parse(cls, name: str, **changes: Any) -> ModelSpec:
-        """The spec of a name, its other fields at their defaults or as given.
+        """Parse a name into a spec; other fields have their defaults or are given as `changes`.
 
         Raises:
-            UnknownNameError: No backbone, attention or activation fits; the nearest name is suggested.
+            UnknownNameError: The name does not exist; the message has the nearest one.
         """
         fitting = [b for b in BACKBONES if name == b or name.startswith(f"{b}_")]
         if not fitting:
@@ -157,12 +161,12 @@ class ModelSpec:
         return cls(backbone, attention=attention, activation=activation or "relu", **changes)
 
     def to_json(self) -> str:
-        """One line of JSON that `from_json` reads back."""
+        """Return the spec as one line of JSON."""
         return json.dumps(asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> ModelSpec:
-        """The spec of `to_json`; unknown fields and wrong values are a ValueError or TypeError."""
+        """Read a spec from JSON; unknown fields and invalid values raise a ValueError or TypeError."""
         record = json.loads(text)
         if not isinstance(record, dict) or set(record) - {f.name for f in fields(cls)}:
             raise ValueError(f"Not a model spec: {text[:200]}")
@@ -170,7 +174,7 @@ class ModelSpec:
 
 
 def listed_names() -> list[str]:
-    """Every backbone × attention × {ReLU, ELU}, sorted; other activations are parsed on demand."""
+    """List every backbone × attention × {ReLU, ELU}, sorted; `parse` takes other activations too."""
     return sorted(
         ModelSpec(backbone, attention=attention, activation=activation).name
         for backbone in BACKBONES

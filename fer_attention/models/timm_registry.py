@@ -1,8 +1,7 @@
-"""timm knows our names: `timm.create_model("resnetv2_50_cbam_elu")` after `import fer_attention`.
+"""Register our model names in timm: `timm.create_model("resnetv2_50_cbam_elu")` after `import fer_attention`.
 
-Every listed name that timm itself lacks is entered into timm's registry; a name that timm has is left to
-timm. `fer_attention/timm_names.py` says when. Through timm, our defaults hold (one channel, seven classes,
-48×48).
+Every listed name that timm lacks is entered into timm's registry, with our defaults (one channel, seven
+classes, 48×48). Names that timm has stay timm's. `fer_attention/timm_names.py` decides when this happens.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ from fer_attention.models.weights import read_metadata
 __all__: list[str] = []  # timm adds the names
 
 default_cfgs: dict[str, Any] = {}
-"""Where timm looks for the facts of the names that it is given."""
+"""timm's records of our names; timm looks for them in this variable."""
 
 
 def _entrypoint(name: str) -> Callable[..., torch.nn.Module]:
@@ -89,7 +88,7 @@ def _bundled_cfg(path: Path) -> dict[str, Any]:
 
 
 def enter_names() -> None:
-    """Enter every listed name that timm lacks into timm's registry, and those that are registered later."""
+    """Enter every listed name that timm lacks into timm's registry, now and after each registration."""
     names = [name for name in listed_names() if not timm.is_model(name)]
     cfgs: dict[str, Any] = {name: _timm_cfg(ModelSpec.parse(name)) for name in names}
     cfgs |= {name: _bundled_cfg(bundled_path(name)) for name in bundled_names() if _arch(name) in names}

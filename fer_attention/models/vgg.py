@@ -1,4 +1,4 @@
-"""VGG (Simonyan and Zisserman 2014, arXiv:1409.1556) with one attention slot and a fitting head."""
+"""VGG (Simonyan and Zisserman 2014, arXiv:1409.1556) with one attention slot after the last stage."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ DEPTHS: dict[str, tuple[int, int, int, int, int]] = {
 class FullyConnected(nn.Module):
     """VGG's two hidden layers, as convolutions: (N, C, h, w) -> (N, hidden, 1, 1) at its own size.
 
-    As in timm, a smaller map is pooled up to that size and a larger one is swept, to be pooled afterwards.
+    As in timm, a smaller map is pooled up to that size; a larger one gives more positions, pooled afterwards.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class FullyConnected(nn.Module):
         self.act2 = act()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(N, C, h, w) -> (N, hidden, 1, 1)."""
+        """Compute (N, hidden, 1, 1) from (N, C, h, w)."""
         height, width = x.shape[-2:]
         if height < self.size[0] or width < self.size[1]:
             x = F.adaptive_avg_pool2d(x, (max(height, self.size[0]), max(width, self.size[1])))
@@ -54,11 +54,16 @@ class FullyConnected(nn.Module):
 
 
 class VGG(FERModel):
-    """Five stages of 3×3 convolutions, each closed by a 2×2 max pool that rounds up.
+    """Five stages of 3×3 convolutions, each followed by a 2×2 max pool that rounds up.
 
-    The attention block reads the last map and is added back, x + attention(x) (Miskow and Altahhan 2022).
+    The attention block refines the last map and is added to it, x + attention(x) (Miskow and Altahhan 2022).
     The head is VGG's two hidden layers of 4096 (`head="fc"`) or global pooling alone (`head="gap"`).
-    `depths` counts the convolutions of each stage, `batch_norm` says whether a norm follows each.
+
+    Args:
+        spec: The structure.
+        depths: Convolutions per stage.
+        batch_norm: Add a batch norm after each convolution.
+        factory: `device` and `dtype` of the parameters.
     """
 
     traits = Traits(total_stride={"imagenet": 32}, feature_levels=6, heads=("fc", "gap"), paper_biases=".*")
@@ -110,7 +115,7 @@ class VGG(FERModel):
         self.feature_info.append({"num_chs": chs, "reduction": reduction, "module": module})
 
     def levels(self) -> list[list[Step]]:
-        """The five stages, each before its pool, then the last pool with the attention behind it."""
+        """Return the five stages, each up to its pool, then the last pool with the attention block."""
         layers: list[Step] = list(self.features)
         starts = [0, *self.ends[:-1]]
         levels = [layers[start:end] for start, end in zip(starts, self.ends, strict=True)]
@@ -128,7 +133,7 @@ class VGG(FERModel):
     def prune_intermediate_layers(
         self, indices: int | list[int] = 1, prune_norm: bool = False, prune_head: bool = True
     ) -> list[int]:
-        """As the base's; the attention block, which reads the last map, goes with the last level."""
+        """Drop what the chosen levels do not need; the attention block belongs to the last level."""
         take = super().prune_intermediate_layers(indices, prune_norm, prune_head)
         if max(take) < len(self.ends) - 1:
             self.attn = None
@@ -141,17 +146,17 @@ class VGG(FERModel):
         super().prune_head()
 
     def forward_head(self, x: torch.Tensor, pre_logits: bool = False) -> torch.Tensor:
-        """(N, C, H, W) -> logits (N, num_classes), or the features before the classifier."""
+        """Compute logits (N, num_classes), or the features before the classifier, from a map (N, C, H, W)."""
         return self.head(self.pre_logits(x), pre_logits=pre_logits)
 
     def build_classifier(self, num_classes: int, global_pool: str | None) -> None:
-        """A fresh linear layer and its pooling, in the place of the old ones."""
+        """Replace the linear layer and its pooling."""
         self.head.reset(num_classes, global_pool)
         self.head.to(**self.placement).train(self.training)
         self.head_hidden_size = self.head.in_features * self.head.global_pool.feat_mult()
 
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
-        """Parameter groups by depth, for timm's layer-wise learning rates."""
+        """Return the patterns of parameter groups by depth."""
         return {"stem": r"^features\.0", "blocks": r"^features\.(\d+)"}
 
 

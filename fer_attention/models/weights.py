@@ -1,15 +1,10 @@
-"""Weights files: one safetensors file with everything that rebuilds and feeds the model.
-
-The metadata holds the format's number, the ModelSpec, the labels, the preprocessing and, as far as the
-caller gives it, a record of where the weights come from. Nothing is unpickled.
-"""
+"""Weights files: one safetensors file with the weights and the `ModelMetadata`. Nothing is unpickled."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from difflib import ndiff
 from pathlib import Path
 from typing import Any
@@ -32,21 +27,25 @@ def save_weights(
     record: Mapping[str, Any] | None = None,
     dtype: torch.dtype | None = None,
 ) -> Path:
-    """Write a model's weights, spec, labels and preprocessing to one safetensors file.
+    """Write a model's weights, spec, labels and preprocessing to one safetensors file, atomically.
 
-    The file is written under a temporary name beside `path`, flushed to the disk, then renamed: whatever
-    happens, `path` holds a whole file or what it held before.
+    >>> from tempfile import TemporaryDirectory
+    >>> from fer_attention.models import create_model
+    >>> with TemporaryDirectory() as folder:
+    ...     path = save_weights(create_model("resnet18_eca", width=0.25), f"{folder}/mine.safetensors")
+    ...     load_weights(path).spec.name
+    'resnet18_eca'
 
     Args:
         model: A model of this library, with `labels` set.
-        path: Where to; the folder must exist.
-        record: Anything JSON can hold on the weights' origin: data, protocol, seed, results; by default
-            `model.record`, that of the file they were loaded from.
-        dtype: Keep convolution and linear weights in this type; `torch.float16` halves the file.
+        path: Path of the file; the folder must exist.
+        record: Origin of the weights, JSON-serialisable: data, protocol, seed, results. None takes
+            `model.record`, which comes from the file that the model was loaded from.
+        dtype: Store convolution and linear weights in this type; `torch.float16` halves the file.
 
     Raises:
-        WeightsError: The model has no labels, no fitting preprocessing or no numbers, or its structure is
-            no longer the one that its spec describes.
+        WeightsError: The model lacks labels, matching preprocessing or weights, or its structure is no longer
+            that of its spec.
         FileNotFoundError: The folder does not exist.
     """
     metadata = ModelMetadata.of(model, record)
@@ -60,57 +59,47 @@ def save_weights(
 
 
 def load_weights(path: str | os.PathLike[str], *, device: Device = None) -> FERModel:
-    """The model of a weights file, in evaluation mode and float32, however the file keeps it.
+    """Load a model from a weights file, in evaluation mode and float32.
+
+    >>> from fer_attention.models import bundled_path
+    >>> load_weights(bundled_path("resnetv2_18_eca_elu.ferplus")).labels[:2]
+    ('neutral', 'happy')
 
     Raises:
-        WeightsError: The file is absent, truncated, not one of ours, or its tensors do not fit its spec; the
-            message names what is wrong. No half-loaded model is ever given.
+        WeightsError: The file is missing, truncated or from another library, or its tensors do not fit its
+            spec; the message names the part. A model is never loaded partially.
     """
     path = Path(path)
-    metadata, tensors = _read(path)
-    with _weights_errors(path, "its metadata cannot be used"):
-        model: FERModel = BACKBONES[metadata.spec.backbone](metadata.spec, device="meta")
+    with _open(path) as file:
+        metadata = ModelMetadata.from_strings(file.metadata() or {}, path)
+        try:
+            model: FERModel = BACKBONES[metadata.spec.backbone](metadata.spec, device="meta")
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a mapping)
+        except Exception as error:  # a damaged file can cause any
+            reason = f"{type(error).__name__}: {error}"
+            raise WeightsError(f"{path}: its metadata or tensors cannot be used: {reason}") from error
     _check_tensors(path, model, tensors)
-    # copies: safetensors maps the file, and whoever writes into it later would write into the model
-    own = {
-        n: t.to(torch.float32 if t.is_floating_point() else t.dtype, copy=True) for n, t in tensors.items()
-    }
-    model.load_state_dict(own, assign=True)
+    for name, tensor in tensors.items():  # copies: safetensors maps the file, which may be overwritten later
+        tensors[name] = tensor.to(torch.float32 if tensor.is_floating_point() else tensor.dtype, copy=True)
+    model.load_state_dict(tensors, assign=True)
     model.labels, model.preprocessing = metadata.labels, metadata.preprocessing
     model.record = metadata.record
     return model.to(device or "cpu").eval()
 
 
 def read_metadata(path: str | os.PathLike[str]) -> ModelMetadata:
-    """Read structure, labels, preprocessing and record of a weights file, without reading the weights.
+    """Read the structure, labels, preprocessing and record of a weights file without its weights.
 
     >>> from fer_attention.models import bundled_path
     >>> read_metadata(bundled_path("resnetv2_18_eca_elu.fer2013")).labels[0]
     'angry'
 
     Raises:
-        WeightsError: The file is absent, damaged or not one of ours.
+        WeightsError: The file is missing, damaged or from another library.
     """
     path = Path(path)
     with _open(path) as file:
         return ModelMetadata.from_strings(file.metadata() or {}, path)
-
-
-@contextmanager
-def _weights_errors(path: str | os.PathLike[str], what: str) -> Iterator[None]:
-    """Whatever a damaged file provokes inside becomes a WeightsError that names it."""
-    try:
-        yield
-    except Exception as error:
-        raise WeightsError(f"{path}: {what}: {type(error).__name__}: {error}") from error
-
-
-def _read(path: Path) -> tuple[ModelMetadata, dict[str, torch.Tensor]]:
-    with _open(path) as file:
-        metadata = ModelMetadata.from_strings(file.metadata() or {}, path)
-        with _weights_errors(path, "its tensors cannot be read"):
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (no mapping)
-        return metadata, tensors
 
 
 def _open(path: Path) -> Any:
@@ -119,7 +108,7 @@ def _open(path: Path) -> Any:
     try:
         return safe_open(path, framework="pt")
     except (SafetensorError, OSError) as error:
-        raise WeightsError(f"{path} is not a whole safetensors file: {error}.") from error
+        raise WeightsError(f"{path} is not a valid safetensors file: {error}.") from error
 
 
 def _check_tensors(path: Path, model: FERModel, tensors: Mapping[str, torch.Tensor]) -> None:
@@ -143,12 +132,12 @@ def _check_structure(model: FERModel) -> None:
     if before != after:
         change = next(line for line in ndiff(before, after) if line[0] in "+-")
         raise WeightsError(
-            f"The model no longer has the structure of its spec {model.spec.name}, from which it would be "
-            f"rebuilt; first difference: {' '.join(change.split())}. Build the structure by name, or keep "
-            "the state dict alone with safetensors.torch.save_file."
+            f"The model no longer has the structure of its spec {model.spec.name}; first difference: "
+            f"{' '.join(change.split())}. Build the structure by name, or save the state dict alone with "
+            "safetensors.torch.save_file."
         )
 
 
 def _layers(model: FERModel) -> list[str]:
-    """What the model prints, but for `inplace`, which changes no result."""
+    """Return the lines of the model's repr without `inplace`, which changes no result."""
     return re.sub(r"(, )?inplace=(True|False)", "", repr(model)).splitlines()

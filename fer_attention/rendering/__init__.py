@@ -1,1 +1,1 @@
-"""One look for everything that is shown: matplotlib figures and self-contained HTML pages."""
+"""A common style for matplotlib figures and self-contained HTML pages."""

@@ -1,4 +1,4 @@
-"""Figures for pages and files: drawn once, in the page's colours, also in the dark and in print."""
+"""Figures for pages and files, in the page's colours for light, dark and print."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 INK, MUTED, ACCENT, WARM, CARD = "#1d2430", "#667085", "#2563a8", "#d1622b", "#fefefe"
 SERIES = ("#2462a9", "#d1632b", "#2a8a57", "#8a4fb0", "#b58a00", "#0e8fa3", "#c23b6b", "#6d7a2f")
-"""Colours of several lines in one plot; a page in the dark has brighter ones."""
+"""Colours of several lines in one plot. Dark pages replace them by brighter ones."""
 
-# The colours are the light page's. matplotlib knows no CSS variables: inside a page each becomes one.
+# matplotlib has no CSS variables: in a page, each colour of the light page becomes one.
 VARIABLES = {
     INK: "var(--ink)",
     MUTED: "var(--muted)",
@@ -27,14 +27,14 @@ VARIABLES = {
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty figure, in inches, through which the page shows; an ImportError without matplotlib."""
+    """Create an empty, transparent figure of a size in inches; ImportError without matplotlib."""
     with needs_extra("train", "The plots need matplotlib"):
-        from matplotlib.figure import Figure  # the object API: pyplot would keep global state
+        from matplotlib.figure import Figure  # not pyplot, which has global state
     return Figure(figsize=(width, height), layout="constrained", facecolor="none")
 
 
 def plain(axes: Axes) -> None:
-    """Two thin axes, in the page's colours."""
+    """Style axes in the page's colours, without a frame at the top and right."""
     axes.set_facecolor("none")
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(MUTED)
@@ -45,27 +45,27 @@ def plain(axes: Axes) -> None:
 
 
 def svg_file(figure: Figure, salt: str) -> str:
-    """The figure as an SVG file on white; the same figure and salt give the same bytes."""
+    """Return the text of an SVG file on white; the same figure and salt give the same text."""
     svg = _svg(figure, salt)
     end = svg.index(">", svg.index("<svg")) + 1
     return f'{svg[:end]}\n <rect width="100%" height="100%" fill="white"/>{svg[end:]}'
 
 
 def png_file(figure: Figure, *, dpi: int = 144) -> bytes:
-    """The figure as a PNG file on white, `dpi` pixels an inch."""
+    """Return the bytes of a PNG file on white, with `dpi` pixels per inch."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=dpi, facecolor="white", metadata={"Software": None})
     return buffer.getvalue()
 
 
 def inline_svg(figure: Figure, prefix: str) -> str:
-    """The figure as an inline `<svg>`: no prolog, no outside address, ids with a `prefix` of its own."""
+    """Return an inline `<svg>` without prolog and addresses, whose ids begin with `prefix`."""
     svg = _svg(figure, prefix)
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<!--.*?-->\s*|<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)
-    svg = re.sub(r' xmlns(:\w+)?="[^"]*"', "", svg)  # needless inside HTML, and looks like a link
+    svg = re.sub(r' xmlns(:\w+)?="[^"]*"', "", svg)  # not needed inside HTML, where it would look like a link
     svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\1{prefix}-", svg)
-    svg = re.sub(r"font: ([\d.]+px)[^;\"]*", r"font-size: \1", svg)  # the page's font instead
+    svg = re.sub(r"font: ([\d.]+px)[^;\"]*", r"font-size: \1", svg)  # use the page's font
     for colour, variable in VARIABLES.items():
         svg = svg.replace(colour, variable)
     return svg

@@ -10,14 +10,14 @@ from markupsafe import Markup
 
 
 def html_templates(loader: BaseLoader | None = None) -> Environment:
-    """Make a Jinja environment for HTML: text is escaped, a name without a value is an error."""
+    """Create a Jinja environment for HTML, which escapes text and refuses names without a value."""
     return Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
 
 
 def style_sheet(package: str, path: str) -> Markup:
-    """Read a style sheet of the package as markup: quotes in it stay quotes."""
+    """Read a style sheet of the package as markup, which is not escaped."""
     return Markup(resources.files(package).joinpath(path).read_text("utf-8"))  # noqa: S704 - our own text
 
 
@@ -25,8 +25,8 @@ def render_page(template: str, **values: Any) -> str:
     """Render a page from a Jinja template.
 
     Args:
-        template: Its text. `style` in it is the common style sheet.
-        values: What else it names.
+        template: Text of the template. `style` in it is the common style sheet.
+        values: Values of its other names.
     """
     style = style_sheet("fer_attention.rendering", "page.css")
     return html_templates().from_string(template).render(style=style, **values)

@@ -1,9 +1,9 @@
-"""Studies: a controlled experiment over models, data and seeds, from a file to a report with intervals."""
+"""Studies: controlled experiments over models, data and seeds, from YAML file to report with intervals."""
 
 from fer_attention.optional import needs_extra
 
 with needs_extra("study", "Studies run on filelock and psutil"):
-    import filelock as _filelock  # noqa: F401  (that they are there is looked at once, here)
+    import filelock as _filelock  # noqa: F401  (checked once, here)
     import psutil as _psutil  # noqa: F401
 
 from fer_attention.study.config import (

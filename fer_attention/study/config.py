@@ -1,6 +1,6 @@
-"""What a study is told: a YAML file of factors, data, recipe, replications and the questions to test.
+"""Configuration of a study: a YAML file of factors, data, recipe, replications and questions to test.
 
-A file that cannot be run is refused as a whole, with one message, before anything is trained.
+An invalid file is rejected with one message that lists all its errors, before anything is trained.
 """
 
 from __future__ import annotations
@@ -36,15 +36,22 @@ Source = Literal["initialisation", "order", "augmentation", "subset", "folds"]
 Level = str | float
 
 FACTORS: tuple[Factor, ...] = get_args(Factor)
-"""What may vary between the conditions of a study, in the order in which tables show it."""
+"""Factors that may vary between the conditions of a study, in the order of the tables."""
 
 
 class StudyError(ValueError):
-    """A study that cannot be planned, run or reported."""
+    """Error in planning, running or reporting a study.
+
+    >>> try:
+    ...     load_study("my_study.yaml")
+    ... except StudyError as error:
+    ...     print(str(error).split(". ")[0])
+    There is no study file my_study.yaml
+    """
 
 
 def level_text(factor: str, level: Level) -> str:
-    """A level for people: `20 % of train` for a fraction of 0.2."""
+    """Format a level: `20 % of train` for a fraction of 0.2."""
     return f"{float(level) * 100:g} % of train" if factor == "fraction" else str(level)
 
 
@@ -56,13 +63,13 @@ def _count_or_seeds(value: Any) -> Any:
     if not isinstance(value, int) or isinstance(value, bool):
         return value
     if not 1 <= value <= 10_000:
-        raise ValueError(f"a count of seeds is from 1 to 10000, got {value}; one seed is written [7]")
+        raise ValueError(f"a count of seeds is from 1 to 10000, got {value}; a single seed is written [7]")
     return tuple(range(value))
 
 
 def _each_once(values: tuple[T, ...]) -> tuple[T, ...]:
     if repeated := [value for value in values if values.count(value) > 1]:
-        raise ValueError(f"{repeated[0]} is named twice in {list(values)}")
+        raise ValueError(f"{repeated[0]} appears twice in {list(values)}")
     return values
 
 
@@ -82,11 +89,15 @@ class _Fields(BaseModel, frozen=True, extra="forbid"): ...
 
 
 class AttentionLevel(_Fields):
-    """A level of the factor attention with options of the block: {name: se, options: {start: open}}."""
+    """A level of the factor attention: a name, or a name with options of the block and a label.
+
+    >>> AttentionLevel(name="se", options={"start": "open"}).label
+    'se(start=open)'
+    """
 
     name: str
     options: dict[str, Any] = {}
-    label: str = Field("", description="as tables show it; default: se(start=open)")
+    label: str = Field("", description="name in tables; default: se(start=open)")
 
     @model_validator(mode="before")
     @classmethod
@@ -113,7 +124,11 @@ def _each_label_once(levels: tuple[AttentionLevel, ...]) -> tuple[AttentionLevel
 
 
 class Factors(_Fields):
-    """The levels of each factor; every combination is a condition."""
+    """Levels of each factor; every combination of levels is a condition.
+
+    >>> Factors(backbone="resnet18", fraction=[0.1, 1]).fraction
+    (0.1, 1.0)
+    """
 
     backbone: OneOrSeveral[str]
     attention: Annotated[
@@ -142,22 +157,32 @@ class Factors(_Fields):
 
 
 class DataConfig(_Fields):
-    """One data set: how it is read and divided, and what the recipe changes on it."""
+    """One data set: its location, reader and protocol, and changes of the recipe.
 
-    path: Path | None = Field(None, description="where it is, unless the command says so")
-    data_format: str = Field("auto", description="layout, or `synthetic`: made up, in memory")
-    options: dict[str, Any] = Field({}, description="of the reader: size, target, …")
+    >>> DataConfig(protocol="subject_kfold", folds=[0, 1]).folds
+    (0, 1)
+    """
+
+    path: Path | None = Field(None, description="location, unless the command gives one")
+    data_format: str = Field("auto", description="layout, or `synthetic` for generated images")
+    options: dict[str, Any] = Field({}, description="options of the reader: size, target, …")
     protocol: Annotated[str, _name_in(PROTOCOLS)] = "official"
     protocol_options: dict[str, Any] = {}
-    folds: OneOrSeveral[Annotated[int, Field(ge=0)]] | None = Field(None, description="which; default: all")
+    folds: OneOrSeveral[Annotated[int, Field(ge=0)]] | None = Field(
+        None, description="folds to run; default: all"
+    )
     changes: dict[str, Any] = Field({}, description="fields of the recipe: {batch_size: 16}")
 
 
 class Replications(_Fields):
-    """How often each condition is run, and what differs between the runs.
+    """Seeds of the replications, and the sources of randomness that they vary.
 
-    Sources that vary take the replication's seed, the others seed 0. The more of them vary, the better the
-    mean over the replications stands for the method (Bouthillier et al. 2021, arXiv:2103.03098).
+    Varied sources use the seed of the replication, all others seed 0. The more sources vary, the better the
+    mean over the replications represents the method (Bouthillier et al. 2021, arXiv:2103.03098).
+
+    >>> replications = Replications(seeds=3, vary=("order",))
+    >>> replications.seeds, replications.seed_of("order", 2), replications.seed_of("initialisation", 2)
+    ((0, 1, 2), 2, 0)
     """
 
     seeds: Annotated[Several[Annotated[int, Field(ge=0)]], BeforeValidator(_count_or_seeds)] = Field(
@@ -165,57 +190,68 @@ class Replications(_Fields):
     )
     vary: Annotated[tuple[Source, ...], AfterValidator(_each_once)] = Field(
         ("initialisation", "order", "augmentation"),
-        description="subset: which images a fraction takes; folds: how a protocol divides at random",
+        description="subset: the images of a fraction; folds: the random division by a protocol",
     )
 
     @model_validator(mode="after")
     def _runs_differ(self) -> Replications:
         if len(self.seeds) > 1 and not self.vary:
-            raise ValueError(f"vary names nothing, so the runs of {len(self.seeds)} seeds would be the same")
+            raise ValueError(f"vary is empty, so the runs of {len(self.seeds)} seeds would be identical")
         return self
 
     def seed_of(self, source: Source, seed: int) -> int:
-        """The seed of one source in the replication with this seed."""
+        """Return the seed of one source in the replication with this seed."""
         return seed if source in self.vary else 0
 
 
 class Comparison(_Fields):
-    """A family of tests: levels of a factor against its baseline, all other factors equal."""
+    """Family of tests: levels of a factor against its baseline, all other factors equal.
+
+    >>> Comparison(factor="attention", baseline="none", levels="se").levels
+    ('se',)
+    """
 
     factor: Factor
     baseline: Level
-    levels: OneOrSeveral[Level] | None = Field(None, description="those compared; default: all others")
+    levels: OneOrSeveral[Level] | None = Field(None, description="levels to compare; default: all others")
 
 
 class Interaction(_Fields):
-    """Whether two factors' gains add up; each factor's first level is its baseline."""
+    """Test for additivity of the gains of two factors; the first level of each is its baseline."""
 
     first: Factor = "attention"
     second: Factor = "activation"
 
 
 class Budget(_Fields):
-    """Limits of a study; `study plan` warns where an estimate is above one."""
+    """Limits of a study; `study plan` warns if an estimate exceeds them."""
 
     hours: float | None = Field(None, gt=0)
     disk_gb: float | None = Field(None, gt=0)
 
 
 class StudyConfig(_Fields):
-    """A study. The fields of the file, validated."""
+    """Configuration of a study: the validated fields of its file.
+
+    >>> study = load_study("smoke")
+    >>> study.levels("attention"), study.replications.seeds
+    (('none', 'se', 'eca', 'cbam'), (0, 1, 2, 3, 4))
+    """
 
     title: str = Field(min_length=1)
     question: str = Field(min_length=1)
     factors: Factors
     data: dict[str, DataConfig] = Field(min_length=1)
     recipe: str = "quick"
-    changes: dict[str, Any] = Field({}, description="fields of the recipe that all runs change")
+    changes: dict[str, Any] = Field({}, description="changes of the recipe in all runs")
     replications: Replications = Replications()
     tta: Annotated[str, _name_in(VIEWS)] = Field("none", description="test-time augmentation of the scores")
     comparisons: tuple[Comparison, ...] = Field((), description="default: each factor's first level")
     interactions: tuple[Interaction, ...] = ()
-    alpha: float = Field(0.05, gt=0, lt=0.5, description="level of the tests, and of 1 - confidence")
-    margin: float = Field(0.005, gt=0, lt=1, description="a difference of accuracy too small to matter")
+    alpha: float = Field(
+        0.05, gt=0, lt=0.5, description="significance level; intervals have a confidence of 1 - alpha"
+    )
+    margin: float = Field(0.005, gt=0, lt=1, description="difference in accuracy that is too small to matter")
     statistics_images: int = Field(256, ge=0, description="validation images for the bias shift; 0: none")
     keep_weights: bool = False
     budget: Budget = Budget()
@@ -238,21 +274,21 @@ class StudyConfig(_Fields):
                 )
         for factor in (*(one.factor for one in self.comparisons), *itertools.chain(*pairs)):
             if len(levels := self.levels(factor)) < 2:
-                raise ValueError(f"{factor} has one level only, {levels[0]}: there is nothing to compare")
+                raise ValueError(f"{factor} has only one level, {levels[0]}: there is nothing to compare")
         return self
 
     def levels(self, factor: str) -> tuple[Level, ...]:
-        """The levels of a factor, in the file's order."""
+        """Return the levels of a factor, in the order of the file; those of attention by their labels."""
         if factor == "attention":
             return tuple(level.label for level in self.factors.attention)
         return tuple(self.data if factor == "data" else getattr(self.factors, factor))
 
     def attention(self, label: Level) -> AttentionLevel:
-        """Return the level of attention that has a label."""
+        """Return the level of attention with this label."""
         return next(level for level in self.factors.attention if level.label == label)
 
     def questions(self) -> tuple[Comparison, ...]:
-        """The comparisons: those of the file, or every varied factor's first level against its others."""
+        """Return the comparisons of the file, or by default of each varied factor with its first level."""
         return self.comparisons or tuple(
             Comparison(factor=factor, baseline=self.levels(factor)[0])
             for factor in FACTORS
@@ -261,22 +297,29 @@ class StudyConfig(_Fields):
 
 
 def study_names() -> list[str]:
-    """The studies of this package and of plug-ins, sorted."""
+    """Return the names of the studies of this package and of plug-ins, sorted.
+
+    >>> "smoke" in study_names()
+    True
+    """
     return list(STUDIES)
 
 
 def load_study(name: str | Path) -> StudyConfig:
-    """Read a study by its name, or a YAML file.
+    """Load a study by its name or from a YAML file.
+
+    >>> load_study("dry").title
+    'A dry run on synthetic images'
 
     Raises:
-        UnknownNameError: No study has this name, and it is not a file.
-        StudyError: The file cannot be read, is not valid YAML or has wrong fields; the message names them.
+        UnknownNameError: `name` is neither a known study nor a YAML file.
+        StudyError: The file cannot be read, is not valid YAML or has invalid fields; the message names them.
     """
     path = Path(name)
     if path.suffix not in (".yaml", ".yml"):
         path = STUDIES[str(name)]
     if not path.exists():
-        raise StudyError(f"There is no study file {path}. The package's: {', '.join(study_names())}.")
+        raise StudyError(f"There is no study file {path}. Studies by name: {', '.join(study_names())}.")
     try:
         return StudyConfig.model_validate(read_yaml(path))
     except ValidationError as error:

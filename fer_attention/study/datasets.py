@@ -1,4 +1,4 @@
-"""The data sets of a study, read once per process, and the made-up one."""
+"""Data sets of a study, read once per process, and a synthetic one."""
 
 from __future__ import annotations
 
@@ -17,33 +17,33 @@ SYNTHETIC = "synthetic"
 
 
 class DataSets:
-    """Reads the data sets of a study when they are first asked for.
+    """Data sets of a study, each read on first use.
 
     Args:
         study: The study.
-        paths: Where they are, by name; the others are at the path that the study's file names.
+        paths: Paths by name; the other data sets are at the path in the study's file.
 
     Raises:
-        StudyError: A path is given for a data set that the study lacks, or none for one that it has.
+        StudyError: A path is given for an unknown data set, or a data set has no path.
     """
 
     def __init__(self, study: StudyConfig, paths: Mapping[str, Path] | None = None) -> None:
         paths = dict(paths or {})
         if unknown := sorted(set(paths) - set(study.data)):
-            raise StudyError(f"The study has no data set {unknown[0]!r}, but {', '.join(study.data)}.")
+            raise StudyError(f"The study has no data set {unknown[0]!r}; it has {', '.join(study.data)}.")
         self._sources = {name: (config, paths.get(name, config.path)) for name, config in study.data.items()}
         for name, (config, path) in self._sources.items():
             if path is not None and config.data_format == SYNTHETIC:
-                raise StudyError(f"The data set {name} is made up in memory; it has no path, got {path}.")
+                raise StudyError(f"The data set {name} is synthetic and takes no path; got {path}.")
             if path is None and config.data_format != SYNTHETIC:
-                raise StudyError(f"Where is the data set {name}? Say --data {name}=PATH.")
+                raise StudyError(f"The data set {name} needs a path: use --data {name}=PATH.")
         self._read: dict[str, FaceDataset] = {}
 
     def __getitem__(self, name: str) -> FaceDataset:
-        """The data set.
+        """Return a data set.
 
         Raises:
-            StudyError: It is absent, damaged or of no known layout.
+            StudyError: The data set does not exist, is damaged or has an unknown layout.
         """
         if name not in self._read:
             try:
@@ -53,7 +53,7 @@ class DataSets:
         return self._read[name]
 
     def all(self) -> dict[str, FaceDataset]:
-        """Every data set by its name."""
+        """Return all data sets by name."""
         return {name: self[name] for name in self._sources}
 
 
@@ -69,19 +69,22 @@ def _read(config: DataConfig, path: Path | None) -> FaceDataset:
 def synthetic_faces(
     *, images: int = 280, size: int = 16, noise: float = 60.0, subjects: int | None = None, seed: int = 0
 ) -> FaceDataset:
-    """Made-up crops to try a study with: the label is where a bright bar lies under noise.
+    """Create noisy images for trying out a study: the label is the position of a bright bar.
 
-    Splits train, validation and test hold 60, 20 and 20 % of the images.
+    The splits train, validation and test hold 60, 20 and 20 % of the images.
+
+    >>> synthetic_faces(images=70).split("train").images.shape
+    (42, 16, 16)
 
     Args:
-        images: How many, 35 or more.
+        images: Number of images, 35 or more.
         size: Side in pixels, 14 or more.
         noise: Standard deviation of the noise in grey levels.
-        subjects: How many people are named, in turn; None for none.
-        seed: For all that is drawn.
+        subjects: Number of subjects; None for images without subjects.
+        seed: Seed of the noise.
 
     Raises:
-        ValueError: A number is out of its range.
+        ValueError: A number is out of range.
     """
     if images < 35 or size < 14 or noise < 0 or (subjects is not None and subjects < 1):
         needs = "synthetic_faces needs images >= 35, size >= 14, noise >= 0 and subjects >= 1"

@@ -1,4 +1,4 @@
-"""What carries runs out: processes of this machine, or Ray. Both are an `Engine`."""
+"""Engines that execute runs: local processes, or a Ray cluster."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from fer_attention.study.execute import execute
 from fer_attention.study.grid import RunSpec
 from fer_attention.study.store import Store
 
-GRACE = 120.0  # seconds that running runs have to save their checkpoints when a study is stopped
+GRACE_SECONDS = 120.0  # for runs in training to save their checkpoints when a study is stopped
 
 
 @dataclass(frozen=True)
-class Workplace:
-    """What a process needs to carry out runs: the study's folder, its data's paths, a device, CPU threads."""
+class WorkerConfig:
+    """Configuration of a worker: folder of the study, paths of its data, device, CPU threads."""
 
     folder: Path
     paths: dict[str, Path]
@@ -37,78 +37,78 @@ class Workplace:
     threads: int
 
 
-_data: dict[Path, DataSets] = {}  # of this process, which carries out many runs of a study
+_data: dict[Path, DataSets] = {}  # by folder of the study: a process executes many runs
 
 
-def work(run: RunSpec, place: Workplace) -> None:
-    """Carry out one run unless it is done, has failed or is held by another process.
+def work(run: RunSpec, config: WorkerConfig) -> None:
+    """Execute one run unless it is done, has failed or is held by another process.
 
-    It leaves a record in the study's folder, or a failure with its reason: errors are noted, not raised.
+    The folder of the study then holds a record or a failure with its reason: errors are recorded, not raised.
     """
-    torch.set_num_threads(place.threads)
-    data = _data.setdefault(place.folder, DataSets(run.study, place.paths))
-    store = Store(place.folder)
+    torch.set_num_threads(config.threads)
+    data = _data.setdefault(config.folder, DataSets(run.study, config.paths))
+    store = Store(config.folder)
     with store.claim(run.id) as held:
         if held and store.state(run.id) == "open":
             try:
-                execute(run, data[run.data_name], store.run_folder(run.id), device=place.device)
+                execute(run, data[run.data_name], store.run_folder(run.id), device=config.device)
             except Exception as error:
                 store.fail(run, f"{type(error).__name__}: {error}", traceback.format_exc())
 
 
 class Engine(Protocol):
-    """Carries runs out with `work`, at most `room` at a time."""
+    """Protocol of engines: they execute runs with `work`, at most `capacity` in parallel."""
 
-    room: int
+    capacity: int
 
     def submit(self, run: RunSpec) -> Future[None]:
-        """Begin a run; to be called with room for it. The future raises where the run's process died."""
+        """Start a run; the engine must have capacity for it. The future raises if the process dies."""
 
     def cause(self, ended: Future[None]) -> str:
-        """Why the process of a future died."""
+        """Explain why the process of a future died."""
 
     def close(self) -> None:
-        """Let running runs save their checkpoints, and end all processes."""
+        """Let runs in training save their checkpoints, then end all processes."""
 
 
 class LocalEngine:
-    """Processes of this machine, one for each workplace.
+    """Processes of this machine, one for each worker.
 
-    Each is a pool of its own, so that one that dies costs no other run anything.
+    Each process is in its own pool, so that its death does not affect other runs.
     """
 
-    def __init__(self, places: Sequence[Workplace]) -> None:
-        self.room = len(places)
-        self._workers = [_Worker(place) for place in places]
+    def __init__(self, configs: Sequence[WorkerConfig]) -> None:
+        self.capacity = len(configs)
+        self._workers = [_Worker(config) for config in configs]
 
     def submit(self, run: RunSpec) -> Future[None]:
-        """Begin a run in a free process."""
+        """Start a run in a free process."""
         return next(worker for worker in self._workers if worker.is_free()).submit(run)
 
     def cause(self, ended: Future[None]) -> str:
-        """The signal or exit code of the process."""
+        """Name the signal or exit code of the process."""
         return next(worker for worker in self._workers if worker.future is ended).cause()
 
     def close(self) -> None:
-        """End all processes; those that train save first."""
+        """End all processes; runs in training save first."""
         started = [worker for worker in self._workers if worker.future is not None]
         for worker in started:
             worker.process.terminate()
         for worker in started:
-            worker.process.join(GRACE)
+            worker.process.join(GRACE_SECONDS)
             worker.process.kill()
             worker.pool.shutdown()
 
 
 class _Worker:
-    """A process of a workplace, begun anew where it died."""
+    """Worker process that is restarted if it has died."""
 
     pool: ProcessPoolExecutor
     process: BaseProcess
     future: Future[None] | None = None
 
-    def __init__(self, place: Workplace) -> None:
-        self._place = place
+    def __init__(self, config: WorkerConfig) -> None:
+        self._config = config
 
     def is_free(self) -> bool:
         return self.future is None or self.future.done()
@@ -116,15 +116,15 @@ class _Worker:
     def submit(self, run: RunSpec) -> Future[None]:
         if self.future is None or not self.process.is_alive():
             self._start()
-        self.future = self.pool.submit(_work, run, self._place)
+        self.future = self.pool.submit(_work, run, self._config)
         return self.future
 
     def _start(self) -> None:
         before = set(multiprocessing.active_children())
-        # The process inherits the mask: Ctrl-C reaches all processes of a terminal, but ends this one only.
+        # The process inherits the mask: Ctrl-C reaches all processes of a terminal, but only ends the parent.
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
-            spawn = multiprocessing.get_context("spawn")  # a fork of running torch threads may hang
+            spawn = multiprocessing.get_context("spawn")  # forking running torch threads may hang
             self.pool = ProcessPoolExecutor(1, mp_context=spawn)
             self.future = self.pool.submit(_watch_parent)
             (self.process,) = set(multiprocessing.active_children()) - before
@@ -140,12 +140,12 @@ class _Worker:
         if code >= 0:
             return f"its process ended with exit code {code}"
         name = signal.Signals(-code).name
-        hint = ": perhaps out of memory; fewer workers need less" if name == "SIGKILL" else ""
+        hint = ": perhaps out of memory; use fewer workers" if name == "SIGKILL" else ""
         return f"its process was ended by {name}{hint}"
 
 
 def _watch_parent() -> None:
-    """A killed parent leaves no orphan: the run saves its checkpoint and ends."""
+    """End this process with its parent; a run in training saves its checkpoint first."""
 
     def end_with_parent() -> None:
         if (parent := multiprocessing.parent_process()) is not None:
@@ -155,57 +155,60 @@ def _watch_parent() -> None:
     threading.Thread(target=end_with_parent, daemon=True).start()
 
 
-def _work(run: RunSpec, place: Workplace) -> None:
+def _work(run: RunSpec, config: WorkerConfig) -> None:
     try:
-        work(run, place)
-    except (KeyboardInterrupt, SystemExit):  # the training has saved; the pool would take it for an answer
+        work(run, config)
+    except (
+        KeyboardInterrupt,
+        SystemExit,
+    ):  # the training has saved; the pool would return the exception as a result
         os._exit(128 + signal.SIGTERM)
 
 
 class RayEngine:
-    """A Ray cluster whose machines share the study's folder and the data's paths.
+    """Ray cluster whose machines share the folder of the study and the paths of the data.
 
     Args:
-        places: As for local processes; the first one's threads and kind of device are what a run asks for.
-        address: Of a running cluster (`auto` finds this machine's); None starts one with as many CPUs as
-            the places ask for, and stops it in the end.
+        configs: As for local processes; each run requests the threads and the device type of the first.
+        address: Address of a running cluster (`auto` finds the one of this machine). None starts a cluster
+            with as many CPUs as the configurations request, and stops it at the end.
 
     Raises:
         ImportError: Ray is not installed.
     """
 
-    def __init__(self, places: Sequence[Workplace], address: str | None) -> None:
+    def __init__(self, configs: Sequence[WorkerConfig], address: str | None) -> None:
         with needs_extra("ray", "The engine ray needs Ray"):
             import ray  # noqa: PLC0415  (optional)
-        place = places[0]
-        gpu = place.device.startswith("cuda")
+        config = configs[0]
+        gpu = config.device.startswith("cuda")
         own: dict[str, Any] = (
-            {} if address else {"num_cpus": place.threads * len(places), "include_dashboard": False}
+            {} if address else {"num_cpus": config.threads * len(configs), "include_dashboard": False}
         )
         ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING, **own)
-        self.room = len(places)
+        self.capacity = len(configs)
         self._ray = ray
-        self._place = replace(place, device="cuda:0") if gpu else place  # Ray shows a task its GPU only
-        self._work = ray.remote(num_cpus=place.threads, num_gpus=int(gpu), max_retries=0)(work)
+        self._config = replace(config, device="cuda:0") if gpu else config  # a task sees only its own GPU
+        self._work = ray.remote(num_cpus=config.threads, num_gpus=int(gpu), max_retries=0)(work)
         self._tasks: dict[Future[None], Any] = {}
 
     def submit(self, run: RunSpec) -> Future[None]:
-        """Queue a run; the cluster begins it where it has room."""
-        task = self._work.remote(run, self._place)
+        """Queue a run; the cluster starts it when it has capacity."""
+        task = self._work.remote(run, self._config)
         future: Future[None] = task.future()
         self._tasks[future] = task
         future.add_done_callback(lambda ended: self._tasks.pop(ended, None))
         return future
 
     def cause(self, ended: Future[None]) -> str:
-        """The first line of Ray's error."""
+        """Return the first line of Ray's error."""
         return f"its Ray worker died: {str(ended.exception()).splitlines()[0]}"
 
     def close(self) -> None:
-        """Cancel what is left, which running runs take as Ctrl-C, and leave the cluster."""
+        """Cancel all tasks, which runs in training receive like Ctrl-C, and disconnect."""
         left = list(self._tasks.values())
         for task in left:
             self._ray.cancel(task)
         if left:
-            self._ray.wait(left, num_returns=len(left), timeout=GRACE)
+            self._ray.wait(left, num_returns=len(left), timeout=GRACE_SECONDS)
         self._ray.shutdown()

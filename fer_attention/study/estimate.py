@@ -1,4 +1,4 @@
-"""What a study will take: counted by multiply-accumulates, timed by a few steps on this machine."""
+"""Estimates of time, memory and disk: multiply-accumulates, timed by a few training steps."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ from fer_attention.study.config import StudyError
 from fer_attention.study.grid import RunSpec
 from fer_attention.training.setup import resolve_precision
 
-BASE_MEMORY = 1.2e9  # bytes of a process with torch in it
-RECORD_SIZE = 1e5  # bytes of a run's record and predictions besides what grows with its images
+BASE_MEMORY = 1.2e9  # bytes of a process that has imported torch
+RECORD_SIZE = 1e5  # bytes of a run's record and predictions, without the part that grows with the images
 CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What the runs of a study will take on this machine."""
+    """Estimated cost of the runs of a study on this machine."""
 
-    seconds: float  # of all runs, `workers` at a time, each to its last epoch; early stops save some
-    workers: int  # runs at a time
-    disk: float  # bytes, with the checkpoints of the runs that are going on
-    measured: str  # what the seconds were scaled from
+    seconds: float  # for all runs, `workers` at a time, without early stopping
+    workers: int  # runs in parallel
+    disk: float  # bytes, including the checkpoints of the runs in training
+    measured: str  # basis of the estimated time
 
 
 def counts_of(run: RunSpec) -> Complexity:
-    """Parameters, MACs and activations of a run's model.
+    """Count the parameters, MACs and activations of a run's model.
 
     Raises:
         StudyError: The model cannot be built.
@@ -58,19 +58,19 @@ def _counts(spec: str) -> Complexity:
 
 
 def images_of(run: RunSpec, data: FaceDataset) -> tuple[int, int]:
-    """Number of images that train, rounded, and that select."""
+    """Return the numbers of training images, rounded, and of validation images."""
     fold = run.protocol(data).folds[run.fold]
     return round(len(fold.train) * float(run.factors["fraction"])), len(fold.validation)
 
 
 def work_of(run: RunSpec, data: FaceDataset) -> float:
-    """Multiply-accumulates of a run: a training step takes three forward passes' worth."""
+    """Return the multiply-accumulates of a run; a training step counts as three forward passes."""
     train, validation = images_of(run, data)
     return counts_of(run).macs * run.config.epochs * (3.0 * train + validation)
 
 
 def memory_of(run: RunSpec, data: FaceDataset) -> float:
-    """Bytes that a run's process may take: weights with averages and momentum, activations, images."""
+    """Return the bytes that a run may need: weights with averages and momentum, activations, images."""
     counts = counts_of(run)
     activations = 4.0 * 3 * counts.activations * run.config.batch_size
     images = 0.0 if isinstance(data.images, ImageFiles) else 2.0 * data.images.nbytes  # training copies them
@@ -78,15 +78,15 @@ def memory_of(run: RunSpec, data: FaceDataset) -> float:
 
 
 def free_memory() -> int:
-    """Bytes that are free, or that the container may take at all if that is less."""
+    """Return the free memory in bytes, or the limit of the container if that is lower."""
     free = int(psutil.virtual_memory().available)
-    with suppress(OSError, ValueError):  # no container, or one without a limit
+    with suppress(OSError, ValueError):  # not in a container, or no limit
         free = min(free, int(CONTAINER_LIMIT.read_text()))
     return free
 
 
 def workers_for(runs: Sequence[RunSpec], data: Mapping[str, FaceDataset], device: torch.device) -> int:
-    """Runs at a time: one per GPU, or on a CPU one per core as far as the free memory goes."""
+    """Return the number of parallel runs: one per GPU, or one per CPU core as far as memory allows."""
     if device.type == "cuda":
         return 1 if device.index is not None else torch.cuda.device_count()
     largest = max(memory_of(run, data[run.data_name]) for run in runs)
@@ -94,7 +94,7 @@ def workers_for(runs: Sequence[RunSpec], data: Mapping[str, FaceDataset], device
 
 
 def cores() -> int:
-    """Cores that this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -105,31 +105,31 @@ def estimate(
     workers: int | None = None,
     device: torch.device | str = "auto",
 ) -> Estimate:
-    """Estimate what the runs will take, from a few training steps of the run of median size.
+    """Estimate the cost of runs from a few training steps of the run of median size.
 
     Raises:
-        ValueError: There are no runs or no workers.
+        ValueError: `runs` is empty, or `workers` is below 1.
     """
     if not runs or (workers is not None and workers < 1):
-        raise ValueError(f"estimate needs a run and a worker or more, got {len(runs)} and {workers}.")
+        raise ValueError(f"estimate needs at least one run and one worker, got {len(runs)} and {workers}.")
     device = resolve_device(device)
     workers = workers or workers_for(runs, data, device)
     work = {run.id: work_of(run, data[run.data_name]) for run in runs}
     median = sorted(runs, key=lambda run: work[run.id])[len(runs) // 2]
     rate, batch = _macs_per_second(median, device)
     parameters = [counts_of(run).parameters for run in runs]
-    kept = 4.0 * sum(parameters) * runs[0].study.keep_weights
+    weights = 4.0 * sum(parameters) * runs[0].study.keep_weights
     predictions = sum(32.0 * images_of(run, data[run.data_name])[1] + RECORD_SIZE for run in runs)
     return Estimate(
         seconds=sum(work.values()) / rate / workers,
         workers=workers,
-        disk=kept + predictions + workers * 20.0 * max(parameters),
+        disk=weights + predictions + workers * 20.0 * max(parameters),
         measured=f"training steps of {median.config.model}, batch {batch}, on one of {workers} workers",
     )
 
 
 def _macs_per_second(run: RunSpec, device: torch.device) -> tuple[float, int]:
-    """Rate of training and its batch size, on random images, with one thread on a CPU."""
+    """Measure the rate of training on random images, with one thread on a CPU; also return the batch size."""
     batch = min(run.config.batch_size, 32)
     layout = torch.channels_last if run.config.channels_last else torch.contiguous_format
     bfloat16 = resolve_precision(run.config, device) == "bfloat16"

@@ -1,4 +1,4 @@
-"""One run: train, open the test images once, measure, and write a record as the last thing."""
+"""Execution of one run: train, evaluate once on the test images, measure costs, write the record last."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ from fer_attention.training.setup import environment, resolve_precision
 def execute(
     spec: RunSpec, data: FaceDataset, folder: Path, *, device: torch.device | str = "auto"
 ) -> RunRecord:
-    """Carry out one run in its folder; an interrupted one resumes from its checkpoint.
+    """Execute one run in its folder; an interrupted run resumes from its checkpoint.
 
     Raises:
-        DataError: The data set cannot be divided as the run asks.
+        DataError: The data set does not support the protocol of the run.
         TrainingError: The run diverged, or a file cannot be written.
     """
     device, tta = resolve_device(device), spec.study.tta
@@ -53,7 +53,7 @@ def execute(
     crops = spec.crops(data, protocol)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    quiet = TrainingCallbacks(on_warning=lambda text: None)  # the result holds them all
+    quiet = TrainingCallbacks(on_warning=lambda text: None)  # they are all in the result
     result = train(
         spec.config, crops, folder / TRAINING, select_on="validation", device=device, callbacks=quiet
     )
@@ -131,7 +131,7 @@ def _scores(metrics: ClassificationMetrics) -> Scores:
 
 
 def _latency(model: FERModel, device: torch.device) -> float:
-    """Median seconds for one image, first passes left out."""
+    """Return the median seconds for one image, after a warm-up."""
     image = torch.zeros(1, *model.spec.input_size, device=device)
 
     def once() -> None:
@@ -144,12 +144,12 @@ def _latency(model: FERModel, device: torch.device) -> float:
 
 
 def _activations(model: FERModel, validation: FaceDataset, count: int) -> list[LayerActivation]:
-    """Statistics of the activations on the first validation images in a fixed random order."""
+    """Measure activation statistics on the first validation images in a fixed random order."""
     if not count:
         return []
     order = torch.randperm(len(validation), generator=torch.Generator().manual_seed(0))[:count]
     images = validation.take(order.numpy()).images
-    assert model.preprocessing is not None  # noqa: S101  (weights files have it; for the type checker)
+    assert model.preprocessing is not None  # noqa: S101  (set in every weights file; for the type checker)
     inputs = model.preprocessing.normalize(model.preprocessing.prepare(images))
     layers = activation_statistics(model, torch.split(inputs.to(next(model.parameters()).device), 64))
     return [LayerActivation.model_validate(layer, from_attributes=True) for layer in layers]

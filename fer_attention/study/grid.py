@@ -1,4 +1,4 @@
-"""From a study to its runs: every condition × seed × fold, each with a name of its own."""
+"""Runs of a study: every condition × seed × fold, each with its own id."""
 
 from __future__ import annotations
 
@@ -16,23 +16,27 @@ from fer_attention.messages import readable
 from fer_attention.models import ModelSpec
 from fer_attention.registry import unknown_name
 from fer_attention.study.config import FACTORS, DataConfig, Level, Source, StudyConfig, StudyError, level_text
-from fer_attention.training import Chance, TrainConfig, load_recipe
+from fer_attention.training import RandomSource, TrainConfig, load_recipe
 from fer_attention.training.checkpoint import FREE_FIELDS
 
 LATER_FIELDS = ("decay_gates",)
-"""Fields of the config that are part of an id only where they are not at their default: older ids stay."""
+"""Newer fields of the config: at their default they are not part of an id, so that older ids stay valid."""
 
 
 @dataclass(frozen=True)
 class RunSpec:
     """One run: a condition in one replication.
 
+    >>> from fer_attention.study import load_study
+    >>> expand(load_study("smoke"))[1].title
+    'resnetv2_18_elu, fer2013, 20 % of train, seed 0, fold 0'
+
     Attributes:
-        study: The study that it is of.
-        factors: The level of every factor.
-        seed: Of the replication.
+        study: The study of the run.
+        factors: Level of every factor.
+        seed: Seed of the replication.
         fold: Number of the fold.
-        config: What `train` is told.
+        config: Configuration of the training.
     """
 
     study: StudyConfig
@@ -47,17 +51,16 @@ class RunSpec:
         return str(self.factors["data"])
 
     def seed_of(self, source: Source) -> int:
-        """The seed of what varies between replications, or 0."""
+        """Return the seed of the replication for a varied source, else 0."""
         return self.study.replications.seed_of(source, self.seed)
 
     @property
     def id(self) -> str:
-        """A hash of all that the numbers depend on; where the data is, is not part of it."""
+        """Hash of everything that the results depend on; the location of the data is not part of it."""
         data = self.study.data[self.data_name]
         factors = {name: level for name, level in self.factors.items() if name != "setting"}
-        factors["attention"] = self.study.attention(
-            factors["attention"]
-        ).name  # its options are in the config
+        # the options of the block are in the config
+        factors["attention"] = self.study.attention(self.factors["attention"]).name
         config = self.config.model_dump(mode="json", exclude=FREE_FIELDS)
         for name in LATER_FIELDS:
             if config[name] == TrainConfig.model_fields[name].default:
@@ -75,7 +78,7 @@ class RunSpec:
 
     @property
     def title(self) -> str:
-        """For people: `resnetv2_18_cbam_elu, fer2013, 20 % of train, seed 1, fold 0`."""
+        """Title such as `resnetv2_18_cbam_elu, fer2013, 20 % of train, seed 1, fold 0`."""
         parts = [self.config.model, self.data_name]
         if (attention := self.study.attention(self.factors["attention"])).label != attention.name:
             parts.append(attention.label)
@@ -86,31 +89,35 @@ class RunSpec:
         return ", ".join([*parts, f"seed {self.seed}", f"fold {self.fold}"])
 
     def protocol(self, data: FaceDataset) -> Protocol:
-        """The folds of the data set, of which this run takes one.
+        """Return the folds of the data set; the run uses one of them.
 
         Raises:
-            DataError: The set lacks what the protocol needs.
+            DataError: The data set lacks splits or subjects that the protocol needs.
         """
-        return _divided(self.study.data[self.data_name], data, self.seed_of("folds"))
+        return _create_protocol(self.study.data[self.data_name], data, self.seed_of("folds"))
 
     def crops(self, data: FaceDataset, protocol: Protocol) -> FaceDataset:
-        """The images of this run with train, validation and test as splits, train cut to its fraction."""
+        """Return the images of this run, split into train (cut to its fraction), validation and test."""
         crops = protocol.folds[self.fold].apply(data)
         return limit_training(crops, float(self.factors["fraction"]), seed=self.seed_of("subset"))
 
 
 def conditions(study: StudyConfig) -> list[dict[str, Level]]:
-    """Every combination of levels, in the order of the factors."""
+    """Return every combination of levels, in the order of the factors."""
     levels = [study.levels(factor) for factor in FACTORS]
     return [dict(zip(FACTORS, combination, strict=True)) for combination in itertools.product(*levels)]
 
 
 def expand(study: StudyConfig, data: Mapping[str, FaceDataset] | None = None) -> list[RunSpec]:
-    """All runs, one replication after the other, so that a study that is stopped is balanced.
+    """Return all runs, one replication after the other, so that an interrupted study is balanced.
+
+    >>> from fer_attention.study import load_study
+    >>> len(expand(load_study("smoke")))  # 4 attentions × 2 activations × 5 seeds
+    40
 
     Args:
         study: The study.
-        data: The data sets by name; without them a protocol's folds are those that the file names, or one.
+        data: Data sets by name. Without them, the folds of a protocol are those named in the file, or one.
 
     Raises:
         StudyError: A condition cannot be trained, or a data set cannot be divided as the study asks.
@@ -118,7 +125,7 @@ def expand(study: StudyConfig, data: Mapping[str, FaceDataset] | None = None) ->
     configs = [(factors, _config(study, factors)) for factors in conditions(study)]
     runs: dict[str, RunSpec] = {}
     for seed in study.replications.seeds:
-        seeds = {source: study.replications.seed_of(source, seed) for source in get_args(Chance)}
+        seeds = {source: study.replications.seed_of(source, seed) for source in get_args(RandomSource)}
         folds = {name: _folds(study, name, seed, data) for name in study.data}
         for turn, (factors, config) in itertools.product(range(max(map(len, folds.values()))), configs):
             numbers = folds[str(factors["data"])]
@@ -129,16 +136,16 @@ def expand(study: StudyConfig, data: Mapping[str, FaceDataset] | None = None) ->
             if (twin := runs.setdefault(run.id, run)) is not run:
                 name = "setting" if twin.factors["setting"] != factors["setting"] else "attention"
                 levels = f"{twin.factors[name]} and {factors[name]}"
-                raise StudyError(f"The {name}s {levels} are the same run of {config.model}; drop one.")
+                raise StudyError(f"The {name}s {levels} give the same run of {config.model}; remove one.")
     return list(runs.values())
 
 
 def _config(study: StudyConfig, factors: dict[str, Level]) -> TrainConfig:
-    """The recipe with the study's changes; its structure is the study's alone, so equal in all conditions."""
+    """Return the recipe with all changes; its structure comes from the study only, for all conditions."""
     data, setting = study.data[str(factors["data"])], study.factors.setting[str(factors["setting"])]
     changes = _merged(_merged(study.changes, data.changes), setting)
     if taken := {"model", "seed", "seeds"} & set(changes):
-        raise StudyError(f"{', '.join(sorted(taken))}: settled by factors and replications, not by changes.")
+        raise StudyError(f"{', '.join(sorted(taken))}: set by factors and replications, not by changes.")
     condition = ", ".join(f"{name} {level}" for name, level in factors.items())
     try:
         recipe = load_recipe(study.recipe).model_dump(exclude_unset=True, exclude={"structure"})
@@ -163,7 +170,7 @@ def _check_structure(structure: Any) -> None:
 
 
 def _merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
-    """`second` over `first`, records inside field by field."""
+    """Merge `second` into `first`, nested mappings field by field."""
     merged = dict(first)
     for name, value in second.items():
         both = isinstance(value, Mapping) and isinstance(merged.get(name), Mapping)
@@ -171,7 +178,7 @@ def _merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, An
     return merged
 
 
-def _divided(config: DataConfig, data: FaceDataset, seed: int) -> Protocol:
+def _create_protocol(config: DataConfig, data: FaceDataset, seed: int) -> Protocol:
     return create_protocol(config.protocol, data, seed=seed, **config.protocol_options)
 
 
@@ -182,7 +189,7 @@ def _folds(
     if data is None:
         return config.folds or (0,)
     try:
-        count = len(_divided(config, data[name], study.replications.seed_of("folds", seed)).folds)
+        count = len(_create_protocol(config, data[name], study.replications.seed_of("folds", seed)).folds)
     except (DataError, TypeError) as error:
         raise StudyError(f"{name}: {error}") from error
     numbers = tuple(range(count)) if config.folds is None else config.folds

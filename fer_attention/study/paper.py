@@ -1,4 +1,4 @@
-"""The paper's numbers, to stand beside ours: Miskow and Altahhan 2022 (arXiv:2410.17740), all with ELU."""
+"""Results of the paper, for comparison: Miskow and Altahhan 2022 (arXiv:2410.17740), all with ELU."""
 
 from __future__ import annotations
 
@@ -9,40 +9,40 @@ from importlib import resources
 from fer_attention.models import ModelSpec
 
 COLUMNS = {"fer2013": "fer2013", "ckplus": "ckplus", "ck+": "ckplus", "jaffe": "jaffe"}
-"""A study's data sets, and the paper's columns."""
+"""Columns of the paper's table, by the name of a study's data set."""
 
 PROTOCOLS = {
     "fer2013": "one run, Kaggle's train and test folders",
     "ckplus": "highest of three test results, images divided at random: one person on both sides",
     "jaffe": "highest of three test results, images divided at random: one person on both sides",
 }
-"""What each of the paper's columns measures; none of it is a protocol of ours."""
+"""Protocol of each column of the paper's table; none of them is a protocol of this package."""
 
 AT_CHANCE = 0.16
-"""Below it is chance: one class of seven, with what a test set of 45 images leaves to luck."""
+"""Accuracies below are at chance: one class of seven, plus the sampling error of 45 test images."""
 
 
 def published(model: str, data: str) -> float | None:
-    """The paper's accuracy of a model on a data set of a study, by name, a share; None where it has none."""
+    """Return the paper's accuracy of a model on a data set, as a share; None if the paper has none."""
     column, row = COLUMNS.get(data.lower()), _table().get(ModelSpec.parse(model).name)
     return None if row is None or column is None else float(row[f"{column}_accuracy"]) / 100
 
 
 def paper_protocol(data: str) -> str | None:
-    """What the paper's accuracy on a data set measures; None for a set that it has not."""
+    """Describe the paper's protocol on a data set; None for a data set that the paper lacks."""
     column = COLUMNS.get(data.lower())
     return None if column is None else PROTOCOLS[column]
 
 
 def paper_remark(model: str, data: str) -> str | None:
-    """What is wrong with one of the paper's accuracies; None where nothing is, or where it has none.
+    """Return a remark on an implausible accuracy of the paper; None if there is nothing to remark.
 
-    All four ResNet-152 stand at 15.66 % on JAFFE, at chance for seven classes.
+    All four ResNet-152 have 15.66 % on JAFFE, which is chance for seven classes.
     """
     accuracy = published(model, data)
     if accuracy is None or accuracy >= AT_CHANCE:
         return None
-    return f"{accuracy * 100:.2f} % is about one class out of seven: at chance, no training took place"
+    return f"{accuracy * 100:.2f} % is at chance level for seven classes: no training took place"
 
 
 @cache

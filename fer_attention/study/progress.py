@@ -1,4 +1,4 @@
-"""How far a study is, by what is in its folder."""
+"""Progress of a study, read from its folder."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fer_attention.study.store import Store
 
 @dataclass(frozen=True)
 class Running:
-    """A run that is training, its finished epochs of all, and the last one's validation accuracy."""
+    """Run in training: finished and planned epochs, and validation accuracy of the last epoch."""
 
     title: str
     epoch: int
@@ -24,16 +24,20 @@ class Running:
 
 @dataclass(frozen=True)
 class StudyProgress:
-    """How far a study is.
+    """Progress of a study.
+
+    >>> progress = StudyProgress(40, 12, (), (), (), (), seconds_left=5400.0)
+    >>> f"{progress.done} of {progress.total} runs, {progress.seconds_left / 3600:.1f} h left"
+    '12 of 40 runs, 1.5 h left'
 
     Attributes:
-        total: Runs in all.
-        done: Finished ones, those of earlier calls included.
-        failed: (title, reason) of those that failed.
-        elsewhere: Titles of those that another runner holds.
-        running: What is training in this call.
-        notes: Warnings, such as files that were set aside.
-        seconds_left: Estimated from the epochs trained in this call; None before the first.
+        total: Number of planned runs.
+        done: Number of finished runs, including those of earlier calls.
+        failed: (title, reason) of each failed run.
+        elsewhere: Titles of runs that another process holds.
+        running: Runs that are training in this call.
+        notes: Warnings, such as damaged files that were set aside.
+        seconds_left: Estimate from the epochs trained in this call; None before the first.
     """
 
     total: int
@@ -46,10 +50,10 @@ class StudyProgress:
 
 
 class Tracker:
-    """Follows runs in the folder of a study; `work` is what each takes, in any unit, by run id.
+    """Observer of the runs in the folder of a study; `work` is the amount of work by run id, in any unit.
 
     Attributes:
-        elsewhere: Runs that another runner held.
+        elsewhere: Runs that another process held.
         notes: Warnings.
     """
 
@@ -61,7 +65,7 @@ class Tracker:
         self._before, _ = self._done_and_left()
 
     def progress(self, running: Collection[RunSpec] = ()) -> StudyProgress:
-        """How far the study is now, while this call carries these runs out."""
+        """Return the current progress, with these runs in training."""
         state = {run.id: self._store.state(run.id) for run in self._runs}
         done, left = self._done_and_left()
         rate = (done - self._before) / max(time.monotonic() - self._began, 1e-9)
@@ -80,7 +84,7 @@ class Tracker:
         )
 
     def _done_and_left(self) -> tuple[float, float]:
-        """Work that is done, and work that is left in open runs."""
+        """Return the work that is done, and the work that is left in open runs."""
         done = left = 0.0
         for run in self._runs:
             if (state := self._store.state(run.id)) != "failed":
@@ -90,10 +94,10 @@ class Tracker:
         return done, left
 
     def _running(self, run: RunSpec) -> Running | None:
-        """The last epoch of a run that has begun training."""
+        """Return the last epoch of a run that has started training."""
         folder = self._store.run_folder(run.id) / TRAINING
         try:
             *_, last = csv.DictReader((folder / "history.csv").read_text(encoding="utf-8").splitlines())
-        except (OSError, ValueError):  # no epoch is finished
+        except (OSError, ValueError):  # no finished epoch
             return Running(run.title, 0, run.config.epochs, None) if folder.exists() else None
         return Running(run.title, int(last["epoch"]), run.config.epochs, float(last["validation_accuracy"]))

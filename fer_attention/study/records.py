@@ -1,4 +1,4 @@
-"""What a run leaves: one record, its predictions beside it, and the reading of many."""
+"""Results of runs on the disk: a record and the predictions of each run, and how they are read."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class _Part(BaseModel, frozen=True, extra="forbid"): ...
 
 
 class Scores(_Part):
-    """Measures on one set of images; shares in [0, 1], with the Wilson interval of this one run."""
+    """Metrics on one set of images: shares in [0, 1], with the Wilson interval of the accuracy."""
 
     n: int
     accuracy: float
@@ -36,7 +36,7 @@ class Scores(_Part):
 
 
 class LayerActivation(_Part):
-    """What one activation layer gives out on validation images: the mean is the bias shift."""
+    """Output statistics of one activation layer on validation images; the mean is its bias shift."""
 
     layer: str
     kind: str
@@ -46,18 +46,18 @@ class LayerActivation(_Part):
 
 
 class Cost(_Part):
-    """What a run took, and what its model takes."""
+    """Cost of the training, and of the model in inference."""
 
     parameters: int
-    macs: int = Field(description="multiply-accumulates for one image")
-    train_seconds: float = Field(description="all epochs, with validation")
-    images_per_second: float = Field(description="of training, median over the epochs")
-    latency_ms: float = Field(description="one image, median")
-    peak_memory_mb: float | None = Field(description="of the GPU in training; None on a CPU")
+    macs: int = Field(description="multiply-accumulates per image")
+    train_seconds: float = Field(description="all epochs, including validation")
+    images_per_second: float = Field(description="in training, median over the epochs")
+    latency_ms: float = Field(description="median for one image")
+    peak_memory_mb: float | None = Field(description="GPU memory in training; None on a CPU")
 
 
 class DataFacts(_Part):
-    """Which images trained, selected and were reported."""
+    """Data set and division of a run, with the number of images in each part."""
 
     name: str
     protocol: str
@@ -68,11 +68,16 @@ class DataFacts(_Part):
     train_images: int
     validation_images: int
     test_images: int
-    copies: int = Field(description="test images that are, pixel for pixel, also training images")
+    copies: int = Field(description="test images that are pixel-identical to training images")
 
 
 class RunRecord(_Part):
-    """One finished run."""
+    """Record of one finished run, as `record.json` stores it.
+
+    >>> record = read_record(Path("my_study/runs/5f21901f93e2b609"))  # doctest: +SKIP
+    >>> record.model, record.seed, record.test.accuracy  # doctest: +SKIP
+    ('resnetv2_18_elu', 0, 0.5191)
+    """
 
     format: int = 1
     id: str
@@ -87,35 +92,35 @@ class RunRecord(_Part):
     history: list[dict[str, float]]
     validation: Scores
     test: Scores
-    test_new: Scores | None = Field(description="without the copies of training images, where there are any")
+    test_new: Scores | None = Field(description="without copies of training images; None if there are none")
     cost: Cost
     activations: list[LayerActivation]
-    warnings: list[str] = Field(description="training problems that were detected, in sentences")
+    warnings: list[str] = Field(description="training problems that were detected")
     environment: dict[str, Any]
-    predictions_sha256: str = Field(description="of the file of predictions beside the record")
+    predictions_sha256: str = Field(description="hash of predictions.npz")
     finished: str
 
 
 class Failure(_Part):
-    """Why a run failed."""
+    """Record of a failed run, as `failure.json` stores it."""
 
     title: str
     reason: str
-    details: str = Field(description="traceback, where there is one")
+    details: str = Field(description="traceback, if any")
 
 
 class Predictions(NamedTuple):
     """Predictions of one run on its test images."""
 
-    names: NDArray[np.str_]  # N names of images
-    groups: NDArray[np.str_] | None  # N subjects, where the set names them
-    labels: NDArray[np.int64]  # int64 (N,)
-    predicted: NDArray[np.int64]  # int64 (N,), the likeliest class before any rounding
-    probabilities: NDArray[np.float32]  # float32 (N, classes), rounded to half precision on the disk
-    copies: NDArray[np.bool_]  # (N,), true where an image is also a training image
+    names: NDArray[np.str_]  # (N,), names of the images
+    groups: NDArray[np.str_] | None  # (N,), subjects, if the data set names them
+    labels: NDArray[np.int64]  # (N,)
+    predicted: NDArray[np.int64]  # (N,), most probable class before rounding
+    probabilities: NDArray[np.float32]  # (N, classes), stored in half precision
+    copies: NDArray[np.bool_]  # (N,), true for copies of training images
 
     def to_bytes(self) -> bytes:
-        """A compressed NumPy archive; nothing in it is pickled."""
+        """Return a compressed NumPy archive without pickled objects."""
         columns = {name: column for name, column in self._asdict().items() if column is not None}
         for name, small in (("labels", np.uint8), ("predicted", np.uint8), ("probabilities", np.float16)):
             columns[name] = columns[name].astype(small)
@@ -125,10 +130,10 @@ class Predictions(NamedTuple):
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Predictions:
-        """Read what `to_bytes` wrote.
+        """Read an archive that `to_bytes` wrote.
 
         Raises:
-            ValueError: It is not such an archive.
+            ValueError: The content is not such an archive.
         """
         try:
             with np.load(io.BytesIO(content), allow_pickle=False) as archive:
@@ -145,7 +150,7 @@ class Predictions(NamedTuple):
 
 
 class SetAside(NamedTuple):
-    """A run folder that is not used, and why."""
+    """Folder of a run that is excluded, and the reason."""
 
     folder: Path
     reason: str
@@ -153,13 +158,16 @@ class SetAside(NamedTuple):
 
 @dataclass(frozen=True)
 class Records:
-    """The finished runs of a study, and what became of the others.
+    """Records of a study: its finished, damaged and failed runs.
+
+    >>> records = read_records(Path("my_study"))  # doctest: +SKIP
+    >>> {run.model: run.test.accuracy for run in records.runs.values()}  # doctest: +SKIP
 
     Attributes:
-        folder: The runs' folders are in it.
-        runs: Records by run id.
-        set_aside: Folders whose record or predictions are damaged; never averaged in.
-        failed: Reasons by run id.
+        folder: Folder that contains the folders of the runs.
+        runs: Records of the finished runs, by run id.
+        set_aside: Folders with a damaged record or damaged predictions; they are excluded from all results.
+        failed: Reasons of failure, by run id.
     """
 
     folder: Path
@@ -168,22 +176,26 @@ class Records:
     failed: Mapping[str, str]
 
     def predictions(self, run_id: str) -> Predictions:
-        """The predictions of one run, read anew."""
+        """Read the predictions of one run."""
         return Predictions.from_bytes((self.folder / run_id / PREDICTIONS).read_bytes())
 
 
 def read_records(folder: Path) -> Records:
-    """All runs under `folder/runs`; damaged ones are set aside with their reason.
+    """Read the records of all runs in `folder/runs`; damaged runs are listed with their reason.
+
+    >>> records = read_records(Path("my_study"))  # doctest: +SKIP
+    >>> len(records.runs), len(records.failed)  # doctest: +SKIP
+    (40, 0)
 
     Raises:
-        FileNotFoundError: There is no study in the folder.
+        FileNotFoundError: The folder does not contain a study.
     """
-    if not (place := folder / "runs").is_dir():
-        raise FileNotFoundError(f"{folder} holds no study: there is no folder runs in it.")
+    if not (runs_folder := folder / "runs").is_dir():
+        raise FileNotFoundError(f"{folder} is not the folder of a study: it has no folder runs.")
     runs: dict[str, RunRecord] = {}
     set_aside: list[SetAside] = []
     failed: dict[str, str] = {}
-    for one in sorted(place.iterdir()):
+    for one in sorted(runs_folder.iterdir()):
         if (one / RECORD).exists():
             try:
                 runs[one.name] = read_record(one)
@@ -191,14 +203,14 @@ def read_records(folder: Path) -> Records:
                 set_aside.append(SetAside(one, str(error)))
         elif (one / FAILURE).exists():
             failed[one.name] = read_failure(one)
-    return Records(place, runs, tuple(set_aside), failed)
+    return Records(runs_folder, runs, tuple(set_aside), failed)
 
 
 def read_record(folder: Path) -> RunRecord:
     """Read the record of one run folder and check its predictions.
 
     Raises:
-        ValueError: A file is missing, cut off, changed or of another run.
+        ValueError: A file is missing, truncated, modified or belongs to another run.
     """
     try:
         record = RunRecord.model_validate_json((folder / RECORD).read_bytes())
@@ -207,17 +219,17 @@ def read_record(folder: Path) -> RunRecord:
         where = ".".join(map(str, first["loc"])) or RECORD
         raise ValueError(f"{RECORD} is damaged: {where}: {first['msg']}") from error
     if record.id != folder.name:
-        raise ValueError(f"{RECORD} is of run {record.id}, not of this folder")
+        raise ValueError(f"{RECORD} belongs to run {record.id}, not to this folder")
     file = folder / PREDICTIONS
     if not file.is_file():
         raise ValueError(f"{PREDICTIONS} is missing")
     if hashlib.sha256(file.read_bytes()).hexdigest() != record.predictions_sha256:
-        raise ValueError(f"{PREDICTIONS} is not the file that the record names: cut off or changed")
+        raise ValueError(f"{PREDICTIONS} does not match the hash in the record: truncated or modified")
     return record
 
 
 def read_failure(folder: Path) -> str:
-    """Why the run of a folder failed."""
+    """Read why the run in a folder failed."""
     try:
         return Failure.model_validate_json((folder / FAILURE).read_bytes()).reason
     except ValidationError:

@@ -1,4 +1,4 @@
-"""Carries out the runs of a study; what is done stays done, whatever happens."""
+"""Runner of a study: executes its missing runs and survives failures, kills and restarts."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ import torch
 from fer_attention.device import resolve_device
 from fer_attention.study.config import StudyConfig, StudyError
 from fer_attention.study.datasets import DataSets
-from fer_attention.study.engines import Engine, LocalEngine, RayEngine, Workplace
+from fer_attention.study.engines import Engine, LocalEngine, RayEngine, WorkerConfig
 from fer_attention.study.estimate import cores, work_of, workers_for
 from fer_attention.study.grid import RunSpec, expand
 from fer_attention.study.progress import StudyProgress, Tracker
 from fer_attention.study.records import read_record
 from fer_attention.study.store import Store
 
-ATTEMPTS = 2  # processes that a run may lose in one call before it counts as failed
-SECONDS = 1.0  # between two looks at the progress of the runs
+ATTEMPTS = 2  # deaths of its process in one call after which a run has failed
+POLL_SECONDS = 1.0  # between two updates of the progress
 
 
 def run_study(
@@ -36,34 +36,39 @@ def run_study(
     address: str | None = None,
     on_progress: Callable[[StudyProgress], None] = lambda progress: None,
 ) -> StudyProgress:
-    """Carry out what is missing of a study.
+    """Run a study, or resume it: execute all of its runs that are not finished.
 
-    Runs that are done are not done again, also not by a second runner in the same folder at the same time.
-    A run that fails is noted with its reason and the others go on. A run whose process is killed resumes
-    from its checkpoint, once; if that process is killed too, the run has failed. Ctrl-C lets every run save a
-    checkpoint first; the same call resumes from there, as it does after a kill.
+    Finished runs are not repeated, and several processes may work in the same folder. If a run fails, its
+    reason is recorded and the others continue. If its process is killed, it resumes from its checkpoint once;
+    killed again, it has failed. On Ctrl-C every run saves a checkpoint; the same call resumes from there.
+
+    >>> progress = run_study(
+    ...     load_study("smoke"), Path("my_smoke"), paths={"fer2013": Path("fer2013.zip")}
+    ... )  # doctest: +SKIP
+    >>> progress.done, progress.failed  # doctest: +SKIP
+    (40, ())
 
     Args:
         study: The study.
         output: Folder of the study; created if it does not exist.
-        paths: Where the data sets are, by name.
-        workers: Runs at a time. By default one for each GPU, or on a CPU one for each core as far as the
-            memory goes; in a Ray cluster, all that it has room for.
+        paths: Paths of the data sets, by name.
+        workers: Number of parallel runs. By default one per GPU, or one per CPU core as far as memory allows;
+            on a Ray cluster, as many as it has capacity for.
         device: auto, cpu, cuda (all GPUs) or cuda:N.
-        retry_failed: Begin failed runs anew.
-        engine: `local` for processes of this machine, or `ray` to spread runs over a cluster.
-        address: Of the Ray cluster; by default one on this machine alone.
+        retry_failed: Restart failed runs.
+        engine: `local` for processes of this machine, or `ray` for a cluster.
+        address: Address of the Ray cluster; by default a local one is started.
         on_progress: Called every second and whenever a run ends.
 
     Raises:
         StudyError: The study cannot be run; nothing was started.
-        ValueError: There is no such device.
+        ValueError: The device does not exist.
         ImportError: Ray is not installed.
     """
     if workers is not None and workers < 1:
-        raise StudyError(f"workers is 1 or more, got {workers}.")
+        raise StudyError(f"workers must be 1 or more, got {workers}.")
     if engine not in ("local", "ray"):
-        raise StudyError(f"engine is local or ray, got {engine!r}.")
+        raise StudyError(f"engine must be local or ray, got {engine!r}.")
     resolved = resolve_device(device)
     data = DataSets(study, paths)
     runs = expand(study, data.all())
@@ -74,11 +79,11 @@ def run_study(
     todo = [run for run in runs if _is_open(run, store, data, tracker.notes, retry_failed=retry_failed)]
     if not todo:
         return tracker.progress()
-    room = len(todo) if engine == "ray" and address else workers_for(todo, data.all(), resolved)
-    count = min(workers or room, len(todo))
+    capacity = len(todo) if engine == "ray" and address else workers_for(todo, data.all(), resolved)
+    count = min(workers or capacity, len(todo))
     every_gpu = resolved.type == "cuda" and resolved.index is None
-    places = [
-        Workplace(
+    configs = [
+        WorkerConfig(
             folder=store.folder,
             paths={name: path.resolve() for name, path in (paths or {}).items()},
             device=f"cuda:{number % torch.cuda.device_count()}" if every_gpu else str(resolved),
@@ -86,23 +91,23 @@ def run_study(
         )
         for number in range(count)
     ]
-    on = LocalEngine(places) if engine == "local" else RayEngine(places, address)
+    executor = LocalEngine(configs) if engine == "local" else RayEngine(configs, address)
     try:
-        _carry_out(todo, on, store, tracker, on_progress)
+        _execute_all(todo, executor, store, tracker, on_progress)
     finally:
-        on.close()
+        executor.close()
     return tracker.progress()
 
 
 def _is_open(run: RunSpec, store: Store, data: DataSets, notes: list[str], *, retry_failed: bool) -> bool:
-    """Whether a run is still to be carried out.
+    """Check whether a run still needs to be executed, after cleaning up its folder.
 
     Raises:
-        StudyError: It was done on other images than those given.
+        StudyError: The run is finished, but on other images.
     """
     with store.claim(run.id) as held:
         if held and (damage := store.tidy(run.id)):
-            notes.append(f"{run.title}: {damage}. It is run again.")
+            notes.append(f"{run.title}: {damage}. The run is repeated.")
         state = store.state(run.id)
         if held and state == "failed" and retry_failed:
             store.retry(run.id)
@@ -111,13 +116,13 @@ def _is_open(run: RunSpec, store: Store, data: DataSets, notes: list[str], *, re
             record = read_record(store.run_folder(run.id))
             if record.data.fingerprint != data[run.data_name].fingerprint:
                 raise StudyError(
-                    f"{store.folder} holds runs on other images of {run.data_name} than those given now, "
-                    f"such as {run.title}. Give the same data, or choose another folder."
+                    f"{store.folder} contains runs on other images of {run.data_name}, such as {run.title}. "
+                    "Use the same data, or another folder."
                 )
     return state == "open"
 
 
-def _carry_out(
+def _execute_all(
     todo: Sequence[RunSpec],
     engine: Engine,
     store: Store,
@@ -127,10 +132,10 @@ def _carry_out(
     waiting, running = deque(todo), dict[Future[None], RunSpec]()
     deaths = Counter[str]()
     while waiting or running:
-        while waiting and len(running) < engine.room:
+        while waiting and len(running) < engine.capacity:
             run = waiting.popleft()
             running[engine.submit(run)] = run
-        ended, _ = wait(running, timeout=SECONDS, return_when=FIRST_COMPLETED)
+        ended, _ = wait(running, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
         for future in ended:
             run = running.pop(future)
             if future.exception() is None:

@@ -1,4 +1,4 @@
-"""Which commit of the package carries out a run."""
+"""Git commit of the package, for the record of a run."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pathlib import Path
 
 @cache
 def source_commit() -> str | None:
-    """Commit of the checkout that the package lies in, with `-dirty` if changed; None without one."""
+    """Return the commit of the package's checkout, with `-dirty` if modified; None outside a checkout."""
     folder = Path(__file__).parent
     git = ["git", "-C", str(folder)]
     try:
-        # An environment may lie inside another repository: only one that holds this file counts.
+        # An environment may be inside another repository: only a repository that tracks this file counts.
         subprocess.run([*git, "ls-files", "--error-unmatch", __file__], check=True, capture_output=True)  # noqa: S603
         found = subprocess.run(  # noqa: S603
             [*git, "describe", "--always", "--dirty", "--abbrev=40", "--match="],

@@ -1,9 +1,9 @@
-"""A study on the disk: one folder for each run, claimed by one runner at a time.
+"""Folder of a study: one folder for each run, claimed by one process at a time.
 
 DIR/study.json          the study and its runs
 DIR/runs/<id>/          record.json and predictions.npz, or failure.json, or a checkpoint in training/
-DIR/locks/<id>.lock     held by the process that carries a run out; a killed one's is free
-DIR/set_aside/          run folders whose files were damaged
+DIR/locks/<id>.lock     held by the process that executes the run; released when the process dies
+DIR/set_aside/          run folders with damaged files
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ State = Literal["done", "failed", "open"]
 
 
 class PlannedRun(BaseModel, frozen=True, extra="forbid"):
-    """A run as `study.json` lists it."""
+    """Run as listed in `study.json`."""
 
     id: str
     title: str
@@ -38,7 +38,7 @@ class PlannedRun(BaseModel, frozen=True, extra="forbid"):
 
 
 class Manifest(BaseModel, frozen=True, extra="forbid"):
-    """What `study.json` holds."""
+    """Content of `study.json`."""
 
     study: StudyConfig
     runs: tuple[PlannedRun, ...]
@@ -51,14 +51,14 @@ class Store:
     folder: Path
 
     def run_folder(self, run_id: str) -> Path:
-        """Where a run's files are."""
+        """Return the folder of a run."""
         return self.folder / "runs" / run_id
 
     def begin(self, study: StudyConfig, runs: Sequence[RunSpec]) -> None:
-        """Note the study and its runs; runs that the folder holds already count as done.
+        """Write `study.json`; runs that are already in the folder count as done.
 
         Raises:
-            StudyError: The folder cannot be made or written.
+            StudyError: The folder cannot be created or written.
         """
         planned = [PlannedRun.model_validate(run, from_attributes=True) for run in runs]
         manifest = Manifest(study=study, runs=tuple(planned))
@@ -70,21 +70,21 @@ class Store:
             raise StudyError(f"Cannot write into {self.folder}: {error}.") from error
 
     def manifest(self) -> Manifest:
-        """Read the study that the folder holds.
+        """Read `study.json`.
 
         Raises:
-            StudyError: There is none, or its file is damaged.
+            StudyError: The file is missing or damaged.
         """
         path = self.folder / "study.json"
         if not path.is_file():
-            raise StudyError(f"{self.folder} holds no study: there is no study.json in it.")
+            raise StudyError(f"{self.folder} is not the folder of a study: it has no study.json.")
         try:
             return Manifest.model_validate_json(path.read_bytes())
         except ValidationError as error:
             raise StudyError(f"{path} is damaged: {error.errors()[0]['msg']}") from error
 
     def state(self, run_id: str) -> State:
-        """Whether a run is finished, has failed, or is still to be carried out."""
+        """Return the state of a run: done, failed or open."""
         folder = self.run_folder(run_id)
         if (folder / RECORD).exists():
             return "done"
@@ -92,7 +92,7 @@ class Store:
 
     @contextmanager
     def claim(self, run_id: str) -> Iterator[bool]:
-        """True inside where this process alone holds the run; false where another one does."""
+        """Claim a run: yield true if this process holds it now, false if another process does."""
         lock = FileLock(self.folder / "locks" / f"{run_id}.lock")
         try:
             lock.acquire(timeout=0)
@@ -105,13 +105,13 @@ class Store:
             lock.release()
 
     def tidy(self, run_id: str) -> str | None:
-        """Clean up after a kill: half-written files, a finished run's checkpoint, a damaged record.
+        """Clean up after a kill: partial files, the checkpoint of a finished run, a damaged record.
 
-        To be called with the run claimed. A folder whose record or predictions are damaged is moved to
-        `set_aside`, so that the run is open again.
+        The run must be claimed. A folder with damaged files is moved to `set_aside`, so that its run is open
+        again.
 
         Returns:
-            What was damaged and where its files are now; None if nothing was.
+            Description of the damage and the new location of the files; None if nothing is damaged.
         """
         folder = self.run_folder(run_id)
         for leftover in folder.glob(".*"):
@@ -125,19 +125,19 @@ class Store:
             moved = next(path for path in numbered if not path.exists())
             moved.parent.mkdir(exist_ok=True)
             folder.rename(moved)
-            return f"{error}; its files are in {moved}"
+            return f"{error}; its files were moved to {moved}"
         shutil.rmtree(folder / TRAINING, ignore_errors=True)
         return None
 
     def fail(self, run: RunSpec, reason: str, details: str = "") -> None:
-        """Note why a run failed; its checkpoint stays."""
+        """Record why a run failed; its checkpoint is kept."""
         folder = self.run_folder(run.id)
         folder.mkdir(parents=True, exist_ok=True)
         failure = Failure(title=run.title, reason=reason, details=details)
         write_atomically(folder / FAILURE, failure.model_dump_json(indent=1).encode())
 
     def retry(self, run_id: str) -> None:
-        """Forget a failure, and the training that failed."""
+        """Delete the record of a failure and the failed training."""
         folder = self.run_folder(run_id)
         (folder / FAILURE).unlink(missing_ok=True)
         shutil.rmtree(folder / TRAINING, ignore_errors=True)

@@ -1,20 +1,15 @@
-"""Training: a validated config, recipes, and one run that can stop and go on anywhere."""
+"""Training: validated configs, recipes, and runs that can stop and resume at any step."""
 
 from fer_attention.training.checkpoint import TrainingError
-from fer_attention.training.config import AugmentConfig, Chance, DegradeConfig, TrainConfig
-from fer_attention.training.engine import (
-    TrainingCallbacks,
-    TrainingResult,
-    TrainingStopped,
-    TrainingWarning,
-    train,
-)
+from fer_attention.training.config import AugmentConfig, DegradeConfig, RandomSource, TrainConfig
+from fer_attention.training.engine import TrainingCallbacks, TrainingResult, TrainingWarning, train
 from fer_attention.training.history import Epoch, TrainingProgress
+from fer_attention.training.interrupts import TrainingStopped
 from fer_attention.training.recipes import load_recipe, recipe_names
 
 __all__ = [
     "AugmentConfig",
-    "Chance",
+    "RandomSource",
     "DegradeConfig",
     "Epoch",
     "TrainConfig",

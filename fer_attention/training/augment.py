@@ -1,4 +1,4 @@
-"""Random changes of a whole batch at once, each sample its own, on the device of the batch."""
+"""Augmentation of whole batches on their device, drawn for each sample."""
 
 from __future__ import annotations
 
@@ -16,10 +16,12 @@ Mixing = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor
 
 
 def augmentation(config: AugmentConfig) -> Callable[[torch.Tensor], torch.Tensor]:
-    """A function on float images (N, C, H, W) in [0, 1]; draws from torch's global random state.
+    """Build the augmentation of float images (N, C, H, W) in [0, 1].
+
+    It draws from torch's global random state.
 
     Raises:
-        ImportError: kornia is not installed.
+        ImportError: kornia is not installed: `fer_attention[train]`.
     """
     with needs_extra("train", "Training augments with kornia"):
         import kornia.augmentation as kornia  # noqa: PLC0415  (optional, loaded where it is used)
@@ -40,7 +42,7 @@ def augmentation(config: AugmentConfig) -> Callable[[torch.Tensor], torch.Tensor
     ]
     sequence = kornia.AugmentationSequential(*(step for step in steps if step.p or step.p_batch))
 
-    @cache  # one module for all batches: a run's images are of one size
+    @cache  # one module for all batches, since the images of a run have one size
     def crop_of(height: int, width: int) -> Callable[[torch.Tensor], torch.Tensor]:
         area = (c.crop**2, c.crop**2)
         crop = {"scale": area, "ratio": (1.0, 1.0), "cropping_mode": "resample", "p": 1.0}
@@ -55,9 +57,9 @@ def augmentation(config: AugmentConfig) -> Callable[[torch.Tensor], torch.Tensor
 
 
 def _degraded(images: torch.Tensor, config: AugmentConfig) -> torch.Tensor:
-    for name, wanted in config.degrade.items():
-        chosen = torch.rand(len(images), device=images.device) < wanted.probability
-        strength = torch.empty(len(images), device=images.device).uniform_(wanted.low, wanted.high)[chosen]
+    for name, options in config.degrade.items():
+        chosen = torch.rand(len(images), device=images.device) < options.probability
+        strength = torch.empty(len(images), device=images.device).uniform_(options.low, options.high)[chosen]
         if len(strength):
             images = images.clone()
             images[chosen] = degrade(images[chosen].clamp(0, 1), name, strength)
@@ -65,15 +67,15 @@ def _degraded(images: torch.Tensor, config: AugmentConfig) -> torch.Tensor:
 
 
 def mixing(config: AugmentConfig) -> Mixing:
-    """Mixup (Zhang et al. 2018, arXiv:1710.09412) and CutMix (Yun et al. 2019, arXiv:1905.04899).
+    """Build mixup (Zhang et al. 2018, arXiv:1710.09412) and CutMix (Yun et al. 2019, arXiv:1905.04899).
 
-    A function on images (N, C, H, W) and target distributions (N, classes); with both switched on, each batch
-    is mixed by one of them, drawn evenly. Draws from torch's global random state.
+    The function takes images (N, C, H, W) and target distributions (N, classes). If both are enabled, each
+    batch is mixed by one of them, chosen with equal probability. It draws from torch's global random state.
     """
-    from torchvision.transforms import v2  # noqa: PLC0415  (slow to import, needed for runs only)
+    from torchvision.transforms import v2  # noqa: PLC0415  (slow to import)
 
     each: tuple[tuple[Any, float], ...] = ((v2.MixUp, config.mixup), (v2.CutMix, config.cutmix))
-    ways: list[Mixing] = [way(alpha=alpha) for way, alpha in each if alpha]
-    if not ways:
+    enabled: list[Mixing] = [transform(alpha=alpha) for transform, alpha in each if alpha]
+    if not enabled:
         return lambda images, targets: (images, targets)
-    return ways[0] if len(ways) == 1 else v2.RandomChoice(ways)
+    return enabled[0] if len(enabled) == 1 else v2.RandomChoice(enabled)

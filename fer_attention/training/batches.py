@@ -1,13 +1,13 @@
-"""From crops to batches: whole sets as uint8 on the device, or files read by workers, in one order.
+"""Batches of crops: from uint8 tensors on the device, or from files read by worker processes.
 
-What a step sees is a pure function of (seed, epoch, step, rank). So a run can go on at any step: there is no
-sampler to save.
+The images of a step are a pure function of (seed, epoch, step, rank), so a run can resume at any step without
+saving the state of a sampler.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -20,13 +20,14 @@ from fer_attention.preprocessing import Preprocessing
 from fer_attention.training.config import TrainConfig
 
 MEASURED_FILES = 10_000
-"""Of more files than these, evenly spaced ones are read for the mean and the deviation."""
+"""Largest number of files to read for mean and standard deviation; evenly spaced in larger sets."""
 
 
 def epoch_order(labels: NDArray[np.int64], config: TrainConfig, epoch: int) -> torch.Tensor:
-    """The rows of one epoch in their order, all processes together: int64 (N,).
+    """Return the order of an epoch's rows over all processes, int64 (N,).
 
-    `balanced` draws with replacement, every class that occurs equally often on average.
+    `balanced` sampling draws with replacement, so that all classes of the set are equally frequent on
+    average.
     """
     generator = torch.Generator().manual_seed(config.seed_of("order") * 1_000_003 + epoch)
     if config.sampling == "shuffle":
@@ -40,7 +41,8 @@ class Batches:
     """Batches of one process: uint8 images (B, C, H, W) and their rows in the set, on the device.
 
     Attributes:
-        steps: Full batches of all processes in an epoch; the incomplete rest, others each time, is left out.
+        steps: Full steps of an epoch over all processes; the remaining images, which vary by epoch, are
+        skipped.
     """
 
     def __init__(
@@ -55,67 +57,62 @@ class Batches:
     ) -> None:
         self.config, self.device, self.rank, self.processes = config, device, rank, processes
         self.labels = data.labels
-        self._files: _Files | None = None
-        self._images: torch.Tensor | None = None
+        self._images: torch.Tensor | _Files
         if isinstance(data.images, ImageFiles):
-            self._files = _Files(data.images, preprocessing)
+            self._images = _Files(data.images, preprocessing)
         else:
             self._images = torch.from_numpy(preprocessing.prepare(data.images)).to(device)
         self.steps = len(data) // self.step_size
 
     @property
     def step_size(self) -> int:
-        """Images per step, of all processes and passes."""
+        """Images per step over all processes and passes."""
         return self.config.batch_size * self.config.accumulate * self.processes
 
     def epoch(self, number: int, *, start: int = 0) -> Iterator[list[tuple[torch.Tensor, torch.Tensor]]]:
-        """For each step from `start` on the passes of this process: (images, rows)."""
+        """Yield the passes (images, rows) of this process for each step from `start` on."""
         order = epoch_order(self.labels, self.config, number)
-        steps = order[: self.steps * self.step_size].view(
-            self.steps, self.config.accumulate, self.processes, self.config.batch_size
-        )[start:, :, self.rank]
-        if self._images is None:
-            images = iter(self._loader(steps.flatten(0, 1).tolist()))
-        for step in steps.to(self.device):
-            if self._images is not None:
-                yield [(self._images[rows], rows) for rows in step]
-            else:
-                yield [(next(images).to(self.device, non_blocking=True), rows) for rows in step]
+        shape = self.steps, self.config.accumulate, self.processes, self.config.batch_size
+        steps = order[: self.steps * self.step_size].view(shape)[start:, :, self.rank].to(self.device)
+        images = self._read(steps.flatten(0, 1))
+        for step in steps:
+            yield [(next(images), rows) for rows in step]
 
-    def plain(self, size: int = 256) -> Iterator[torch.Tensor]:
-        """All images once in the order of their rows: uint8 (up to `size`, C, H, W)."""
-        if self._images is not None:
-            yield from torch.split(self._images, size)
-        else:
-            yield from self._loader([r.tolist() for r in torch.split(torch.arange(len(self.labels)), size)])
+    def in_order(self, size: int = 256) -> Iterator[torch.Tensor]:
+        """Yield all images once in the order of their rows, uint8 (up to `size`, C, H, W)."""
+        return self._read(torch.split(torch.arange(len(self.labels), device=self.device), size))
 
-    def _loader(self, batches: list[list[int]]) -> DataLoader[torch.Tensor]:
-        assert self._files is not None  # noqa: S101  (for the type checker)
-        return DataLoader(
-            self._files,
-            batch_sampler=batches,
+    def _read(self, batches: Iterable[torch.Tensor]) -> Iterator[torch.Tensor]:
+        """Yield the images of each batch of rows, on the device."""
+        if isinstance(self._images, torch.Tensor):
+            yield from (self._images[rows] for rows in batches)
+            return
+        loader = DataLoader(
+            self._images,
+            sampler=[rows.tolist() for rows in batches],
+            batch_size=None,  # each item of `_Files` is a batch
             num_workers=self.config.workers,
             pin_memory=self.device.type == "cuda",
-            # the base seed of workers would otherwise come from, and move, the global random state
+            # otherwise the workers' base seed would come from, and advance, the global random state
             generator=torch.Generator().manual_seed(self.config.seed),
         )
+        for images in loader:
+            yield images.to(self.device, non_blocking=True)
 
 
+@dataclass(frozen=True)
 class _Files(Dataset[torch.Tensor]):
-    """Single images of a set that stays on the disk, as the model wants them."""
+    """Batches of images that stay on disk, prepared for the model."""
 
-    def __init__(self, files: ImageFiles, preprocessing: Preprocessing) -> None:
-        self._files, self._preprocessing = files, preprocessing
+    files: ImageFiles
+    preprocessing: Preprocessing
 
-    def __len__(self) -> int:
-        return len(self._files)
-
-    def __getitem__(self, row: int) -> torch.Tensor:
-        return torch.from_numpy(self._preprocessing.prepare(self._files[[row]])[0])
+    def __getitem__(self, rows: list[int]) -> torch.Tensor:
+        return torch.from_numpy(self.preprocessing.prepare(self.files[rows]))
 
 
-def measured(preprocessing: Preprocessing, data: FaceDataset) -> Preprocessing:
-    """The preprocessing with the mean and the deviation of these crops' pixels, per channel."""
+def measure_normalization(preprocessing: Preprocessing, data: FaceDataset) -> Preprocessing:
+    """Set mean and standard deviation of the preprocessing to those of the crops, per channel."""
     images = data.images
     if isinstance(images, ImageFiles) and len(images) > MEASURED_FILES:
         images = images.take(np.linspace(0, len(images) - 1, MEASURED_FILES).astype(np.int64))

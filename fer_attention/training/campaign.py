@@ -1,8 +1,9 @@
-"""Campaigns: training runs in an order, where later ones may start from or learn from earlier ones.
+"""Campaigns: ordered training runs, in which later runs can use the weights of earlier ones.
 
-One folder holds all runs. Whatever is done stays done; a run that was interrupted, by `minutes`, a signal, a
-kill or a change of machine, continues at its checkpoint when the same campaign is run again. The folder may
-move. PrivateTest stays closed: `fer-attention evaluate` opens it for a model that is to be reported.
+One folder contains all runs. Finished runs are not repeated. A run that was interrupted by `minutes`, a
+signal, a kill or a change of machine resumes from its checkpoint when the campaign is run again, even if
+the folder has moved. Campaigns never use PrivateTest: `fer-attention evaluate` opens it for a model to be
+reported.
 """
 
 from __future__ import annotations
@@ -28,38 +29,37 @@ from fer_attention.optional import needs_extra
 from fer_attention.registry import unknown_name
 from fer_attention.training.checkpoint import FREE_FIELDS, TrainingError, make_folder
 from fer_attention.training.config import TrainConfig
-from fer_attention.training.engine import TrainingCallbacks, TrainingStopped, train
+from fer_attention.training.engine import TrainingCallbacks, train
+from fer_attention.training.interrupts import TrainingStopped
 from fer_attention.training.recipes import load_recipe
 
 State = Literal["done", "started", "waiting"]
 
 WEIGHTS = "best.safetensors"
 
-IN_BRACES = re.compile(r"\{([^{}]*)\}")
-
 
 class CampaignData(BaseModel, frozen=True, extra="forbid"):
-    """A labelled data set with the splits that training wants.
+    """A labelled data set with the splits that training needs.
 
-    Texts in `path` and `options` may hold `{name}`, for a path that is given when the campaign is run.
+    Texts in `path` and `options` can contain `{name}`, which stands for a path passed to `run_campaign`.
     """
 
     path: str
     data_format: str = "auto"
-    options: dict[str, Any] = Field({}, description="of the reader: votes, target, …")
+    options: dict[str, Any] = Field({}, description="options of the reader: votes, target, …")
 
 
 class CampaignRun(BaseModel, frozen=True, extra="forbid"):
-    """One training run. `{name}` of an earlier run in a text of `changes` is its weights file."""
+    """One training run. In `changes`, `{name}` stands for the weights file of the earlier run `name`."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="of its folder")
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="name of the run and its folder")
     recipe: str
-    data: str = Field(description="name of a data set")
-    changes: dict[str, Any] = Field({}, description="fields of the recipe: seed, weights, teachers, …")
+    data: str = Field(description="name of one of the data sets")
+    changes: dict[str, Any] = Field({}, description="changed fields of the recipe: seed, weights, …")
 
 
 class Campaign(BaseModel, frozen=True, extra="forbid"):
-    """Runs in their order, and the data sets that they are trained on."""
+    """Ordered training runs and the data sets that they use."""
 
     data: dict[str, CampaignData] = Field(min_length=1)
     runs: tuple[CampaignRun, ...] = Field(min_length=1)
@@ -79,8 +79,8 @@ def load_campaign(path: str | Path) -> Campaign:
     """Read a campaign's YAML file.
 
     Raises:
-        ValueError: It is not there, not valid YAML, or does not describe a campaign; the message names the
-            field.
+        ValueError: The file cannot be read, is not valid YAML, or does not describe a campaign; the message
+            names the field.
     """
     fields = read_yaml(Path(path))
     try:
@@ -100,46 +100,48 @@ def run_campaign(
     on_run: Callable[[CampaignRun, State], None] = lambda run, state: None,
     callbacks: TrainingCallbacks | None = None,
 ) -> dict[str, State]:
-    """Train the runs of a campaign that are not finished, in their order.
+    """Train the unfinished runs of a campaign in their order.
 
     Args:
         campaign: The campaign.
-        output: Its folder; each run's weights, history, config and result are in a folder of the run's name.
-        paths: What `{name}` stands for in the paths and options of data sets.
-        minutes: Save and leave after this time; None trains to the end.
-        device: Where to train: auto, cpu, cuda, cuda:N.
-        on_data: Called with each data set that was read, by its name.
-        on_run: Called with each run that is done, before or now, and before each that is begun or continued.
-        callbacks: What each run calls meanwhile.
+        output: Folder of the campaign, with a subfolder for each run's weights, history, config and result.
+        paths: Values of `{name}` in the paths and options of data sets.
+        minutes: Time after which to save and stop; None trains to the end.
+        device: Device to train on: auto, cpu, cuda, cuda:N.
+        on_data: Called with name and crops of each data set that was read.
+        on_run: Called with each finished run, and with each run before it starts or resumes.
+        callbacks: Callbacks of each run.
 
     Returns:
-        The state of each run by its name.
+        State of each run by name.
 
     Raises:
-        ValueError: A recipe, change, path or data set cannot be used; nothing was trained.
-        ImportError: What trains is not installed: `fer_attention[train]`.
-        TrainingError: A run failed, or its folder holds one of another config.
+        ValueError: A recipe, change, path or data set is not valid; nothing was trained.
+        ImportError: The training libraries are not installed: `fer_attention[train]`.
+        TrainingError: A run failed, or its folder contains a run of another config.
     """
     with needs_extra("train", "Training runs on accelerate"):
-        import accelerate  # noqa: F401, PLC0415  (missing, it should be named before anything is read)
+        import accelerate  # noqa: F401, PLC0415  (report a missing library before reading data)
     deadline = None if minutes is None else time.monotonic() + minutes * 60
 
     def stop() -> bool:
         return deadline is not None and time.monotonic() >= deadline
 
-    several = int(os.environ.get("WORLD_SIZE", "1")) > 1  # whose clocks differ: there each run asks the first
+    several = (
+        int(os.environ.get("WORLD_SIZE", "1")) > 1
+    )  # their clocks differ, so each run asks the main process
     weights = {run.name: str(output / run.name / WEIGHTS) for run in campaign.runs}
-    described = _checked(campaign, paths or {})
+    described = _validate(campaign, paths or {})
     left = {run.data for run in campaign.runs if run_state(output / run.name) != "done"}
-    sets = {name: _load(name, data, on_data) for name, data in described.items() if name in left}
+    sets = {name: _load_data(name, data, on_data) for name, data in described.items() if name in left}
     make_folder(output)
     for run in campaign.runs:
         folder, state = output / run.name, run_state(output / run.name)
         if state != "done" and stop() and not several:
             break
-        config = load_recipe(run.recipe, _filled(run.changes, weights))
+        config = load_recipe(run.recipe, _substitute(run.changes, lambda name, _: weights[name]))
         if state == "done":
-            _check_config(folder, config)
+            _check_finished_run(folder, config)
         else:
             on_run(run, state)
             try:
@@ -151,42 +153,47 @@ def run_campaign(
 
 
 def run_state(folder: Path) -> State:
-    """State of a run by the files in its folder."""
+    """Return the state of a run by the files in its folder."""
     if (folder / "result.json").is_file():
         return "done"
     return "started" if (folder / "checkpoint.pt").is_file() else "waiting"
 
 
-def _checked(campaign: Campaign, paths: Mapping[str, str | Path]) -> dict[str, CampaignData]:
-    """The data sets with their paths, once all runs are possible: the last one's mistake should not wait."""
+def _validate(campaign: Campaign, paths: Mapping[str, str | Path]) -> dict[str, CampaignData]:
+    """Validate all runs before the first one starts, and return the data sets with their paths."""
     there: dict[str, str] = {}
-    for run in campaign.runs:
-        with _says(f"run {run.name}"):
-            for text, name in _names_in(run.changes):
-                if name in {one.name for one in campaign.runs} - there.keys():
-                    raise ValueError(
-                        f"{text!r} stands for weights that are not there yet. Only runs above it can be "
-                        f"named: {', '.join(there) or 'none'}."
-                    )
-                if name not in there:
-                    raise ValueError(f"{text!r}: {unknown_name('run', name, there)}")
-            load_recipe(run.recipe, _filled(run.changes, there))
-        there[run.name] = DEFAULT  # weights that exist, in place of those to come
     named = {name: str(path) for name, path in paths.items()}
+
+    def weights_of(name: str, text: str) -> str:
+        if name not in there and name in {run.name for run in campaign.runs}:
+            raise ValueError(
+                f"{text!r} stands for weights that do not exist yet; a run can use those of earlier runs: "
+                f"{', '.join(there) or 'none'}."
+            )
+        if name not in there:
+            raise ValueError(f"{text!r}: {unknown_name('run', name, there)}")
+        return there[name]
+
+    def path_of(name: str, text: str) -> str:
+        if name not in named:
+            near = unknown_name("path", name, named)
+            raise ValueError(f"{text!r}: {near} Give its path with --path {name}=PATH.")
+        return named[name]
+
+    for run in campaign.runs:
+        with _named_errors(f"run {run.name}"):
+            load_recipe(run.recipe, _substitute(run.changes, weights_of))
+        there[run.name] = DEFAULT  # existing weights in place of future ones
     described = {}
-    for place in {run.data: None for run in campaign.runs}:
-        fields = campaign.data[place].model_dump()
-        with _says(f"data set {place}"):
-            for text, name in _names_in(fields):
-                if name not in named:
-                    near = unknown_name("path", name, named)
-                    raise ValueError(f"{text!r}: {near} Give its path with --path {name}=PATH.")
-        described[place] = CampaignData(**_filled(fields, named))
+    for run in campaign.runs:
+        with _named_errors(f"data set {run.data}"):
+            fields = _substitute(campaign.data[run.data].model_dump(), path_of)
+        described[run.data] = CampaignData(**fields)
     return described
 
 
-def _load(name: str, data: CampaignData, on_data: Callable[[str, FaceDataset], None]) -> FaceDataset:
-    with _says(f"data set {name}"):
+def _load_data(name: str, data: CampaignData, on_data: Callable[[str, FaceDataset], None]) -> FaceDataset:
+    with _named_errors(f"data set {name}"):
         crops = load_data(data.path, data_format=data.data_format, **data.options)
         selection_split(crops)
         crops.split(TRAIN)
@@ -195,50 +202,43 @@ def _load(name: str, data: CampaignData, on_data: Callable[[str, FaceDataset], N
 
 
 @contextmanager
-def _says(where: str) -> Iterator[None]:
-    """Errors of a part of the campaign name it."""
+def _named_errors(where: str) -> Iterator[None]:
+    """Prefix the errors of a part of the campaign with its name."""
     try:
         yield
     except (ValueError, TypeError) as error:
         raise ValueError(f"{where}: {error}") from error
 
 
-def _check_config(folder: Path, config: TrainConfig) -> None:
-    """Refuse a finished run of another config; fields that it did not know yet had their defaults."""
+def _check_finished_run(folder: Path, config: TrainConfig) -> None:
+    """Check that a finished run has this config; fields that it lacks count as their defaults."""
     standard = TrainConfig(model=config.model).model_dump(mode="json")
     before = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     before = {**standard, **before, "augment": {**standard["augment"], **before.get("augment", {})}}
     now = config.model_dump(mode="json", exclude=FREE_FIELDS)
-    if changed := [name for name in now if _placed(before[name]) != _placed(now[name])]:
+    if changed := [name for name in now if _without_folder(before[name]) != _without_folder(now[name])]:
         was = ", ".join(f"{name} was {before[name]!r}, is {now[name]!r}" for name in changed)
         raise TrainingError(
-            f"{folder} holds a finished run of another config: {was}. Give the changed run another name, or "
-            "remove that folder to train it anew."
+            f"{folder} contains a finished run of another config: {was}. Give the changed run another name, "
+            "or remove that folder to train it again."
         )
 
 
-def _placed(value: Any) -> Any:
-    """Weights of another run by that run's name alone: the folder of a campaign may move."""
+def _without_folder(value: Any) -> Any:
+    """Replace weights files of a campaign's runs by their run's name, since its folder can move."""
     if isinstance(value, list):
-        return [_placed(one) for one in value]
+        return [_without_folder(one) for one in value]
     if isinstance(value, str) and Path(value).name == WEIGHTS:
         return f"{{{Path(value).parent.name}}}"
     return value
 
 
-def _names_in(value: Any) -> Iterator[tuple[str, str]]:
-    """Each `{name}` in the texts of a value: the text, and the name."""
-    if isinstance(value, str):
-        yield from ((value, name) for name in IN_BRACES.findall(value))
-    elif isinstance(value, dict | list | tuple):
-        for one in value.values() if isinstance(value, dict) else value:
-            yield from _names_in(one)
-
-
-def _filled(value: Any, variables: Mapping[str, str]) -> Any:
-    """A copy in which each `{name}` in a text is the variable's value."""
+def _substitute(value: Any, find: Callable[[str, str], str]) -> Any:
+    """Return a copy in which `find(name, text)` replaces each `{name}` of a text."""
     if isinstance(value, dict):
-        return {key: _filled(one, variables) for key, one in value.items()}
+        return {key: _substitute(one, find) for key, one in value.items()}
     if isinstance(value, list | tuple):
-        return [_filled(one, variables) for one in value]
-    return IN_BRACES.sub(lambda found: variables[found[1]], value) if isinstance(value, str) else value
+        return [_substitute(one, find) for one in value]
+    if not isinstance(value, str):
+        return value
+    return re.sub(r"\{([^{}]*)\}", lambda found: find(found[1], value), value)

@@ -1,4 +1,4 @@
-"""The state of a run on the disk: whole or the one before, and enough to go on at any step."""
+"""Checkpoints: written atomically, and sufficient to resume a run at any step."""
 
 from __future__ import annotations
 
@@ -19,15 +19,22 @@ from fer_attention.training.config import TrainConfig
 NAME = "checkpoint.pt"
 
 FREE_FIELDS = {"checkpoint_minutes", "trackers", "workers"}
-"""Fields that may change between two parts of a run: no result depends on them."""
+"""Fields that can change when a run resumes, since they do not affect its result."""
 
 
 class TrainingError(RuntimeError):
-    """A run that cannot go on: a loss that is no number, or a folder that holds another run."""
+    """A run cannot continue: its loss is not finite, or its folder contains another run.
+
+    >>> try:
+    ...     raise TrainingError("The loss is nan in epoch 1, step 3 of 4.")
+    ... except RuntimeError as error:
+    ...     print(error)
+    The loss is nan in epoch 1, step 3 of 4.
+    """
 
 
 def identity(config: TrainConfig, data: FaceDataset, *, processes: int, select_on: str) -> dict[str, Any]:
-    """Collect what must be equal for a run to resume."""
+    """Collect the facts that must be equal for a run to resume."""
     return {
         "config": config.model_dump(exclude=FREE_FIELDS),
         "files": {
@@ -42,44 +49,44 @@ def identity(config: TrainConfig, data: FaceDataset, *, processes: int, select_o
 
 
 def write_checkpoint(folder: Path, state: dict[str, Any]) -> None:
-    """Replace the checkpoint of `folder`; see `writing`."""
+    """Replace the checkpoint in `folder`; see `write_errors`."""
     buffer = io.BytesIO()
     torch.save(state, buffer)
     write_result(folder / NAME, buffer.getvalue())
 
 
 def write_result(path: Path, content: bytes) -> None:
-    """Write one file of a run; see `writing`."""
-    with writing(path):
+    """Write one file of a run; see `write_errors`."""
+    with write_errors(path):
         write_atomically(path, content)
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """A full disk or a closed folder is a TrainingError; the file before is whole, and the run can go on."""
+def write_errors(path: Path) -> Iterator[None]:
+    """Turn an OSError into a TrainingError: the previous file is intact, and the run can resume."""
     try:
         yield
     except OSError as error:
         raise TrainingError(
-            f"Cannot write {path}: {error.strerror or error}. What was saved before is whole: make room, or "
-            "make the folder writable, then start the same command again; the run continues from there."
+            f"Cannot write {path}: {error.strerror or error}. Earlier files are intact: free disk space, or "
+            "make the folder writable, and repeat the command; the run resumes from its checkpoint."
         ) from error
 
 
 def make_folder(output: Path) -> None:
-    """Make the folder of a run, or raise a TrainingError."""
+    """Create the folder of a run, or raise a TrainingError."""
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise TrainingError(f"Cannot make the folder {output}: {error.strerror or error}.") from error
+        raise TrainingError(f"Cannot create the folder {output}: {error.strerror or error}.") from error
 
 
 def read_checkpoint(folder: Path, expected: dict[str, Any]) -> dict[str, Any] | None:
-    """The state to go on from; None in a folder without one. What a kill left half-written is removed.
+    """Read the checkpoint of a folder, or return None; remove files that a kill left half-written.
 
     Raises:
-        TrainingError: The folder holds a run of another config, other data, start weights or teachers, or on
-            another number of processes, or its checkpoint cannot be read.
+        TrainingError: The checkpoint belongs to another config, data set, start weights, teachers or number
+            of processes, or cannot be read.
     """
     for leftover in folder.glob(f".{NAME}.*"):
         leftover.unlink(missing_ok=True)
@@ -89,26 +96,26 @@ def read_checkpoint(folder: Path, expected: dict[str, Any]) -> dict[str, Any] | 
     try:
         state: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
         found = state["identity"]
-    except Exception as error:  # torch.load raises anything on foreign bytes, and advises to trust them
+    except Exception as error:  # torch.load raises anything on other files, and suggests trusting them
         raise TrainingError(
-            f"{path} is not a checkpoint of this library, or is damaged. Remove it to start afresh."
+            f"{path} is not a checkpoint of this library, or is damaged. Remove it to start again."
         ) from error
     if difference := _difference(found, expected):
         raise TrainingError(
-            f"{folder} holds {difference}. Choose another folder, or remove that one to start afresh."
+            f"{folder} contains {difference}. Choose another folder, or remove this one to start again."
         )
     return state
 
 
 def _difference(found: dict[str, Any], expected: dict[str, Any]) -> str:
-    """Describe how a run differs from the expected one; empty if it does not.
+    """Describe the first difference between two runs; empty if there is none.
 
-    Weights that a run starts from or learns from are the same wherever they lie: their content counts.
+    Start weights and teachers are compared by content, so their files can move.
     """
     before, now = _sources(found), _sources(expected)
     for (role, path, content), (its, former, then) in zip(now, before, strict=False):
         if (role, path) == (its, former) and then and content != then:
-            return f"a run whose {role} was {path} with other content: that file was replaced since"
+            return f"a run whose {role} was {path} with other content; the file has changed since"
     contents = [[(role, content) for role, _, content in sources] for sources in (before, now)]
     config, other = dict(found["config"]), expected["config"]
     if contents[0] == contents[1]:
@@ -117,8 +124,8 @@ def _difference(found: dict[str, Any], expected: dict[str, Any]) -> str:
         changes = (f"{name} was {config.get(name)!r}, is {other[name]!r}" for name in fields)
         return f"a run of another config: {', '.join(changes)}"
     if found["data"] != expected["data"]:
-        return "a run on other data: its images, labels or splits are not the same"
-    others = {"select_on": "selected on another split", "processes": "of more or fewer processes"}
+        return "a run on other data: images, labels or splits differ"
+    others = {"select_on": "selected on another split", "processes": "on another number of processes"}
     for name, words in others.items():
         if found[name] != expected[name]:
             return f"a run {words}: {name} was {found[name]!r}, is {expected[name]!r}"
@@ -126,7 +133,7 @@ def _difference(found: dict[str, Any], expected: dict[str, Any]) -> str:
 
 
 def _sources(identity: dict[str, Any]) -> list[tuple[str, str, str]]:
-    """The weights that a run starts from and its teachers: what they are to it, path and SHA-256."""
+    """Return role, path and SHA-256 of a run's start weights and teachers."""
     config, contents = identity["config"], identity.get("files", {})
     start = [] if config.get("weights") is None else [("start weights", config["weights"])]
     teachers = [("teacher", path) for path in config.get("teachers", ())]

@@ -1,4 +1,4 @@
-"""One training run: from a config and crops to the weights that are best on the selection split."""
+"""Train a model from a config and crops to the weights that are best on the selection split."""
 
 from __future__ import annotations
 
@@ -20,34 +20,41 @@ from fer_attention.training.checkpoint import (
     make_folder,
     read_checkpoint,
     write_checkpoint,
+    write_errors,
     write_result,
-    writing,
 )
 from fer_attention.training.config import TrainConfig
+from fer_attention.training.diagnostics import overfitting_warning, vanishing_warning
 from fer_attention.training.history import Epoch, TrainingProgress, to_csv
-from fer_attention.training.interrupts import noted_signals, obey
+from fer_attention.training.interrupts import TrainingStopped, deferred_signals, end_run
 from fer_attention.training.objective import target_distributions
 from fer_attention.training.run import Run
-from fer_attention.training.setup import create_accelerator, environment, of_main, precision_of, seen_images
-from fer_attention.training.watch import overfitting, vanishing
-
-
-class TrainingStopped(Exception):  # noqa: N818  (not an error)
-    """A run was saved and left because its caller asked for that."""
+from fer_attention.training.setup import create_accelerator, environment, from_main_process, seen_images
 
 
 class TrainingWarning(UserWarning):
-    """A training problem that was detected while a run goes on."""
+    """A training problem was detected during a run.
+
+    >>> with warnings.catch_warnings():
+    ...     warnings.simplefilter("error", TrainingWarning)  # stop at the first problem
+    ...     TrainingCallbacks().on_warning("epoch 7: overfitting")
+    Traceback (most recent call last):
+    fer_attention.training.engine.TrainingWarning: epoch 7: overfitting
+    """
 
 
 @dataclass(frozen=True)
 class TrainingCallbacks:
-    """Functions that a run calls while it goes on, in the main process only.
+    """Functions that a run calls in its main process.
 
     Attributes:
-        on_progress: After every few steps.
-        on_epoch: After every epoch, once it is saved.
-        on_warning: With a sentence on a training problem, once per kind; by default a TrainingWarning.
+        on_progress: Called after every few steps.
+        on_epoch: Called after every epoch, once it is saved.
+        on_warning: Called with a description of each kind of training problem, once; the default issues a
+            TrainingWarning.
+
+    >>> losses = []
+    >>> callbacks = TrainingCallbacks(on_epoch=lambda epoch: losses.append(epoch.validation_loss))
     """
 
     on_progress: Callable[[TrainingProgress], None] = lambda progress: None
@@ -60,11 +67,14 @@ class TrainingResult:
     """Result of a training run.
 
     Attributes:
-        weights: The file of the best weights.
-        best: The epoch that they are of.
+        weights: File of the best weights.
+        best: Epoch of the best weights.
         history: All epochs.
-        warnings: Training problems that were detected, in sentences, each kind once; those from before an
-            interruption are among them.
+        warnings: Descriptions of the detected training problems, each kind once, including those from before
+            an interruption.
+
+    >>> def summary(result: TrainingResult) -> str:
+    ...     return f"{result.weights}: {result.best.validation_accuracy:.1%}, {len(result.history)} epochs"
     """
 
     weights: Path
@@ -83,36 +93,49 @@ def train(
     callbacks: TrainingCallbacks | None = None,
     stop: Callable[[], bool] | None = None,
 ) -> TrainingResult:
-    """Train one model on `data.split("train")` and keep the epoch that is best on the selection split.
+    """Train a model on `data.split("train")` and save the epoch that is best on the selection split.
 
     Training resumes from a checkpoint of the same config, data, start weights and teachers in `output`, at
-    the step where it was written. On the CPU, with the same number of threads and in the same precision, the
-    weights are then, bit by bit, those of a run that was never stopped: what a step draws is seeded by its
-    position in the run. SIGTERM and Ctrl-C save a checkpoint first where one process trains.
+    the step where it was written. On the CPU, with the same number of threads and precision, the weights
+    are then bit-identical to those of an uninterrupted run, since every step is seeded by its position in
+    the run. Single-process runs save a checkpoint on SIGTERM and Ctrl-C.
+
+    >>> import tempfile
+    >>> import numpy as np
+    >>> from fer_attention.emotions import FER2013
+    >>> images = np.random.default_rng(0).integers(0, 256, (24, 16, 16), dtype=np.uint8)
+    >>> faces = FaceDataset(images, labels=np.arange(24) % 7, names=np.arange(24).astype(str),
+    ...                     splits=np.array(["train"] * 16 + ["validation"] * 8), label_names=FER2013)
+    >>> config = TrainConfig(model="resnet18_eca", structure={"width": 0.125, "img_size": 16}, epochs=1,
+    ...                      batch_size=8, precision="float32", trackers=())
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     result = train(config, faces, Path(folder), device="cpu")
+    >>> result.best.epoch, result.weights.name
+    (1, 'best.safetensors')
 
     Args:
-        config: The run.
-        data: Crops with the splits `train` and `select_on`; no other split is looked at.
+        config: Config of the run.
+        data: Crops with the splits `train` and `select_on`; other splits are not used.
         output: Folder for `config.json`, `history.csv`, `checkpoint.pt`, `best.safetensors`, the trackers'
             files and, at the end, `result.json`.
-        select_on: The split that chooses the epoch; by default `validation` or, of FER2013, `public`.
-        device: Where to train: auto, cpu, cuda, cuda:N.
-        callbacks: What to call meanwhile.
-        stop: Asked after every few steps and every epoch, and while teachers answer; once it is true, the
-            run is saved and left. Of several processes the main one's answer counts.
+        select_on: Split that selects the epoch; by default `validation`, or `public` for FER2013.
+        device: Device to train on: auto, cpu, cuda, cuda:N.
+        callbacks: Functions to call during the run.
+        stop: Called after every few steps and every epoch, and while teachers predict; once it returns true,
+            the run is saved and stopped. With several processes, only the main one's result counts.
 
     Raises:
-        TrainingStopped: `stop` was true; the same call continues the run.
-        TrainingError: The loss is not finite or has diverged; `output` holds another run; a file cannot be
-            written; the data does not fill one batch.
+        TrainingStopped: `stop` returned true; the same call resumes the run.
+        TrainingError: The loss is not finite or has diverged, `output` contains another run, a file cannot be
+            written, or the data does not fill one batch.
         DataError: A split is missing.
-        ImportError: What trains is not installed: `fer_attention[train]`.
+        ImportError: The training libraries are not installed: `fer_attention[train]`.
     """
     callbacks = callbacks or TrainingCallbacks()
     training = data.split(TRAIN)
     select_on = select_on or selection_split(data)
     validation = data.split(select_on)
-    accelerator = create_accelerator(config, device, output)
+    accelerator, precision = create_accelerator(config, device, output)
     main = accelerator.is_main_process
     if main:
         make_folder(output)
@@ -120,64 +143,58 @@ def train(
     devices = [accelerator.device] if accelerator.device.type == "cuda" else []
 
     def stops() -> bool:
-        return stop is not None and of_main(stop(), accelerator)
+        return stop is not None and from_main_process(stop(), accelerator)
 
     def between() -> None:
         if stops():
-            raise TrainingStopped("stopped while the teachers answered; nothing was trained yet")
+            raise TrainingStopped("stopped while the teachers predicted; nothing was trained yet")
 
     used = data.take((data.splits == TRAIN) | (data.splits == select_on))
-    same = identity(config, used, processes=accelerator.num_processes, select_on=select_on)
-    state = read_checkpoint(output, same)
-    if state is None:  # teachers are slow, so a checkpoint keeps what they said
-        targets = target_distributions(training, config, device=accelerator.device, between=between)
-    else:
+    expected = identity(config, used, processes=accelerator.num_processes, select_on=select_on)
+    state = read_checkpoint(output, expected) or {}
+    if state:  # teachers are slow, so checkpoints contain their predictions
         targets = state["run"]["targets"]
-    with torch.random.fork_rng(devices=devices), noted_signals(accelerator.num_processes) as received:
+    else:
+        targets = target_distributions(training, config, device=accelerator.device, between=between)
+    with torch.random.fork_rng(devices=devices), deferred_signals(accelerator.num_processes) as received:
         run = Run(config, training, validation, accelerator, targets=targets)
-        if state is not None:
+        if state:
             run.load(state["run"])
-        seen = (state or {}).get("seen") or (
-            seen_images(config, training, validation).to_record() if main else {}
-        )
-        precision = precision_of(accelerator)
-        taken = list(dict.fromkeys([*(state or {}).get("precisions", []), precision]))
-        if main and taken[0] != precision and not _is_over(run.history, config):
-            change = f"the run began in {taken[0]} and continues in {precision}"
+        seen = state.get("seen") or (seen_images(config, training, validation).to_record() if main else {})
+        precisions = list(dict.fromkeys([*state.get("precisions", []), precision]))
+        if main and precisions[0] != precision and not _is_finished(run.history, config):
+            change = f"the run started in {precisions[0]} and resumes in {precision}"
             callbacks.on_warning(f"{change}, which is faster here (precision=auto)")
         facts = {
             "selected_on": select_on,
             "training_images": len(training),
             "selection_images": len(validation),
-            "data_fingerprint": same["data"],
+            "data_fingerprint": expected["data"],
             "environment": environment(
-                accelerator.device, accelerator.num_processes, precision=" and ".join(taken)
+                accelerator.device, accelerator.num_processes, precision=" and ".join(precisions)
             ),
         }
         if main:
             write_result(output / "config.json", config.model_dump_json(indent=2).encode())
         if config.trackers:
-            accelerator.init_trackers("tracking", config=_flat(config))
+            accelerator.init_trackers("tracking", config=_flatten(config))
 
         def save() -> None:
             if main:
-                kept = {"identity": same, "run": run.state(), "precisions": taken, "seen": seen}
-                write_checkpoint(output, kept)
+                state = {"identity": expected, "run": run.state(), "precisions": precisions, "seen": seen}
+                write_checkpoint(output, state)
 
-        if state is None and config.teachers:
+        if not state and config.teachers:
             save()
-        while not _is_over(run.history, config):
+        while not _is_finished(run.history, config):
             for progress in run.steps(config.checkpoint_minutes * 60, save):
-                if received and progress.step < progress.steps:
+                if progress.step < progress.steps and (received or stops()):
                     save()
-                    obey(received[0], output)
-                if progress.step < progress.steps and stops():
-                    save()
-                    raise TrainingStopped(f"stopped; saved in {output}")
+                    end_run(received, output)
                 if main:
                     callbacks.on_progress(progress)
             epoch = run.finish_epoch()
-            new_warnings = _note_warnings(run)
+            new_warnings = _new_warnings(run)
             if main and epoch is _best(run.history, config):
                 _save_best(run, output / "best.safetensors", epoch, {**facts, **seen})
             save()
@@ -187,61 +204,56 @@ def train(
                 for text in new_warnings:
                     callbacks.on_warning(text)
                 callbacks.on_epoch(epoch)
-            if received:
-                obey(received[0], output)
-            if not _is_over(run.history, config) and stops():  # of short epochs no step may have asked
-                raise TrainingStopped(f"stopped; saved in {output}")
+            if received or (not _is_finished(run.history, config) and stops()):
+                end_run(received, output)
         best, texts = _best(run.history, config), tuple(run.warnings.values())
         result = TrainingResult(output / "best.safetensors", best, tuple(run.history), texts)
         if main:
             summary = {"best": asdict(result.best), "epochs": len(run.history), "warnings": result.warnings}
             write_result(output / "result.json", json.dumps({**summary, **facts}, indent=2).encode())
-        for tracker in accelerator.trackers:  # not end_training: a campaign's next run needs the processes
+        for (
+            tracker
+        ) in accelerator.trackers:  # not end_training, since a campaign's next run needs the process group
             tracker.finish()
         accelerator.wait_for_everyone()
     return result
 
 
-def _note_warnings(run: Run) -> list[str]:
-    """Look for training problems after an epoch; return those of a kind that the run had not yet."""
-    found = {"overfitting": overfitting(run.history), "gradients": vanishing(run.gradients)}
-    new = {
-        kind: f"epoch {run.history[-1].epoch}: {text}"
-        for kind, text in found.items()
-        if text is not None and kind not in run.warnings
-    }
-    run.warnings.update(new)
-    return list(new.values())
+def _new_warnings(run: Run) -> list[str]:
+    """Record and return training problems of a new kind after an epoch."""
+    found = {"overfitting": overfitting_warning(run.history), "gradients": vanishing_warning(run.gradients)}
+    new = [kind for kind, text in found.items() if text is not None and kind not in run.warnings]
+    run.warnings |= {kind: f"epoch {run.history[-1].epoch}: {found[kind]}" for kind in new}
+    return [run.warnings[kind] for kind in new]
 
 
-def _is_over(history: list[Epoch], config: TrainConfig) -> bool:
-    if not history:
-        return False
+def _is_finished(history: list[Epoch], config: TrainConfig) -> bool:
+    if not history or config.stop_after is None:
+        return len(history) >= config.epochs
     lowest = min(history, key=lambda epoch: epoch.validation_loss)
-    waited = history[-1].epoch - lowest.epoch
-    return len(history) >= config.epochs or (config.stop_after is not None and waited >= config.stop_after)
+    return len(history) >= min(config.epochs, lowest.epoch + config.stop_after)
 
 
 def _best(history: list[Epoch], config: TrainConfig) -> Epoch:
-    """The first of the best epochs."""
+    """Return the first of the best epochs."""
     score = attrgetter(f"validation_{config.select_by}")
     return min(history, key=score) if config.select_by == "loss" else max(history, key=score)
 
 
 def _save_best(run: Run, path: Path, epoch: Epoch, facts: dict[str, Any]) -> None:
-    """The averaged weights, with a record of where they come from."""
+    """Save the averaged weights with a record of their origin."""
     record = {
         "config": run.config.model_dump(mode="json"),
         "selected_epoch": epoch.epoch,
         "selection_accuracy": epoch.validation_accuracy,
         **facts,
     }
-    with writing(path):
-        save_weights(run.kept_model(), path, record=record, dtype=getattr(torch, run.config.keep_as))
+    with write_errors(path):
+        save_weights(run.averaged_model(), path, record=record, dtype=getattr(torch, run.config.keep_as))
 
 
-def _flat(config: TrainConfig) -> dict[str, Any]:
-    """The config as trackers take it: names and plain values."""
+def _flatten(config: TrainConfig) -> dict[str, Any]:
+    """Flatten the config to names and plain values, as trackers need them."""
     fields = config.model_dump()
     fields |= {f"augment.{name}": value for name, value in fields.pop("augment").items()}
     return {k: v if isinstance(v, (int, float, str, bool)) else str(v) for k, v in fields.items()}

@@ -1,4 +1,4 @@
-"""Metrics of a run's epochs."""
+"""Metrics of a run's epochs and steps."""
 
 from __future__ import annotations
 
@@ -13,17 +13,23 @@ class Epoch:
     """Metrics of one epoch.
 
     Attributes:
-        epoch: Its number, from 1.
-        lr: Learning rate of its last step.
+        epoch: Number of the epoch, from 1.
+        lr: Learning rate of the last step.
         loss: Mean training loss, as optimised: augmented, mixed and smoothed.
-        train_accuracy: Share of augmented training images whose likeliest target was named, in passing.
-        validation_loss: Plain cross-entropy of the averaged weights on the selection split.
-        validation_accuracy: Of the averaged weights, on the selection split.
-        validation_balanced_accuracy: Mean of the per-class accuracies there.
-        gradient_norm: Of the last step, over all parameters.
-        smallest_gradient: The smallest relative gradient of a layer, over the median layer's.
-        images_per_second: Of training.
-        seconds: Duration, with validation.
+        train_accuracy: Accuracy on the augmented training images while training.
+        validation_loss: Cross-entropy of the averaged weights on the selection split.
+        validation_accuracy: Accuracy of the averaged weights on the selection split.
+        validation_balanced_accuracy: Mean of the per-class accuracies on the selection split.
+        gradient_norm: Norm of the last step's gradient over all parameters.
+        smallest_gradient: Smallest relative gradient of a layer, divided by the median layer's.
+        images_per_second: Training throughput.
+        seconds: Duration, including validation.
+
+    >>> epoch = Epoch(1, lr=0.1, loss=1.9, train_accuracy=0.2, validation_loss=1.8, validation_accuracy=0.3,
+    ...               validation_balanced_accuracy=0.25, gradient_norm=2.0, smallest_gradient=0.1,
+    ...               images_per_second=800, seconds=40)
+    >>> f"{epoch.epoch}: {epoch.validation_accuracy:.0%}"
+    '1: 30%'
     """
 
     epoch: int
@@ -44,12 +50,16 @@ class TrainingProgress:
     """Progress of a run within an epoch.
 
     Attributes:
-        epoch: The epoch that is running, from 1.
-        step: Steps done in it.
-        steps: Steps in it.
-        loss: Mean loss of its steps so far.
-        train_accuracy: Share of right answers so far.
-        images_per_second: Since the epoch began or was taken up again.
+        epoch: Number of the current epoch, from 1.
+        step: Steps completed in the epoch.
+        steps: Total steps of the epoch.
+        loss: Mean loss of the completed steps.
+        train_accuracy: Accuracy over the completed steps.
+        images_per_second: Throughput since the epoch started or resumed.
+
+    >>> progress = TrainingProgress(2, 30, 120, loss=1.4, train_accuracy=0.5, images_per_second=900)
+    >>> f"epoch {progress.epoch}, {progress.step / progress.steps:.0%}"
+    'epoch 2, 25%'
     """
 
     epoch: int
@@ -61,7 +71,7 @@ class TrainingProgress:
 
 
 def to_csv(history: Sequence[Epoch]) -> bytes:
-    """The epochs as a table with a header; numbers in full, so that they read back exactly."""
+    """Format the epochs as CSV with a header, in full precision."""
     text = io.StringIO()
     writer = csv.DictWriter(text, [field.name for field in fields(Epoch)], lineterminator="\n")
     writer.writeheader()

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM in a run: noted, so that a step is finished and saved before the process ends."""
+"""SIGINT and SIGTERM during a run: the current step is finished and saved before the process ends."""
 
 from __future__ import annotations
 
@@ -10,11 +10,23 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 
-@contextmanager
-def noted_signals(processes: int) -> Iterator[list[int]]:
-    """Note SIGINT and SIGTERM instead of ending at once.
+class TrainingStopped(Exception):  # noqa: N818  (not an error)
+    """A run was saved and stopped at the caller's request; the same call resumes it.
 
-    Several processes get it at different steps, so there it acts at once, as does a second one.
+    >>> try:
+    ...     raise TrainingStopped("stopped; saved in runs/first")
+    ... except TrainingStopped as stopped:
+    ...     print(stopped)
+    stopped; saved in runs/first
+    """
+
+
+@contextmanager
+def deferred_signals(processes: int) -> Iterator[list[int]]:
+    """Record SIGINT and SIGTERM instead of ending the process.
+
+    A second signal ends it at once. With several processes, which receive a signal at different steps, the
+    first one does, too.
     """
     received: list[int] = []
     if processes > 1 or threading.current_thread() is not threading.main_thread():
@@ -22,12 +34,12 @@ def noted_signals(processes: int) -> Iterator[list[int]]:
         return
     before = {int(number): signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
-    def note(number: int, frame: Any) -> None:
+    def record(number: int, frame: Any) -> None:
         received.append(number)
         signal.signal(number, before[number])
 
     for number in before:
-        signal.signal(number, note)
+        signal.signal(number, record)
     try:
         yield received
     finally:
@@ -35,8 +47,11 @@ def noted_signals(processes: int) -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def obey(number: int, output: Path) -> NoReturn:
-    """Do what a signal asks for, once all is saved."""
-    if number == signal.SIGINT:
-        raise KeyboardInterrupt(f"stopped; saved in {output}")
-    raise SystemExit(128 + number)
+def end_run(received: list[int], output: Path) -> NoReturn:
+    """End a saved run: as the first signal would have, or by a TrainingStopped if there was none."""
+    stopped = f"stopped; saved in {output}"
+    if not received:
+        raise TrainingStopped(stopped)
+    if received[0] == signal.SIGINT:
+        raise KeyboardInterrupt(stopped)
+    raise SystemExit(128 + received[0])

@@ -19,7 +19,7 @@ from fer_attention.training.config import TrainConfig
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 BLOCK = 2048
-"""Images that a teacher answers for before `between` is called."""
+"""Images per block of a teacher's predictions; `between` is called before each block."""
 
 
 def target_distributions(
@@ -29,9 +29,9 @@ def target_distributions(
     device: torch.device,
     between: Callable[[], None] = lambda: None,
 ) -> torch.Tensor:
-    """Targets (N, classes) float32: votes where the set has them, else the label; then the teachers' share.
+    """Compute the training targets, float32 (N, classes): votes or labels, mixed with the teachers' answers.
 
-    `between` is called between blocks of images that a teacher answers for; it may raise to stop.
+    `between` is called between blocks of a teacher's predictions; it can raise an exception to stop.
     """
     if data.targets is not None:
         targets = torch.from_numpy(np.asarray(data.targets))
@@ -54,25 +54,25 @@ def teacher_probabilities(
     device: torch.device,
     between: Callable[[], None] = lambda: None,
 ) -> torch.Tensor:
-    """Probabilities of trained weights for each image, over the data's labels: float32 (N, classes).
+    """Predict the teacher's probabilities for each image over the data's labels, float32 (N, classes).
 
-    Distillation at temperature 1 (Hinton et al. 2015, arXiv:1503.02531), from one look at the plain image.
-    What a teacher gives to labels that the data lacks is spread over the others in proportion.
+    Distillation at temperature 1 (Hinton et al. 2015, arXiv:1503.02531), on the images without augmentation.
+    Probabilities are renormalised over the labels that the data has.
 
     Args:
         source: A weights file or the name of bundled weights.
-        data: The images.
+        data: Images to label.
         views: Test-time augmentation, a name in `evaluation.VIEWS`.
-        device: Where to compute.
-        between: Called between blocks of images.
+        device: Device to compute on.
+        between: Called before each block of images.
 
     Raises:
-        DataError: The data has labels that the teacher does not know.
+        DataError: The data has labels that the teacher lacks.
     """
     teacher = load_weights(weights_path(source), device=device)
     labels = teacher.labels or ()
-    place = label_map(data.label_names, labels)
-    if unknown := [data.label_names[label] for label, index in place.items() if index is None]:
+    columns = label_map(data.label_names, labels)
+    if unknown := [data.label_names[label] for label, index in columns.items() if index is None]:
         raise DataError(
             f"The teacher {source} does not know {', '.join(unknown)}; it knows "
             f"{', '.join(labels) or 'no labels'}."
@@ -83,23 +83,23 @@ def teacher_probabilities(
         part = data.take(np.arange(start, min(start + BLOCK, len(data))))
         blocks.append(torch.from_numpy(predict_crops(teacher, part, tta=views)).float())
     probabilities = torch.cat(blocks)
-    shared = probabilities[:, [index for index in place.values() if index is not None]]
+    shared = probabilities[:, [index for index in columns.values() if index is not None]]
     return shared / shared.sum(1, keepdim=True).clamp(min=torch.finfo(torch.float32).tiny)
 
 
-def adjustment(targets: torch.Tensor, labels: Sequence[str], tau: float) -> torch.Tensor:
-    """Logit adjustment (Menon et al. 2021, arXiv:2007.07314): tau × log of the classes' shares, (classes,).
+def logit_adjustment_of(targets: torch.Tensor, labels: Sequence[str], tau: float) -> torch.Tensor:
+    """Compute tau × log of the class frequencies, (classes,) (Menon et al. 2021, arXiv:2007.07314).
 
-    Added to the logits in the loss (their eq. 10), or subtracted from those of a trained model (eq. 9), it
-    moves answers from frequent classes to rare ones: by tau = 1 to what is best if all were equally frequent.
+    Added to the logits in the loss (eq. 10), or subtracted from those of a trained model (eq. 9), it moves
+    predictions from frequent to rare classes. tau = 1 is optimal for equally frequent classes.
 
     Args:
-        targets: Distributions over the classes, (N, classes); their mean is the classes' shares.
+        targets: Distributions over the classes, (N, classes); their mean is the class frequencies.
         labels: Names of the classes.
-        tau: How far; 0 gives zeros.
+        tau: Strength of the adjustment; 0 gives zeros.
 
     Raises:
-        DataError: A class does not occur, so that its share has no logarithm.
+        DataError: A class does not occur, so its frequency has no logarithm.
     """
     shares = targets.double().mean(0)
     if tau and not bool((shares > 0).all()):
@@ -113,10 +113,10 @@ def adjustment(targets: torch.Tensor, labels: Sequence[str], tau: float) -> torc
 def create_loss(
     config: TrainConfig, labels: NDArray[np.int64], *, classes: int, device: torch.device
 ) -> Loss:
-    """The loss of logits (N, classes) under target distributions (N, classes): the mean over N, a scalar.
+    """Build the loss between logits and target distributions, both (N, classes): a scalar, the mean over N.
 
-    With `class_weights="balanced"` a class weighs 1 / its count among the training images' `labels`, 1 on
-    average over the images, as scikit-learn does.
+    With `class_weights="balanced"` a class has the weight 1 / its count in `labels`, normalised to a mean
+    of 1 over the images, as in scikit-learn.
     """
     weights = torch.ones(classes, device=device)
     if config.class_weights == "balanced":
@@ -129,13 +129,13 @@ def create_loss(
         return F.cross_entropy(logits, targets, weight=weights, label_smoothing=smoothing)
 
     def focal(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """Focal loss (Lin et al. 2017, arXiv:1708.02002, eq. 5), over target distributions."""
+        """Compute the focal loss (Lin et al. 2017, arXiv:1708.02002, eq. 5) of target distributions."""
         log_p = F.log_softmax(logits, 1)
         hard = (1 - log_p.exp()) ** config.focal_gamma
         return -(smooth(targets) * weights * hard * log_p).sum(1).mean()
 
     def binary(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """A yes-or-no question per class, summed (Wightman et al. 2021, arXiv:2110.00476, section 2)."""
+        """Sum the classes' binary cross-entropies (Wightman et al. 2021, arXiv:2110.00476, section 2)."""
         each = F.binary_cross_entropy_with_logits(logits, smooth(targets), weight=weights, reduction="none")
         return each.sum(1).mean()
 

@@ -1,4 +1,4 @@
-"""Optimisers of timm, schedules of timm and torch, as the config names them."""
+"""Optimisers of timm, and schedules of timm and torch, by the names in a config."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from fer_attention.training.config import TrainConfig
 
 
 class Schedule:
-    """A learning-rate schedule that is told of every step and every epoch, and keeps its state.
+    """Common interface to the learning-rate schedulers of timm and torch.
 
     Args:
-        scheduler: Of timm, a function of the number of steps; or of torch, told of each step or, for the
-            plateau, of each epoch's validation loss.
+        scheduler: A scheduler of timm, updated by the number of steps, or of torch, updated after each step
+            (plateau: after each epoch, by its validation loss).
     """
 
     def __init__(self, scheduler: Any) -> None:
@@ -30,7 +30,7 @@ class Schedule:
         self._of_epochs = isinstance(scheduler, ReduceLROnPlateau)
 
     def step(self) -> None:
-        """One step of the optimiser is done."""
+        """Update the learning rate after a step of the optimiser."""
         self._done += 1
         if self._of_timm:
             self._scheduler.step_update(self._done)
@@ -38,19 +38,19 @@ class Schedule:
             self._scheduler.step()
 
     def epoch(self, validation_loss: float) -> None:
-        """One epoch is done."""
+        """Update the learning rate after an epoch."""
         if self._of_epochs:
             self._scheduler.step(validation_loss)
 
     def state_dict(self) -> dict[str, Any]:
-        """State for `load_state_dict`, in plain values."""
+        """Return the state for `load_state_dict` as plain values."""
         if self._of_timm:
             return {"done": self._done}
         plain = self._scheduler.state_dict().items()
         return {name: value for name, value in plain if isinstance(value, (int, float, str, list))}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a state."""
+        """Restore a state."""
         if self._of_timm:
             self._done = state["done"]
             self._scheduler.step_update(self._done)
@@ -59,9 +59,9 @@ class Schedule:
 
 
 def create_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
-    """The optimiser over the model's free parameters.
+    """Build the optimiser of the trainable parameters.
 
-    One-dimensional parameters have no weight decay, nor have attention blocks with `decay_gates: false`.
+    One-dimensional parameters have no weight decay; with `decay_gates=False` neither have attention blocks.
     """
     return create_optimizer_v2(
         model,
@@ -88,36 +88,26 @@ def _without_gate_decay(model: nn.Module, config: TrainConfig) -> Any:
 
 
 def create_schedule(optimizer: torch.optim.Optimizer, config: TrainConfig, *, steps: int) -> Schedule:
-    """The schedule over a run.
+    """Build the schedule of a run.
 
     Args:
-        optimizer: Whose learning rates it moves.
-        config: Names the schedule; all but the plateau rise from `lr / 25` during `warmup`. One cycle (Smith
-            and Topin 2017, arXiv:1708.07120) moves rate against momentum.
+        optimizer: Optimiser whose learning rates are scheduled.
+        config: Config of the run. All schedules but the plateau rise from `lr / 25` during `warmup`. One
+            cycle (Smith and Topin 2017, arXiv:1708.07120) changes the momentum inversely to the rate.
         steps: Steps per epoch.
     """
     total = config.epochs * steps
     if config.schedule == "one_cycle":
-        total = max(total + 1, 4)  # shorter cycles have a phase without a step, which torch divides by
-        one_cycle = OneCycleLR(
-            optimizer,
-            max_lr=config.lr,
-            total_steps=total,
-            pct_start=min(max(config.warmup, 2 / total), 1 - 1 / total),
-            cycle_momentum=not {"momentum", "betas"}.isdisjoint(optimizer.param_groups[0]),
-        )
-        return Schedule(one_cycle)
+        total = max(total + 1, 4)  # in a shorter cycle torch divides by a phase of zero steps
+        rise = min(max(config.warmup, 2 / total), 1 - 1 / total)
+        momentum = not {"momentum", "betas"}.isdisjoint(optimizer.param_groups[0])
+        return Schedule(OneCycleLR(optimizer, config.lr, total, pct_start=rise, cycle_momentum=momentum))
     if config.schedule == "plateau":
         return Schedule(ReduceLROnPlateau(optimizer, factor=config.decay_rate, patience=config.patience))
     warm = int(config.warmup * total)
-    common: dict[str, Any] = {
-        "warmup_t": warm,
-        "warmup_lr_init": config.lr / 25,
-        "warmup_prefix": True,
-        "t_in_epochs": False,
-    }
+    common: dict[str, Any] = {"warmup_t": warm, "warmup_lr_init": config.lr / 25}
+    common |= {"warmup_prefix": True, "t_in_epochs": False}
     if config.schedule == "cosine":
-        cosine = CosineLRScheduler(optimizer, t_initial=total - warm, lr_min=config.lr * 1e-4, **common)
-        return Schedule(cosine)
+        return Schedule(CosineLRScheduler(optimizer, total - warm, lr_min=config.lr * 1e-4, **common))
     every = config.decay_epochs * steps if config.schedule == "step" else total + 1
     return Schedule(StepLRScheduler(optimizer, decay_t=every, decay_rate=config.decay_rate, **common))

@@ -1,4 +1,4 @@
-"""Recipes: configs as YAML files, those of the package and the user's own."""
+"""Recipes: training configs in YAML files, bundled or the user's own."""
 
 from __future__ import annotations
 
@@ -18,38 +18,46 @@ register_recipes(Path(__file__).parent / "recipes")
 
 
 def recipe_names() -> list[str]:
-    """The recipes of this package and of plug-ins, sorted."""
+    """Return the names of the recipes of this package and of plug-ins, sorted.
+
+    >>> recipe_names()
+    ['compact', 'finetune', 'paper', 'quick', 'robust', 'strong']
+    """
     return list(RECIPES)
 
 
 def load_recipe(name: str | Path, changes: Mapping[str, Any] | None = None) -> TrainConfig:
-    """A recipe, with fields changed: `load_recipe("compact", {"augment": {"flip": 0}})`.
+    """Load a recipe and change some of its fields.
 
-    Another model than the recipe's starts without the recipe's `structure` and `weights`, which are its own.
-    `weights` among the changes settle both.
+    If `changes` names another model, the recipe's `structure` and `weights` are dropped, since they belong to
+    its own model. `weights` among the changes determine model and structure.
+
+    >>> config = load_recipe("quick", {"epochs": 3, "augment": {"flip": 0}})
+    >>> config.epochs, config.augment.flip, config.augment.rotate
+    (3, 0.0, 10.0)
 
     Args:
-        name: A recipe by its name, or a file: YAML, or the `config.json` of an earlier run.
-        changes: Fields to replace; those of `structure`, `augment` and `augment.degrade` one by one. A
-            degradation of None is left out.
+        name: Name of a recipe, or a file: YAML, or the `config.json` of an earlier run.
+        changes: Fields to replace; those of `structure`, `augment` and `augment.degrade` one by one. None
+            removes a degradation.
 
     Raises:
-        UnknownNameError: No recipe has this name, and it is no file.
-        ValueError: The file holds no fields, or a field is unknown or out of range.
+        UnknownNameError: There is no recipe of this name.
+        ValueError: The file cannot be read or is not a mapping, or a field is unknown or out of range.
         WeightsError: `weights` cannot be read.
     """
     path = Path(name)
     if path.suffix not in (".yaml", ".yml", ".json"):
         path = RECIPES[str(name)]
     elif not path.is_file():
-        raise ValueError(f"There is no recipe file {path}. By name there are: {', '.join(RECIPES)}.")
+        raise ValueError(f"There is no recipe file {path}. Recipes by name: {', '.join(RECIPES)}.")
     recipe, given, changes = read_yaml(path), changes, dict(changes or {})
     if changes.get("model", recipe.get("model")) != recipe.get("model"):
         recipe |= {"structure": {}, "weights": None}
     weights = changes.get("weights", recipe.get("weights"))
     if isinstance(weights, str) and (file := weights_path(weights)).is_file():
-        settled = {"model": read_metadata(file).spec.name}
-        recipe = {**recipe, **settled} if changes.get("weights") else {**settled, **recipe}
+        model = {"model": read_metadata(file).spec.name}
+        recipe = {**recipe, **model} if changes.get("weights") else {**model, **recipe}
     if changes.get("weights") is not None:
         recipe["structure"] = {}
     if isinstance(changes.get("augment"), Mapping) and isinstance(changes["augment"].get("degrade"), Mapping):
@@ -66,7 +74,7 @@ def load_recipe(name: str | Path, changes: Mapping[str, Any] | None = None) -> T
 
 
 def _merged(former: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Degradations with the fields of each replaced one by one; None takes one out."""
+    """Merge degradations field by field; None removes one."""
     merged = dict(former)
     for name, fields in changes.items():
         merged[name] = {**former.get(name, {}), **fields} if isinstance(fields, Mapping) else fields

@@ -1,4 +1,4 @@
-"""The state of a run, and its steps."""
+"""State and steps of a run."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ from fer_attention.training.augment import augmentation, mixing
 from fer_attention.training.batches import Batches
 from fer_attention.training.checkpoint import TrainingError
 from fer_attention.training.config import TrainConfig
+from fer_attention.training.diagnostics import relative_gradients
 from fer_attention.training.history import Epoch, TrainingProgress
-from fer_attention.training.objective import adjustment, create_loss
+from fer_attention.training.objective import create_loss, logit_adjustment_of
 from fer_attention.training.optimisation import create_optimizer, create_schedule
-from fer_attention.training.setup import create_start, freeze, of_main
-from fer_attention.training.watch import first_bad_step, has_diverged, relative_gradients
+from fer_attention.training.setup import create_initial_model, freeze, from_main_process
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-LOOK_EVERY = 20
-"""Steps between two looks at the losses, since each look makes a GPU wait."""
+CHECK_EVERY = 20
+"""Steps between two checks of the losses, since each check synchronises with the GPU."""
 
 ADVICE = (
-    "The last good checkpoint and the best weights so far are kept; try a lower lr or clip_norm=1, in a new "
+    "The last good checkpoint and the best weights so far are saved; try a lower lr or clip_norm=1 in a new "
     "folder."
 )
 
@@ -46,10 +46,10 @@ class Run:
     """Model, averaged weights, optimiser, schedule and data of one process of a run.
 
     Attributes:
-        ema: The averaged weights; what is validated and saved.
-        history: The epochs that are done.
-        gradients: The relative gradient of each layer in the last step of the last epoch.
-        warnings: Training problems that were detected, by kind.
+        ema: Averaged weights, which are validated and saved.
+        history: Completed epochs.
+        gradients: Relative gradient of each layer in the last step of the last epoch.
+        warnings: Detected training problems by kind.
     """
 
     def __init__(
@@ -63,8 +63,8 @@ class Run:
     ) -> None:
         self.config, self.accelerator = config, accelerator
         device = accelerator.device
-        model = create_start(config, training).to(device)
-        assert model.preprocessing is not None  # noqa: S101  (create_start sets it; for the type checker)
+        model = create_initial_model(config, training).to(device)
+        assert model.preprocessing is not None  # noqa: S101  (for the type checker)
         self.preprocessing = model.preprocessing
         if config.channels_last:
             model = model.to(memory_format=torch.channels_last)
@@ -86,7 +86,7 @@ class Run:
             )
         self.schedule = create_schedule(optimizer, config, steps=self.training.steps)
         self.targets = targets.to(device)
-        shift = adjustment(self.targets, training.label_names, config.logit_adjustment)
+        shift = logit_adjustment_of(self.targets, training.label_names, config.logit_adjustment)
         self._loss_shift, self._weights_shift = (
             shift if config.adjust == kind else torch.zeros_like(shift) for kind in ("loss", "weights")
         )
@@ -101,23 +101,23 @@ class Run:
 
     @property
     def epoch(self) -> int:
-        """The epoch that is running or comes next, from 1."""
+        """Number of the current or next epoch, from 1."""
         return len(self.history) + 1
 
     def steps(self, save_every: float, save: Callable[[], None]) -> Iterator[TrainingProgress]:
-        """Train the rest of the running epoch, with a checkpoint after every `save_every` seconds.
+        """Train the rest of the current epoch, calling `save` every `save_every` seconds.
 
         Raises:
-            TrainingError: The loss is no finite number, or has diverged; nothing was saved since it was good.
+            TrainingError: The loss is not finite or has diverged; the last checkpoint precedes that.
         """
         self._began = saved = time.perf_counter()
         first = self._step
         self.model.train()
         for module in self._frozen:
             module.eval()
-        look_every = 1 if self.accelerator.device.type == "cpu" else LOOK_EVERY
+        check_every = 1 if self.accelerator.device.type == "cpu" else CHECK_EVERY
         pending: list[torch.Tensor] = []
-        recent: deque[float] = deque(maxlen=LOOK_EVERY)
+        recent: deque[float] = deque(maxlen=CHECK_EVERY)
         right = torch.zeros((), device=self.accelerator.device)
         for passes in self.training.epoch(self.epoch, start=first):
             self._lr = self.optimizer.param_groups[0]["lr"]
@@ -126,9 +126,9 @@ class Run:
             pending.append(loss)
             right += correct
             last = self._step == self.training.steps
-            if len(pending) < look_every and not last:
+            if len(pending) < check_every and not last:
                 continue
-            self._look(torch.stack(pending).float().cpu(), recent)
+            self._check_losses(torch.stack(pending).float().cpu(), recent)
             self._right += float(right)
             pending.clear()
             right.zero_()
@@ -146,8 +146,9 @@ class Run:
             )
 
     def _one_step(self, passes: list[tuple[torch.Tensor, torch.Tensor]]) -> tuple[torch.Tensor, torch.Tensor]:
-        """One step of the optimiser: mean loss and number of right answers of this process."""
-        torch.manual_seed(self._seed())
+        """Do one step of the optimiser; return mean loss and number of correct answers of this process."""
+        position = (self.config.seed_of("augmentation") * 100_003 + self.epoch) * 1_000_003 + self._step
+        torch.manual_seed((position * 4099 + self.accelerator.process_index) % 2**63)
         total = torch.zeros((), device=self.accelerator.device)
         right = torch.zeros((), device=self.accelerator.device)
         for number, (images, rows) in enumerate(passes, start=1):
@@ -156,8 +157,8 @@ class Run:
                 inputs = self.preprocessing.standardize(pixels)
             if self.config.channels_last:
                 inputs = inputs.contiguous(memory_format=torch.channels_last)
-            waits = number < len(passes)
-            with self.accelerator.no_sync(self.model) if waits else torch.enable_grad():
+            accumulates = number < len(passes)
+            with self.accelerator.no_sync(self.model) if accumulates else torch.enable_grad():
                 logits = self.model(inputs).float()
                 loss = self.loss(logits + self._loss_shift, targets)
                 self.accelerator.backward(loss / len(passes))
@@ -176,38 +177,33 @@ class Run:
         self.ema.update(self.raw, step=done + 1)
         return total, right
 
-    def _seed(self) -> int:
-        position = (self.config.seed_of("augmentation") * 100_003 + self.epoch) * 1_000_003 + self._step
-        return (position * 4099 + self.accelerator.process_index) % 2**63
-
-    def _look(self, losses: torch.Tensor, recent: deque[float]) -> None:
+    def _check_losses(self, losses: torch.Tensor, recent: deque[float]) -> None:
         where = f"in epoch {self.epoch}, step {{}} of {self.training.steps}, learning rate {self._lr:.3g}"
-        bad = first_bad_step(losses)
-        if bad is not None:
-            step = self._step - len(losses) + bad + 1
-            raise TrainingError(f"The loss is {losses[bad].item()} {where.format(step)}. {ADVICE}")
-        recent.extend(losses.tolist())
-        window = torch.tensor(recent)
-        factor = self.config.divergence
-        if has_diverged(window, classes=self.targets.shape[1], factor=factor):
+        for step, loss in enumerate(losses.tolist(), start=self._step - len(losses) + 1):
+            if not math.isfinite(loss):
+                raise TrainingError(f"The loss is {loss} {where.format(step)}. {ADVICE}")
+            recent.append(loss)
+        mean, factor = sum(recent) / len(recent), self.config.divergence
+        if mean > factor * math.log(self.targets.shape[1]):
             raise TrainingError(
-                f"The loss has diverged: {window.mean():.3g} {where.format(self._step)}, over {factor:g} "
-                f"times that of an even guess. {ADVICE}"
+                f"The loss has diverged: {mean:.3g} {where.format(self._step)}, more than {factor:g} "
+                f"times that of a uniform guess. {ADVICE}"
             )
         self._loss_sum += float(losses.double().sum())
 
     def finish_epoch(self) -> Epoch:
-        """Validate the averaged weights and close the epoch, in all processes alike."""
-        several = self.accelerator.num_processes > 1
+        """Validate the averaged weights and complete the epoch in all processes."""
         sums = torch.tensor([self._loss_sum / self.training.steps, self._right], dtype=torch.float64)
-        if several:
+        if self.accelerator.num_processes > 1:
             sums = self.accelerator.reduce(sums.float().to(self.accelerator.device), "sum").double().cpu()
         found = self._validated(sums) if self.accelerator.is_main_process else None
-        epoch = of_main(found, self.accelerator)  # for schedules and early stopping it must be the same one
-        assert epoch is not None  # noqa: S101  (the main process gives it; for the type checker)
+        epoch = from_main_process(
+            found, self.accelerator
+        )  # schedules and early stopping need the same in all processes
+        assert epoch is not None  # noqa: S101  (the main process has it; for the type checker)
         if not math.isfinite(epoch.validation_loss):
             raise TrainingError(
-                f"The averaged weights give no finite numbers after epoch {self.epoch}. {ADVICE}"
+                f"The averaged weights produce a loss that is not finite after epoch {self.epoch}. {ADVICE}"
             )
         self.schedule.epoch(epoch.validation_loss)
         self.history.append(epoch)
@@ -215,13 +211,16 @@ class Run:
         return epoch
 
     def _validated(self, sums: torch.Tensor) -> Epoch:
-        kept = self.kept_model()
+        averaged = self.averaged_model()
         logits = torch.cat(
-            [predict_logits(kept, self.preprocessing.normalize(images)) for images in self.validation.plain()]
+            [
+                predict_logits(averaged, self.preprocessing.normalize(images))
+                for images in self.validation.in_order()
+            ]
         )
         labels = self.validation.labels
         scores = accuracy(logits.argmax(1).numpy(), labels)
-        slowest = min(self.gradients.values(), default=0.0)
+        smallest = min(self.gradients.values(), default=0.0)
         median = float(np.median(list(self.gradients.values()) or [1.0]))
         steps, processes = self.training.steps, self.accelerator.num_processes
         return Epoch(
@@ -233,13 +232,13 @@ class Run:
             validation_accuracy=scores.value,
             validation_balanced_accuracy=scores.balanced,
             gradient_norm=self._norm,
-            smallest_gradient=slowest / median if median else 0.0,
+            smallest_gradient=smallest / median if median else 0.0,
             images_per_second=self._rate,
             seconds=time.perf_counter() - self._began,
         )
 
-    def kept_model(self) -> FERModel:
-        """The averaged weights, their classifier's bias adjusted if the config asks for that."""
+    def averaged_model(self) -> FERModel:
+        """Return the averaged weights, with the classifier's bias adjusted if the config asks for it."""
         model = cast(FERModel, self.ema.module)
         if not bool(self._weights_shift.any()):
             return model
@@ -250,7 +249,7 @@ class Run:
         return model
 
     def state(self) -> dict[str, Any]:
-        """All that `load` needs to go on from the last step that was done."""
+        """Return the state for `load`, after the last completed step."""
         scaler = self.accelerator.scaler
         return {
             "model": self.raw.state_dict(),
@@ -265,7 +264,7 @@ class Run:
         }
 
     def load(self, state: dict[str, Any]) -> None:
-        """Go on from a state."""
+        """Restore a state."""
         self.raw.load_state_dict(state["model"])
         self.ema.load_state_dict(state["ema"])
         self.optimizer.load_state_dict(state["optimizer"])

@@ -1,4 +1,4 @@
-"""Parts of a run: the accelerator, the model it starts from, and facts about the machine."""
+"""Setup of a run: accelerator, initial model, seen images, and facts about the machine."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from fer_attention.models.bundled import weights_path
 from fer_attention.models.factory import from_spec
 from fer_attention.optional import needs_extra
 from fer_attention.preprocessing import Preprocessing
-from fer_attention.training.batches import measured
+from fer_attention.training.batches import measure_normalization
 from fer_attention.training.checkpoint import TrainingError
 from fer_attention.training.config import TrainConfig
 
@@ -32,16 +32,15 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-MIXED_PRECISION = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
-"""accelerate's names of precisions."""
 
-
-def create_accelerator(config: TrainConfig, device: torch.device | str, output: Path) -> Accelerator:
-    """Accelerate on this machine: one CPU or GPU, or as many as torchrun started processes for.
+def create_accelerator(
+    config: TrainConfig, device: torch.device | str, output: Path
+) -> tuple[Accelerator, str]:
+    """Create the accelerator, on one CPU or GPU or all processes of torchrun, and choose its precision.
 
     Raises:
         ImportError: accelerate or a tracker is not installed.
-        TrainingError: float16 is asked for on the CPU.
+        TrainingError: The precision is float16 on the CPU.
     """
     with needs_extra("train", "Training runs on accelerate"):
         from accelerate import Accelerator  # noqa: PLC0415  (optional, loaded where it is used)
@@ -51,48 +50,40 @@ def create_accelerator(config: TrainConfig, device: torch.device | str, output: 
     if missing := sorted(set(config.trackers) - set(present)):
         raise ImportError(
             f"Trackers not installed: {', '.join(missing)}; installed: {', '.join(present) or 'none'}. "
-            "tensorboard comes with fer_attention[train]; trackers=[] goes without."
+            "fer_attention[train] installs tensorboard; trackers=[] disables tracking."
         )
     resolved = resolve_device(device)
     if resolved.type == "cpu" and config.precision == "float16":
-        raise TrainingError("float16 trains on GPUs only; take precision=bfloat16 or float32 on the CPU.")
+        raise TrainingError("float16 trains on GPUs only; use precision=bfloat16 or float32 on the CPU.")
     if resolved.type == "cuda" and resolved.index is not None:
         torch.cuda.set_device(resolved)
     several = int(os.environ.get("WORLD_SIZE", "1")) > 1
-    AcceleratorState._reset_state(reset_partial_state=not several)  # else a second run keeps the first's
+    AcceleratorState._reset_state(
+        reset_partial_state=not several
+    )  # else a second run would reuse the first one's
     cpu = resolved.type == "cpu"
     precision = resolve_precision(config, resolved)
     if several:
-        if not torch.distributed.is_initialized():
-            atexit.register(_leave_processes)
-        precision = of_main(precision, PartialState(cpu=cpu))
-    return Accelerator(
+        state = PartialState(cpu=cpu)
+        atexit.register(state.destroy_process_group)
+        precision = from_main_process(precision, state)
+    accelerator = Accelerator(
         cpu=cpu,
-        mixed_precision=MIXED_PRECISION[precision],
+        mixed_precision={"float32": "no", "bfloat16": "bf16", "float16": "fp16"}[precision],
         dynamo_backend="inductor" if config.compile else "no",
         log_with=list(config.trackers) or None,
         project_dir=output,
     )
-
-
-def _leave_processes() -> None:
-    if torch.distributed.is_initialized():
-        torch.distributed.destroy_process_group()
+    return accelerator, precision
 
 
 def resolve_precision(config: TrainConfig, device: torch.device) -> str:
-    """The precision that a run takes on a device."""
+    """Return the precision of a run on a device."""
     return fastest_precision(device) if config.precision == "auto" else config.precision
 
 
-def precision_of(accelerator: Accelerator) -> str:
-    """The precision that a run was given."""
-    names = {mixed: name for name, mixed in MIXED_PRECISION.items()}
-    return names[str(accelerator.mixed_precision)]
-
-
-def of_main(value: T, state: Accelerator | PartialState) -> T:
-    """The main process's value, in all of them: what decides how they go on must not differ."""
+def from_main_process(value: T, state: Accelerator | PartialState) -> T:
+    """Broadcast the main process's value, for decisions that all processes must share."""
     if state.num_processes == 1:
         return value
     from accelerate.utils import broadcast_object_list  # noqa: PLC0415  (optional)
@@ -102,11 +93,12 @@ def of_main(value: T, state: Accelerator | PartialState) -> T:
     return values[0]
 
 
-def create_start(config: TrainConfig, training: FaceDataset) -> FERModel:
-    """The model that a run starts from, with the labels and the preprocessing of its data.
+def create_initial_model(config: TrainConfig, training: FaceDataset) -> FERModel:
+    """Create the initial model of a run, with the labels and the preprocessing of its data.
 
     Raises:
-        TrainingError: The weights are of another model than the config's.
+        TrainingError: The weights belong to another model than the config's, or the number of channels is
+            neither 1 nor 3.
     """
     if config.weights is not None:
         return _from_weights(config, training)
@@ -118,9 +110,9 @@ def create_start(config: TrainConfig, training: FaceDataset) -> FERModel:
         fill_backbone(model, config.backbone_weights)
     channels = spec.in_chans
     if channels not in (1, 3):
-        raise TrainingError(f"Faces are grey or RGB: in_chans is 1 or 3, got {channels}.")
+        raise TrainingError(f"Faces are grey or RGB: in_chans must be 1 or 3; got {channels}.")
     unit = Preprocessing(spec.input_size[1:], channels, mean=(0.0,) * channels, std=(1.0,) * channels)
-    model.preprocessing = unit if config.normalization == "unit" else measured(unit, training)
+    model.preprocessing = unit if config.normalization == "unit" else measure_normalization(unit, training)
     model.labels = training.label_names
     return model
 
@@ -129,8 +121,8 @@ def _from_weights(config: TrainConfig, training: FaceDataset) -> FERModel:
     model = load_weights(weights_path(str(config.weights)))
     if model.spec.name != config.spec().name:
         raise TrainingError(
-            f"{config.weights} holds a {model.spec.name}; got model={config.model}. Set "
-            f"model={model.spec.name}, or weights=null to start anew."
+            f"{config.weights} contains a {model.spec.name}; got model={config.model}. Set "
+            f"model={model.spec.name}, or weights=null to train from scratch."
         )
     if model.labels != training.label_names:
         _relabel(model, training.label_names, seed=config.seed_of("initialisation"))
@@ -138,9 +130,9 @@ def _from_weights(config: TrainConfig, training: FaceDataset) -> FERModel:
 
 
 def _relabel(model: FERModel, labels: tuple[str, ...], *, seed: int) -> None:
-    """Give the model a classifier for other labels; what it knows of shared ones is kept."""
+    """Replace the classifier by one for other labels, keeping the rows of shared ones."""
     before: Any = model.get_classifier()
-    known = model.labels or ()  # which the reset forgets
+    known = model.labels or ()  # cleared by the reset
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model.reset_classifier(len(labels))
@@ -153,9 +145,9 @@ def _relabel(model: FERModel, labels: tuple[str, ...], *, seed: int) -> None:
 
 
 def seen_images(config: TrainConfig, training: FaceDataset, validation: FaceDataset) -> SeenImages:
-    """Images that a run trains and selects on, with those that its start weights and teachers have seen.
+    """Collect the images of training and selection, and those that start weights and teachers have seen.
 
-    Weights whose record does not say what they have seen add nothing.
+    Weights whose record lacks their seen images add nothing.
     """
     seen = SeenImages.of(training, validation)
     for source in (config.weights, *config.teachers):
@@ -166,23 +158,27 @@ def seen_images(config: TrainConfig, training: FaceDataset, validation: FaceData
 
 
 def freeze(model: nn.Module, names: tuple[str, ...]) -> list[nn.Module]:
-    """Take submodules out of training; gives those whose statistics are to stay as well."""
+    """Exclude submodules from training, and return them, since their statistics must not change either.
+
+    Raises:
+        TrainingError: There is no such submodule, or no trainable parameter is left.
+    """
     frozen = []
     for name in names:
         try:
             module = model.get_submodule(name)
         except AttributeError as error:
             known = [path for path, _ in model.named_modules() if path and path.count(".") < 2]
-            raise TrainingError(f"freeze: no submodule {name!r}; there are {', '.join(known)}.") from error
+            raise TrainingError(f"freeze: no submodule {name!r}; known: {', '.join(known)}.") from error
         module.requires_grad_(False)
         frozen.append(module)
     if not any(parameter.requires_grad for parameter in model.parameters()):
-        raise TrainingError("freeze: nothing is left to train.")
+        raise TrainingError("freeze: no trainable parameter is left; freeze fewer submodules.")
     return frozen
 
 
 def environment(device: torch.device, processes: int, *, precision: str | None = None) -> dict[str, Any]:
-    """Record versions, machine, threads and precision, on which numbers depend besides the config."""
+    """Return versions, machine, threads and precision, which affect results besides the config."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
     return {
         "fer_attention": fer_attention.__version__,

@@ -88,7 +88,7 @@ class VideoReader:
         from av.stream import Disposition
 
         container = self._container
-        if container.format.name.endswith("_pipe"):
+        if container.format.name.endswith("_pipe") or container.format.name == "image2":
             raise VideoError(f"Cannot read {self.name}: it is an image, not a video. Use `predict`.")
         streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
         if container.format.name == "tty":  # FFmpeg renders any text file as a terminal

@@ -1,3 +1,5 @@
+"""The benchmark of face detection: paths, records and memory."""
+
 import json
 import os
 import subprocess
@@ -31,13 +33,13 @@ def check_path(measured):
     assert measured["images_per_second"] == pytest.approx(1e3 / measured["ms_per_image"], rel=1e-2)
 
 
-def test_the_benchmark_of_faces_times_every_path_and_names_what_it_leaves_out(tmp_path):
-    record, said = run(
+def test_every_path_is_timed_and_skipped_detectors_are_reported(tmp_path):
+    record, progress = run(
         tmp_path / "record.json",
         *("--detectors", "mtcnn", "yunet", "--sizes", "192x144", "--batch-sizes", "1", "2"),
         "--no-memory",
     )
-    assert "yunet is left out: --yunet names its weights." in said
+    assert "yunet is left out: pass its weights file by --yunet." in progress
     assert record["environment"]["threads"] == 1
     alone, pair = record["results"]
     assert [alone["batch"], pair["batch"]] == [1, 2]
@@ -55,7 +57,7 @@ def test_the_benchmark_of_faces_times_every_path_and_names_what_it_leaves_out(tm
 
 
 @pytest.mark.data
-def test_the_benchmark_of_faces_runs_opencv_and_onnx_runtime_themselves(tmp_path, shared_dir):
+def test_detectors_are_compared_with_opencv_and_onnx_runtime(tmp_path, shared_dir):
     pytest.importorskip("cv2")
     pytest.importorskip("onnxruntime")
     models = shared_dir / "models"
@@ -75,7 +77,7 @@ def test_the_benchmark_of_faces_runs_opencv_and_onnx_runtime_themselves(tmp_path
 
 
 @pytest.mark.slow
-def test_the_benchmark_of_faces_reads_the_peak_memory_of_a_larger_batch_as_larger(tmp_path):
+def test_a_larger_batch_has_a_larger_peak_memory(tmp_path):
     record, _ = run(
         tmp_path / "record.json",
         *("--detectors", "mtcnn", "--sizes", "640x480", "--batch-sizes", "1", "6", "--rounds", "1"),

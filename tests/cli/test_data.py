@@ -1,13 +1,11 @@
 import json
 import re
 
-import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from fer_attention.cli import app
 from fer_attention.data import Protocol, load_data
-from fer_attention.data.duplicates import exact_groups, spreads
 from tests.support.datasets import noise, save
 
 
@@ -44,7 +42,7 @@ def test_skipped_files_are_listed(folder, tmp_path):
         assert f"broken{number}.png" in result.output
 
 
-def test_audit_leaves_near_pairs_out_if_told(folder, tmp_path):
+def test_audit_skips_near_duplicates_on_request(folder, tmp_path):
     for flag, expected in (("--no-near", None), ("--near", [])):
         run("audit", folder, flag, "--json", tmp_path / "audit.json")
         near = json.loads((tmp_path / "audit.json").read_text())["near"]
@@ -65,27 +63,9 @@ def test_split_saves_a_protocol_that_loads_and_warns_in_a_line(folder, tmp_path)
     assert (len(fold.train), len(fold.validation), len(fold.test)) == (5, 2, 2)
 
 
-def test_an_option_that_the_protocol_lacks_is_an_error_in_a_line(folder, tmp_path):
+def test_an_option_that_the_protocol_lacks_is_an_error(folder, tmp_path):
     target = tmp_path / "folds.json"
     result = run("split", folder, "--protocol", "loso", "--folds", "4", "--output", target, columns=200)
     assert result.exit_code == 2
-    assert "Unknown option of the protocol 'loso': 'folds'" in result.stderr
+    assert "The protocol 'loso' takes no --folds." in result.stderr
     assert not target.exists()
-
-
-def test_one_colour_all_over_is_blank():
-    red = np.zeros((2, 8, 8, 3), np.uint8)
-    red[..., 0] = 255
-    red[1, :4] = 0
-    assert (spreads(red) < 2).tolist() == [True, False]
-
-
-def test_looking_for_copies_keeps_no_pixels():
-    tracemalloc = pytest.importorskip("tracemalloc")
-    images = np.random.default_rng(0).integers(0, 256, (200, 100, 100), dtype=np.uint8)
-    tracemalloc.start()
-    try:
-        assert exact_groups(images) == []
-        assert tracemalloc.get_traced_memory()[1] < images.nbytes / 10
-    finally:
-        tracemalloc.stop()

@@ -5,9 +5,8 @@ from typer.testing import CliRunner
 
 from fer_attention import list_pretrained
 from fer_attention.cli import app
-from fer_attention.cli import demo as command
-from fer_attention.demo.server import open_socket
 from fer_attention.models.bundled import DEFAULT
+from fer_attention.sockets import open_socket
 
 pytest.importorskip("gradio")
 
@@ -21,7 +20,7 @@ def served(monkeypatch):
         options["ready"]()
         calls.append({"page": page, "at": listener.getsockname(), **options})
 
-    monkeypatch.setattr(command, "serve", serve)
+    monkeypatch.setattr("fer_attention.demo.serve", serve)
     return calls
 
 
@@ -29,7 +28,7 @@ def call(*arguments):
     return CliRunner().invoke(app, ["demo", *map(str, arguments)], env={"COLUMNS": "200"})
 
 
-def test_the_page_is_served_on_this_machine_alone_and_its_address_told(served):
+def test_the_page_is_served_on_loopback_and_its_address_printed(served):
     result = call("--detector", "none", "--device", "cpu")
     assert result.exit_code == 0, result.output
     [made] = served
@@ -56,7 +55,7 @@ def test_limits_and_choices_reach_the_page(served):
     assert [value for _, value in parts["fer-model"]["choices"]] == [one.name for one in list_pretrained()]
 
 
-def test_a_detector_that_does_not_work_here_is_told_with_its_reason(served):
+def test_detectors_that_do_not_work_here_are_reported_with_the_reason(served):
     result = call("--detector", "none", "--device", "cpu")
     assert "not offered: yolo: The detector 'yolo' needs the file" in result.output
 
@@ -76,12 +75,12 @@ def test_another_host_warns_that_there_is_no_password(served):
         (["--weights", "resnetv2_18_eca_elu.fer2014"], "Did you mean"),
         (["--detector", "mtcn"], "Did you mean 'mtcnn'"),
         (["--detector", "yolo"], "needs the file"),
-        (["--max-upload-mb", "0"], "upload_mb is a number above 0"),
+        (["--max-upload-mb", "0"], "--max-upload-mb must be above 0"),
         (["--host", "192.0.2.1"], "Cannot serve on 192.0.2.1"),
-        (["--device", "gpu"], "device is auto, cpu, cuda"),
+        (["--device", "gpu"], "--device is auto, cpu, cuda"),
     ],
 )
-def test_what_cannot_be_used_ends_in_one_line(served, arguments, message):
+def test_unusable_options_end_in_one_line(served, arguments, message):
     result = call(*arguments)
     assert result.exit_code == 2, result.output
     assert message in result.output
@@ -90,7 +89,7 @@ def test_what_cannot_be_used_ends_in_one_line(served, arguments, message):
 
 
 def test_a_taken_port_ends_in_one_line_that_names_another(served):
-    with open_socket("127.0.0.1", 0) as taken:
+    with open_socket("127.0.0.1", first=0) as taken:
         result = call("--port", taken.getsockname()[1])
     assert result.exit_code == 2
     assert "is taken by another program. Name another: --port" in result.output
@@ -102,7 +101,7 @@ def test_ctrl_c_ends_without_a_traceback(monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(command, "serve", interrupted)
+    monkeypatch.setattr("fer_attention.demo.serve", interrupted)
     result = call("--detector", "none", "--device", "cpu")
     assert result.exit_code == 130
     assert "Traceback" not in result.output

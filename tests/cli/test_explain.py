@@ -67,7 +67,7 @@ def test_no_face_is_exit_code_1_and_no_file(tmp_path):
         (["--layer", "stages.9"], "Unknown layer"),
     ],
 )
-def test_what_cannot_be_done_is_one_line(photo, tmp_path, monkeypatch, options, message):
+def test_impossible_options_end_in_one_line(photo, tmp_path, monkeypatch, options, message):
     monkeypatch.chdir(tmp_path)
     result = explain(photo, *options)
     assert result.exit_code == 2

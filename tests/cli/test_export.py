@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from fer_attention.classifiers import OnnxClassifier
 from fer_attention.cli import app
-from fer_attention.cli.export import _divided
+from fer_attention.cli.export import _split_faces
 from fer_attention.data import FaceDataset
 from fer_attention.models import save_weights
 from tests.support.exported_models import lively_model, noise_crops, torch_logits
@@ -114,15 +114,15 @@ def crops(*splits):
         ("private public public", "public", 1, 1),
     ],
 )
-def test_faces_are_calibrated_on_and_measured_on_but_never_both(splits, split, calibrated, measured):
-    parts = [list(part.images[:, 0, 0]) for part in _divided(crops(*splits.split()), split)]
+def test_no_face_serves_both_calibration_and_measurement(splits, split, calibrated, measured):
+    parts = [list(part.images[:, 0, 0]) for part in _split_faces(crops(*splits.split()), split)]
     assert not set(parts[0]) & set(parts[1])
     for part, expected in zip(parts, (calibrated, measured), strict=True):
         assert (len(part) if isinstance(expected, int) else part) == expected
 
 
-def test_data_that_cannot_be_divided_says_why():
+def test_data_that_cannot_be_split_is_an_error():
     with pytest.raises(ValueError, match="--split: dev, train"):
-        _divided(crops("train", "dev"), None)
+        _split_faces(crops("train", "dev"), None)
     with pytest.raises(ValueError, match="1 faces are too few"):
-        _divided(crops("all"), None)
+        _split_faces(crops("all"), None)

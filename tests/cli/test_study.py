@@ -60,16 +60,16 @@ def test_the_list_names_every_study_with_its_question():
     assert load_study("dry").question in said
 
 
-def test_a_plan_that_is_over_its_budget_is_said(tmp_path, monkeypatch):
+def test_a_plan_over_its_budget_warns(tmp_path, monkeypatch):
     monkeypatch.setattr(estimate, "_macs_per_second", lambda run, device: (1e3, 8))
     file = tiny_file(tmp_path, budget={"hours": 0.5, "disk_gb": 1e-9})
     said = study("plan", file, "--workers", 1).stderr
-    assert "warning: That is above the study's budget of 0.5 hours." in said
-    assert "warning: That is above the study's budget of 1e-09 GB." in said
+    assert "warning: This exceeds the study's budget of 0.5 hours." in said
+    assert "warning: This exceeds the study's budget of 1e-09 GB." in said
     assert "budget" not in study("plan", tiny_file(tmp_path, budget={"hours": 1e6}), "--workers", 1).stderr
 
 
-def test_failed_runs_end_the_command_with_1_and_are_begun_anew_on_request(tmp_path, monkeypatch):
+def test_failed_runs_give_exit_code_1_and_restart_on_request(tmp_path, monkeypatch):
     bad, real = runs_of(tiny_study())[0], engines.execute
 
     def execute(run, *arguments, **options):
@@ -81,23 +81,23 @@ def test_failed_runs_end_the_command_with_1_and_are_begun_anew_on_request(tmp_pa
     file = tiny_file(tmp_path)
     result = run(file, "--output", tmp_path / "study", code=1)
     assert f"error: {bad.title}: RuntimeError: no [bold] memory" in result.stderr
-    assert "3 of 4 runs are done, 1 failed (--retry-failed begins them anew)" in result.output
+    assert "3 of 4 runs are done, 1 failed (--retry-failed restarts them)" in result.output
     assert "3 done, 1 failed, 0 open" in study("plan", file, "--output", tmp_path / "study").output
     monkeypatch.setattr(engines, "execute", real)
     assert "1 failed" in run(file, "--output", tmp_path / "study", code=1).output
     assert "4 of 4 runs are done." in run(file, "--output", tmp_path / "study", "--retry-failed").output
 
 
-def test_what_was_set_aside_is_a_warning(tmp_path):
+def test_damaged_records_are_a_warning(tmp_path):
     file = tiny_file(tmp_path, replications__seeds=1)
     run(file, "--output", tmp_path / "study")
     record = next((tmp_path / "study" / "runs").glob("*/record.json"))
     record.write_text("{")
     said = run(file, "--output", tmp_path / "study")
-    assert re.search(r"warning: resnetv2_18.*record.json is damaged.*set_aside.*It is run again", said.stderr)
+    assert re.search(r"warning: resnetv2_18.*record.json is damaged.*set_aside.*is repeated", said.stderr)
 
 
-def test_runs_of_another_runner_are_counted_as_such(tmp_path):
+def test_runs_of_another_runner_are_counted_separately(tmp_path):
     (tmp_path / "study" / "locks").mkdir(parents=True)
     held = runs_of(tiny_study(replications__seeds=1))[0]
     with Store(tmp_path / "study").claim(held.id):
@@ -105,27 +105,27 @@ def test_runs_of_another_runner_are_counted_as_such(tmp_path):
     assert "1 of 2 runs are done, 1 were taken by another runner" in said
 
 
-def test_ctrl_c_says_how_to_go_on(tmp_path, monkeypatch):
+def test_ctrl_c_says_how_to_resume(tmp_path, monkeypatch):
     def stop(*arguments, **options):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(engines, "execute", stop)
     folder = tmp_path / "study"
     assert run(tiny_file(tmp_path), "--output", folder, code=130).stderr.splitlines()[-1] == (
-        f"error: stopped; what was done is saved in {folder}. The same command continues from there."
+        f"error: stopped. Finished work is saved in {folder}; the same command resumes from there."
     )
 
 
 WRONG = [
     (["dyr"], {}, "Unknown study 'dyr'. Did you mean 'dry'?"),
     (["absent.yaml"], {}, "There is no study file absent.yaml"),
-    (["two-by-two"], {}, "Where is the data set fer2013? Say --data fer2013=PATH."),
+    (["two-by-two"], {}, "The data set fer2013 needs a path: use --data fer2013=PATH."),
     (
         ["two-by-two", "--data", "/nowhere/faces"],
         {},
         "The data set fer2013 cannot be read: /nowhere/faces does",
     ),
-    (["two-by-two", "--data", "fer=/nowhere"], {}, "The study has no data set 'fer', but fer2013."),
+    (["two-by-two", "--data", "fer=/nowhere"], {}, "The study has no data set 'fer'; it has fer2013."),
     (["two-by-two", "--data", "fer2013="], {}, "--data takes one PATH for fer2013; got fer2013="),
     (["two-by-two", "--data", "a", "--data", "fer2013=b"], {}, "one PATH for fer2013; got a and fer2013=b"),
     (
@@ -133,9 +133,8 @@ WRONG = [
         {},
         "--data takes NAME=PATH, one for each of fer2013, ckplus, jaffe",
     ),
-    (["dry", "--workers", "0"], {}, "0"),
-    (["dry", "--device", "gpu"], {}, "device is auto, cpu, cuda or cuda:N; got 'gpu'"),
-    ([None], {"changes__epohcs": 3}, "epohcs: Unknown field 'epohcs'. Did you mean 'epochs'?"),
+    (["dry", "--device", "gpu"], {}, "--device is auto, cpu, cuda or cuda:N; got 'gpu'"),
+    ([None], {"changes__epohcs": 3}, "No field 'epohcs'. Did you mean 'epochs'?"),
     ([None], {"factors__attention": "cbma"}, "Unknown attention 'cbma'. Did you mean 'cbam'?"),
     ([None], {"factors__attention": "cbam"}, "resnetv2_18_cbam_elu cannot be built"),
     ([None], {"data__bars__protocol": "loso"}, "bars: loso needs subjects"),
@@ -145,7 +144,7 @@ WRONG = [
 
 @pytest.mark.parametrize("name", ["plan", "run"])
 @pytest.mark.parametrize(("arguments", "fields", "message"), WRONG, ids=lambda value: str(value)[:50])
-def test_a_study_that_cannot_be_run_ends_with_2_and_one_message_and_makes_nothing(
+def test_an_impossible_study_ends_with_one_message_and_writes_nothing(
     tmp_path, name, arguments, fields, message
 ):
     arguments = [tiny_file(tmp_path, **fields) if one is None else one for one in arguments]
@@ -159,11 +158,11 @@ def test_a_study_that_cannot_be_run_ends_with_2_and_one_message_and_makes_nothin
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--engine", "slurm"], "engine is local or ray, got 'slurm'."),
+        (["--engine", "slurm"], "--engine must be local or ray, got 'slurm'."),
         (["--output", "{file}/study"], "Cannot write into "),
     ],
 )
-def test_an_impossible_place_or_engine_is_said(tmp_path, options, message):
+def test_an_unwritable_folder_or_unknown_engine_is_an_error(tmp_path, options, message):
     (tmp_path / "file").write_text("")
     options = [option.format(file=tmp_path / "file") for option in options]
     if "--output" not in options:
@@ -188,4 +187,4 @@ def test_a_missing_library_names_the_extra(tmp_path, monkeypatch, missing):
 
 
 def test_a_report_of_a_folder_without_a_study_is_refused(tmp_path):
-    assert "holds no study" in study("report", tmp_path, code=2).stderr
+    assert "is not the folder of a study" in study("report", tmp_path, code=2).stderr

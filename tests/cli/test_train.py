@@ -32,8 +32,12 @@ def write(folder, names, label_count=2, each=10):
     return folder
 
 
+def call(*arguments):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments], env={"COLUMNS": "200"})
+
+
 def run(*arguments):
-    return CliRunner().invoke(app, ["train", "quick", *map(str, arguments), *FAST])
+    return call("train", "quick", *arguments, *FAST)
 
 
 @pytest.mark.parametrize(
@@ -44,7 +48,7 @@ def run(*arguments):
         (("",), "protocol stratified_kfold, fold 0", (12, 4)),
     ],
 )
-def test_a_folder_is_trained_on_by_the_sound_protocol_of_its_layout(tmp_path, splits, words, counts):
+def test_the_layout_of_a_folder_decides_the_protocol(tmp_path, splits, words, counts):
     data = write(tmp_path / "faces", splits)
     result = run("--data", data, "--output", tmp_path / "run")
     assert result.exit_code == 0, result.output
@@ -92,10 +96,10 @@ def test_damaged_images_stop_the_command_or_are_counted(tmp_path):
     assert "3.png" in result.output
     result = run("--data", data, "--output", tmp_path / "run", "--on-error", "skip")
     assert result.exit_code == 0, result.output
-    assert "1 images are left out, the first: train/sad/3.png" in result.output
+    assert "1 images were skipped, the first: train/sad/3.png" in result.output
 
 
-def test_the_same_command_goes_on_and_another_config_does_not(tmp_path):
+def test_the_same_command_resumes_and_another_config_is_refused(tmp_path):
     data = write(tmp_path / "faces", ("train", "val", "test"))
     arguments = ["--data", data, "--output", tmp_path / "run"]
     assert run(*arguments).exit_code == 0
@@ -157,7 +161,7 @@ def test_votes_are_trained_on_as_the_options_say(tmp_path, beside):
     [
         (["--target", "majorty"], "Did you mean 'majority'"),
         (["--emotions", "ferpluss"], "Did you mean 'ferplus'"),
-        (["--label-share", "1.5"], "label_share lies between 0 and 1, got 1.5"),
+        (["--label-share", "1.5"], "--label-share lies between 0 and 1, got 1.5"),
         (["--votes", "nowhere.csv"], "nowhere.csv does not exist"),
         (
             ["--target", "majority", "--data-format", "jaffe"],
@@ -165,7 +169,7 @@ def test_votes_are_trained_on_as_the_options_say(tmp_path, beside):
         ),
     ],
 )
-def test_wrong_options_of_votes_are_said_before_anything_is_written(tmp_path, options, message):
+def test_wrong_options_of_votes_fail_before_anything_is_written(tmp_path, options, message):
     result = run("--data", write_voted(tmp_path / "voted"), "--output", tmp_path / "run", *options)
     assert result.exit_code == 2
     assert message in " ".join(result.output.split())
@@ -181,9 +185,13 @@ def test_the_help_names_every_recipe():
     ("arguments", "message"),
     [
         (["--set", "epochs"], "--set takes field=value"),
-        (["--set", "epoch=3"], "epoch: Unknown field 'epoch'. Did you mean 'epochs'"),
-        (["--set", "lr=-1"], "lr: Input should be greater than 0; got -1"),
-        (["--set", "teachers=x"], "teachers: Input should be a valid tuple; got 'x'"),
+        (["--set", "=3"], "--set takes field=value"),
+        (["--set", "epochs=["], "--set epochs=[: the value is not valid YAML"),
+        (["--set", "seed=x"], "seed: must be a valid integer; got 'x'"),
+        (["--set", "augment=3", "--set", "augment.flip=0"], "augment has a value of its own"),
+        (["--set", "epoch=3"], "No field 'epoch'. Did you mean 'epochs'"),
+        (["--set", "lr=-1"], "lr: must be greater than 0; got -1"),
+        (["--set", "teachers=x"], "teachers: must be a valid tuple; got 'x'"),
         (["--model", "resnet18_cbma"], "Did you mean 'resnet18_cbam'"),
         (["--protocol", "losso"], "Did you mean 'loso'"),
         (["--protocol", "loso"], "needs subjects"),
@@ -197,3 +205,24 @@ def test_a_wrong_argument_fails_before_anything_is_written(tmp_path, arguments, 
     assert result.exit_code == 2
     assert message in " ".join(result.output.split())
     assert not (tmp_path / "run").exists()
+
+
+def test_train_and_evaluate_run_from_a_folder_of_images(tmp_path):
+    generator = np.random.default_rng(0)
+    for folder, prefix in (("train", "Training"), ("test", "PublicTest"), ("test", "PrivateTest")):
+        for emotion in ("happy", "sad"):
+            (tmp_path / "data" / folder / emotion).mkdir(parents=True, exist_ok=True)
+            for number in range(8):
+                pixels = generator.integers(0, 256, (48, 48), dtype=np.uint8)
+                Image.fromarray(pixels).save(tmp_path / "data" / folder / emotion / f"{prefix}_{number}.png")
+    sets = ["epochs=1", "batch_size=8", "structure.width=0.25", "structure.stem=half", "augment.erase=0"]
+    options = [option for setting in sets for option in ("--set", setting)]
+    data = ["--data", tmp_path / "data"]
+    result = call("train", "compact", *data, "--output", tmp_path / "run", "--model", "resnet18_se", *options)
+    assert result.exit_code == 0, result.output
+    weights = tmp_path / "run" / "best.safetensors"
+    assert str(weights) in result.stdout
+    result = call("evaluate", weights, *data, "--json", tmp_path / "new" / "e.json")
+    assert result.exit_code == 0, result.output
+    numbers = json.loads((tmp_path / "new" / "e.json").read_text())
+    assert numbers["results"]["all images"]["n"] == 16

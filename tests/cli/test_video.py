@@ -73,7 +73,7 @@ def test_a_clip_gives_a_video_a_record_and_a_table(clip, tmp_path):
     assert len(list(output.parent.iterdir())) == 2
 
 
-def test_damage_in_the_middle_keeps_what_came_before(astronaut, tmp_path):
+def test_damage_in_the_middle_keeps_the_frames_before_it(astronaut, tmp_path):
     noise = np.random.default_rng(0).integers(0, 256, (12, 240, 320, 3), dtype=np.uint8)
     clip = make_clip(tmp_path / "in" / "cut.mp4", noise, options={"movflags": "faststart"})
     truncate(clip, 0.6)
@@ -92,21 +92,22 @@ def test_damage_in_the_middle_keeps_what_came_before(astronaut, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "give --output FILE.mp4, --json FILE or both"),
+        ([], "add --output FILE.mp4, --json FILE or both"),
         (["--output", "in/clip.mp4"], "IN and --output are the same file"),
         (["--output", "in/../in/link.mp4"], "IN and --output are the same file"),
         (["--json", "in/clip.mp4"], "IN and --json are the same file"),
         (["--json", "x.mp4", "--output", "x.mp4"], "--output and --json are the same file"),
-        (["--json", "r.json", "--every", "0"], "got 0"),
+        (["--json", "r.json", "--every", "0"], "--every is at least 1"),
         (["--json", "r.json", "--smoothing", "-1"], "got -1"),
         (["--json", "r.json", "--detector", "mtcn"], "Did you mean 'mtcnn'"),
-        (["--json", "r.json", "--detector-weights", "w.pt"], "'weights'"),
+        (
+            ["--json", "r.json", "--detector-weights", "w.pt"],
+            "The detector 'mtcnn' takes no --detector-weights.",
+        ),
         (["--json", "r.json", "--output", "o.xyz"], "Use .mp4"),
     ],
 )
-def test_wrong_options_are_explained_in_one_line_and_leave_nothing(
-    clip, tmp_path, monkeypatch, arguments, message
-):
+def test_wrong_options_fail_with_one_line_and_write_nothing(clip, tmp_path, monkeypatch, arguments, message):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "in" / "link.mp4").symlink_to(clip)
     content = clip.read_bytes()
@@ -176,6 +177,6 @@ def test_ctrl_c_ends_early_with_two_proper_files(astronaut, tmp_path):
     frames = json.loads(record.read_text())["frames"]
     with VideoReader(output) as reader:
         pictures = [frame.index for frame in reader]
-    assert 10 < len(frames) < 400
+    assert frames
     assert abs(len(pictures) - len(frames)) <= 1  # Ctrl-C may come between the two
     assert sound_of(output)[-1][0] == pytest.approx(len(pictures) / 10, abs=0.3)

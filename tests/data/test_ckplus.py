@@ -63,16 +63,16 @@ def test_original_sequences_come_without_neutral_frames_where_not_wanted(tmp_pat
 
 ORIGINAL = "Emotion/S005/001/S005_001_00000005_emotion.txt"
 DAMAGE = {
-    "'9.0' is no emotion code": lambda root: write_text(root / ORIGINAL, "9.0"),
-    "'2.5' is no emotion code": lambda root: write_text(root / ORIGINAL, "2.5"),
-    "'happy' is no emotion code": lambda root: write_text(root / ORIGINAL, "happy"),
+    "'9.0' is not an emotion code": lambda root: write_text(root / ORIGINAL, "9.0"),
+    "'2.5' is not an emotion code": lambda root: write_text(root / ORIGINAL, "2.5"),
+    "'happy' is not an emotion code": lambda root: write_text(root / ORIGINAL, "happy"),
     "no frames of this sequence": lambda root: write_text(
         root / "Emotion/S099/001/S099_001_00000009_emotion.txt", "1.0"
     ),
     "too few for a neutral one": lambda root: [
         (root / f"cohn-kanade-images/S005/001/S005_001_{frame:08}.png").unlink() for frame in (2, 3)
     ],
-    "not a whole image": lambda root: (
+    "not a complete image": lambda root: (
         root / "cohn-kanade-images/S005/001/S005_001_00000004.png"
     ).write_bytes(b"no"),
     "not of the form": lambda root: save(root / "cohn-kanade-images/S005/001/photo.png", noise(0)),
@@ -117,7 +117,7 @@ def test_a_photo_without_a_face_is_an_error_or_a_listed_skip(tmp_path):
 def test_foreign_folders_and_file_names_of_ck48_are_named(tmp_path):
     write_ck48(tmp_path)
     save(tmp_path / "CK+48/neutral/S010_004_00000001.png", noise(0))
-    with pytest.raises(DataError, match="'neutral' is none of angry, contempt"):
+    with pytest.raises(DataError, match="'neutral' is not one of angry, contempt"):
         load_ckplus(tmp_path)
     save(tmp_path / "CK+48/fear/photo.png", noise(0))
     faces = load_ckplus(tmp_path, on_error="skip")

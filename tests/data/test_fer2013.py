@@ -33,11 +33,11 @@ def test_zip_gives_what_its_folder_gives(kaggle):
 
 
 DAMAGE = {
-    "not a whole image": lambda root: (root / "train/sad/Training_99.png").write_bytes(b"no image"),
-    "not a whole": lambda root: (root / "train/sad/Training_99.jpg").write_bytes(truncated_jpeg()),
+    "not a complete image": lambda root: (root / "train/sad/Training_99.png").write_bytes(b"no image"),
+    "not a complete": lambda root: (root / "train/sad/Training_99.jpg").write_bytes(truncated_jpeg()),
     "40×30 pixels": lambda root: Image.new("L", (40, 30)).save(root / "train/sad/Training_99.png"),
     "its split is unknown": lambda root: Image.new("L", (48, 48)).save(root / "train/sad/photo_99.png"),
-    "'happyy' is none of": lambda root: misnamed(root),
+    "'happyy' is not one of": lambda root: misnamed(root),
 }
 
 
@@ -72,7 +72,7 @@ def test_a_damaged_member_of_a_zip_is_an_error_or_a_listed_skip(kaggle):
     place = content.index(b"IDAT") + 40  # inside the first image's stored pixels: its checksum fails
     content[place : place + 4] = bytes(255 - byte for byte in content[place : place + 4])
     archive.write_bytes(bytes(content))
-    with pytest.raises(DataError, match="not a whole image"):
+    with pytest.raises(DataError, match="not a complete image"):
         load_fer2013(archive)
     faces = load_fer2013(archive, on_error="skip")
     assert (len(faces), len(faces.skipped)) == (27, 1)
@@ -150,7 +150,7 @@ def test_normalize_is_mean_and_std_of_pixels_in_0_1():
     ],
 )
 def test_normalize_refuses_what_is_not_its_input(crops):
-    with pytest.raises(ValueError, match="Expected uint8"):
+    with pytest.raises(ValueError, match="Crops are uint8"):
         Preprocessing(size=(4, 4)).normalize(crops)
 
 

@@ -78,9 +78,9 @@ DAMAGE = {
     "the pixel '-1' is not a whole number": f"0,-1 {PIXELS.split(' ', 1)[1]},Training",
     "the pixel 256 is above 255": f"0,256 {PIXELS.split(' ', 1)[1]},Training",
     "is above 255": f"0,99999999999999999999 {PIXELS.split(' ', 1)[1]},Training",
-    "the emotion '7' is none of 0 to 6": f"7,{PIXELS},Training",
-    "the emotion '' is none": f",{PIXELS},Training",
-    "the Usage 'Test' is none of Training": f"0,{PIXELS},Test",
+    "the emotion '7' is not in 0 to 6": f"7,{PIXELS},Training",
+    "the emotion '' is not": f",{PIXELS},Training",
+    "the Usage 'Test' is not one of Training": f"0,{PIXELS},Test",
     "2 cells instead of 3": f"0,{PIXELS}",
 }
 

@@ -234,7 +234,7 @@ def test_unknown_choices_name_the_nearest(tables):
         load_ferplus(fer2013, votes=table, target="majorty")
     with pytest.raises(ValueError, match="Unknown emotions 'fer2103'. Did you mean 'fer2013'"):
         load_ferplus(fer2013, votes=table, emotions="fer2103")
-    with pytest.raises(ValueError, match="label_share lies between 0 and 1, got 1.5"):
+    with pytest.raises(ValueError, match="label_share must be between 0 and 1; got 1.5"):
         load_ferplus(fer2013, votes=table, label_share=1.5)
     with pytest.raises(ValueError, match="on_error is 'raise' or 'skip', got 'ignore'"):
         load_ferplus(fer2013, votes=table, on_error="ignore")
@@ -312,5 +312,5 @@ def test_labels_need_votes_and_a_label_that_the_emotions_have(voted):
         label_by_votes(voted, emotions="ckplus")
     of_eight = label_by_votes(voted, target="distribution")
     assert len(label_by_votes(of_eight, target="distribution", emotions="fer2013")) == 3
-    with pytest.raises(DataError, match="label 'contempt' is none of angry, .* no share of it"):
+    with pytest.raises(DataError, match="label 'contempt' is not one of angry, .* no share of it"):
         label_by_votes(of_eight, target="distribution", emotions="fer2013", label_share=0.5)

@@ -46,7 +46,7 @@ def test_the_emotions_of_a_known_set_come_in_its_order(tmp_path, known):
 def test_label_names_set_the_order_and_foreign_folders_are_an_error_or_a_skip(tmp_path):
     write(tmp_path, "sad/1.png", "happy/2.png", "bored/3.png")
     wanted = ["Happiness", "sadness", "neutral"]
-    with pytest.raises(DataError, match="bored/3.png: its emotion 'bored' is none of happy, sad, neutral"):
+    with pytest.raises(DataError, match="bored/3.png: its emotion 'bored' is not one of happy, sad, neutral"):
         load_image_folder(tmp_path, label_names=wanted)
     faces = load_image_folder(tmp_path, label_names=wanted, on_error="skip")
     assert faces.label_names == ("happy", "sad", "neutral")
@@ -97,7 +97,7 @@ def test_streaming_finds_foreign_files_early_and_damaged_pixels_when_read(tmp_pa
     faces = load_image_folder(tmp_path, stream=True)
     with pytest.raises(ImageError, match=r"2\.png"):
         faces.images[[1]]
-    with pytest.raises(DataError, match="sad/2.png: not a whole image"):
+    with pytest.raises(DataError, match="sad/2.png: not a complete image"):
         load_image_folder(tmp_path)
 
 
@@ -108,9 +108,9 @@ def test_streaming_finds_foreign_files_early_and_damaged_pixels_when_read(tmp_pa
         (["1.png"], r"at one depth; there is 1\.png"),
         (["a/b/c/sad/1.png"], r"at one depth; there is a/b/c/sad/1\.png"),
         ([], "there is no image"),
-        (["sad/1.png", "2.png"], r"2\.png: it lies 0 folders deep, the others as <emotion>/<image>"),
-        (["train/sad/1.png", "fold1/sad/2.png"], "the folder 'fold1' is none of the splits"),
-        (["fold1/sad/2.png"], "the folder 'fold1' is none of the splits"),
+        (["sad/1.png", "2.png"], r"2\.png: it is 0 folders deep, unlike the others \(<emotion>/<image>"),
+        (["train/sad/1.png", "fold1/sad/2.png"], "the folder 'fold1' is not one of the splits"),
+        (["fold1/sad/2.png"], "the folder 'fold1' is not one of the splits"),
     ],
 )
 def test_other_layouts_say_what_was_expected(tmp_path, names, message):

@@ -114,7 +114,7 @@ def test_unknown_formats_and_options_name_the_nearest(tmp_path):
 
 def test_errors_are_raised_or_listed_as_the_caller_says(tmp_path):
     (write_jaffe(tmp_path) / "KA.AN2.50.tiff").write_bytes(b"no image")
-    with pytest.raises(DataError, match="not a whole image"):
+    with pytest.raises(DataError, match="not a complete image"):
         load_data(tmp_path)
     assert len(load_data(tmp_path, on_error="skip").skipped) == 1
 

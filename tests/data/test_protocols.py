@@ -277,7 +277,7 @@ def test_a_protocol_is_saved_and_loaded(tmp_path):
     record = json.loads(path.read_text())
     assert (record["images"], record["label_names"]) == (54, ["sad", "happy", "fear"])
     assert rows_of(Protocol.load(path, data)) == rows_of(protocol)
-    with pytest.raises(DataError, match=r"no protocol file .*none\.json"):
+    with pytest.raises(DataError, match=r"protocol file .*none\.json does not exist"):
         Protocol.load(tmp_path / "none.json", data)
 
 
@@ -290,7 +290,7 @@ def test_a_protocol_of_another_set_or_no_protocol_is_refused():
     with pytest.raises(DataError, match="made for 18 images, this set has 24"):
         Protocol.from_json(create_protocol("loso", smaller).to_json(smaller), data)
     for other in ("", "[]", "{}", '{"folds": 3}', text.replace('"seed"', '"sead"')):
-        with pytest.raises(DataError, match="no protocol"):
+        with pytest.raises(DataError, match="not a protocol"):
             Protocol.from_json(other, data)
 
 

@@ -35,7 +35,7 @@ def with_faces(recognizer, count):
     return EmotionRecognizer(recognizer.classifier.model, FixedDetector(faces), device="cpu")
 
 
-def test_the_answer_is_the_recogniser_s_own(recognizer, photo):
+def test_the_answer_equals_that_of_the_recogniser(recognizer, photo):
     analysis = analyse(recognizer, photo)
     assert analysis.found == 1
     (view,) = analysis.faces
@@ -64,7 +64,7 @@ def test_a_large_photo_is_shown_smaller(recognizer, photo):
     assert analyse(recognizer, photo.resize((3000, 1500))).picture.size == (1280, 640)
 
 
-def test_times_are_told_apart_and_add_up(recognizer, photo):
+def test_times_of_the_steps_are_separate(recognizer, photo):
     import time
 
     class Slow(FixedDetector):
@@ -81,7 +81,7 @@ def test_times_are_told_apart_and_add_up(recognizer, photo):
     assert seconds.maps is None
 
 
-def test_maps_are_there_on_demand_and_faces_are_searched_once(recognizer, photo):
+def test_maps_come_on_request_and_faces_are_searched_once(recognizer, photo):
     detector = CountingDetector([FACE])
     analysis = analyse(
         EmotionRecognizer(recognizer.classifier.model, detector, device="cpu"), photo, maps=True
@@ -116,7 +116,7 @@ class UniformClassifier:
         return np.full((len(crops), len(self.labels)), 1 / len(self.labels))
 
 
-def test_an_onnx_model_answers_and_says_that_it_has_no_maps(recognizer, photo):
+def test_an_onnx_model_answers_and_notes_that_it_has_no_maps(recognizer, photo):
     exported = EmotionRecognizer(UniformClassifier(recognizer), FixedDetector([FACE]))
     analysis = analyse(exported, photo, maps=True)
     assert analysis.faces[0].seen is None

@@ -10,8 +10,7 @@ import sklearn.metrics as reference
 import torch
 from typer.testing import CliRunner
 
-from fer_attention.cli import app, datasets
-from fer_attention.cli import evaluate as command
+from fer_attention.cli import app
 from fer_attention.data import FaceDataset, load_fer2013
 from fer_attention.emotions import FER2013, FERPLUS
 from fer_attention.evaluation import ALL, NEW, EvaluationReport, classification_metrics
@@ -185,7 +184,7 @@ def run(weights, tmp_path, monkeypatch):
     """`fer-attention evaluate` on crops in memory: the result and the JSON."""
 
     def call(crops, *options):
-        monkeypatch.setattr(datasets, "load_data", lambda path, *, data_format, on_error: crops)
+        monkeypatch.setattr("fer_attention.data.load_data", lambda path, *, data_format, on_error: crops)
         file = tmp_path / "new" / "r.json"
         arguments = ["evaluate", weights, "--data", tmp_path / "faces", "--json", file, *options]
         result = CliRunner().invoke(app, [str(argument) for argument in arguments], env={"COLUMNS": "160"})
@@ -277,7 +276,8 @@ def test_evaluate_with_votes_tells_how_often_people_would_have_answered_so(run, 
     votes = np.zeros((len(crops), 10), dtype=np.int64)
     votes[:, FERPLUS.index("happy")] = 7
     votes[:, FERPLUS.index("sad")] = 3
-    monkeypatch.setattr(command, "with_votes", lambda data, table, *, on_error: replace(data, votes=votes))
+    with_votes = "fer_attention.data.with_votes"
+    monkeypatch.setattr(with_votes, lambda data, table, *, on_error: replace(data, votes=votes))
     result, record = run(crops, "--votes", "votes.csv")
     assert result.exit_code == 0, result.output
     answered_happy = sum(row[FER2013.index("happy")] for row in record["results"][ALL]["confusion_matrix"])

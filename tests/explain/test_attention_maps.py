@@ -1,4 +1,4 @@
-"""Attention maps: what each block lays over its input, captured without a trace."""
+"""Attention maps: parts and values of each block, captured without side effects."""
 
 import numpy as np
 import pytest
@@ -44,7 +44,7 @@ def small_model(attention, *, implementation=None, backbone="resnet18"):
     model = build_model(
         backbone, attention=attention, activation="elu", width=0.25, stem=stem, attention_options=options
     )
-    for parameter in model.parameters():  # gates that start at zero would all look alike
+    for parameter in model.parameters():  # parameters that start at zero would hide differences
         if parameter.abs().max() == 0:
             nn.init.normal_(parameter, std=0.5)
     return model.eval()
@@ -56,7 +56,7 @@ def images():
 
 
 @pytest.mark.parametrize("name", list(ATTENTIONS))
-def test_every_registered_block_says_what_it_lays_over_a_map(name):
+def test_every_registered_block_has_maps_of_its_parts(name):
     torch.manual_seed(2)
     block = create_attention(name, channels=16, **OPTIONS.get(name, {})).eval()
     x = torch.randn(2, 16, 6, 5)
@@ -72,7 +72,7 @@ def test_every_registered_block_says_what_it_lays_over_a_map(name):
 
 
 @pytest.mark.parametrize("name", [n for n in ATTENTIONS if issubclass(ATTENTIONS[n], AttentionGate)])
-def test_a_gates_output_is_its_input_times_its_parts(name):
+def test_gates_multiply_their_input_by_their_maps(name):
     torch.manual_seed(3)
     gate = create_attention(name, channels=16, **OPTIONS.get(name, {})).eval()
     x = torch.randn(2, 16, 6, 5)
@@ -82,7 +82,7 @@ def test_a_gates_output_is_its_input_times_its_parts(name):
     torch.testing.assert_close(gate(x), product)
 
 
-def test_the_context_of_gc_is_the_mean_by_its_shares():
+def test_context_maps_of_gc_are_the_weights_of_its_mean():
     torch.manual_seed(4)
     block = create_attention("gc", channels=16, reduction=4).eval()
     x = torch.randn(2, 16, 6, 5)
@@ -92,7 +92,7 @@ def test_the_context_of_gc_is_the_mean_by_its_shares():
 
 
 @pytest.mark.parametrize("name", list(ATTENTIONS))
-def test_a_models_maps_are_those_of_its_blocks_inputs(name, images):
+def test_maps_of_a_model_are_those_of_its_blocks(name, images):
     model = small_model(name)
     seen = {}
     hooks = [
@@ -116,7 +116,7 @@ def test_a_models_maps_are_those_of_its_blocks_inputs(name, images):
         assert record.map_shape == tuple(seen[layer].shape[1:])
 
 
-def test_se_maps_are_the_published_formula(images):
+def test_se_maps_follow_the_published_formula(images):
     model = small_model("se")
     (first, *_) = attention_maps(model, images)
     seen = []
@@ -134,26 +134,26 @@ def test_se_maps_are_the_published_formula(images):
 
 @pytest.mark.parametrize("name", ["se", "eca", "cbam", "ecbam"])
 @pytest.mark.parametrize("backbone", ["resnet18", "resnetv2_18", "vgg11_bn"])
-def test_the_fused_way_stays_fused_and_gives_the_plain_ways_maps(name, backbone, images, monkeypatch):
+def test_fused_blocks_stay_fused_and_have_the_maps_of_plain_ones(name, backbone, images, monkeypatch):
     fused = small_model(name, implementation="fused", backbone=backbone)
     plain = small_model(name, implementation="plain", backbone=backbone)
-    ways = []
+    reasons = []
 
     def why_plain(*arguments):
-        ways.append(choice.why_plain(*arguments))
-        return ways[-1]
+        reasons.append(choice.why_plain(*arguments))
+        return reasons[-1]
 
     monkeypatch.setattr(fusible, "why_plain", why_plain)
     found = attention_maps(fused, images)
-    assert ways
-    assert set(ways) == {None}, "watching made a block run its plain modules"
+    assert reasons
+    assert set(reasons) == {None}, "watching made a block fall back to its plain modules"
     for mine, other in zip(found, attention_maps(plain, images), strict=True):
         assert (mine.layer, mine.part) == (other.layer, other.part)
         torch.testing.assert_close(mine.values, other.values, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("implementation", ["plain", "fused"])
-def test_watching_changes_no_bit_of_the_logits(implementation, images):
+def test_logits_are_bit_identical_while_watched(implementation, images):
     model = small_model("cbam", implementation=implementation)
     with torch.no_grad():
         before = model(images)
@@ -166,7 +166,7 @@ def test_watching_changes_no_bit_of_the_logits(implementation, images):
     assert torch.equal(before, after)
 
 
-def test_a_model_is_given_back_as_it_was_also_after_an_error(images):
+def test_the_state_of_a_model_is_restored_also_after_an_error(images):
     model = small_model("cbam").train()
     model.layer2.eval()
     modes = {name: module.training for name, module in model.named_modules()}
@@ -200,7 +200,7 @@ def test_a_model_is_given_back_as_it_was_also_after_an_error(images):
 @pytest.mark.parametrize(
     ("model", "blocks"), [(torchvision.models.resnet18, 8), (lambda: timm.create_model("resnet26"), 8)]
 )
-def test_blocks_in_other_peoples_networks_are_seen_too(model, blocks):
+def test_inserted_blocks_in_other_networks_have_maps(model, blocks):
     network = model()
     assert add_attention(network, "cbam") == blocks
     found = attention_maps(network, torch.randn(2, 3, 64, 64))
@@ -208,7 +208,7 @@ def test_blocks_in_other_peoples_networks_are_seen_too(model, blocks):
     assert found[0].layer.endswith(".attention")
 
 
-def test_a_block_that_is_called_twice_is_numbered():
+def test_repeated_calls_of_a_block_are_numbered():
     block = create_attention("eca", channels=8)
     found = attention_maps(
         nn.Sequential(nn.Conv2d(1, 8, 3), block, nn.ReLU(), block), torch.randn(1, 1, 8, 8)
@@ -216,7 +216,7 @@ def test_a_block_that_is_called_twice_is_numbered():
     assert [record.layer for record in found] == ["1", "1#2"]
 
 
-def test_a_compiled_model_gives_the_maps_of_the_model(images):
+def test_a_compiled_model_has_the_same_maps(images):
     model = small_model("eca")
     whole = attention_maps(model, images)
     compiled = attention_maps(torch.compile(model), images)
@@ -225,7 +225,7 @@ def test_a_compiled_model_gives_the_maps_of_the_model(images):
         torch.testing.assert_close(one.values, other.values)
 
 
-def test_a_block_of_ones_own_needs_no_maps_and_may_have_some(images):
+def test_maps_of_custom_blocks_are_optional(images):
     class Silent(AttentionBlock):
         def forward(self, x):
             self._enter(x)
@@ -250,7 +250,7 @@ def test_channel_and_spatial_are_means_of_full_maps(images):
     assert torch.equal(one.spatial, cbam[1].spatial[2:])
 
 
-def test_models_without_attention_and_batches_without_images_are_refused(images):
+def test_models_without_attention_and_empty_batches_are_rejected(images):
     with pytest.raises(ValueError, match="has no attention block"):
         attention_maps(build_model("resnet18", width=0.25), images)
     with pytest.raises(ValueError, match="at least one"):

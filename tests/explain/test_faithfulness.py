@@ -1,4 +1,4 @@
-"""Deletion and insertion: curves by hand, and maps that are known to be good or bad."""
+"""Faithfulness: curves against a loop, and maps that are known to be good or bad."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from fer_attention.explain import faithfulness, perturbation_curves
 
 
 class Corner(nn.Module):
-    """Class 1 is likely where the upper left quarter is bright."""
+    """Predicts class 1 if the upper left quarter is bright."""
 
     def __init__(self):
         super().__init__()
@@ -34,7 +34,7 @@ def corner_maps(count=12, size=16):
     return maps
 
 
-def test_curves_are_those_of_a_loop_over_positions():
+def test_curves_agree_with_a_loop_over_positions():
     model, images = Corner(), corner_images(2, 8)
     maps = torch.rand(2, 8, 8, generator=torch.Generator().manual_seed(1))
     classes = torch.tensor([1, 0])
@@ -54,7 +54,7 @@ def test_curves_are_those_of_a_loop_over_positions():
                 assert curve[n, step] == pytest.approx(expected, abs=2e-4)
 
 
-def test_curves_start_and_end_where_they_must():
+def test_curves_start_and_end_at_the_original_probability():
     model, images = Corner(), corner_images()
     classes = torch.ones(12, dtype=torch.long)
     deletion, insertion = perturbation_curves(model, images, corner_maps(), classes, steps=6)
@@ -64,7 +64,7 @@ def test_curves_start_and_end_where_they_must():
     assert (np.diff(deletion[:, :3]) < 0).all()
 
 
-def test_a_map_that_knows_is_better_than_maps_that_do_not():
+def test_an_informed_map_beats_the_controls():
     found = faithfulness(Corner(), corner_images(), corner_maps(), steps=8, repeats=2)
     assert found.count == 12
     assert 0 < found.deletion < found.insertion < 1
@@ -74,12 +74,12 @@ def test_a_map_that_knows_is_better_than_maps_that_do_not():
         assert advantage.deletion_interval[0] > 0
         assert advantage.insertion_interval[0] > 0
         assert advantage.deletion_interval[0] <= advantage.deletion <= advantage.deletion_interval[1]
-    other = by_name["other image's"]  # all maps are alike, so another's is as good, without spread
+    other = by_name["other image's"]  # all maps are equal, so others are as good, without spread
     assert other.deletion == other.insertion == 0
     assert other.deletion_interval == (0, 0)
 
 
-def test_the_opposite_of_a_map_is_worse():
+def test_an_inverted_map_is_worse():
     good, bad = (
         faithfulness(Corner(), corner_images(), maps, steps=8, repeats=1)
         for maps in (corner_maps(), 1 - corner_maps())
@@ -96,17 +96,17 @@ def test_random_maps_have_no_advantage_over_random_maps():
     assert low < 0 < high
 
 
-def test_other_images_maps_are_never_ones_own():
+def test_other_images_never_include_the_image_itself():
     from fer_attention.explain.faithfulness import _control
 
     maps = torch.arange(7.0)[:, None, None].expand(7, 2, 2)
     for seed in range(20):
-        dealt = _control("other image's", maps, 4, torch.Generator().manual_seed(seed))
-        assert sorted(dealt[:, 0, 0].tolist()) == list(range(7))
-        assert (dealt != maps).all()
+        others = _control("other image's", maps, 4, torch.Generator().manual_seed(seed))
+        assert sorted(others[:, 0, 0].tolist()) == list(range(7))
+        assert (others != maps).all()
 
 
-def test_the_same_seed_gives_the_same_numbers():
+def test_results_are_determined_by_the_seed():
     one, other = (
         faithfulness(Corner(), corner_images(), corner_maps(), steps=4, repeats=1, seed=9) for _ in range(2)
     )
@@ -119,10 +119,10 @@ def test_the_same_seed_gives_the_same_numbers():
         (1, corner_maps(1), {}, "at least two"),
         (12, corner_maps(11), {}, "one map for each"),
         (12, torch.full((12, 16, 16), torch.nan), {}, "not finite"),
-        (12, corner_maps(), {"steps": 0}, "steps is at least 1"),
-        (12, corner_maps(), {"grid": 0}, "grid is at least 1"),
+        (12, corner_maps(), {"steps": 0}, "steps must be at least 1"),
+        (12, corner_maps(), {"grid": 0}, "grid must be at least 1"),
     ],
 )
-def test_impossible_questions_are_refused(count, maps, options, message):
+def test_invalid_arguments_are_rejected(count, maps, options, message):
     with pytest.raises(ValueError, match=message):
         faithfulness(Corner(), corner_images(count), maps, **options)

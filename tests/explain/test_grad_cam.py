@@ -1,4 +1,4 @@
-"""Class activation maps: the published formula, on any CNN, and the model given back as it was."""
+"""Class activation maps: the published formula on any CNN, without side effects."""
 
 import pytest
 import timm
@@ -26,8 +26,8 @@ def images(count=3, channels=1, size=48):
     return torch.randn(count, channels, size, size, generator=torch.Generator().manual_seed(1))
 
 
-def by_hand(model, x, classes):
-    """Grad-CAM by the paper's equations 1 and 2, scaled and enlarged."""
+def grad_cam_by_formula(model, x, classes):
+    """Compute Grad-CAM by equations 1 and 2 of the paper, scaled and enlarged."""
     features = model.forward_features(x).detach().requires_grad_()
     logits = model.forward_head(features)
     logits.gather(1, torch.tensor(classes)[:, None]).sum().backward()
@@ -41,16 +41,16 @@ def by_hand(model, x, classes):
 
 
 @pytest.mark.parametrize("backbone", FAMILIES)
-def test_maps_of_every_family_are_the_published_formulas(backbone):
+def test_maps_of_every_family_follow_the_published_formula(backbone):
     model, x = small_model(backbone), images()
     torch.testing.assert_close(
-        grad_cam(model, x, target=[0, 3, 6]), by_hand(model, x, [0, 3, 6]), atol=2e-5, rtol=1e-4
+        grad_cam(model, x, target=[0, 3, 6]), grad_cam_by_formula(model, x, [0, 3, 6]), atol=2e-5, rtol=1e-4
     )
 
 
 @pytest.mark.parametrize("method", list(CLASSES))
 @pytest.mark.parametrize("backbone", FAMILIES)
-def test_every_method_gives_maps_between_0_and_1_of_the_images_size(method, backbone):
+def test_every_method_returns_maps_in_0_1_of_the_image_size(method, backbone):
     maps = grad_cam(small_model(backbone), images(), method=method)
     assert maps.shape == (3, 48, 48)
     assert maps.dtype == torch.float32
@@ -59,9 +59,9 @@ def test_every_method_gives_maps_between_0_and_1_of_the_images_size(method, back
     assert maps.max() <= 1
 
 
-def test_the_map_finds_the_only_position_that_speaks_for_a_class():
+def test_the_map_highlights_the_only_relevant_position():
     class Corner(nn.Module):
-        """Class 1 is what lies in the lower right quarter."""
+        """The logit of class 1 depends on the lower right corner."""
 
         def __init__(self):
             super().__init__()
@@ -79,7 +79,7 @@ def test_the_map_finds_the_only_position_that_speaks_for_a_class():
     assert heat[2, 2] == 0
 
 
-def test_without_a_target_each_images_most_probable_class_is_explained():
+def test_the_default_target_is_the_most_probable_class():
     model, x = small_model("resnet18"), images(5)
     classes = model(x).argmax(1).tolist()
     assert torch.equal(grad_cam(model, x), grad_cam(model, x, target=classes))
@@ -90,7 +90,7 @@ def test_without_a_target_each_images_most_probable_class_is_explained():
     ("backbone", "layer"),
     [("vgg11_bn", "features.6"), ("resnet18", "layer1"), ("resnetv2_18", "stages.0.blocks")],
 )
-def test_layercam_looks_at_the_first_stage(backbone, layer):
+def test_layercam_explains_the_first_stage_by_default(backbone, layer):
     model, x = small_model(backbone), images()
     assert torch.equal(
         grad_cam(model, x, method="layercam"), grad_cam(model, x, method="layercam", layer=layer)
@@ -102,7 +102,7 @@ def test_batches_do_not_change_the_maps():
     torch.testing.assert_close(grad_cam(model, x, batch_size=2), grad_cam(model, x))
 
 
-def test_timms_networks_have_a_last_map_and_torchvisions_take_a_layers_name():
+def test_torchvision_networks_need_a_layer_and_timm_networks_do_not():
     torch.manual_seed(0)
     ours, theirs = timm.create_model("resnet18").eval(), torchvision.models.resnet18().eval()
     theirs.load_state_dict(ours.state_dict())
@@ -114,14 +114,14 @@ def test_timms_networks_have_a_last_map_and_torchvisions_take_a_layers_name():
         grad_cam(theirs, x)
 
 
-def test_an_earlier_layer_gives_a_finer_map():
+def test_an_earlier_layer_has_a_finer_map():
     model, x = small_model("resnet18"), images()
     fine, coarse = grad_cam(model, x, layer="layer2"), grad_cam(model, x)
     assert (fine.diff(dim=2).abs() > 0.2).sum() > (coarse.diff(dim=2).abs() > 0.2).sum()
 
 
 @pytest.mark.parametrize("broken", [False, True])
-def test_the_model_is_given_back_as_it_was(broken):
+def test_the_state_of_the_model_is_restored(broken):
     model = small_model("resnet18").train()
     model.fc.weight.requires_grad_(False)
     model.layer1.eval()
@@ -147,7 +147,7 @@ def test_the_model_is_given_back_as_it_was(broken):
 
 
 @pytest.mark.parametrize("backbone", FAMILIES)
-def test_gradient_checkpointing_does_not_change_a_map_and_stays_on(backbone):
+def test_gradient_checkpointing_is_supported_and_stays_enabled(backbone):
     model, x = small_model(backbone), images()
     whole = grad_cam(model, x, method="layercam")
     model.set_grad_checkpointing(True)
@@ -155,7 +155,7 @@ def test_gradient_checkpointing_does_not_change_a_map_and_stays_on(backbone):
     assert model.grad_checkpointing
 
 
-def test_it_works_where_the_caller_forbids_gradients():
+def test_maps_can_be_computed_without_gradient_tracking():
     model, x = small_model("resnet18"), images()
     whole = grad_cam(model, x)
     with torch.inference_mode():
@@ -170,18 +170,18 @@ def test_it_works_where_the_caller_forbids_gradients():
     [
         ({"method": "gradcamm"}, "Did you mean 'gradcam'"),
         ({"layer": "layer5"}, "Did you mean 'layer"),
-        ({"layer": "fc"}, "gives out \\(3, 7\\)"),
+        ({"layer": "fc"}, "has an output of shape \\(3, 7\\)"),
         ({"target": [1, 2]}, "got 2 for 3 images"),
         ({"target": -1}, "Classes are 0 to 6; got -1"),
         ({"target": 7}, "Classes are 0 to 6; got 7"),
     ],
 )
-def test_what_cannot_be_explained_is_refused_with_the_reason(options, message):
+def test_invalid_methods_layers_and_targets_are_rejected(options, message):
     with pytest.raises(ValueError, match=message):
         grad_cam(small_model("resnet18"), images(), **options)
 
 
-def test_a_layer_that_is_called_twice_or_never_is_refused():
+def test_a_layer_must_be_called_exactly_once():
     class Twice(nn.Module):
         def __init__(self):
             super().__init__()
@@ -191,7 +191,7 @@ def test_a_layer_that_is_called_twice_or_never_is_refused():
             return self.fc(self.conv(self.conv(x)).mean((2, 3)))
 
     for layer, times in (("conv", 2), ("idle", 0)):
-        with pytest.raises(ValueError, match=f"calls {layer} itself {times} times"):
+        with pytest.raises(ValueError, match=f"calls {layer} {times} times"):
             grad_cam(Twice(), images(), layer=layer)
     with pytest.raises(ValueError, match="at least one"):
         grad_cam(Twice(), images()[:0], layer="conv")

@@ -53,7 +53,7 @@ def report(labels, right=7):
     return EvaluationReport("w", "m", 1, "faces.zip", "private", results, notes=(note,)).to_dict()
 
 
-def test_a_repository_holds_weights_config_and_card_and_gives_the_model_back(model, folder):
+def test_a_repository_has_weights_config_and_card_and_can_be_loaded(model, folder):
     assert sorted(file.name for file in folder.iterdir()) == ["README.md", "config.json", "model.safetensors"]
     again = load_weights(folder / "model.safetensors")
     assert (again.labels, again.preprocessing, again.spec) == (model.labels, model.preprocessing, model.spec)
@@ -80,7 +80,7 @@ def test_timm_reads_the_bundled_half_precision_weights(tmp_path):
     assert (tmp_path / "model.safetensors").read_bytes() == bundled_path(BUNDLED).read_bytes()
 
 
-def test_the_card_says_what_the_file_and_the_evaluations_say(model, tmp_path):
+def test_the_card_reports_the_record_and_the_evaluations(model, tmp_path):
     weights = save_weights(model, tmp_path / "mine.safetensors", record={"seed": 3, "data": "faces.zip"})
     reports = [report(model.labels)]
     folder = save_for_hub(weights, tmp_path / "hub", name="three", reports=reports, licence="mit")
@@ -96,7 +96,7 @@ def test_the_card_says_what_the_file_and_the_evaluations_say(model, tmp_path):
     assert 'timm.create_model("hf-hub:USER/three", pretrained=True)' in card
 
 
-def test_the_card_says_what_it_does_not_know(folder):
+def test_the_card_states_what_is_unknown(folder):
     card = (folder / "README.md").read_text(encoding="utf-8")
     assert "No evaluation came with these weights." in card
     assert "says nothing of its origin" in card
@@ -115,7 +115,7 @@ def test_a_report_of_other_labels_is_refused(model, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_name_that_is_timm_s_own_is_not_promised_to_timm(tmp_path):
+def test_the_card_does_not_offer_timm_for_names_of_timm(tmp_path):
     model = create_model("resnet18", width=0.125)
     card = (save_for_hub(model, tmp_path) / "README.md").read_text(encoding="utf-8")
     assert "timm.create_model" not in card
@@ -149,7 +149,7 @@ class Hub:
         return SimpleNamespace(commit_url=f"https://example.org/{repo_id}/commit/1")
 
 
-def test_a_pushed_model_comes_back_and_a_card_that_is_there_stays(model, tmp_path, monkeypatch):
+def test_a_pushed_model_can_be_loaded_and_an_existing_card_stays(model, tmp_path, monkeypatch):
     api = Hub(tmp_path / "remote")
     monkeypatch.setattr(huggingface_hub, "HfApi", api)
     address = push_to_hub(model, "faces", private=True, token="abc", revision="trial", message="Three")  # noqa: S106
@@ -177,7 +177,7 @@ def test_a_pushed_model_comes_back_and_a_card_that_is_there_stays(model, tmp_pat
     assert recognizer.classifier.model.spec == other.spec
 
 
-def test_what_cannot_be_fetched_or_is_not_ours_is_a_clear_error(tmp_path, monkeypatch):
+def test_failed_downloads_and_foreign_files_are_clear_errors(tmp_path, monkeypatch):
     def refuse(name, filename, **_):
         raise OSError("no network")
 
@@ -235,7 +235,7 @@ with torch.inference_mode():
 """
 
 
-def test_downloads_speak_the_hub_s_protocol_ours_and_timm_s(model, folder, tmp_path):
+def test_this_library_and_timm_download_over_the_protocol_of_the_hub(model, folder, tmp_path):
     crops = noise_crops(model, 2)
     np.save(tmp_path / "crops.npy", crops)
     server = ThreadingHTTPServer(("127.0.0.1", 0), Stub)

@@ -15,7 +15,7 @@ from fer_attention import build_model, create_model
 from fer_attention.attention import ATTENTIONS
 from fer_attention.classifiers import OnnxClassifier
 from fer_attention.export import ExportError, export_onnx, onnx_file
-from fer_attention.export.check import largest_difference
+from fer_attention.export.graph import largest_difference
 from fer_attention.models import WeightsError
 from tests.support.exported_models import FAMILIES, lively_model, noise_crops, torch_logits
 
@@ -42,7 +42,7 @@ def same_for_any_batch(model, path):
 
 
 @pytest.mark.parametrize(("backbone", "start"), [("resnet18", 0), ("resnetv2_18", 1)])
-def test_every_block_of_a_residual_network_may_hold_any_gate_fused_or_not(backbone, start, tmp_path):
+def test_any_gate_in_any_residual_block_is_exported_fused_or_not(backbone, start, tmp_path):
     gates = KINDS[start::2]
     assert len(gates) <= 8  # as many blocks as there are
     model = lively_model(backbone, attention="cbam", mixed=gates, options={"implementation": "fused"})
@@ -53,14 +53,14 @@ def test_every_block_of_a_residual_network_may_hold_any_gate_fused_or_not(backbo
     assert np.abs(torch_logits(gateless, crops) - torch_logits(model, crops)).max() > 1e-2  # they count
 
 
-def test_a_vgg_answers_as_torch_does(model, file):
+def test_a_vgg_gives_the_logits_of_torch(model, file):
     same_for_any_batch(model, file)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("attention", ["none", *sorted(ATTENTIONS)])
 @pytest.mark.parametrize("backbone", FAMILIES)
-def test_every_family_with_every_attention_answers_as_torch_does(backbone, attention, tmp_path):
+def test_every_family_with_every_attention_gives_the_logits_of_torch(backbone, attention, tmp_path):
     model = lively_model(backbone, attention=attention)
     same_for_any_batch(model, export_onnx(model, tmp_path / "model.onnx").path)
 
@@ -75,7 +75,7 @@ def test_models_of_real_size_are_exported(name, tmp_path):
     same_for_any_batch(model, export_onnx(model, tmp_path / "model.onnx").path)
 
 
-def test_the_file_says_what_a_weights_file_says(model, file):
+def test_the_file_has_the_metadata_of_a_weights_file(model, file):
     written = onnx.load(file)
     facts = {entry.key: entry.value for entry in written.metadata_props}
     assert facts["spec"] == model.spec.to_json()
@@ -88,7 +88,7 @@ def test_the_file_says_what_a_weights_file_says(model, file):
     assert [one.dim_param or one.dim_value for one in dimensions] == ["batch", 1, 48, 48]
 
 
-def test_the_file_tells_nothing_of_the_machine_it_was_made_on(file):
+def test_the_file_contains_no_paths_of_this_machine(file):
     content = file.read_bytes()
     for trace in (b"site-packages", b"fer_attention/models", b'File "'):
         assert trace not in content
@@ -113,7 +113,7 @@ def test_a_file_that_fails_the_check_is_not_left_behind(damage, file, tmp_path, 
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_differences_count_in_units_of_the_largest_logit_and_over_batches_of_one_and_three():
+def test_differences_are_relative_and_taken_over_both_batch_sizes():
     crops = np.arange(5, dtype=np.uint8)
     small = largest_difference(lambda x: x * 0.0, lambda x: x * 0.1, crops)
     assert small == pytest.approx(0.4)

@@ -76,7 +76,7 @@ def test_weights_are_int8_with_a_scale_per_channel_and_activations_uint8(made):
     assert {"Elu", "Sigmoid"} <= others
 
 
-def test_the_int8_file_says_what_the_float_file_says_and_how_it_was_made(file, made):
+def test_the_int8_file_keeps_the_metadata_and_records_how_it_was_made(file, made):
     before, after = OnnxClassifier(file).metadata, OnnxClassifier(made.path).metadata
     assert (after.spec, after.labels, after.preprocessing) == (
         before.spec,
@@ -84,13 +84,13 @@ def test_the_int8_file_says_what_the_float_file_says_and_how_it_was_made(file, m
         before.preprocessing,
     )
     assert "40 faces" in after.record["quantization"]
-    with pytest.raises(ExportError, match="quantised already"):
+    with pytest.raises(ExportError, match="already quantised"):
         quantize_onnx(
             made.path, made.path.with_name("twice.onnx"), calibration=np.zeros((1, 32, 32), np.uint8)
         )
 
 
-def test_the_same_faces_and_seed_give_the_same_numbers_and_no_test_no_accuracy(file, faces, made, tmp_path):
+def test_the_same_faces_and_seed_give_the_same_logits(file, faces, made, tmp_path):
     again = quantize_onnx(file, tmp_path / "again.onnx", calibration=faces.images, samples=40)
     assert again.before is again.after is again.different is None
     assert "accuracy" not in str(again)
@@ -100,9 +100,9 @@ def test_the_same_faces_and_seed_give_the_same_numbers_and_no_test_no_accuracy(f
     )
 
 
-def test_what_cannot_be_is_refused_and_leaves_no_file(file, faces, tmp_path):
+def test_invalid_arguments_are_refused_and_leave_no_file(file, faces, tmp_path):
     output = tmp_path / "int8.onnx"
-    with pytest.raises(ValueError, match="no face"):
+    with pytest.raises(ValueError, match="calibration has no face"):
         quantize_onnx(file, output, calibration=faces.images[:0])
     with pytest.raises(ValueError, match="samples"):
         quantize_onnx(file, output, calibration=faces, samples=0)

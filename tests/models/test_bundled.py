@@ -74,18 +74,18 @@ def test_other_classes_keep_the_backbone_and_renew_the_classifier(name):
 
 
 @pytest.mark.parametrize("structure", [{"stem": "full"}, {"width": 1.0}, {"in_chans": 3}, {"foo": 1}])
-def test_what_the_weights_settle_cannot_be_changed(name, structure):
+def test_structure_fixed_by_the_weights_cannot_be_changed(name, structure):
     with pytest.raises(TypeError, match=next(iter(structure))):
         create_model(name, pretrained=True, **structure)
 
 
 @pytest.mark.parametrize("other", ["resnet50", "resnet18_cbam_elu", "resnetv2_18_eca_elu.affectnet"])
-def test_models_without_bundled_weights_say_which_have_some(other):
+def test_a_model_without_bundled_weights_names_those_that_have_some(other):
     with pytest.raises(ValueError, match="resnetv2_18_eca_elu.fer2013"):
         create_model(other, pretrained=True)
 
 
-def test_the_record_says_where_the_weights_come_from(name):
+def test_the_record_describes_the_origin_of_the_weights(name):
     record = read_metadata(bundled_path(name)).record
     assert {"config", "selected_on", "selected_epoch", "selection_accuracy"} <= set(record)
     assert {"environment", "machine"} & set(record)

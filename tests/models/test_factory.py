@@ -83,7 +83,7 @@ class TestShapes:
 
     @pytest.mark.parametrize(("stem", "total"), [("imagenet", 32), ("half", 16), ("full", 8)])
     @pytest.mark.parametrize("backbone", SHALLOW)
-    def test_a_stem_settles_how_much_the_input_shrinks(self, backbone, stem, total):
+    def test_the_stem_determines_the_total_stride(self, backbone, stem, total):
         options = {"attention": "cbam", "stem": stem, "img_size": (64, 48), "in_chans": 3, "num_classes": 8}
         model = build_model(backbone, **options, width=0.5, device="meta")
         x = torch.empty(2, 3, 64, 48, device="meta")
@@ -126,7 +126,7 @@ class TestShapes:
         assert model(torch.empty(1, 1, size, size, device="meta")).shape == (1, 7)
 
     @pytest.mark.parametrize("backbone", SMALL)
-    def test_a_map_bigger_or_smaller_than_the_head_s_gives_finite_logits(self, backbone):
+    def test_maps_of_any_size_give_finite_logits(self, backbone):
         model = small(backbone).eval()
         for size in (24, 70):
             assert model(faces(size=(size, size))).isfinite().all()
@@ -160,7 +160,7 @@ class TestRuns:
             assert parameter.grad.abs().sum() > 0, name
 
     @pytest.mark.parametrize(("backbone", "attention"), PAIRS)
-    def test_evaluation_is_deterministic_and_by_sample(self, backbone, attention):
+    def test_evaluation_is_deterministic_and_independent_of_the_batch(self, backbone, attention):
         rates = {"drop_rate": 0.5} | ({} if backbone in VGGS else {"drop_path_rate": 0.5})
         model = small(backbone, attention, **rates).eval()
         x = faces(3)
@@ -289,7 +289,7 @@ class TestFactory:
         assert spec == ModelSpec("resnet50", attention="se", activation="selu", **given)
         assert build_model("vgg11", head="gap", device="meta").spec.head == "gap"
 
-    def test_seven_classes_start_with_fer2013_s_labels_and_others_with_none(self):
+    def test_only_seven_classes_start_with_the_labels_of_fer2013(self):
         assert create_model("resnet18", device="meta").labels == FER2013
         assert create_model("resnet18", num_classes=8, device="meta").labels is None
 
@@ -314,7 +314,7 @@ class TestFactory:
     def test_wildcards_work_as_in_the_shell(self, pattern):
         assert list_models(pattern) == [name for name in list_models() if fnmatch.fnmatchcase(name, pattern)]
 
-    def test_wildcards_find_what_they_say(self):
+    def test_wildcards_find_the_expected_names(self):
         assert len(list_models("*_cbam_elu")) == len(BACKBONES)
         assert list_models("resnet50_se*") == ["resnet50_se", "resnet50_se_elu"]
         assert list_models("nothing") == []
@@ -346,7 +346,7 @@ class TestFactory:
             create_model("vgg11", pretrained=True)
 
     @pytest.mark.parametrize("wrong", ["img_sze", "pretraned", "attention"])
-    def test_an_unknown_or_settled_keyword_is_a_type_error_that_names_it(self, wrong):
+    def test_an_unknown_or_fixed_keyword_is_a_type_error_that_names_it(self, wrong):
         with pytest.raises(TypeError, match=wrong):
             create_model("resnet18_se", **{wrong: 1})
 
@@ -361,11 +361,11 @@ class TestFactory:
         with pytest.raises(ValueError, match="reduction=16 .*channels=8"):
             build_model("resnet18", attention="se", width=0.125)
 
-    def test_parts_are_keywords(self):
+    def test_parts_are_keyword_arguments(self):
         with pytest.raises(TypeError, match="positional"):
             build_model("resnet18", "se")
 
 
-def test_what_the_name_says_cannot_be_said_again():
-    with pytest.raises(TypeError, match=r"'resnet18_se' says attention already; build_model"):
+def test_parts_given_by_the_name_cannot_be_given_again():
+    with pytest.raises(TypeError, match=r"'resnet18_se' already gives attention; build_model"):
         create_model("resnet18_se", attention="eca")

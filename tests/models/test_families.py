@@ -28,7 +28,7 @@ one_of_each = pytest.mark.parametrize("backbone", FAMILIES.values())
 
 
 @every
-def test_the_declared_levels_and_strides_are_the_model_s(backbone):
+def test_declared_levels_and_strides_match_the_model(backbone):
     traits = BACKBONES[backbone].traits
     for stem, stride in traits.total_stride.items():
         model = build_model(backbone, stem=stem, width=0.25, img_size=64, device="meta")
@@ -61,7 +61,7 @@ def test_drop_path_needs_residual_blocks_and_reaches_them(backbone):
 
 
 @one_of_each
-def test_logits_by_position_come_from_the_families_that_declare_them(backbone):
+def test_only_families_that_declare_it_give_logits_by_position(backbone):
     if BACKBONES[backbone].traits.unpooled_logits:
         model = build_model(backbone, width=0.25, global_pool="", img_size=64, device="meta")
         assert model(torch.empty(2, 1, 64, 64, device="meta")).shape == (2, 7, 2, 2)
@@ -70,7 +70,7 @@ def test_logits_by_position_come_from_the_families_that_declare_them(backbone):
             ModelSpec(backbone, global_pool="")
 
 
-def test_the_hidden_layers_are_there_with_the_head_that_has_them():
+def test_hidden_layers_exist_only_with_their_head():
     model = build_model("vgg11", width=0.25, device="meta")
     assert any(name.startswith(f"{model.hidden_layers}.") for name in model.state_dict())
     model = build_model("vgg11", width=0.25, head="gap", device="meta")
@@ -115,7 +115,7 @@ def strided(open_registries):
     return "strided_16"
 
 
-def test_a_family_registered_beside_its_class_is_listed_parsed_and_built(strided):
+def test_a_registered_family_is_listed_parsed_and_built(strided):
     assert f"{strided}_cbam_elu" in list_models("strided*")
     spec = ModelSpec.parse(f"{strided}_eca", stem="patch")
     assert ModelSpec.from_json(spec.to_json()) == spec
@@ -138,13 +138,13 @@ def test_a_spec_refuses_what_the_family_does_not_declare(strided):
         paper_parameters(strided)
 
 
-def test_timm_takes_the_names_of_a_new_family(strided):
+def test_timm_knows_the_names_of_a_new_family(strided):
     assert timm.create_model(f"{strided}_se_elu", num_classes=3)(torch.zeros(1, 1, 48, 48)).shape == (1, 3)
     features = timm.create_model(f"{strided}_se_elu", features_only=True)
     assert len(features(torch.zeros(1, 1, 48, 48))) == Strided.traits.feature_levels
 
 
-def test_a_class_that_declares_too_little_is_refused():
+def test_a_class_with_missing_declarations_is_refused():
     class Bare(FERModel):
         first_conv = "conv1"
 

@@ -44,7 +44,7 @@ def captured(model, paths, x):
 
 @pytest.mark.parametrize("activation", ["relu", "elu"])
 @pytest.mark.parametrize(("backbone", "attention"), pairs("resnet18", "resnet50"))
-def test_in_a_resnet_the_gate_stands_before_the_sum_and_the_last_activation(backbone, attention, activation):
+def test_resnet_gates_stand_before_the_sum_and_the_last_activation(backbone, attention, activation):
     model = small(backbone, attention, activation)
     norm = "bn3" if backbone == "resnet50" else "bn2"
     for path in [slot.removesuffix(".attn") for slot in slots(model)]:
@@ -59,7 +59,7 @@ def test_in_a_resnet_the_gate_stands_before_the_sum_and_the_last_activation(back
 
 
 @pytest.mark.parametrize(("backbone", "attention"), pairs("resnetv2_18", "resnetv2_50"))
-def test_in_a_resnetv2_the_gate_stands_before_the_sum_and_nothing_follows(backbone, attention):
+def test_resnetv2_gates_stand_before_the_sum_with_nothing_after_it(backbone, attention):
     model = small(backbone, attention, "elu")
     last = "conv3" if backbone == "resnetv2_50" else "conv2"
     for path in [slot.removesuffix(".attn") for slot in slots(model)]:
@@ -75,7 +75,7 @@ def test_in_a_resnetv2_the_gate_stands_before_the_sum_and_nothing_follows(backbo
 
 @pytest.mark.parametrize("head", ["fc", "gap"])
 @pytest.mark.parametrize(("backbone", "attention"), pairs("vgg11", "vgg11_bn"))
-def test_in_a_vgg_the_gate_reads_the_last_map_and_is_added_back(backbone, head, attention):
+def test_the_vgg_gate_refines_the_last_map_and_is_added_to_it(backbone, head, attention):
     model = small(backbone, attention, head=head)
     assert slots(model) == ["attn"]
     seen = captured(model, ["features.0", "attn", "head"], faces())
@@ -90,7 +90,7 @@ def test_in_a_vgg_the_gate_reads_the_last_map_and_is_added_back(backbone, head, 
     ("backbone", "attention"),
     [*((b, "none") for b in BACKBONES), *pairs("resnet18", *(b for b in BACKBONES if b != "resnet18"))],
 )
-def test_elu_is_everywhere_but_in_the_gates(backbone, attention):
+def test_elu_is_everywhere_except_in_the_gates(backbone, attention):
     elu, relu = (
         build_model(backbone, attention=attention, activation=activation, device="meta")
         for activation in ("elu", "relu")
@@ -117,7 +117,7 @@ def test_attention_options_reach_every_gate(backbone):
 
 
 @pytest.mark.parametrize("backbone", ["resnet50", "resnet101", "resnet152"])
-def test_the_stride_is_on_the_convolution_that_was_asked_for(backbone):
+def test_the_stride_is_on_the_requested_convolution(backbone):
     for stride_on, strides in {None: (1, 2), "3x3": (1, 2), "1x1": (2, 1)}.items():
         model = build_model(backbone, stride_on=stride_on, device="meta")
         for stage in (model.layer2, model.layer3, model.layer4):

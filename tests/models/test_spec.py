@@ -43,7 +43,7 @@ class TestNames:
         assert names == sorted(expected)
         assert len(names) == len(BACKBONES) * len(BLOCKS) * 2
 
-    def test_the_list_holds_the_paper_s_models(self):
+    def test_the_models_of_the_paper_are_listed(self):
         residual = itertools.product(("resnet", "resnetv2_"), (50, 101, 152))
         backbones = ["vgg16", "vgg19", *(f"{family}{depth}" for family, depth in residual)]
         paper = {printed(b, a, "elu") for b in backbones for a in ("none", "se", "eca", "cbam")}
@@ -65,7 +65,7 @@ class TestNames:
             ("vgg16_bn_bam", ("vgg16_bn", "bam", "relu")),
         ],
     )
-    def test_names_whose_parts_overlap_are_told_apart(self, name, parts):
+    def test_names_with_overlapping_parts_are_parsed_correctly(self, name, parts):
         spec = ModelSpec.parse(name)
         assert (spec.backbone, spec.attention, spec.activation) == parts
 
@@ -94,7 +94,7 @@ class TestNames:
             "",
         ],
     )
-    def test_there_is_one_name_for_each_model_and_other_spellings_are_refused(self, name):
+    def test_each_model_has_one_name_and_other_spellings_are_refused(self, name):
         with pytest.raises(UnknownNameError, match="Unknown model") as caught:
             ModelSpec.parse(name)
         assert repr(name) in str(caught.value)
@@ -125,7 +125,7 @@ class TestNames:
     @example("\x00")
     @example("resnet50\n")
     @example("[a-z")
-    def test_any_text_is_a_model_s_only_name_or_an_unknown_name(self, text):
+    def test_any_text_is_the_name_of_one_model_or_unknown(self, text):
         try:
             spec = ModelSpec.parse(text)
         except UnknownNameError as error:
@@ -133,7 +133,7 @@ class TestNames:
         else:
             assert spec.name == text
 
-    def test_other_fields_are_given_beside_the_name(self):
+    def test_parse_takes_other_fields(self):
         spec = ModelSpec.parse("resnet50_se", num_classes=8, width=0.5, attention_options={"reduction": 8})
         assert (spec.num_classes, spec.width, spec.attention_options) == (8, 0.5, {"reduction": 8})
         assert spec.name == "resnet50_se"
@@ -215,7 +215,7 @@ class TestValues:
         assert ModelSpec("resnet50", img_size=48).input_size == (1, 48, 48)
         assert ModelSpec("resnet50", img_size=(64, 48), in_chans=3).input_size == (3, 64, 48)
 
-    def test_the_defaults_are_the_paper_s_setting(self):
+    def test_the_defaults_are_the_setting_of_the_paper(self):
         spec = ModelSpec("resnet50")
         assert (spec.in_chans, spec.num_classes, spec.img_size, spec.stem) == (1, 7, 48, "imagenet")
 
@@ -279,7 +279,7 @@ class TestJson:
     @pytest.mark.parametrize(
         "text", ["", "{", "[]", "null", "7", '"resnet50"', '{"backbone": "resnet50", "x": 1}']
     )
-    def test_what_is_no_spec_is_refused(self, text):
+    def test_other_json_is_refused(self, text):
         with pytest.raises(ValueError):  # noqa: PT011  (JSON's own message, or ours)
             ModelSpec.from_json(text)
 

@@ -49,13 +49,13 @@ class TestRegistration:
         assert all(timm.is_model(name) for name in list_models())
 
     @pytest.mark.parametrize("pattern", ["*_cbam_*", "resnetv2_*_eca_elu", "vgg16_bn_*"])
-    def test_timm_s_wildcards_find_ours(self, pattern):
+    def test_wildcards_of_timm_find_our_names(self, pattern):
         ours = set(list_models(pattern))
         assert ours
         assert ours <= set(timm.list_models(pattern))
         assert set(timm.list_models("*_cbam_*")) == set(list_models("*_cbam_*"))
 
-    def test_names_that_timm_has_itself_are_left_to_timm(self):
+    def test_names_that_timm_has_stay_with_timm(self):
         for name in list_models():
             module = timm.model_entrypoint(name).__module__
             if name in BACKBONES:
@@ -64,7 +64,7 @@ class TestRegistration:
                 assert module.startswith("fer_attention."), name
         assert type(timm.create_model("resnet50", device="meta")).__module__ == "timm.models.resnet"
 
-    def test_every_name_of_ours_has_a_default_configuration(self):
+    def test_each_of_our_names_has_a_default_configuration(self):
         for name in set(list_models()) - set(BACKBONES):
             cfg = timm.get_pretrained_cfg(name)
             assert cfg is not None, name
@@ -83,20 +83,20 @@ class TestRegistration:
         assert theirs.spec == ours.spec
         assert all(torch.equal(a, b) for a, b in zip(ours.parameters(), theirs.parameters(), strict=True))
 
-    def test_timm_passes_every_structure_keyword_on_and_refuses_unknown_ones(self):
+    def test_timm_passes_structure_keywords_on_and_refuses_unknown_ones(self):
         spec = make("resnet18_se", drop_rate=0.1, drop_path_rate=0.2, img_size=64, global_pool="max").spec
         assert (spec.drop_rate, spec.drop_path_rate, spec.img_size, spec.global_pool) == (0.1, 0.2, 64, "max")
         with pytest.raises(TypeError, match="img_sze"):
             make("resnet18_se", img_sze=64)
 
-    def test_a_weights_file_of_ours_is_a_timm_checkpoint(self, tmp_path):
+    def test_our_weights_file_is_a_timm_checkpoint(self, tmp_path):
         ours = create_model("resnet18_eca_elu", width=0.25).eval()
         path = save_weights(ours, tmp_path / "w.safetensors")
         theirs = make("resnet18_eca_elu", checkpoint_path=str(path)).eval()
         torch.testing.assert_close(theirs(faces()), ours(faces()), rtol=0, atol=0)
 
     @pytest.mark.parametrize("name", list_models(pretrained=True))
-    def test_timm_loads_the_weights_that_come_with_the_package(self, name):
+    def test_timm_loads_the_bundled_weights(self, name):
         ours, theirs = (
             create_model(name, pretrained=True).eval(),
             timm.create_model(name, pretrained=True).eval(),
@@ -114,7 +114,7 @@ class TestRegistration:
         adapted = timm.create_model(name, pretrained=True, num_classes=5, in_chans=3).eval()
         assert adapted(faces(2, 3)).shape == (2, 5)
 
-    def test_importing_warns_of_nothing(self):
+    def test_importing_causes_no_warning(self):
         run = subprocess.run(
             [
                 sys.executable,
@@ -149,7 +149,7 @@ class TestForward:
 
     @few
     @pytest.mark.parametrize("size", [(64, 40), (33, 57)])
-    def test_a_size_that_is_not_square_and_not_the_default(self, name, size):
+    def test_other_and_rectangular_sizes_work(self, name, size):
         model = make(name).eval()
         assert model(faces(size=size)).isfinite().all()
         built_for_it = make(name, img_size=size, in_chans=3).eval()
@@ -160,7 +160,7 @@ class TestForward:
 
 class TestConfiguration:
     @every
-    def test_names_and_sizes_in_the_configuration_are_the_model_s(self, name):
+    def test_names_and_sizes_in_the_configuration_match_the_model(self, name):
         model = make(name).eval()
         cfg, state = model.default_cfg, model.state_dict()
         assert cfg is model.pretrained_cfg
@@ -178,7 +178,7 @@ class TestConfiguration:
         torch.testing.assert_close(model.forward_head(features), model(faces()), rtol=0, atol=0)
 
     @every
-    def test_the_classifier_can_be_taken_off_and_the_pooling_too(self, name):
+    def test_classifier_and_pooling_can_be_removed(self, name):
         model = make(name).eval()
         x = faces()
         features = model.forward_features(x)
@@ -199,7 +199,7 @@ class TestConfiguration:
             torch.testing.assert_close(model(x), features, rtol=0, atol=0)
 
     @few
-    def test_a_fresh_classifier_can_be_put_on_again(self, name):
+    def test_a_fresh_classifier_can_be_added_again(self, name):
         model = make(name, dtype=torch.float64).eval()
         model.reset_classifier(0, "")
         model.reset_classifier(5, "catavgmax")
@@ -212,7 +212,7 @@ class TestConfiguration:
         assert model(faces().double()).shape == (1, 3)
 
     @pytest.mark.parametrize("name", [n for n in FEW if "v2" not in n])
-    def test_a_linear_classifier_without_pooling_is_refused_and_nothing_changes(self, name):
+    def test_a_linear_classifier_without_pooling_is_refused(self, name):
         model = make(name).eval()
         before, spec, labels = repr(model), model.spec, model.labels
         with pytest.raises(ValueError, match="num_classes=5"):
@@ -222,7 +222,7 @@ class TestConfiguration:
 
 class TestFeatures:
     @every
-    def test_features_have_the_channels_and_sizes_they_say(self, name):
+    def test_features_have_the_declared_channels_and_sizes(self, name):
         size = (64, 48)
         net = make(name, features_only=True).eval()
         assert len(net.feature_info) == (6 if is_vgg(name) else 5)
@@ -254,7 +254,7 @@ class TestFeatures:
 
     @few
     @pytest.mark.parametrize("feature_cls", ["fx", "hook"])
-    def test_timm_s_other_ways_to_features_work(self, name, feature_cls):
+    def test_other_feature_extractors_of_timm_work(self, name, feature_cls):
         net = make(name, features_only=True, feature_cls=feature_cls, out_indices=(1, 2, 4)).eval()
         expected = make(name, features_only=True, out_indices=(1, 2, 4)).eval()  # of the same seed
         outputs = net(faces())
@@ -264,7 +264,7 @@ class TestFeatures:
 
 class TestIntermediates:
     @every
-    def test_the_last_map_is_that_of_forward_features_and_the_others_are_on_the_way(self, name):
+    def test_intermediates_end_with_the_map_of_forward_features(self, name):
         model = make(name).eval()
         x = faces()
         info = FeatureInfo(model.feature_info, tuple(range(len(model.feature_info))))
@@ -306,7 +306,7 @@ class TestIntermediates:
                 model.forward_intermediates(x, indices=wrong)
 
     @few
-    def test_stopping_early_leaves_out_what_is_not_needed(self, name):
+    def test_stopping_early_skips_the_layers_that_are_not_needed(self, name):
         model, ran = make(name).eval(), []
         for path, module in model.named_modules():
             if isinstance(module, nn.Conv2d) and "attn" not in path:
@@ -373,7 +373,7 @@ class TestCheckpointing:
             torch.testing.assert_close(parameter.grad, expected[path].grad, rtol=1e-6, atol=1e-7)
 
     @few
-    def test_checkpointing_computes_blocks_again_in_the_backward_pass_until_it_is_switched_off(self, name):
+    def test_checkpointing_recomputes_blocks_until_it_is_switched_off(self, name):
         model, calls = make(name).train(), []
         first = next(m for m in model.modules() if isinstance(m, nn.Conv2d) and m.kernel_size == (3, 3))
         first.register_forward_hook(lambda m, i, o: calls.append(1))

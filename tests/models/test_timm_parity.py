@@ -33,7 +33,7 @@ def randomised(model, seed=0):
     "name",
     ["resnet18", "resnet34", "resnet50", "resnetv2_18", "resnetv2_34", "resnetv2_50", "vgg16", "vgg16_bn"],
 )
-def test_one_state_dict_gives_timm_s_logits(name):
+def test_one_state_dict_gives_equal_logits_here_and_in_timm(name):
     torch.manual_seed(0)
     theirs = randomised(timm.create_model(name)).eval()
     ours = build_model(name, in_chans=3, num_classes=1000, img_size=224, device="meta")
@@ -47,7 +47,7 @@ def test_one_state_dict_gives_timm_s_logits(name):
 
 
 @pytest.mark.parametrize("name", RESIDUAL + VGGS)
-def test_parameters_and_buffers_have_timm_s_names_and_shapes(name):
+def test_parameters_and_buffers_have_the_names_and_shapes_of_timm(name):
     ours = build_model(name, in_chans=3, num_classes=1000, img_size=224, device="meta").state_dict()
     theirs = timm.create_model(name, device="meta").state_dict()
     assert {k: v.shape for k, v in ours.items()} == {k: v.shape for k, v in theirs.items()}
@@ -55,7 +55,7 @@ def test_parameters_and_buffers_have_timm_s_names_and_shapes(name):
 
 
 @pytest.mark.parametrize("name", ["resnet18", "resnet50", "resnetv2_18"])
-def test_one_state_dict_gives_timm_s_gradients_in_training(name):
+def test_one_state_dict_gives_equal_gradients_here_and_in_timm(name):
     torch.manual_seed(0)
     theirs = randomised(timm.create_model(name, num_classes=7)).train()
     ours = build_model(name, in_chans=3, img_size=64)

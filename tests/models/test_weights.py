@@ -127,7 +127,7 @@ class TestRoundTrip:
     def test_a_model_with_a_new_classifier_is_saved_with_its_labels(self, name, tmp_path):
         model = tiny(name)
         model.reset_classifier(3)
-        with pytest.raises(WeightsError, match=r"3 outputs and labels=None; set model\.labels"):
+        with pytest.raises(WeightsError, match=r"set model\.labels to the names of 3 classes"):
             save_weights(model, tmp_path / "w.safetensors")
         model.labels = ("calm", "tense", "other")
         again = load_weights(save_weights(model, tmp_path / "w.safetensors"))
@@ -153,7 +153,7 @@ class TestRoundTrip:
         assert model.labels == by_file.labels
         torch.testing.assert_close(model.eval()(faces(model)), by_file(faces(model)), rtol=0, atol=0)
         assert create_model(name, pretrained=True, num_classes=3).get_classifier().weight.shape[0] == 3
-        with pytest.raises(TypeError, match="settles width"):
+        with pytest.raises(TypeError, match="fix width"):
             create_model(name, pretrained=True, width=0.5)
 
 
@@ -185,9 +185,7 @@ class TestRefusedModels:
             "elu's alpha",
         ],
     )
-    def test_a_structure_that_its_spec_does_not_rebuild_is_refused_with_the_difference(
-        self, change, texts, tmp_path
-    ):
+    def test_a_structure_unlike_its_spec_is_refused_with_the_difference(self, change, texts, tmp_path):
         model = tiny()
         change(model)
         if model.labels is None:
@@ -199,21 +197,23 @@ class TestRefusedModels:
         assert not texts or any(text in str(caught.value) for text in texts)
         assert list(tmp_path.iterdir()) == []
 
-    @pytest.mark.parametrize("labels", [None, ("a", "b")])
-    def test_labels_must_be_as_many_as_outputs(self, labels, tmp_path):
+    @pytest.mark.parametrize(
+        ("labels", "message"), [(None, "the names of 7 classes"), (("a", "b"), "7 outputs, but 2 labels")]
+    )
+    def test_labels_must_match_the_outputs(self, labels, message, tmp_path):
         model = tiny()
         model.labels = labels
-        with pytest.raises(WeightsError, match="7 outputs and labels="):
+        with pytest.raises(WeightsError, match=message):
             save_weights(model, tmp_path / "w.safetensors")
 
     def test_a_preprocessing_is_needed(self, tmp_path):
         model = tiny(in_chans=2)
         with pytest.raises(
-            WeightsError, match=r"takes 2 channels, its preprocessing is None; set model\.preprocessing"
+            WeightsError, match=r"lacks preprocessing: set model\.preprocessing, of 2 channels"
         ):
             save_weights(model, tmp_path / "w.safetensors")
 
-    def test_a_record_that_json_cannot_hold_is_refused_before_anything_is_written(self, tmp_path):
+    def test_a_record_that_is_not_json_is_refused_before_writing(self, tmp_path):
         with pytest.raises(TypeError, match="JSON"):
             save_weights(tiny(), tmp_path / "w.safetensors", record={"tensor": torch.ones(1)})
         assert list(tmp_path.iterdir()) == []
@@ -232,7 +232,7 @@ class TestFailingWrites:
         assert list(path.parent.iterdir()) == [path]  # no temporary file is left
         assert read_metadata(path).record == {"version": 1}
 
-    @pytest.mark.parametrize("call", ["replace", "fsync", "chmod"])
+    @pytest.mark.parametrize("call", ["replace", "fsync"])
     def test_a_failure_at_any_step_leaves_the_previous_file_and_nothing_else(self, call, saved, monkeypatch):
         def fail(*args):
             raise OSError(errno.EIO, "Input/output error")
@@ -276,12 +276,12 @@ class TestFailingWrites:
         monkeypatch.undo()
         self.check_untouched(saved)
 
-    def test_an_absent_folder_is_an_error_and_is_not_made(self, tmp_path):
-        with pytest.raises(OSError, match="absent"):
+    def test_a_missing_folder_is_an_error_and_is_not_created(self, tmp_path):
+        with pytest.raises(FileNotFoundError, match="absent"):
             save_weights(tiny(), tmp_path / "absent" / "w.safetensors")
         assert list(tmp_path.iterdir()) == []
 
-    def test_a_folder_in_the_place_of_the_file_is_an_error(self, tmp_path):
+    def test_a_folder_at_the_path_of_the_file_is_an_error(self, tmp_path):
         (tmp_path / "w.safetensors").mkdir()
         with pytest.raises(OSError, match=r"w\.safetensors"):
             save_weights(tiny(), tmp_path / "w.safetensors")
@@ -289,12 +289,13 @@ class TestFailingWrites:
 
 
 KILLED_WHILE_SAVING = """
-import os, random, signal, sys, time
+import os, signal, sys
+from pathlib import Path
 import torch
 from fer_attention.models import build_model, load_weights, read_metadata, save_weights
 
 path = sys.argv[1]
-model = build_model("resnet18", width=0.5)
+model = build_model("resnet18", width=0.25)
 
 
 def save(version):
@@ -304,39 +305,52 @@ def save(version):
     save_weights(model, path, record={"version": version})
 
 
+def stop_at(step, tell):
+    def stop(*_):
+        os.write(tell, b".")
+        signal.pause()
+
+    def write_half(temporary, content):
+        with temporary.open("wb") as file:
+            file.write(content[: len(content) // 2])
+        stop()
+
+    if step == "write":
+        Path.write_bytes = write_half
+    elif step in ("fsync", "replace"):
+        setattr(os, step, stop)
+    save(1)
+    stop()
+
+
 save(0)
-draw, seen = random.Random(0), set()
-for _ in range(15):
+for step, expected in (("write", 0), ("fsync", 0), ("replace", 0), ("end", 1)):
+    reached, tell = os.pipe()
     child = os.fork()
     if child == 0:
-        version = read_metadata(path).record["version"]
-        while True:
-            version += 1
-            save(version)
-    time.sleep(draw.uniform(0.05, 0.25))
+        stop_at(step, tell)
+    os.close(tell)
+    assert os.read(reached, 1) == b".", step
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
-    version = read_metadata(path).record["version"]
-    loaded = load_weights(path)
-    assert all((parameter == version).all() for parameter in loaded.parameters()), version
-    seen.add(version)
-print(len(seen))
+    assert read_metadata(path).record["version"] == expected, step
+    assert all((parameter == expected).all() for parameter in load_weights(path).parameters()), step
 """
 
 
-def test_a_process_killed_while_saving_leaves_a_whole_file(tmp_path):
+def test_a_process_killed_at_any_step_of_saving_leaves_a_whole_file(tmp_path):
     path = tmp_path / "w.safetensors"
     run = subprocess.run(
         [sys.executable, "-c", KILLED_WHILE_SAVING, str(path)],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         env={**os.environ, "OMP_NUM_THREADS": "1"},  # a forked process must not wait for its parent's threads
     )
     assert run.returncode == 0, run.stderr
-    assert int(run.stdout) > 5  # it was killed between many different files
-    others = [entry.name for entry in Path(tmp_path).iterdir() if entry != path]
-    assert all(name.startswith(".w.safetensors.") for name in others)  # hidden, and never taken for the file
+    others = [entry.name for entry in tmp_path.iterdir() if entry != path]
+    assert len(others) == 3
+    assert all(name.startswith(".w.safetensors.") for name in others)  # hidden, never taken for the file
 
 
 def test_a_preprocessing_of_other_channels_is_refused(tmp_path):
@@ -346,11 +360,6 @@ def test_a_preprocessing_of_other_channels_is_refused(tmp_path):
         save_weights(model, tmp_path / "x.safetensors")
 
 
-def test_a_model_without_numbers_is_refused(tmp_path):
+def test_a_model_on_the_meta_device_is_refused(tmp_path):
     with pytest.raises(WeightsError, match="meta device"):
         save_weights(create_model("resnet18", device="meta"), tmp_path / "x.safetensors")
-
-
-def test_an_absent_folder_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match="absent"):
-        save_weights(create_model("resnet18", width=0.25), tmp_path / "absent" / "x.safetensors")

@@ -36,14 +36,12 @@ EXTRAS = PROJECT["optional-dependencies"]
 DISTRIBUTIONS = {  # where a module is named otherwise than the project that brings it, or is of its own needs
     "PIL": "pillow",
     "cv2": "opencv-python-headless",
-    "fastapi": "gradio",
     "markupsafe": "jinja2",
     "pytorch_grad_cam": "grad-cam",
     "skimage": "scikit-image",
     "sklearn": "scikit-learn",
-    "starlette": "gradio",
+    "starlette": "fastapi",
     "triton": "torch",  # on the platforms that have it
-    "uvicorn": "gradio",
     "yaml": "pyyaml",
 }
 
@@ -81,7 +79,8 @@ def foreign_imports(tree, extra=None):
         if isinstance(node, ast.With):
             for call in (item.context_expr for item in node.items):
                 if isinstance(call, ast.Call) and getattr(call.func, "id", "") == "needs_extra":
-                    inner = ast.literal_eval(call.args[0])
+                    named = call.args[0]  # a variable is the caller's extra: "faces" or "export"
+                    inner = named.value if isinstance(named, ast.Constant) else "faces"
         yield from foreign_imports(node, inner)
 
 
@@ -213,9 +212,11 @@ def test_the_wheel_holds_the_package_with_its_data_and_nothing_else(built):
 
 def test_the_sdist_holds_what_the_tests_and_the_documents_need(built):
     sdist = sdist_of(built)
-    folders = ("fer_attention", "tests", "docs", "examples", "benchmarks")
+    folders = ("fer_attention", "tests", "docs", "examples", "benchmarks", "tools")
     assert files_below(*folders) <= sdist
-    assert {"README.md", "CITATION.cff", "LICENSE", "Makefile", "conftest.py", "pyproject.toml"} <= sdist
+    assert {"CITATION.cff", "LICENSE", "Makefile", "conftest.py", "pyproject.toml"} <= sdist
+    assert {path.name for path in ROOT.glob("*.md")} <= sdist
+    assert {"constraints.txt", ".pre-commit-config.yaml", ".ci/run", ".github/workflows/ci.yml"} <= sdist
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     for target in re.findall(r"(?:\]\(|src=\")(?!https?://)([^)#\"]+)", readme):
         assert target in sdist

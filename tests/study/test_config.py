@@ -1,4 +1,4 @@
-"""What a study's file may say, and how it is told what it may not."""
+"""Files of studies: what they may contain, and how errors in them are reported."""
 
 import pytest
 import yaml
@@ -6,14 +6,13 @@ import yaml
 from fer_attention.models import ModelSpec
 from fer_attention.models.factory import from_spec
 from fer_attention.registry import UnknownNameError
-from fer_attention.study import StudyError, datasets, expand, load_study, run_study, runner, study_names
-from fer_attention.study.datasets import DataSets, synthetic_faces
+from fer_attention.study import StudyError, expand, load_study, run_study, runner, study_names
 from fer_attention.study.store import Store
 from tests.support.tiny_studies import tiny_file, tiny_study
 
 
 @pytest.mark.parametrize("name", study_names())
-def test_every_ready_study_loads_and_every_condition_of_it_builds(name):
+def test_every_bundled_study_loads_and_all_its_models_build(name):
     study = load_study(name)
     assert study.questions()
     runs = expand(study)
@@ -36,7 +35,7 @@ WRONG = [
     ({"factors__backbone": "resnetv2_19"}, "factors: Unknown backbone .* Did you mean 'resnetv2_18'?"),
     ({"factors__attention": ["none", "cbma"]}, "Unknown attention 'cbma'. Did you mean 'cbam'?"),
     ({"factors__activation": "elo"}, "Unknown activation 'elo'. Did you mean 'elu'?"),
-    ({"factors__attention": ["se", "se"]}, "factors.attention: se is named twice"),
+    ({"factors__attention": ["se", "se"]}, "factors.attention: se appears twice"),
     ({"factors__attention": [["se"]]}, r"factors.attention.0: .*a level is a name, or .*got \['se'\]"),
     (
         {"factors__attention": {"name": "se", "optoins": {}}},
@@ -48,7 +47,7 @@ WRONG = [
     ),
     (
         {"factors__attention": ["eca", {"name": "se", "label": "eca"}]},
-        r"factors.attention: eca is named twice in \['eca', 'eca'\]",
+        r"factors.attention: eca appears twice in \['eca', 'eca'\]",
     ),
     ({"factors__attention": []}, "factors.attention: .*at least 1 item"),
     ({"factors__fraction": 0}, r"factors.fraction.0: Input should be greater than 0; got 0\.$"),
@@ -56,28 +55,28 @@ WRONG = [
     ({"factors__setting": {"a": None}}, "factors.setting.a: .*dictionary; got None"),
     ({"comparisons": [{"factor": "attention", "baseline": "nine"}]}, "comparisons: .* mean 'none'"),
     ({"comparisons": [{"factor": "atention", "baseline": "none"}]}, "comparisons.0.factor: .*'attention'"),
-    ({"comparisons": [{"factor": "activation", "baseline": "elu"}]}, "activation has one level only, elu"),
+    ({"comparisons": [{"factor": "activation", "baseline": "elu"}]}, "activation has only one level, elu"),
     (
         {"comparisons": [{"factor": "attention", "baseline": "none", "levels": ["none"]}]},
         "attention none cannot be compared with itself",
     ),
     ({"comparisons": [{"factor": "attention", "baseline": "none", "levels": []}]}, "comparisons.0.levels: "),
     ({"interactions": [{"first": "attention", "second": "attention"}]}, "cannot interact with itself"),
-    ({"interactions": [{"first": "attention", "second": "activation"}]}, "activation has one level only"),
-    ({"replications__seeds": [1, 2, 1]}, r"replications.seeds: 1 is named twice in \[1, 2, 1\]\.$"),
+    ({"interactions": [{"first": "attention", "second": "activation"}]}, "activation has only one level"),
+    ({"replications__seeds": [1, 2, 1]}, r"replications.seeds: 1 appears twice in \[1, 2, 1\]\.$"),
     ({"replications__seeds": 0}, r"replications.seeds: .*from 1 to 10000, got 0"),
     ({"replications__seeds": [-1]}, r"replications.seeds.0: .*got -1\.$"),
     ({"replications__seeds": True}, "replications.seeds: .*got True"),
     ({"replications__seeds": [[1]]}, "replications.seeds.0: "),
     ({"replications__vary": ["ordre"]}, "replications.vary.0: .*'order'.*got 'ordre'"),
-    ({"replications__vary": []}, "the runs of 2 seeds would be the same"),
+    ({"replications__vary": []}, "the runs of 2 seeds would be identical"),
     ({"tta": "flp"}, "tta: .* Did you mean 'flip'?"),
     ({"alpha": 0}, r"alpha: .*greater than 0; got 0\.$"),
     ({"margin": 2}, "margin: .*got 2"),
     ({"budget": {"hour": 1}}, "budget.hour: .* Did you mean 'hours'?"),
     ({"data__bars__protocol": "offical"}, "data.bars.protocol: .* Did you mean 'official'?"),
     ({"data__bars__fromat": "csv"}, "data.bars.fromat: .* Did you mean 'data_format'?"),
-    ({"data__bars__folds": [0, 0]}, "data.bars.folds: 0 is named twice"),
+    ({"data__bars__folds": [0, 0]}, "data.bars.folds: 0 appears twice"),
     ({"data__bars__folds": []}, "data.bars.folds: "),
     ({"data": {}}, "data: "),
     ({"changes": 5}, "changes: .*dictionary; got 5"),
@@ -85,13 +84,13 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("fields", "message"), WRONG, ids=lambda value: str(value)[:60])
-def test_a_file_that_cannot_be_is_refused_with_field_value_and_nearest_fix(tmp_path, fields, message):
+def test_invalid_files_are_rejected_with_field_value_and_suggestion(tmp_path, fields, message):
     with pytest.raises(StudyError, match=rf"(?s)tiny.yaml cannot be used:\n.*{message}") as raised:
         load_study(tiny_file(tmp_path, **fields))
     assert len(str(raised.value).splitlines()) == 2  # one cause, one line
 
 
-def test_all_that_is_wrong_is_said_at_once(tmp_path):
+def test_all_errors_of_a_file_are_reported_together(tmp_path):
     with pytest.raises(StudyError) as raised:
         load_study(tiny_file(tmp_path, alpha=3, margin=0, titel="x"))
     assert [line.split(":")[0].strip() for line in str(raised.value).splitlines()[1:]] == [
@@ -102,22 +101,22 @@ def test_all_that_is_wrong_is_said_at_once(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[1, 2]", "study.yaml holds no fields, but list"),
-        ("", "study.yaml holds no fields, but NoneType"),
+        ("[1, 2]", "study.yaml must hold named fields; got list"),
+        ("", "study.yaml must hold named fields; got NoneType"),
         ("title: [", "study.yaml is not valid YAML: line 1, column 9"),
         (
             "title: A\ntitle: B",
-            "study.yaml is not valid YAML: line 2, column 1: the field 'title' is there twice",
+            "study.yaml is not valid YAML: line 2, column 1: the field 'title' is given twice",
         ),
     ],
 )
-def test_a_file_that_is_no_study_is_said_to_be_none(tmp_path, text, message):
+def test_files_without_fields_and_invalid_yaml_are_rejected(tmp_path, text, message):
     (tmp_path / "study.yaml").write_text(text)
     with pytest.raises(StudyError, match=message):
         load_study(tmp_path / "study.yaml")
 
 
-def test_a_file_that_is_absent_or_no_text_and_a_name_that_is_unknown_are_said(tmp_path):
+def test_missing_and_unreadable_files_and_unknown_names_are_reported(tmp_path):
     with pytest.raises(StudyError, match=r"no study file .*absent.yaml.*cbam-vs-eca"):
         load_study(tmp_path / "absent.yaml")
     (tmp_path / "bytes.yaml").write_bytes(b"\xff\xfe\x00\xd8")
@@ -130,7 +129,7 @@ def test_a_file_that_is_absent_or_no_text_and_a_name_that_is_unknown_are_said(tm
         load_study("smok")
 
 
-def test_what_a_field_leaves_out_takes_its_default_and_one_level_needs_no_list(tmp_path):
+def test_omitted_fields_have_defaults_and_single_levels_need_no_list(tmp_path):
     study = load_study(tiny_file(tmp_path))
     assert study.factors.activation == ("elu",)
     assert study.replications.seeds == (0, 1)
@@ -149,19 +148,19 @@ CANNOT_TRAIN = [
     ({"changes__structure__width": 0}, "width is a factor above 0"),
     ({"changes__structure": 5}, "structure: .*got 5"),
     ({"changes__structure__attention_options": {"reductoin": 8}}, "reductoin"),
-    ({"changes__seed": 3}, "seed: settled by factors and replications"),
+    ({"changes__seed": 3}, "seed: set by factors and replications"),
     ({"data__bars__changes": {"batch_siz": 3}}, "batch_siz: .* Did you mean 'batch_size'?"),
     ({"factors__setting": {"a": {}, "b": {"epohcs": 1}}}, "(?s)setting b.*epohcs: "),
     ({"recipe": "quik"}, "Unknown recipe 'quik'. Did you mean 'quick'?"),
-    ({"factors__setting": {"a": {}, "b": {"epochs": 1}}}, "settings a and b are the same run"),
+    ({"factors__setting": {"a": {}, "b": {"epochs": 1}}}, "settings a and b give the same run"),
     ({"factors__attention": "cbam"}, "resnetv2_18_cbam_elu cannot be built: reduction=16 leaves no hidden"),
 ]
 
 
 CANNOT_BE_READ = [
-    ({"data__bars": {"protocol": "official"}}, "Where is the data set bars.*--data bars=PATH"),
+    ({"data__bars": {"protocol": "official"}}, "The data set bars needs a path: use --data bars=PATH"),
     ({"data__bars": {"path": "/nowhere/at/all"}}, "bars cannot be read: .*nowhere.* does not exist"),
-    ({"data__bars__path": "/nowhere"}, "bars is made up in memory; it has no path"),
+    ({"data__bars__path": "/nowhere"}, "bars is synthetic and takes no path"),
     ({"data__bars__options": {"imges": 70}}, "Did you mean 'images'?"),
     ({"data__bars__options": {"images": 3}}, "images >= 35.*got 3"),
     ({"data__bars__protocol": "loso"}, "bars: loso needs subjects"),
@@ -177,10 +176,8 @@ CANNOT_BE_READ = [
 @pytest.mark.parametrize(
     ("fields", "message"), CANNOT_TRAIN + CANNOT_BE_READ, ids=lambda value: str(value)[:60]
 )
-def test_what_cannot_be_trained_or_read_is_refused_before_anything_is_made(
-    tmp_path, fields, message, monkeypatch
-):
-    monkeypatch.setattr(runner, "LocalEngine", None)  # nothing may be started
+def test_impossible_studies_are_rejected_before_anything_is_written(tmp_path, fields, message, monkeypatch):
+    monkeypatch.setattr(runner, "LocalEngine", None)  # nothing may start
     with pytest.raises(StudyError, match=message):
         run_study(tiny_study(**fields), tmp_path / "study", device="cpu")
     assert not (tmp_path / "study").exists()
@@ -189,49 +186,19 @@ def test_what_cannot_be_trained_or_read_is_refused_before_anything_is_made(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"workers": 0}, "workers is 1 or more, got 0"),
+        ({"workers": 0}, "workers must be 1 or more, got 0"),
         ({"device": "gpu"}, "device is auto, cpu, cuda"),
-        ({"paths": {"fer2013": "x"}}, "no data set 'fer2013', but bars"),
+        ({"paths": {"fer2013": "x"}}, "no data set 'fer2013'; it has bars"),
     ],
 )
-def test_an_impossible_call_makes_no_folder(tmp_path, options, message, monkeypatch):
+def test_invalid_arguments_create_no_folder(tmp_path, options, message, monkeypatch):
     monkeypatch.setattr(runner, "LocalEngine", None)
     with pytest.raises(ValueError, match=message):
         run_study(tiny_study(), tmp_path / "study", **{"device": "cpu", **options})
     assert not (tmp_path / "study").exists()
 
 
-def test_a_set_without_splits_is_refused_by_the_official_protocol(tmp_path, monkeypatch):
-    whole = synthetic_faces(images=70).take(range(40))  # its first 40 images hold no test split
-    cut = whole.take(whole.splits == "train")
-    monkeypatch.setattr(datasets, "synthetic_faces", lambda images, size: cut)
-    with pytest.raises(StudyError, match="official needs the splits"):
-        run_study(tiny_study(), tmp_path / "study", device="cpu")
-
-
-def test_made_up_faces_are_learnable_balanced_and_the_same_each_time():
-    one, other = synthetic_faces(subjects=5), synthetic_faces(subjects=5)
-    assert (one.images == other.images).all()
-    assert (synthetic_faces(seed=1).images != one.images).any()
-    assert {name: int((one.splits == name).sum()) for name in ("train", "validation", "test")} == {
-        "train": 168, "validation": 56, "test": 56
-    }  # fmt: skip
-    assert set(one.subjects) == {f"P0{number}" for number in range(5)}
-    rows = synthetic_faces(noise=5).images.mean(axis=2)[:, :14].reshape(-1, 7, 2).mean(axis=2)
-    assert (rows.argmax(axis=1) == synthetic_faces(noise=5).labels).all()
-
-
-def test_a_data_set_is_read_once(monkeypatch):
-    calls = []
-    made = synthetic_faces()
-    monkeypatch.setattr(datasets, "synthetic_faces", lambda images, size: calls.append(images) or made)
-    data = DataSets(tiny_study())
-    assert data["bars"] is data["bars"] is data.all()["bars"]
-    assert calls == [70]
-
-
-def test_the_study_in_a_folder_is_the_one_of_the_file(tmp_path):
-    """What study.json holds reads back as the same study, tuples, fractions and all."""
+def test_a_stored_study_equals_the_study_of_its_file(tmp_path):
     for name in study_names():
         study = load_study(name)
         Store(tmp_path / name).begin(study, expand(study))

@@ -1,4 +1,4 @@
-"""What a study will take: work, time, memory, disk and workers."""
+"""Estimates of work, time, memory, disk and workers."""
 
 import numpy as np
 import psutil
@@ -14,7 +14,7 @@ from fer_attention.study.estimate import images_of, memory_of, work_of, workers_
 from tests.support.tiny_studies import runs_of, tiny_study
 
 
-def test_the_work_of_a_run_is_counted_by_layers_images_and_epochs():
+def test_work_counts_the_layers_images_and_epochs_of_a_run():
     (run,) = runs_of(tiny_study(factors__attention="none", replications__seeds=1, changes__epochs=3))
     data = DataSets(tiny_study())["bars"]
     model, macs = from_spec(run.config.spec()), 0
@@ -52,7 +52,7 @@ def test_work_grows_with_epochs_images_and_model(fields):
     assert work(tiny_study(**fields)) > work(tiny_study())
 
 
-def test_an_estimate_is_the_work_over_the_rate_and_the_workers(monkeypatch):
+def test_an_estimate_divides_the_work_by_rate_and_workers(monkeypatch):
     monkeypatch.setattr(estimate, "_macs_per_second", lambda run, device: (1e6, 8))
     study = tiny_study(keep_weights=True)
     data, runs = DataSets(study).all(), runs_of(study)
@@ -62,22 +62,22 @@ def test_an_estimate_is_the_work_over_the_rate_and_the_workers(monkeypatch):
     assert two.seconds == pytest.approx(one.seconds / 2)
     assert (one.workers, two.workers) == (1, 2)
     parameters = [estimate.counts_of(run).parameters for run in runs]
-    assert one.disk > 4 * sum(parameters)  # the weights that are kept
+    assert one.disk > 4 * sum(parameters)  # the stored weights
     assert two.disk - one.disk == pytest.approx(20 * max(parameters))  # another run's checkpoint
     dropped = runs_of(tiny_study())
     assert estimate.estimate(dropped, data, workers=1, device="cpu").disk < one.disk
 
 
 @pytest.mark.parametrize("workers", [0, -2])
-def test_an_estimate_refuses_no_workers_and_no_runs(workers):
+def test_an_estimate_needs_a_run_and_a_worker(workers):
     study = tiny_study()
-    with pytest.raises(ValueError, match=f"a worker or more, got 4 and {workers}"):
+    with pytest.raises(ValueError, match=f"at least one run and one worker, got 4 and {workers}"):
         estimate.estimate(runs_of(study), DataSets(study).all(), workers=workers, device="cpu")
-    with pytest.raises(ValueError, match="needs a run"):
+    with pytest.raises(ValueError, match="at least one run"):
         estimate.estimate([], DataSets(study).all(), device="cpu")
 
 
-def test_measuring_the_rate_leaves_threads_and_random_state_as_they_were():
+def test_measuring_the_rate_restores_threads_and_random_state():
     study = tiny_study(changes__batch_size=2)
     torch.manual_seed(5)
     before, threads = torch.get_rng_state(), torch.get_num_threads()
@@ -91,14 +91,14 @@ def test_measuring_the_rate_leaves_threads_and_random_state_as_they_were():
 @pytest.mark.parametrize(
     ("cores", "gigabytes", "expected"), [(8, 1000, 4), (2, 1000, 2), (8, 5, 3), (8, 0.1, 1), (1, 1000, 1)]
 )
-def test_as_many_workers_as_cores_memory_and_runs_allow(monkeypatch, cores, gigabytes, expected):
+def test_workers_are_limited_by_cores_memory_and_runs(monkeypatch, cores, gigabytes, expected):
     study = tiny_study()
     monkeypatch.setattr(estimate, "cores", lambda: cores)
     monkeypatch.setattr(estimate, "free_memory", lambda: gigabytes * 1e9)
     assert workers_for(runs_of(study), DataSets(study).all(), torch.device("cpu")) == expected
 
 
-def test_a_containers_limit_bounds_the_free_memory(monkeypatch, tmp_path):
+def test_free_memory_respects_the_limit_of_a_container(monkeypatch, tmp_path):
     limit = tmp_path / "memory.max"
     monkeypatch.setattr(estimate, "CONTAINER_LIMIT", limit)
     free = pytest.approx(psutil.virtual_memory().available, rel=0.2)
@@ -109,7 +109,7 @@ def test_a_containers_limit_bounds_the_free_memory(monkeypatch, tmp_path):
     assert estimate.free_memory() == 1_000_000
 
 
-def test_a_run_needs_memory_for_its_model_and_its_images():
+def test_memory_grows_with_model_and_images():
     (small,) = runs_of(tiny_study(factors__attention="none", replications__seeds=1))
     (wide,) = runs_of(
         tiny_study(factors__attention="none", replications__seeds=1, changes__structure__width=1.0)
@@ -126,7 +126,7 @@ def test_a_run_needs_memory_for_its_model_and_its_images():
     assert memory_of(wide, data) - memory_of(small, data) > 20 * 5e6
 
 
-def test_one_worker_for_each_gpu(monkeypatch):
+def test_each_gpu_gets_one_worker(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
     study = tiny_study()
     runs, data = runs_of(study), DataSets(study).all()

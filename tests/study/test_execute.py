@@ -1,4 +1,4 @@
-"""What one run leaves: a record that its predictions bear out."""
+"""Execution of one run: a record that agrees with its predictions."""
 
 from dataclasses import replace
 
@@ -16,16 +16,16 @@ from fer_attention.study.store import Store
 from tests.support.tiny_studies import runs_of, tiny_study
 
 
-def carried_out(folder, data, **changes):
-    """The first run of a tiny study, in its place under a folder."""
+def execute_first(folder, data, **changes):
+    """Execute the first run of a tiny study in its folder."""
     run = runs_of(tiny_study(changes__epochs=2, **changes))[0]
-    place = Store(folder).run_folder(run.id)
-    return execute.execute(run, data, place, device="cpu"), place
+    run_folder = Store(folder).run_folder(run.id)
+    return execute.execute(run, data, run_folder, device="cpu"), run_folder
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _one_thread():
-    """Sums that several threads share may be split otherwise from run to run."""
+    """With several threads, sums may be split differently from run to run."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -39,16 +39,16 @@ def data():
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory, data):
-    """Two records, with weights: (folder of the study, one record, its folder)."""
+    """Two finished runs: (folder of the study, record with weights, its folder)."""
     folder = tmp_path_factory.mktemp("execute") / "study"
-    carried_out(folder, data, replications__seeds=[4])
-    record, place = carried_out(folder, data, keep_weights=True)
-    return folder, record, place
+    execute_first(folder, data, replications__seeds=[4])
+    record, run_folder = execute_first(folder, data, keep_weights=True)
+    return folder, record, run_folder
 
 
-def test_the_record_is_what_the_predictions_say(done, data):
-    folder, record, place = done
-    found = Predictions.from_bytes((place / PREDICTIONS).read_bytes())
+def test_the_record_agrees_with_the_predictions(done, data):
+    folder, record, run_folder = done
+    found = Predictions.from_bytes((run_folder / PREDICTIONS).read_bytes())
     test = data.split("test")
     assert list(found.names) == list(test.names)
     assert (found.labels == test.labels).all()
@@ -62,10 +62,10 @@ def test_the_record_is_what_the_predictions_say(done, data):
     assert found.probabilities.sum(axis=1) == pytest.approx(np.ones(14), abs=2e-3)
     assert found.groups is None
     assert not found.copies.any()
-    assert read_record(place) == record
+    assert read_record(run_folder) == record
 
 
-def test_the_record_holds_what_was_asked_measured_and_taken(done):
+def test_the_record_has_configuration_scores_and_costs(done):
     record = done[1]
     assert (record.seed, record.fold, record.model) == (0, 0, "resnetv2_18_elu")
     assert record.factors["attention"] == "none"
@@ -82,50 +82,50 @@ def test_the_record_holds_what_was_asked_measured_and_taken(done):
     assert record.environment
 
 
-def test_kept_weights_give_the_recorded_accuracy_and_others_leave_nothing(done, data):
-    folder, record, place = done
-    model = load_weights(place / WEIGHTS, device="cpu")
+def test_kept_weights_reproduce_the_recorded_accuracy(done, data):
+    folder, record, run_folder = done
+    model = load_weights(run_folder / WEIGHTS, device="cpu")
     assert model.spec.name == record.model
     test = data.split("test")
     answers = predict_crops(model, test).argmax(1)
-    assert (answers == Predictions.from_bytes((place / PREDICTIONS).read_bytes()).predicted).all()
+    assert (answers == Predictions.from_bytes((run_folder / PREDICTIONS).read_bytes()).predicted).all()
     assert (answers == test.labels).mean() == record.test.accuracy
-    assert {path.name for path in place.iterdir()} == {RECORD, PREDICTIONS, WEIGHTS}
-    others = [path for path in (folder / "runs").iterdir() if path != place]
+    assert {path.name for path in run_folder.iterdir()} == {RECORD, PREDICTIONS, WEIGHTS}
+    others = [path for path in (folder / "runs").iterdir() if path != run_folder]
     assert [{path.name for path in other.iterdir()} for other in others] == [{RECORD, PREDICTIONS}]
 
 
-def test_one_run_done_twice_gives_the_same_predictions_and_numbers(done, data, tmp_path):
-    record, place = carried_out(tmp_path, data, keep_weights=True)
+def test_repeating_a_run_gives_the_same_predictions_and_scores(done, data, tmp_path):
+    record, run_folder = execute_first(tmp_path, data, keep_weights=True)
     assert record.predictions_sha256 == done[1].predictions_sha256
     assert record.test == done[1].test
     assert record.activations == done[1].activations
-    assert (place / PREDICTIONS).read_bytes() == (done[2] / PREDICTIONS).read_bytes()
+    assert (run_folder / PREDICTIONS).read_bytes() == (done[2] / PREDICTIONS).read_bytes()
 
 
-def test_the_test_images_are_looked_at_once_and_after_the_training(data, tmp_path, monkeypatch):
-    looks = []
+def test_test_images_are_evaluated_once_after_training(data, tmp_path, monkeypatch):
+    events = []
     real_train, real_evaluate = execute.train, execute.evaluate
 
     def train(config, crops, output, **options):
         result = real_train(config, crops, output, **options)
-        looks.append("trained")
+        events.append("trained")
         return result
 
     def evaluate(model, crops, *, split, **options):
-        looks.append(split)
+        events.append(split)
         return real_evaluate(model, crops, split=split, **options)
 
     monkeypatch.setattr(execute, "train", train)
     monkeypatch.setattr(execute, "evaluate", evaluate)
-    carried_out(tmp_path, data)
-    assert looks == ["trained", "validation", "test"]
+    execute_first(tmp_path, data)
+    assert events == ["trained", "validation", "test"]
 
 
-def test_other_test_images_change_nothing_but_the_test_scores(done, data, tmp_path):
+def test_test_images_affect_nothing_but_the_test_scores(done, data, tmp_path):
     images = data.images.copy()
     images[data.splits == "test"] = 255 - images[data.splits == "test"]
-    record, _ = carried_out(tmp_path, replace(data, images=images))
+    record, _ = execute_first(tmp_path, replace(data, images=images))
     times = {"seconds", "images_per_second"}
     for epoch, other in zip(record.history, done[1].history, strict=True):
         assert {k: v for k, v in epoch.items() if k not in times} == {
@@ -135,32 +135,32 @@ def test_other_test_images_change_nothing_but_the_test_scores(done, data, tmp_pa
     assert record.predictions_sha256 != done[1].predictions_sha256
 
 
-def test_copies_of_training_images_are_counted_and_left_out_of_a_second_number(data, tmp_path):
+def test_copies_of_training_images_are_counted_and_scored_separately(data, tmp_path):
     images = data.images.copy()
     test, train = (np.flatnonzero(data.splits == name) for name in ("test", "train"))
     images[test[:5]] = images[train[:5]]
-    record, place = carried_out(tmp_path, replace(data, images=images))
-    found = Predictions.from_bytes((place / PREDICTIONS).read_bytes())
+    record, run_folder = execute_first(tmp_path, replace(data, images=images))
+    found = Predictions.from_bytes((run_folder / PREDICTIONS).read_bytes())
     assert found.copies.tolist() == [True] * 5 + [False] * 9
     assert (record.data.copies, record.test.n, record.test_new.n) == (5, 14, 9)
     assert record.test_new.accuracy == (found.predicted == found.labels)[5:].mean()
 
 
-def test_subjects_are_the_groups_of_the_predictions_and_views_change_the_answers(tmp_path):
+def test_predictions_store_subjects_and_depend_on_augmentation(tmp_path):
     people = {"images": 70, "size": 16, "subjects": 5}
     fields = {"data__bars__options": people, "data__bars__protocol": "loso", "data__bars__folds": [2]}
     contents = {}
     for views in ("none", "flip"):
-        record, place = carried_out(tmp_path, synthetic_faces(**people), tta=views, **fields)
-        contents[views] = Predictions.from_bytes((place / PREDICTIONS).read_bytes())
+        record, run_folder = execute_first(tmp_path, synthetic_faces(**people), tta=views, **fields)
+        contents[views] = Predictions.from_bytes((run_folder / PREDICTIONS).read_bytes())
         assert set(contents[views].groups) == {"P02"}
         assert (record.tta, record.data.fold, record.fold) == (views, "P02", 2)
     assert (contents["none"].probabilities != contents["flip"].probabilities).any()
 
 
-def test_metrics_of_the_record_are_those_of_the_library(done, data):
-    record, place = done[1:]
-    model = load_weights(place / WEIGHTS, device="cpu")
+def test_recorded_metrics_match_classification_metrics(done, data):
+    record, run_folder = done[1:]
+    model = load_weights(run_folder / WEIGHTS, device="cpu")
     test = data.split("test")
     found = classification_metrics(predict_crops(model, test), test.labels, test.label_names)
     assert record.test.macro_f1 == pytest.approx(found.macro_f1)
@@ -168,7 +168,7 @@ def test_metrics_of_the_record_are_those_of_the_library(done, data):
     assert (record.test.low, record.test.high) == (found.accuracy.low, found.accuracy.high)
 
 
-def test_a_set_that_cannot_be_divided_is_an_error_of_the_run(data, tmp_path):
+def test_a_protocol_that_the_data_does_not_support_is_an_error(data, tmp_path):
     options = {"images": 70, "size": 16, "subjects": 5}
     with pytest.raises(DataError, match="loso needs subjects"):
-        carried_out(tmp_path, data, data__bars__options=options, data__bars__protocol="loso")
+        execute_first(tmp_path, data, data__bars__options=options, data__bars__protocol="loso")

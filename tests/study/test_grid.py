@@ -1,4 +1,4 @@
-"""From a study to its runs: how many, in which order, under which names, with which seeds."""
+"""Runs of a study: number, order, ids and seeds."""
 
 import hashlib
 import json
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from fer_attention.study import StudyConfig, StudyError, expand, load_study
 from fer_attention.study.datasets import DataSets, synthetic_faces
-from fer_attention.training.setup import create_start
+from fer_attention.training.setup import create_initial_model
 from tests.support.tiny_studies import TINY, merged, runs_of, tiny_study
 
 PEOPLE = {"data__bars__options": {"images": 70, "size": 16, "subjects": 5}}
@@ -54,10 +54,10 @@ def test_the_runs_are_the_product_of_levels_seeds_and_folds(factors, seeds, sett
     conditions = count // len(set(replications))
     assert replications == [
         (seed, fold) for seed in seeds for fold in folds or range(5) for _ in range(conditions)
-    ]  # one replication after the other: a study that is stopped is balanced
+    ]  # one replication after the other: an interrupted study is balanced
 
 
-def test_ids_are_the_same_for_another_order_of_the_keys():
+def test_ids_do_not_depend_on_the_order_of_keys():
     def reversed_keys(value):
         if isinstance(value, dict):
             return {name: reversed_keys(value[name]) for name in reversed(value)}
@@ -68,7 +68,7 @@ def test_ids_are_the_same_for_another_order_of_the_keys():
     assert set(ids(other)) == set(ids(study))
 
 
-NUMBERS_HANG_ON = [
+AFFECT_RESULTS = [
     {"changes__epochs": 2},
     {"changes__lr": 0.05},
     {"changes__augment": {"flip": 0.25}},
@@ -92,10 +92,10 @@ NUMBERS_HANG_ON = [
 ]
 
 
-@pytest.mark.parametrize("fields", NUMBERS_HANG_ON, ids=str)
-def test_another_name_for_each_run_whose_numbers_may_be_others(fields):
+@pytest.mark.parametrize("fields", AFFECT_RESULTS, ids=str)
+def test_changes_that_affect_results_change_the_ids(fields):
     before, after = runs_of(tiny_study()), runs_of(tiny_study(**fields))
-    if "replications__vary" in fields:  # in replication 0 all sources have seed 0, whichever vary
+    if "replications__vary" in fields:  # in replication 0 all sources have seed 0
         before, after = ([run for run in runs if run.seed] for runs in (before, after))
     assert not {run.id for run in before} & {run.id for run in after}
 
@@ -117,7 +117,7 @@ def test_another_name_for_each_run_whose_numbers_may_be_others(fields):
     ],
     ids=str,
 )
-def test_the_same_names_where_no_number_hangs_on_the_change(fields):
+def test_changes_that_do_not_affect_results_keep_the_ids(fields):
     assert ids(tiny_study(**fields)) == ids(tiny_study())
 
 
@@ -132,19 +132,19 @@ def test_the_same_names_where_no_number_hangs_on_the_change(fields):
     ],
     ids=str,
 )
-def test_what_is_added_to_a_study_leaves_its_done_runs_done(fields):
+def test_extending_a_study_keeps_the_ids_of_its_runs(fields):
     more = set(ids(tiny_study(**fields)))
     assert set(ids(tiny_study())) < more
 
 
-def test_a_second_data_set_and_the_place_of_the_first_leave_done_runs_done(tmp_path):
+def test_paths_and_further_data_sets_keep_the_ids(tmp_path):
     one = merged(TINY, {"data.bars": {"path": "here", "protocol": "official"}})
     two = merged(one, {"data.bars.path": "there", "data.more": {"data_format": "synthetic"}})
     first = {run.id for run in expand(StudyConfig.model_validate(one))}
     assert first < {run.id for run in expand(StudyConfig.model_validate(two))}
 
 
-def test_fewer_folds_are_some_of_all_folds():
+def test_selected_folds_are_a_subset_of_all_folds():
     options = {**PEOPLE, "data__bars__protocol": "loso"}
     assert set(ids(tiny_study(**options, data__bars__folds=[1, 4]))) < set(ids(tiny_study(**options)))
 
@@ -153,7 +153,7 @@ CHANCES = ("initialisation", "order", "augmentation")
 
 
 @pytest.mark.parametrize("varied", [(name,) for name in (*CHANCES, "subset", "folds")])
-def test_replications_vary_in_what_is_named_alone(varied):
+def test_replications_vary_only_the_named_sources(varied):
     first, second = runs_of(tiny_study(factors__attention="none", replications__vary=list(varied)))
     for source in CHANCES:
         differs = first.config.seed_of(source) != second.config.seed_of(source)
@@ -163,14 +163,14 @@ def test_replications_vary_in_what_is_named_alone(varied):
 
 
 @pytest.mark.parametrize(("varied", "equal"), [("order", True), ("initialisation", False)])
-def test_replications_start_from_equal_weights_unless_the_initialisation_varies(varied, equal):
+def test_initial_weights_differ_only_if_the_initialisation_varies(varied, equal):
     study = tiny_study(factors__attention="none", replications__vary=[varied])
     data = synthetic_faces(images=70)
-    starts = [create_start(run.config, data.split("train")).state_dict() for run in runs_of(study)]
+    starts = [create_initial_model(run.config, data.split("train")).state_dict() for run in runs_of(study)]
     assert torch.equal(starts[0]["stem.conv.weight"], starts[1]["stem.conv.weight"]) == equal
 
 
-def test_a_varied_subset_takes_other_images_and_a_fixed_one_the_same():
+def test_training_subsets_differ_only_if_the_subset_varies():
     for vary, same in ((["order", "subset"], False), (["order"], True)):
         study = tiny_study(factors__attention="none", factors__fraction=0.5, replications__vary=vary)
         data = DataSets(study)["bars"]
@@ -179,7 +179,7 @@ def test_a_varied_subset_takes_other_images_and_a_fixed_one_the_same():
         assert set(one.split("test").names) == set(data.split("test").names)
 
 
-def test_a_fraction_cuts_the_training_images_and_nothing_else():
+def test_a_fraction_reduces_only_the_training_images():
     study = tiny_study(factors__attention="none", factors__fraction=[0.5, 1.0], replications__seeds=[3])
     data = DataSets(study)["bars"]
     half, whole = (run.crops(data, run.protocol(data)) for run in runs_of(study))
@@ -189,7 +189,7 @@ def test_a_fraction_cuts_the_training_images_and_nothing_else():
         assert list(half.split(name).names) == list(whole.split(name).names)
 
 
-def test_a_protocol_drawn_at_random_divides_anew_where_folds_vary():
+def test_random_divisions_differ_only_if_folds_vary():
     for vary, same in ((["order", "folds"], False), (["order"], True)):
         study = tiny_study(factors__attention="none", data__bars__protocol="holdout", replications__vary=vary)
         data = DataSets(study)["bars"]
@@ -197,8 +197,8 @@ def test_a_protocol_drawn_at_random_divides_anew_where_folds_vary():
         assert (set(one.names) == set(other.names)) == same
 
 
-def test_the_structure_of_a_recipe_is_no_conditions_own(tmp_path):
-    """A recipe is made for one model; its structure must not reach the condition that has this model."""
+def test_the_structure_of_a_recipe_is_ignored(tmp_path):
+    """The structure of a recipe is for its own model and must not reach the condition with this model."""
     recipe = tmp_path / "own.yaml"
     recipe.write_text("model: resnetv2_18_eca_elu\nstructure: {width: 0.5, drop_rate: 0.4}\nepochs: 3\n")
     study = tiny_study(recipe=str(recipe), changes={"structure": {"stem": "half"}})
@@ -206,7 +206,7 @@ def test_the_structure_of_a_recipe_is_no_conditions_own(tmp_path):
     assert {run.config.epochs for run in runs_of(study)} == {3}
 
 
-def test_changes_go_over_the_recipe_a_data_sets_over_the_studys_and_a_settings_over_all():
+def test_settings_override_data_which_overrides_study_and_recipe():
     study = tiny_study(
         changes={"epochs": 5, "batch_size": 9, "lr": 0.3, "augment": {"flip": 0.1, "rotate": 7}},
         data__bars__changes={"batch_size": 4, "lr": 0.2},
@@ -219,13 +219,13 @@ def test_changes_go_over_the_recipe_a_data_sets_over_the_studys_and_a_settings_o
     assert (found["own"].augment.flip, found["own"].augment.rotate) == (0.0, 7)
 
 
-def test_without_data_a_study_counts_the_folds_that_its_file_names():
+def test_without_data_the_folds_are_those_named_in_the_file():
     study = tiny_study(**PEOPLE, data__bars__protocol="loso")
     assert len(expand(study)) == 4
     assert len(expand(tiny_study(data__bars__folds=[0, 1, 2]))) == 12
 
 
-def test_the_title_of_a_run_names_what_makes_it_differ():
+def test_titles_of_runs_name_the_levels_that_differ():
     study = tiny_study(factors__fraction=0.2, factors__setting={"slow": {"lr": 0.01}})
     assert runs_of(study)[-1].title == "resnetv2_18_eca_elu, bars, 20 % of train, slow, seed 1, fold 0"
 
@@ -259,7 +259,7 @@ def test_a_level_with_a_label_alone_or_another_label_is_the_same_run():
 def test_two_levels_that_are_the_same_run_are_refused():
     study = tiny_study(factors__attention=["se", {"name": "se", "label": "again"}])
     with pytest.raises(
-        StudyError, match="The attentions se and again are the same run of resnetv2_18_se_elu"
+        StudyError, match="The attentions se and again give the same run of resnetv2_18_se_elu"
     ):
         expand(study)
 

@@ -1,4 +1,4 @@
-"""The paper's table, as it stands beside ours."""
+"""Published results of the paper."""
 
 import csv
 
@@ -24,14 +24,14 @@ MODELS = [f"{one}{attention}_elu" for one in BACKBONES for attention in ("", "_s
         ("resnetv2_50_cbam_elu", "CK+", 0.8901),
     ],
 )
-def test_entries_are_those_of_the_paper_as_shares(model, data, accuracy):
+def test_published_values_are_shares(model, data, accuracy):
     assert published(model, data) == pytest.approx(accuracy, abs=1e-12)
 
 
 @pytest.mark.parametrize(
     ("model", "data"),
     [
-        ("resnet50_se", "fer2013"),  # all of the paper's are with ELU
+        ("resnet50_se", "fer2013"),  # the paper has only ELU
         ("resnet50_se_selu", "fer2013"),
         ("resnetv2_18_se_elu", "fer2013"),
         ("resnet50_coord_elu", "fer2013"),
@@ -39,11 +39,11 @@ def test_entries_are_those_of_the_paper_as_shares(model, data, accuracy):
         ("resnet50_se_elu", ""),
     ],
 )
-def test_what_the_paper_has_not_is_none(model, data):
+def test_models_and_data_outside_the_paper_have_no_value(model, data):
     assert published(model, data) is None
 
 
-def test_every_model_of_the_paper_has_a_share_on_every_set():
+def test_every_model_of_the_paper_has_a_value_on_every_data_set():
     shares = {(model, data): published(model, data) for model in MODELS for data in COLUMNS}
     assert len(MODELS) == 32
     assert all(0.15 < share < 0.93 for share in shares.values())
@@ -51,7 +51,7 @@ def test_every_model_of_the_paper_has_a_share_on_every_set():
 
 
 @pytest.mark.data
-def test_the_table_is_the_reference_number_by_number(shared_dir):
+def test_the_table_equals_the_reference(shared_dir):
     text = (shared_dir / "reference" / "paper_results.csv").read_text(encoding="utf-8")
     rows = list(csv.DictReader(text.splitlines()))
     assert sorted(row["model"] for row in rows) == sorted(MODELS)
@@ -60,7 +60,7 @@ def test_the_table_is_the_reference_number_by_number(shared_dir):
             assert f"{published(row['model'], data) * 100:.2f}" == row[f"{data}_accuracy"]
 
 
-def test_each_column_says_what_it_measures():
+def test_each_column_has_a_protocol():
     for data, column in COLUMNS.items():
         assert paper_protocol(data) == paper_protocol(data.upper()) == PROTOCOLS[column]
     assert "one run" in paper_protocol("fer2013")
@@ -69,7 +69,7 @@ def test_each_column_says_what_it_measures():
     assert paper_protocol("affectnet") is None
 
 
-def test_only_the_entries_at_chance_carry_a_remark():
+def test_only_values_at_chance_have_a_remark():
     remarked = {(model, data) for model in MODELS for data in COLUMNS if paper_remark(model, data)}
     assert remarked == {(f"resnet152{one}_elu", "jaffe") for one in ("", "_se", "_eca", "_cbam")}
     assert "15.66 %" in paper_remark("resnet152_elu", "jaffe")

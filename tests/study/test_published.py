@@ -39,7 +39,10 @@ def test_published_reports_agree_with_their_records(folder):
             f"Holm-adjusted p {equals(row['p_holm'])}"
         ) in text
     for row in found.contrasts.to_dict("records"):
-        assert f"- {row['first']} with {row['second']}: {points(row['mean'])} points compared with the sum" in text
+        assert (
+            f"- {row['first']} with {row['second']}: {points(row['mean'])} points compared with the sum"
+            in text
+        )
 
 
 def test_the_guide_to_studies_quotes_the_smoke_report():

@@ -1,4 +1,4 @@
-"""The same study on Ray and in local processes; a worker of Ray that dies."""
+"""Studies on Ray: the same records as local processes, also after the death of workers."""
 
 import signal
 
@@ -15,7 +15,7 @@ FIELDS = {"changes__epochs": 3, "changes__checkpoint_minutes": 0}
 ON_RAY = ("--engine", "ray", "--workers", "1")
 
 
-def test_ray_comes_to_the_records_of_local_processes(tmp_path):
+def test_ray_gives_the_same_records_as_local_processes(tmp_path):
     file = tiny_file(tmp_path, **FIELDS)
     finish(file, tmp_path / "local", "--workers", "1")
     out, err = finish(file, tmp_path / "ray", *ON_RAY)
@@ -27,13 +27,13 @@ def test_ray_comes_to_the_records_of_local_processes(tmp_path):
 
 
 def tasks_of(process):
-    """Ray's processes that carry runs out."""
+    """Return Ray's processes that execute runs."""
     children = psutil.Process(process.pid).children(recursive=True)
     return [child for child in children if child.name().startswith("ray::work")]
 
 
 def kill_the_task_of(process, folder, before=None):
-    """Kill Ray's process that trains; another one than before."""
+    """Kill the Ray process in training, other than `before`, and return it."""
     wait_for(lambda: checkpoints(folder) and [one for one in tasks_of(process) if one != before], process)
     (task,) = tasks_of(process)
     task.kill()
@@ -43,7 +43,7 @@ def kill_the_task_of(process, folder, before=None):
 LONG = {**FIELDS, "changes__epochs": 20}
 
 
-def test_a_ray_worker_that_dies_loses_nothing(tmp_path):
+def test_a_run_survives_the_death_of_its_ray_worker(tmp_path):
     file, folder = tiny_file(tmp_path, **LONG), tmp_path / "ray"
     process = start(file, folder, *ON_RAY)
     kill_the_task_of(process, folder)
@@ -53,7 +53,7 @@ def test_a_ray_worker_that_dies_loses_nothing(tmp_path):
     assert "its Ray worker died: " in err
 
 
-def test_a_run_whose_ray_worker_dies_twice_fails_and_is_done_on_request(tmp_path):
+def test_a_run_fails_after_two_deaths_on_ray_and_can_be_retried(tmp_path):
     file, folder = tiny_file(tmp_path, **LONG), tmp_path / "ray"
     process = start(file, folder, *ON_RAY)
     kill_the_task_of(process, folder, before=kill_the_task_of(process, folder))
@@ -67,8 +67,8 @@ def test_a_run_whose_ray_worker_dies_twice_fails_and_is_done_on_request(tmp_path
     assert len(numbers_of(folder)) == 4
 
 
-def test_ctrl_c_on_ray_saves(tmp_path):
-    """With a checkpoint every hour, the only one is of Ctrl-C."""
+def test_ctrl_c_on_ray_saves_a_checkpoint(tmp_path):
+    """With a checkpoint every hour, the only checkpoint is that of Ctrl-C."""
     fields = {
         **LONG,
         "changes__checkpoint_minutes": 60,

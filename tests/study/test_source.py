@@ -1,4 +1,4 @@
-"""The commit that a record names."""
+"""Git commit in the record of a run."""
 
 import subprocess
 
@@ -9,7 +9,7 @@ from fer_attention.study import source
 
 @pytest.fixture
 def package(tmp_path, monkeypatch):
-    """A repository with a file in place of the package's, and how to call git in it."""
+    """A file that replaces the package's source.py, and a function that calls git in its folder."""
     file = tmp_path / "source.py"
     file.write_text("1")
     monkeypatch.setattr(source, "__file__", str(file))
@@ -25,7 +25,7 @@ def package(tmp_path, monkeypatch):
     return file, git
 
 
-def test_it_is_that_of_the_checkout_and_says_whether_it_was_changed(package):
+def test_the_commit_of_the_checkout_is_marked_dirty_if_modified(package):
     file, git = package
     git("init")
     git("add", "source.py")
@@ -35,7 +35,7 @@ def test_it_is_that_of_the_checkout_and_says_whether_it_was_changed(package):
     assert source.source_commit.__wrapped__() == git("rev-parse", "HEAD") + "-dirty"
 
 
-def test_without_a_checkout_or_in_somebody_else_s_there_is_none(package):
+def test_there_is_no_commit_outside_a_checkout_of_the_package(package):
     _, git = package
     assert source.source_commit.__wrapped__() is None
     git("init")

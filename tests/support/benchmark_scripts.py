@@ -1,4 +1,4 @@
-"""Benchmark records made by hand."""
+"""Benchmark records with made-up numbers."""
 
 from cost_record import Case, Environment, Measured, Memory, Ratio, Record, Settings, Spread
 
@@ -8,7 +8,7 @@ def spread(median):
 
 
 def case(times, *, subject="resnet50", mode="training", size=80, batch=32, memory=None, base="none plain"):
-    """A case with these medians, their ratios to the base and to timm's, and peaks in MiB."""
+    """Build a case with these medians, their ratios to the base and to timm's, and peaks in MiB."""
     candidates = [
         Measured(
             name=name,
@@ -37,7 +37,7 @@ def case(times, *, subject="resnet50", mode="training", size=80, batch=32, memor
 
 
 def record(*cases, section="networks", device="cpu", dtype="float32", activation="elu"):
-    """A record of such cases."""
+    """Build a record of such cases."""
     return Record(
         section=section,
         command="python benchmarks/attention_cost.py",
@@ -50,7 +50,7 @@ def record(*cases, section="networks", device="cpu", dtype="float32", activation
             device=device,
             threads=2,
             cpu_capability="AVX2",
-            processor="of a test",
+            processor="test processor",
             cores=2,
             system="Linux",
         ),

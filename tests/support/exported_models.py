@@ -1,4 +1,4 @@
-"""Small models whose every part matters to the logits, and faces, for the tests of exports."""
+"""Small models in which every part affects the logits, and a detector with fixed results."""
 
 import numpy as np
 import torch
@@ -11,9 +11,9 @@ FAMILIES = {"vgg11": {}, "resnet18": {"stem": "half"}, "resnetv2_18": {"stem": "
 
 
 def lively_model(backbone="vgg11", *, attention="none", seed=0, options=None, mixed=(), **structure):
-    """A narrow model with norms off their start, gates that gate, and logits of about one.
+    """Build a narrow model with random norms and gates and logits of about one.
 
-    `mixed` names a gate for each block of a residual network, in place of `attention` there.
+    `mixed` gives the blocks of a residual network a gate each, instead of `attention`.
     """
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -41,23 +41,23 @@ def lively_model(backbone="vgg11", *, attention="none", seed=0, options=None, mi
 
 
 def noise(model, count):
-    """float32 (N, C, H, W), standardised."""
+    """Return standardised noise, float32 (N, C, H, W)."""
     return model.preprocessing.normalize(torch.from_numpy(noise_crops(model, count)))
 
 
 def noise_crops(model, count, seed=1):
-    """uint8 (N, C, H, W)."""
+    """Return noise, uint8 (N, C, H, W)."""
     return np.random.default_rng(seed).integers(0, 256, (count, *model.spec.input_size), dtype=np.uint8)
 
 
 def torch_logits(model, crops):
-    """The model's own answer to uint8 crops."""
+    """Compute the logits of uint8 crops in torch."""
     with torch.inference_mode():
         return model(model.preprocessing.normalize(torch.from_numpy(crops))).numpy()
 
 
 class FixedDetector:
-    """Finds the faces it is told of, whatever the photo shows."""
+    """Detector that returns the given faces for every photo."""
 
     name = "fixed"
 

@@ -1,4 +1,4 @@
-"""Made-up studies on the disk: real run folders with known accuracies, so that answers follow by hand."""
+"""Synthetic studies on the disk: run folders with known accuracies, so that results follow by hand."""
 
 import hashlib
 import json
@@ -20,12 +20,12 @@ TIMES = {"train_seconds": 100.0, "images_per_second": 900.0, "latency_ms": 3.0}
 
 
 def luck(seed, fold):
-    """What all runs of a replication share; the same in every condition, so pairs are free of it."""
+    """Return the effect that all runs of a replication share, so that it cancels in pairs."""
     return (0.0, 0.021, -0.013, 0.034, -0.027)[(seed + 2 * fold) % 5]
 
 
 def effect(factors, seed, fold):
-    """SE brings 2 points, ELU 1; each condition has a little noise of its own."""
+    """SE gains 2 points, ELU 1; each condition has a little noise."""
     noise = 0.002 * ((3 * seed + fold + 2 * len(factors["attention"]) + len(factors["activation"])) % 5 - 2)
     return 0.02 * (factors["attention"] == "se") + 0.01 * (factors["activation"] == "elu") + noise
 
@@ -46,21 +46,21 @@ def make_study(
     """Write a study and its finished runs into a folder.
 
     Args:
-        folder: Where to.
-        factors: Of the study's file.
-        effect: What a condition's run is above `BASE` and the luck of its replication, by (factors, seed,
-            fold); rounded to one of `TEST_IMAGES` images.
-        seeds: How many.
-        folds: How many of every data set.
-        data: Names of data sets.
-        without: Which planned runs are not there.
-        change: Changes the fields of a record before it is written.
-        names: Of a run's test images.
+        folder: Folder of the study.
+        factors: Factors in the study's file.
+        effect: Accuracy of a run above `BASE` and the luck of its replication, by (factors, seed, fold);
+            rounded to a number of `TEST_IMAGES` images.
+        seeds: Number of seeds.
+        folds: Number of folds of every data set.
+        data: Names of the data sets.
+        without: Predicate for planned runs that are missing.
+        change: Function that changes the fields of a record before it is written.
+        names: Names of a run's test images.
         fields: Further fields of the study's file.
     """
     study = StudyConfig.model_validate(
         {
-            "title": "A made-up study",
+            "title": "A synthetic study",
             "question": "What is in it?",
             "factors": factors,
             "data": {name: {"folds": list(range(folds))} for name in data},
@@ -79,7 +79,7 @@ def make_study(
 
 
 def write_run(store, run, accuracy, *, names, change=lambda record, run: None):
-    """The record and predictions of one run; which images are right is drawn by the run's id."""
+    """Write the record and predictions of one run; its id seeds the choice of correct images."""
     generator = np.random.default_rng(int(run.id, 16))
     labels = np.arange(TEST_IMAGES) % len(FER2013)
     wrong = generator.permutation(TEST_IMAGES)[round(accuracy * TEST_IMAGES) :]
@@ -102,7 +102,7 @@ def write_run(store, run, accuracy, *, names, change=lambda record, run: None):
 
 
 def record_fields(run, accuracy, digest):
-    """The fields of a record, ready to be changed."""
+    """Return the fields of a record."""
     fraction = float(run.factors["fraction"])
     return {
         "id": run.id,
@@ -139,7 +139,7 @@ def record_fields(run, accuracy, digest):
 
 
 def scores(accuracy, n):
-    """Measures that follow from the accuracy by rules that tests can repeat."""
+    """Return metrics that follow from the accuracy by simple rules."""
     return {
         "n": n,
         "accuracy": accuracy,
@@ -153,12 +153,12 @@ def scores(accuracy, n):
 
 
 def records_of(store):
-    """The records as plain JSON, read past the package."""
+    """Read the records as plain JSON, without the package."""
     return [json.loads(path.read_text()) for path in sorted(store.folder.glob("runs/*/record.json"))]
 
 
 def accuracies(store, **levels):
-    """Test accuracies by (seed, fold) of the one condition with these levels, read past the package."""
+    """Read the test accuracies of one condition by (seed, fold), without the package."""
     found = {}
     for record in records_of(store):
         if all(record["factors"][name] == level for name, level in levels.items()):

@@ -1,4 +1,4 @@
-"""Helpers of the campaign tests: two tiny runs, made-up faces and the command."""
+"""Helpers of the campaign tests: two tiny runs, random faces, and the command."""
 
 import yaml
 from typer.testing import CliRunner
@@ -17,7 +17,7 @@ CHANGES = {
 TEACHERS = {"teachers": ["{first}"], "teacher_weight": 0.9}
 
 
-def described(first=(), second=(), **fields):
+def campaign_fields(first=(), second=(), **fields):
     runs = [
         {"name": "first", "recipe": "quick", "data": "faces", "changes": {**CHANGES, **dict(first)}},
         {
@@ -30,9 +30,9 @@ def described(first=(), second=(), **fields):
     return {"data": {"faces": {"path": "{faces}"}}, "runs": runs, **fields}
 
 
-def written(folder, **fields):
+def campaign_file(folder, **fields):
     path = folder / "campaign.yaml"
-    path.write_text(yaml.safe_dump(described(**fields), sort_keys=False))
+    path.write_text(yaml.safe_dump(campaign_fields(**fields), sort_keys=False))
     return path
 
 
@@ -40,11 +40,11 @@ def run(*arguments):
     return CliRunner().invoke(app, ["campaign", *map(str, arguments), "--device", "cpu"])
 
 
-def said(result):
+def output_of(result):
     return " ".join(result.output.split())
 
 
 def write_faces(folder):
-    """A made-up `fer2013.csv`: 56 images to train on, 14 to select on, 7 that stay closed."""
+    """Write a random `fer2013.csv`: 56 images to train on, 14 to select on, 7 for the test."""
     usages = ("Training",) * 56 + ("PublicTest",) * 14 + ("PrivateTest",) * 7
     return write_fer2013_csv(folder / "fer2013.csv", usages=usages)

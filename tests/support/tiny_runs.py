@@ -1,5 +1,8 @@
-"""What the tests of training share: tiny configs, crops that can be learned, and comparisons."""
+"""Helpers of the training tests: tiny configs, learnable crops, interruptions, and comparisons."""
 
+import os
+import signal
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -8,8 +11,8 @@ import torch
 from fer_attention.data import FaceDataset
 from fer_attention.emotions import FER2013
 from fer_attention.models import load_weights, save_weights
-from fer_attention.training import TrainConfig
-from fer_attention.training.setup import create_start
+from fer_attention.training import TrainConfig, TrainingCallbacks
+from fer_attention.training.setup import create_initial_model
 
 TINY = {
     "model": "resnetv2_18_eca_elu",
@@ -28,7 +31,7 @@ def tiny(**fields):
 
 
 def stripes(count=96, seed=0):
-    """Crops of 16×16 in which the label is the position of a bright bar, under noise."""
+    """Build noisy crops of 16×16 in which the position of a bright bar is the label."""
     generator = np.random.default_rng(seed)
     labels = generator.integers(0, 7, count)
     images = generator.integers(0, 100, (count, 16, 16))
@@ -44,13 +47,32 @@ def stripes(count=96, seed=0):
 
 
 def untrained(path, labels=FER2013, **fields):
-    """A weights file of the tiny model, as it starts with a seed; gives its path as a text."""
+    """Write the initial weights of the tiny model for a seed; return the path as a string."""
     structure = {"width": 0.125, "img_size": 16}
-    model = create_start(tiny(structure=structure, **fields), replace(stripes(), label_names=labels))
+    model = create_initial_model(tiny(structure=structure, **fields), replace(stripes(), label_names=labels))
     with torch.no_grad():
-        model.get_classifier().weight.mul_(20)  # answers that differ
+        model.get_classifier().weight.mul_(20)  # distinct predictions
         model.get_classifier().bias.copy_(torch.linspace(-1, 1, len(labels)))
     return str(save_weights(model, path))
+
+
+def kill_after(seconds):
+    """Kill this process after some time, in the middle of whatever it does then."""
+    timer = threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGKILL))
+    timer.daemon = True
+    timer.start()
+
+
+class StoppedError(Exception):
+    """Stops a run from one of its callbacks."""
+
+
+def stop_at(epoch, step):
+    def on_progress(progress):
+        if (progress.epoch, progress.step) == (epoch, step):
+            raise StoppedError
+
+    return TrainingCallbacks(on_progress=on_progress)
 
 
 def state_of(result):
@@ -68,7 +90,7 @@ def assert_same(a, b):
 
 
 def assert_same_run(a, b):
-    """Two folders hold the same run, to the last bit."""
+    """Check that two folders contain bit-identical runs."""
     one, other = checkpoint_of(a), checkpoint_of(b)
     for part in ("model", "ema"):
         assert_same(one[part], other[part])

@@ -1,4 +1,4 @@
-"""What the tests of studies share: a study of seconds on made-up images, real processes, and comparisons."""
+"""Helpers for tests of studies: a study of seconds on synthetic images, real processes, comparisons."""
 
 from __future__ import annotations
 
@@ -39,19 +39,19 @@ TINY = {
 
 
 def merged(first, second):
-    """`second` over `first`, field by field; a dotted name reaches inside: `changes.epochs`."""
+    """Merge `second` into `first`; a dotted name such as `changes.epochs` is a nested field."""
     result = json.loads(json.dumps(first))
     for path, value in second.items():
         *parents, last = path.split(".")
-        place = result
+        fields = result
         for parent in parents:
-            place = place.setdefault(parent, {})
-        place[last] = value
+            fields = fields.setdefault(parent, {})
+        fields[last] = value
     return result
 
 
 def tiny_fields(**changes):
-    """The fields of the tiny study's file; `changes__epochs=2` stands for `changes.epochs`."""
+    """Return the fields of the tiny study; `changes__epochs=2` stands for `changes.epochs`."""
     return merged(TINY, {name.replace("__", "."): value for name, value in changes.items()})
 
 
@@ -70,18 +70,18 @@ def runs_of(study):
 
 
 class InlineEngine:
-    """Carries runs out in this process, one after the other, where processes are not what is tested."""
+    """Engine that executes runs in this process, one after the other."""
 
-    room = 1
+    capacity = 1
 
-    def __init__(self, places):
-        self.place = places[0]
+    def __init__(self, configs):
+        self.config = configs[0]
 
     def submit(self, run):
         threads = torch.get_num_threads()
         future = Future()
         try:
-            work(run, replace(self.place, threads=1))
+            work(run, replace(self.config, threads=1))
         finally:
             torch.set_num_threads(threads)
         future.set_result(None)
@@ -98,7 +98,7 @@ TIMES = ("train_seconds", "images_per_second", "latency_ms", "seconds")
 
 
 def numbers_of(folder):
-    """What the records of a study say, by run, without what no two runs share: times."""
+    """Read the records of a study by run id, without times, which no two runs share."""
     found = {}
     for path in sorted((folder / "runs").glob("*/record.json")):
         record = json.loads(path.read_text())
@@ -114,16 +114,16 @@ COMMAND = """
 import os
 from pathlib import Path
 
-if hasattr(os, "sched_setaffinity"):  # one core, so one thread: the same sums, with one worker or two
+if hasattr(os, "sched_setaffinity"):  # one core, so one thread: equal sums with one worker or two
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
 import fer_attention.study.engines as engines
 
-def noting(run, *arguments, _execute=engines.execute, **options):
+def logged(run, *arguments, _execute=engines.execute, **options):
     with Path(os.environ["STUDY_LOG"]).open("a") as log:
         log.write(f"{run.id}\\n")
     return _execute(run, *arguments, **options)
 
-engines.execute = noting  # spawned workers run this file too, under another name
+engines.execute = logged  # spawned workers run this file too, under another name
 if __name__ == "__main__":
     from fer_attention.cli import app
     app()
@@ -131,13 +131,13 @@ if __name__ == "__main__":
 
 
 def log_of(folder):
-    """The id of every run that a process began, in order."""
+    """Read the id of every run that a process started, in order."""
     log = folder.with_name(f"{folder.name}.log")
     return log.read_text().split() if log.exists() else []
 
 
 def start(study_file, folder, *options, **process):
-    """`fer-attention study run` in a process and group of its own, on one core."""
+    """Start `fer-attention study run` in its own process and group, on one core."""
     script = folder.with_name(f"command_{folder.name}.py")
     script.write_text(COMMAND)
     return subprocess.Popen(
@@ -158,7 +158,7 @@ def start(study_file, folder, *options, **process):
 
 
 def finish(study_file, folder, *options, code=0, **process):
-    """The same to its end; its standard output and error."""
+    """Run `fer-attention study run` to its end; return its standard output and error."""
     running = start(study_file, folder, *options, **process)
     out, err = running.communicate()
     assert running.returncode == code, err
@@ -166,7 +166,7 @@ def finish(study_file, folder, *options, code=0, **process):
 
 
 def checkpoints(folder):
-    """Checkpoints of runs that are not finished."""
+    """List the checkpoints of unfinished runs."""
     return [
         path
         for path in folder.glob("runs/*/training/checkpoint.pt")
@@ -175,20 +175,20 @@ def checkpoints(folder):
 
 
 def wait_for(condition, process, seconds=300):
-    """Until the condition holds; an error when the process ends before, or takes too long."""
+    """Wait until a condition holds; fail if the process ends before, or takes too long."""
     limit = time.monotonic() + seconds
     while not condition():
         if process.poll() is not None or time.monotonic() > limit:
-            raise AssertionError(f"it ended, or took too long: {process.poll()}")
+            raise AssertionError(f"the process ended or took too long; exit code {process.poll()}")
         time.sleep(0.005)
 
 
 def workers_of(process):
-    """The worker processes that a study started."""
+    """List the worker processes of a study."""
     children = psutil.Process(process.pid).children(recursive=True)
     return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
 
 
 def contents(folder: Path):
-    """Every file's time of change."""
+    """Return the modification time of every file."""
     return {path: path.stat().st_mtime_ns for path in sorted(folder.rglob("*")) if path.is_file()}

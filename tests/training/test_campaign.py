@@ -1,14 +1,12 @@
-"""Campaigns: runs in order that learn from each other, stop anywhere, and continue to the same weights."""
+"""Campaigns: runs that use earlier ones, interruptions, and errors in the campaign's file."""
 
 import itertools
 import json
 import os
-import random
 import shutil
 import signal
 import subprocess
 import sys
-import time
 from types import SimpleNamespace
 
 import pytest
@@ -18,10 +16,11 @@ import yaml
 from fer_attention.models import load_weights, read_metadata
 from fer_attention.training import TrainingError
 from fer_attention.training import campaign as module
-from fer_attention.training.campaign import Campaign, run_campaign, run_state
+from fer_attention.training.campaign import Campaign, load_campaign, run_campaign, run_state
 from fer_attention.training.objective import teacher_probabilities
-from tests.support.tiny_campaigns import described, run, said, write_faces, written
-from tests.support.tiny_runs import assert_same_run, checkpoint_of
+from tests.support.paths import ROOT
+from tests.support.tiny_campaigns import campaign_fields, campaign_file, output_of, run, write_faces
+from tests.support.tiny_runs import StoppedError, assert_same_run, checkpoint_of
 
 
 @pytest.fixture(scope="module")
@@ -31,9 +30,9 @@ def faces(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory, faces):
-    """A campaign that was never disturbed."""
+    """A campaign that was never interrupted."""
     folder = tmp_path_factory.mktemp("whole")
-    run_campaign(Campaign(**described()), folder, paths={"faces": faces}, device="cpu")
+    run_campaign(Campaign(**campaign_fields()), folder, paths={"faces": faces}, device="cpu")
     return folder
 
 
@@ -42,7 +41,7 @@ def assert_same_campaign(a, b):
         assert_same_run(a / name, b / name)
 
 
-def test_a_later_run_learns_from_an_earlier_one(whole, faces):
+def test_a_later_run_can_learn_from_an_earlier_one(whole, faces):
     from fer_attention.data import load_fer2013  # noqa: PLC0415
 
     second = json.loads((whole / "second" / "config.json").read_text())
@@ -61,28 +60,28 @@ def test_a_later_run_learns_from_an_earlier_one(whole, faces):
         )
 
 
-def test_a_later_run_may_start_from_an_earlier_one(tmp_path, faces):
+def test_a_later_run_can_start_from_an_earlier_one(tmp_path, faces):
     second = {"weights": "{first}", "structure": {}, "teachers": [], "lr": 1e-9, "ema_decay": 0.0}
-    path = written(tmp_path, second=second)
+    path = campaign_file(tmp_path, second=second)
     result = run(path, "--output", tmp_path / "runs", "--path", f"faces={faces}")
     assert result.exit_code == 0, result.output
     start = load_weights(tmp_path / "runs" / "first" / "best.safetensors")
-    after = checkpoint_of(tmp_path / "runs" / "second")["model"]  # at a rate that moves nothing
+    after = checkpoint_of(tmp_path / "runs" / "second")["model"]  # at a learning rate without effect
     for name, value in start.named_parameters():
         torch.testing.assert_close(after[name], value.detach(), rtol=1e-4, atol=1e-5)
     record = json.loads((tmp_path / "runs" / "second" / "config.json").read_text())
     assert (record["model"], record["structure"]) == ("resnetv2_18_eca_elu", {})
 
 
-def test_the_command_says_what_it_does_and_does_nothing_twice(tmp_path, faces, whole):
-    path = written(tmp_path)
+def test_the_command_reports_progress_and_trains_only_once(tmp_path, faces, whole):
+    path = campaign_file(tmp_path)
     command = [path, "--output", tmp_path / "runs", "--path", f"faces={faces}"]
     result = run(*command)
     assert result.exit_code == 0, result.output
     lines = result.output.splitlines()
     assert lines[0] == "data set faces: 77 images"
     steps = [line.split(":")[0] for line in lines if line.startswith(("first", "second"))]
-    assert steps == ["first begins", "first is done", "second begins", "second is done"]
+    assert steps == ["first starts", "first is done", "second starts", "second is done"]
     best = json.loads((tmp_path / "runs" / "first" / "result.json").read_text())["best"]
     assert f"first is done: {best['validation_accuracy']:.2%} on the selection split" in result.output
     assert lines[-1] == f"2 of 2 runs are done, in {tmp_path / 'runs'}."
@@ -92,40 +91,38 @@ def test_the_command_says_what_it_does_and_does_nothing_twice(tmp_path, faces, w
     }
     result = run(*command)
     assert result.exit_code == 0, result.output
-    assert "begins" not in result.output
-    assert "data set" not in result.output  # nothing is read for nothing
-    assert said(result).endswith(
+    assert "starts" not in result.output
+    assert "data set" not in result.output  # data sets are not read
+    assert output_of(result).endswith(
         f"2 of 2 runs were done before, in {tmp_path / 'runs'}; nothing was trained."
     )
     assert before == {p: (p.stat().st_mtime_ns, p.read_bytes()) for p in before}
 
 
-def test_images_that_are_left_out_are_counted(tmp_path, faces):
+def test_skipped_images_are_reported(tmp_path, faces):
     damaged = tmp_path / "fer2013.csv"
     damaged.write_text(faces.read_text() + "3,1 2 3,Training\n")
-    content = described()
+    content = campaign_fields()
     content["data"]["faces"] = {"path": str(damaged), "options": {"on_error": "skip"}}
     path = tmp_path / "campaign.yaml"
     path.write_text(yaml.safe_dump(content))
     result = run(path, "--output", tmp_path / "runs", "--minutes", "0")
     assert result.exit_code == 0, result.output
-    assert "data set faces: 77 images; left out: 1, the first row 78 (3 pixels instead of 2304" in said(
+    assert "data set faces: 77 images; left out: 1, the first row 78 (3 pixels instead of 2304" in output_of(
         result
     )
 
 
-def test_a_campaign_that_leaves_after_minutes_continues_to_the_same_weights(
-    tmp_path, faces, whole, monkeypatch
-):
-    seconds = itertools.count()  # each look at the clock is one later
+def test_a_campaign_stopped_by_minutes_ends_with_identical_weights(tmp_path, faces, whole, monkeypatch):
+    seconds = itertools.count()  # the clock advances by one at each reading
     monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: next(seconds)))
-    campaign, folder = Campaign(**described()), tmp_path / "runs"
+    campaign, folder = Campaign(**campaign_fields()), tmp_path / "runs"
     parts = []
     while not parts or parts[-1]["second"] != "done":
         states = run_campaign(campaign, folder, paths={"faces": faces}, minutes=5.5 / 60, device="cpu")
         assert states == {name: run_state(folder / name) for name in states}
         parts.append({name: progress_of(folder / name) for name in states})
-        assert parts.count(parts[-1]) == 1  # each part gets on
+        assert parts.count(parts[-1]) == 1  # each part makes progress
     assert len(parts) > 5
     assert_same_campaign(whole, folder)
 
@@ -137,32 +134,29 @@ def progress_of(folder):
     return len(state["history"]), state["position"][0]
 
 
-def test_minutes_that_are_over_are_said(tmp_path, faces):
-    command = [written(tmp_path), "--output", tmp_path / "runs", "--path", f"faces={faces}"]
+def test_an_expired_time_limit_is_reported(tmp_path, faces):
+    command = [campaign_file(tmp_path), "--output", tmp_path / "runs", "--path", f"faces={faces}"]
     result = run(*command, "--minutes", "0")
     assert result.exit_code == 0, result.output
-    assert "0 of 2 runs are done. The same command continues with first." in said(result)
+    assert "0 of 2 runs are done. The same command resumes with first." in output_of(result)
     result = run(*command, "--minutes", "-1")
     assert result.exit_code == 2
 
 
-def test_the_folder_of_a_campaign_may_move(tmp_path, faces, whole, monkeypatch):
-    campaign = Campaign(**described())
+def test_the_folder_of_a_campaign_can_move(tmp_path, faces, whole, monkeypatch):
+    campaign = Campaign(**campaign_fields())
     shutil.copytree(whole, tmp_path / "done")
     states = run_campaign(campaign, tmp_path / "done", paths={"faces": faces}, device="cpu")
     assert set(states.values()) == {"done"}
 
-    class LeftError(Exception):
-        pass
-
-    def leave(run, state):
+    def stop_after_first(run, state):
         if state == "done":
-            raise LeftError
+            raise StoppedError
 
     folder = tmp_path / "here"
-    with pytest.raises(LeftError):
-        run_campaign(campaign, folder, paths={"faces": faces}, device="cpu", on_run=leave)
-    asked = iter([1, 2, 2, 3])  # its teacher, one step of the second run, and its time is over
+    with pytest.raises(StoppedError):
+        run_campaign(campaign, folder, paths={"faces": faces}, device="cpu", on_run=stop_after_first)
+    asked = iter([1, 2, 2, 3])  # teacher, one step of the second run, time is up
     monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: next(asked)))
     run_campaign(campaign, folder, paths={"faces": faces}, minutes=1.5 / 60, device="cpu")
     assert progress_of(folder / "second") == (0, 1)
@@ -171,91 +165,215 @@ def test_the_folder_of_a_campaign_may_move(tmp_path, faces, whole, monkeypatch):
     assert_same_campaign(whole, tmp_path / "there")
 
 
-def test_a_finished_run_of_another_config_is_refused(tmp_path, faces, whole):
+def test_a_finished_run_of_another_config_is_rejected(tmp_path, faces, whole):
     shutil.copytree(whole, tmp_path / "runs")
-    path = written(tmp_path, second={"lr": 0.3})
+    path = campaign_file(tmp_path, second={"lr": 0.3})
     result = run(path, "--output", tmp_path / "runs", "--path", f"faces={faces}")
     assert result.exit_code == 2
     message = (
-        "second holds a finished run of another config: lr was 0.1, is 0.3. Give the changed run another name"
+        "second contains a finished run of another config: lr was 0.1, is 0.3. Give the changed run another "
+        "name, or remove that folder"
     )
-    assert message in said(result)
-    free = Campaign(**described(second={"checkpoint_minutes": 3, "workers": 0}))  # no number depends on them
+    assert message in output_of(result)
+    free = Campaign(
+        **campaign_fields(second={"checkpoint_minutes": 3, "workers": 0})
+    )  # without effect on the result
     assert set(run_campaign(free, tmp_path / "runs", paths={"faces": faces}).values()) == {"done"}
     config = tmp_path / "runs" / "first" / "config.json"
     older = json.loads(config.read_text())
     del (
         older["logit_adjustment"],
         older["augment"]["degrade"],
-    )  # as a release wrote it that had no such fields
+    )  # as written by a version without these fields
     config.write_text(json.dumps(older))
     assert set(run_campaign(free, tmp_path / "runs", paths={"faces": faces}).values()) == {"done"}
-    changed = Campaign(**described(first={"logit_adjustment": 0.5}))
+    changed = Campaign(**campaign_fields(first={"logit_adjustment": 0.5}))
     with pytest.raises(
-        TrainingError, match=r"first holds a finished run .* logit_adjustment was 0.0, is 0.5"
+        TrainingError, match=r"first contains a finished run .* logit_adjustment was 0.0, is 0.5"
     ):
         run_campaign(changed, tmp_path / "runs", paths={"faces": faces})
 
 
-def start(path, faces, folder):
-    command = [
-        sys.executable,
-        "-u",
-        "-m",
-        "fer_attention.cli",
-        "campaign",
-        str(path),
-        "--output",
-        str(folder),
-    ]
-    return subprocess.Popen(
-        [*command, "--path", f"faces={faces}", "--threads", "1", "--device", "cpu"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
+SCRIPT = """
+import random, sys
+root, file, folder, faces, mode = sys.argv[1:]
+sys.path.insert(0, root)
+from pathlib import Path
+from tests.support.tiny_runs import kill_after
+
+generator = random.Random(mode)
+last, epochs, delay = generator.randint(3, 6), 0, generator.uniform(0, 0.1)
+if mode == "kill at the start":
+    kill_after(generator.uniform(0, 3))
+from fer_attention.training import TrainingCallbacks
+from fer_attention.training.campaign import load_campaign, run_campaign
+
+def on_epoch(epoch):
+    global epochs
+    epochs += 1
+    if mode.startswith("kill") and epochs == last:
+        kill_after(delay)
+
+callbacks = TrainingCallbacks(on_epoch=on_epoch)
+run_campaign(load_campaign(file), Path(folder), paths={"faces": faces}, device="cpu", callbacks=callbacks)
+"""
 
 
-def wait_for(process, words):
-    for line in process.stdout:
-        if line.startswith(words):
-            return
-    raise AssertionError(f"ended without {words!r}")
+def run_script(path, faces, folder, mode):
+    """Run a campaign in a process of its own, which may kill itself; return its exit code."""
+    command = [sys.executable, "-c", SCRIPT, str(ROOT), str(path), str(folder), str(faces), mode]
+    return subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False).returncode
 
 
 @pytest.mark.slow
-def test_a_campaign_that_is_killed_again_and_again_ends_with_the_same_weights(tmp_path, faces):
-    path = written(tmp_path, first={"epochs": 20}, second={"epochs": 20})
-    undisturbed = start(path, faces, tmp_path / "whole")
-    assert undisturbed.communicate()[0].strip().endswith("runs are done, in " + str(tmp_path / "whole") + ".")
-    assert undisturbed.returncode == 0
-    generator = random.Random(0)
-    for epochs in (0, *(generator.randint(4, 7) for _ in range(5))):  # of 40; the first kill is at the start
-        process = start(path, faces, tmp_path / "parts")
-        for _ in range(epochs):
-            wait_for(process, "epoch ")
-        time.sleep(generator.uniform(0, 0.1 if epochs else 6))
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-        assert process.returncode == -signal.SIGKILL
-    process = start(path, faces, tmp_path / "parts")
-    process.communicate()
-    assert process.returncode == 0
+def test_a_repeatedly_killed_campaign_ends_with_identical_weights(tmp_path, faces):
+    path = campaign_file(tmp_path, first={"epochs": 30}, second={"epochs": 30})
+    assert run_script(path, faces, tmp_path / "whole", "train") == 0
+    for mode in ("kill at the start", *(f"kill {part}" for part in range(5))):
+        assert run_script(path, faces, tmp_path / "parts", mode) == -signal.SIGKILL
+    assert run_script(path, faces, tmp_path / "parts", "train") == 0
     assert_same_campaign(tmp_path / "whole", tmp_path / "parts")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 128 + signal.SIGTERM), (signal.SIGINT, 130)])
 def test_a_signal_saves_and_ends_a_campaign(tmp_path, faces, number, code):
-    path = written(tmp_path, first={"epochs": 200, "checkpoint_minutes": 60})
-    process = start(path, faces, tmp_path / "runs")
-    wait_for(process, "epoch   2")
+    path = campaign_file(tmp_path, first={"epochs": 2000, "checkpoint_minutes": 60})
+    command = [sys.executable, "-u", "-m", "fer_attention.cli", "campaign", str(path), "--output"]
+    process = subprocess.Popen(
+        [*command, str(tmp_path / "runs"), "--path", f"faces={faces}", "--threads", "1", "--device", "cpu"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert any(line.startswith("epoch   2") for line in process.stdout)
     process.send_signal(number)
-    output = process.communicate(timeout=60)[0]
+    output = process.communicate()[0]
     assert process.returncode == code
     assert "Traceback" not in output
     state = checkpoint_of(tmp_path / "runs" / "first")
     assert len(state["history"]) >= 2
     assert run_state(tmp_path / "runs" / "first") == "started"
-    assert "The same command continues from there." in " ".join(output.split())
+    assert "the same command resumes from there." in " ".join(output.split())
+
+
+def changed_fields(change):
+    content = campaign_fields()
+    change(content)
+    return content
+
+
+def set_in(*path, value):
+    def change(content):
+        part = content
+        for step in path[:-1]:
+            part = part[step]
+        part[path[-1]] = value
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (set_in("run", value=[]), "No field 'run'. Did you mean 'runs'"),
+        (
+            set_in("runs", 1, "recipes", value="quick"),
+            "No field 'runs.1.recipes'. Did you mean",
+        ),
+        (set_in("runs", value=[]), "runs: "),
+        (set_in("runs", 1, "name", value="first"), "Two runs are named 'first'."),
+        (set_in("runs", 1, "name", value="../out"), "runs.1.name: "),
+        (
+            set_in("runs", 1, "data", value="fces"),
+            "run second: Unknown data set 'fces'. Did you mean 'faces'",
+        ),
+        (
+            set_in("runs", 1, "recipe", value="quik"),
+            "run second: Unknown recipe 'quik'. Did you mean 'quick'",
+        ),
+        (
+            set_in("runs", 1, "changes", "epoch", value=3),
+            "No field 'epoch'. Did you mean 'epochs'",
+        ),
+        (
+            set_in("runs", 1, "changes", "lr", value=-1),
+            "run second: The recipe quick with these changes cannot",
+        ),
+        (
+            set_in("runs", 1, "changes", "teachers", value=["{frist}"]),
+            "run second: '{frist}': Unknown run 'frist'. Did you mean 'first'",
+        ),
+        (
+            set_in("runs", 0, "changes", "teachers", value=["{second}"]),
+            "run first: '{second}' stands for weights that do not exist yet; a run can use those of earlier "
+            "runs: none.",
+        ),
+        (
+            set_in("runs", 0, "changes", "weights", value="{first}"),
+            "run first: '{first}' stands for weights that do not exist yet",
+        ),
+        (
+            set_in("data", "faces", "path", value="{fer2013}"),
+            "data set faces: '{fer2013}': Unknown path 'fer2013'. Known: faces. Give its path with --path "
+            "fer2013=PATH.",
+        ),
+        (set_in("data", "faces", "path", value="nowhere.zip"), "data set faces: nowhere.zip does not exist"),
+        (
+            set_in("data", "faces", "data_format", value="fer2031"),
+            "data set faces: Unknown data format 'fer2031'",
+        ),
+        (
+            set_in("data", "faces", "options", value={"on_eror": "skip"}),
+            "data set faces: Unknown option of the data format 'fer2013': 'on_eror'",
+        ),
+    ],
+)
+def test_errors_in_any_run_are_found_before_training(tmp_path, faces, change, message):
+    path = tmp_path / "campaign.yaml"
+    path.write_text(yaml.safe_dump(changed_fields(change)))
+    result = run(path, "--output", tmp_path / "runs", "--path", f"faces={faces}")
+    assert result.exit_code == 2
+    assert message in output_of(result)
+    assert len(result.output.splitlines()) <= 2
+    assert "pydantic" not in result.output
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "campaign.yaml cannot be read: No such file or directory."),
+        ("runs: [", "campaign.yaml is not valid YAML: line 1, column 8: expected the node content"),
+        ("- first", "campaign.yaml must hold named fields; got list."),
+        ("", "campaign.yaml must hold named fields; got NoneType"),
+        ("data: {}\nruns: []\ndata: {}", "line 3, column 1: the field 'data' is given twice"),
+        (b"\x80\x81", "campaign.yaml is not valid YAML: "),
+    ],
+)
+def test_invalid_campaign_files_are_rejected_in_one_line(tmp_path, content, message):
+    path = tmp_path / "campaign.yaml"
+    if content is not None:
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    result = run(path, "--output", tmp_path / "runs")
+    assert result.exit_code == 2
+    assert message in output_of(result)
+    assert len(result.output.splitlines()) == 1
+    with pytest.raises(ValueError, match="campaign.yaml"):
+        load_campaign(path)
+
+
+@pytest.mark.parametrize("text", ["faces", "=x", "faces="])
+def test_a_path_option_needs_a_name_and_a_path(tmp_path, text):
+    result = run(campaign_file(tmp_path), "--output", tmp_path / "runs", "--path", text)
+    assert result.exit_code == 2
+    assert output_of(result) == f"error: --path takes NAME=PATH, got {text!r}."
+
+
+def test_an_output_that_cannot_be_created_fails_before_training(tmp_path, faces):
+    (tmp_path / "file").write_text("")
+    result = run(campaign_file(tmp_path), "--output", tmp_path / "file" / "runs", "--path", f"faces={faces}")
+    assert result.exit_code == 2
+    assert f"Cannot create the folder {tmp_path / 'file' / 'runs'}: Not a directory." in output_of(result)
+    assert "starts" not in result.output

@@ -1,39 +1,33 @@
-"""A run that stops anywhere goes on as if it had not: exceptions, signals, SIGKILL, a full disk."""
+"""Interrupted runs resume to identical weights: exceptions, signals, SIGKILL, a full disk."""
 
 import os
-import random
 import resource
 import shutil
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 import torch
 
 from fer_attention.training import TrainingCallbacks, TrainingError, TrainingStopped, train
 from tests.support.paths import ROOT
-from tests.support.tiny_runs import assert_same_run, checkpoint_of, stripes, tiny, untrained
+from tests.support.tiny_runs import (
+    StoppedError,
+    assert_same_run,
+    checkpoint_of,
+    stop_at,
+    stripes,
+    tiny,
+    untrained,
+)
 
 AUGMENT = {"flip": 0.5, "rotate": 10, "erase": 0.5, "mixup": 0.2}
 
 
-class StoppedError(Exception):
-    pass
-
-
-def stop_at(epoch, step):
-    def on_progress(progress):
-        if (progress.epoch, progress.step) == (epoch, step):
-            raise StoppedError
-
-    return TrainingCallbacks(on_progress=on_progress)
-
-
 @pytest.mark.parametrize("schedule", ["one_cycle", "cosine", "plateau"])
 @pytest.mark.parametrize(("epoch", "step"), [(1, 1), (2, 3), (3, 4)])
-def test_a_run_stopped_at_a_step_ends_as_if_it_had_not_been(tmp_path, epoch, step, schedule):
+def test_a_run_stopped_at_a_step_resumes_to_identical_weights(tmp_path, epoch, step, schedule):
     config = tiny(augment=AUGMENT, checkpoint_minutes=0, schedule=schedule, patience=1)
     train(config, stripes(), tmp_path / "whole")
     with pytest.raises(StoppedError):
@@ -42,7 +36,7 @@ def test_a_run_stopped_at_a_step_ends_as_if_it_had_not_been(tmp_path, epoch, ste
     assert_same_run(tmp_path / "whole", tmp_path / "parts")
 
 
-def test_a_resumed_run_takes_up_the_step_and_not_only_the_epoch(tmp_path):
+def test_a_run_resumes_at_the_step_and_not_only_the_epoch(tmp_path):
     config = tiny(checkpoint_minutes=0)
     with pytest.raises(StoppedError):
         train(config, stripes(), tmp_path, callbacks=stop_at(2, 3))
@@ -66,7 +60,7 @@ def test_a_finished_run_is_not_trained_again(tmp_path):
         ({}, stripes(seed=1), "a run on other data"),
     ],
 )
-def test_another_run_does_not_go_on_in_a_used_folder(tmp_path, fields, data, message):
+def test_another_run_does_not_resume_in_a_used_folder(tmp_path, fields, data, message):
     with pytest.raises(StoppedError):
         train(tiny(checkpoint_minutes=0), stripes(), tmp_path, callbacks=stop_at(1, 2))
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
@@ -76,7 +70,7 @@ def test_another_run_does_not_go_on_in_a_used_folder(tmp_path, fields, data, mes
 
 
 @pytest.mark.parametrize("role", ["start weights", "teacher"])
-def test_a_replaced_file_is_named_and_a_moved_one_is_the_same(tmp_path, role):
+def test_replaced_weights_are_named_and_moved_ones_accepted(tmp_path, role):
     first, second = (untrained(tmp_path / f"{seed}.safetensors", seed=seed) for seed in (0, 1))
 
     def config(path):
@@ -94,8 +88,8 @@ def test_a_replaced_file_is_named_and_a_moved_one_is_the_same(tmp_path, role):
     with pytest.raises(TrainingError) as caught:
         train(config(path), stripes(), folder)
     assert str(caught.value) == (
-        f"{folder} holds a run whose {role} was {path} with other content: that file was replaced since. "
-        "Choose another folder, or remove that one to start afresh."
+        f"{folder} contains a run whose {role} was {path} with other content; the file has changed since. "
+        "Choose another folder, or remove this one to start again."
     )
     field = "weights" if role == "start weights" else "teachers"
     with pytest.raises(TrainingError, match=f"another config: {field} was .*used.* is .*0.safetensors"):
@@ -110,7 +104,7 @@ def test_a_replaced_file_is_named_and_a_moved_one_is_the_same(tmp_path, role):
 
 
 @pytest.mark.parametrize("asked", [1, 2, 4, 5, 9])
-def test_a_run_that_is_told_to_stop_saves_and_continues_to_the_same_weights(tmp_path, asked):
+def test_a_run_stopped_by_its_caller_resumes_to_identical_weights(tmp_path, asked):
     config = tiny(augment=AUGMENT)
     train(config, stripes(), tmp_path / "whole")
     answers = iter([False] * (asked - 1) + [True])
@@ -130,7 +124,7 @@ def test_a_run_that_is_told_to_stop_saves_and_continues_to_the_same_weights(tmp_
     assert_same_run(tmp_path / "whole", tmp_path / "parts")
 
 
-def test_epochs_of_one_step_can_be_stopped_between_and_the_last_one_is_finished(tmp_path):
+def test_epochs_of_one_step_can_be_stopped_in_between(tmp_path):
     config = tiny(batch_size=64)
     for done in (1, 2):
         with pytest.raises(TrainingStopped):
@@ -139,46 +133,40 @@ def test_epochs_of_one_step_can_be_stopped_between_and_the_last_one_is_finished(
     assert len(train(config, stripes(), tmp_path, stop=lambda: True).history) == 3
 
 
-def test_a_damaged_checkpoint_is_not_trusted_on_anyones_advice(tmp_path):
+def test_a_damaged_checkpoint_is_rejected(tmp_path):
     (tmp_path / "checkpoint.pt").write_bytes(b"no checkpoint")
-    with pytest.raises(TrainingError) as caught:
+    with pytest.raises(TrainingError, match="checkpoint.pt is not a checkpoint .* Remove it") as caught:
         train(tiny(), stripes(), tmp_path)
-    assert "weights_only" not in str(caught.value)  # torch advises to switch that off
+    assert "weights_only" not in str(caught.value)  # torch suggests disabling that
 
 
-def test_fields_that_change_no_number_may_change(tmp_path):
+def test_fields_without_effect_on_the_result_can_change(tmp_path):
     with pytest.raises(StoppedError):
         train(tiny(checkpoint_minutes=0), stripes(), tmp_path, callbacks=stop_at(1, 2))
     train(tiny(checkpoint_minutes=3, workers=0), stripes(), tmp_path)
 
 
-def test_a_checkpoint_that_is_none_is_named(tmp_path):
-    (tmp_path / "checkpoint.pt").write_bytes(b"no checkpoint")
-    with pytest.raises(TrainingError, match="checkpoint.pt is not a checkpoint .* Remove it"):
-        train(tiny(), stripes(), tmp_path)
-
-
-def test_what_a_kill_left_half_written_is_removed(tmp_path):
+def test_half_written_files_are_removed(tmp_path):
     leftover = tmp_path / ".checkpoint.pt.abcd1234"
     leftover.write_bytes(b"half")
     train(tiny(epochs=1), stripes(), tmp_path)
     assert not leftover.exists()
 
 
-def test_a_diverging_run_keeps_its_last_good_checkpoint(tmp_path, monkeypatch):
+def test_a_diverging_run_keeps_its_last_checkpoint(tmp_path, monkeypatch):
     from fer_attention.training import run  # noqa: PLC0415
 
     with pytest.raises(StoppedError):
         train(tiny(checkpoint_minutes=0), stripes(), tmp_path, callbacks=stop_at(2, 2))
     before = (tmp_path / "checkpoint.pt").read_bytes()
-    monkeypatch.setattr(run, "first_bad_step", lambda losses: 0)
+    monkeypatch.setattr(run, "create_loss", lambda *_, **__: lambda logits, targets: logits.sum() * torch.nan)
     with pytest.raises(TrainingError, match="in epoch 2, step 3 of 4"):
         train(tiny(checkpoint_minutes=0), stripes(), tmp_path)
     assert (tmp_path / "checkpoint.pt").read_bytes() == before
 
 
-def test_a_full_disk_is_said_and_leaves_the_checkpoint_whole(tmp_path):
-    """The limit on file sizes stands for the full disk: the kernel refuses to write on."""
+def test_a_full_disk_leaves_the_checkpoint_intact(tmp_path):
+    """A limit on file sizes simulates the full disk."""
     with pytest.raises(StoppedError):
         train(tiny(checkpoint_minutes=0), stripes(), tmp_path, callbacks=stop_at(1, 2))
     before = (tmp_path / "checkpoint.pt").read_bytes()
@@ -186,7 +174,7 @@ def test_a_full_disk_is_said_and_leaves_the_checkpoint_whole(tmp_path):
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, limits[1]))
-        with pytest.raises(TrainingError, match=r"Cannot write .*checkpoint.pt.* saved before is whole"):
+        with pytest.raises(TrainingError, match=r"Cannot write .*checkpoint.pt.* Earlier files are intact"):
             train(tiny(checkpoint_minutes=0), stripes(), tmp_path)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
@@ -196,69 +184,66 @@ def test_a_full_disk_is_said_and_leaves_the_checkpoint_whole(tmp_path):
     train(tiny(checkpoint_minutes=0), stripes(), tmp_path)
 
 
-def test_a_folder_that_cannot_be_made_is_said_before_the_work(tmp_path):
+def test_a_folder_that_cannot_be_created_fails_before_training(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(TrainingError, match="Cannot make the folder"):
+    with pytest.raises(TrainingError, match="Cannot create the folder"):
         train(tiny(), stripes(), tmp_path / "file" / "run")
 
 
 SCRIPT = """
-import sys
-sys.path.insert(0, sys.argv[1])
+import random, sys
+root, folder, minutes, mode = sys.argv[1:]
+sys.path.insert(0, root)
 from pathlib import Path
-from tests.support.tiny_runs import stripes, tiny
+from tests.support.tiny_runs import kill_after, stripes, tiny
 from tests.training.test_checkpoint import AUGMENT
 from fer_attention.training import TrainingCallbacks, train
-def show(progress):
-    print(progress.epoch, progress.step, flush=True)
-config = tiny(epochs=12, augment=AUGMENT, checkpoint_minutes=float(sys.argv[3]))
-train(config, stripes(), Path(sys.argv[2]), callbacks=TrainingCallbacks(on_progress=show))
+
+generator = random.Random(mode)
+last, steps, delay = generator.randint(3, 9), 0, generator.uniform(0, 0.06)
+
+def on_progress(progress):
+    global steps
+    steps += 1
+    if mode.startswith("kill") and steps == last:
+        kill_after(delay)
+    if mode == "wait" and steps == 6:
+        print("waiting", flush=True)
+        sys.stdin.readline()
+
+config = tiny(epochs=24, augment=AUGMENT, checkpoint_minutes=float(minutes))
+train(config, stripes(), Path(folder), callbacks=TrainingCallbacks(on_progress=on_progress))
 """
 
 
-def start(folder, minutes):
+def start(folder, minutes, mode):
     return subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, str(ROOT), str(folder), str(minutes)],
+        [sys.executable, "-c", SCRIPT, str(ROOT), str(folder), str(minutes), mode],
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
 
 
-def finish(folder, minutes):
-    process = start(folder, minutes)
-    process.communicate()
-    assert process.returncode == 0
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("minutes", [0, 60], ids=["saving at every step", "saving at every epoch"])
-def test_a_killed_process_goes_on_to_bit_identical_weights(tmp_path, minutes):
-    finish(tmp_path / "whole", minutes)
-    generator = random.Random(minutes)
-    for _ in range(4):  # each part is killed at some moment of some later step, often while it saves
-        process = start(tmp_path / "parts", minutes)
-        for _ in range(generator.randint(3, 9)):
-            process.stdout.readline()
-        time.sleep(generator.uniform(0, 0.06))
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-        assert process.returncode == -signal.SIGKILL
-    finish(tmp_path / "parts", minutes)
+def test_a_killed_run_resumes_to_identical_weights(tmp_path, minutes):
+    assert start(tmp_path / "whole", minutes, "train").wait() == 0
+    for part in range(4):  # each part is killed shortly after one of its steps, often while it saves
+        assert start(tmp_path / "parts", minutes, f"kill {part}").wait() == -signal.SIGKILL
+    assert start(tmp_path / "parts", minutes, "train").wait() == 0
     assert_same_run(tmp_path / "whole", tmp_path / "parts")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 1), (signal.SIGTERM, 128 + signal.SIGTERM)])
 def test_a_signal_saves_before_the_process_ends(tmp_path, number, code):
-    process = start(tmp_path, 60)
-    for _ in range(6):
-        line = process.stdout.readline()
+    process = start(tmp_path, 60, "wait")
+    assert process.stdout.readline() == "waiting\n"  # after the second step of the second epoch
     process.send_signal(number)
-    rest = process.communicate()[0].splitlines()
+    process.communicate("go on\n")
     assert process.returncode in (code, -number)
-    epoch, step = map(int, (rest or [line])[-1].split())
     state = checkpoint_of(tmp_path)
-    done = len(state["history"]) * 4 + state["position"][0]
-    assert done >= (epoch - 1) * 4 + step
+    assert (len(state["history"]), state["position"][0]) == (1, 3)
     assert torch.isfinite(state["model"]["stem.conv.weight"]).all()

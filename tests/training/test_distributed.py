@@ -1,4 +1,4 @@
-"""Several processes train what one trains on their joint batch."""
+"""Several processes train like one on their joint batch."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from tests.support.datasets import write_fer2013_csv
 from tests.support.paths import ROOT
 from tests.support.tiny_runs import checkpoint_of, stripes, tiny
 
-# VGG has no batch norm, whose statistics on the CPU stay each process's own
+# VGG has no batch norm, whose statistics would differ between processes on the CPU
 FIELDS = {
     "model": "vgg11_eca_elu",
     "structure": {"width": 0.125, "img_size": 16},
@@ -36,7 +36,7 @@ train(tiny(**FIELDS, batch_size=8), stripes(), Path(sys.argv[2]), device="cpu")
 
 
 @pytest.mark.slow
-def test_two_processes_train_as_one_with_the_doubled_batch(tmp_path):
+def test_two_processes_train_like_one_with_twice_the_batch(tmp_path):
     one = train(tiny(**FIELDS, batch_size=16), stripes(), tmp_path / "one", device="cpu")
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
@@ -49,14 +49,14 @@ def test_two_processes_train_as_one_with_the_doubled_batch(tmp_path):
     for name, weight in whole["model"].items():
         torch.testing.assert_close(parts["model"][name], weight, rtol=1e-4, atol=1e-6)
     moved = [not torch.allclose(initial["model"][n], w, atol=1e-4) for n, w in whole["model"].items()]
-    assert any(moved)  # else the comparison could not fail
+    assert any(moved)  # otherwise the comparison could not fail
     for a, b in zip(one.history, parts["history"], strict=True):
         assert b["loss"] == pytest.approx(a.loss, rel=1e-4)
         assert b["validation_accuracy"] == a.validation_accuracy
 
 
 @pytest.mark.slow
-def test_two_processes_carry_a_campaign_out_and_leave_it_together(tmp_path):
+def test_two_processes_run_and_stop_a_campaign_together(tmp_path):
     faces = write_fer2013_csv(tmp_path / "fer2013.csv", usages=("Training",) * 64 + ("PublicTest",) * 14)
     changes = {"epochs": 30, "batch_size": 8, "structure": FIELDS["structure"], "model": FIELDS["model"]}
     run = {"recipe": "quick", "data": "faces", "changes": {**changes, "precision": "float32"}}
@@ -81,8 +81,8 @@ def test_two_processes_carry_a_campaign_out_and_leave_it_together(tmp_path):
             stdout=subprocess.PIPE,
         )
         texts.append(done.stdout)
-    assert texts[0].endswith("0 of 2 runs are done. The same command continues with first.\n")
-    assert "first continues" in texts[1]
+    assert texts[0].endswith("0 of 2 runs are done. The same command resumes with first.\n")
+    assert "first resumes" in texts[1]
     assert "2 of 2 runs are done" in texts[1]
     results = [
         json.loads((tmp_path / "runs" / name / "result.json").read_text()) for name in ("first", "second")
@@ -90,7 +90,7 @@ def test_two_processes_carry_a_campaign_out_and_leave_it_together(tmp_path):
     assert [result["environment"]["processes"] for result in results] == [2, 2]
 
 
-def test_accumulated_passes_train_as_one_of_their_size(tmp_path):
+def test_accumulated_passes_train_like_one_large_batch(tmp_path):
     one = train(tiny(**FIELDS, batch_size=16), stripes(), tmp_path / "one")
     four = train(tiny(**FIELDS, batch_size=4, accumulate=4), stripes(), tmp_path / "four")
     a, b = (checkpoint_of(result.weights.parent)["model"] for result in (one, four))

@@ -1,3 +1,5 @@
+"""Recipes and configs: names, files, changes, and validation."""
+
 import pytest
 import yaml
 
@@ -6,7 +8,7 @@ from fer_attention.training import load_recipe, recipe_names, train
 from tests.support.tiny_runs import stripes, tiny
 
 
-def test_the_recipes_are_those_the_documents_name():
+def test_the_documented_recipes_exist():
     assert recipe_names() == ["compact", "finetune", "paper", "quick", "robust", "strong"]
 
 
@@ -17,7 +19,7 @@ def test_every_recipe_is_valid_and_takes_changes(name):
     assert config.augment.rotate == load_recipe(name).augment.rotate
 
 
-def test_the_paper_recipe_is_the_papers():
+def test_the_paper_recipe_has_the_settings_of_the_paper():
     config = load_recipe("paper")
     assert (config.optimizer, config.lr, config.weight_decay, config.schedule) == (
         "adam",
@@ -32,12 +34,12 @@ def test_the_paper_recipe_is_the_papers():
     assert (config.label_smoothing, config.ema_decay, config.clip_norm) == (0, 0, None)
 
 
-def test_another_model_starts_without_the_recipes_structure():
+def test_another_model_drops_the_structure_of_the_recipe():
     assert load_recipe("compact").structure["width"] == 0.5
     assert load_recipe("compact", {"model": "resnet18"}).structure == {}
 
 
-def test_weights_to_start_from_settle_model_and_structure(tmp_path):
+def test_start_weights_determine_model_and_structure(tmp_path):
     start = str(train(tiny(model="resnet18", epochs=1), stripes(), tmp_path).weights)
     for recipe in ("compact", "robust"):
         config = load_recipe(recipe, {"weights": start})
@@ -49,7 +51,7 @@ def test_weights_to_start_from_settle_model_and_structure(tmp_path):
     assert (anew.weights, anew.model) == (None, load_recipe("robust").model)
 
 
-def test_a_recipe_may_be_a_file_of_the_user(tmp_path):
+def test_a_recipe_can_be_a_file(tmp_path):
     config = load_recipe("compact", {"epochs": 3})
     saved = tmp_path / "config.json"
     saved.write_text(config.model_dump_json())
@@ -58,7 +60,7 @@ def test_a_recipe_may_be_a_file_of_the_user(tmp_path):
     own.write_text(yaml.safe_dump({"model": "vgg11_cbam", "epochs": 7}))
     assert load_recipe(str(own), {"lr": 0.5}).lr == 0.5
     own.write_text("- a list")
-    with pytest.raises(ValueError, match="holds no fields, but list"):
+    with pytest.raises(ValueError, match="must hold named fields; got list"):
         load_recipe(own)
     own.write_text("epochs: 3\nmodel: [")
     with pytest.raises(ValueError, match=r"mine.yaml is not valid YAML: line 2, column 9: expected"):
@@ -67,7 +69,7 @@ def test_a_recipe_may_be_a_file_of_the_user(tmp_path):
     with pytest.raises(ValueError, match=r"mine.yaml is not valid YAML: \S+"):
         load_recipe(own)
     own.write_text("model: vgg11\naugment: {flip: 0, flip: 1}")
-    with pytest.raises(ValueError, match=r"mine.yaml .*line 2, column 20: the field 'flip' is there twice"):
+    with pytest.raises(ValueError, match=r"mine.yaml .*line 2, column 20: the field 'flip' is given twice"):
         load_recipe(own)
     with pytest.raises(ValueError, match="no recipe file"):
         load_recipe(tmp_path / "absent.yaml")
@@ -88,7 +90,7 @@ def degrade(name, low, high, probability=1.0):
         ({"structure": {"stem": "tiny"}}, "stem of resnetv2_18 is one of"),
         ({"optimizer": "admw"}, "Did you mean 'adamw'"),
         ({"schedule": "cosin"}, "schedule"),
-        ({"layer_decay": 0.5}, "layer_decay and schedule=one_cycle"),
+        ({"layer_decay": 0.5}, "layer_decay does not work with schedule=one_cycle"),
         ({"teacher": DEFAULT}, "Did you mean 'teachers'"),
         ({"teachers": DEFAULT}, "teachers: Input should be a valid tuple"),
         ({"teachers": ["nowhere/best.safetensors"]}, "no weights file nowhere"),
@@ -97,8 +99,8 @@ def degrade(name, low, high, probability=1.0):
         ({"weights": "nowhere/best.safetensors"}, "no weights file nowhere"),
         ({"weights": "resnetv2_18_ec_elu"}, "Did you mean"),
         ({"weights": 5}, "weights: Input should be a valid string; got 5"),
-        ({"weights": DEFAULT, "structure": {"width": 0.5}}, "weights settle the structure.* weights=null"),
-        ({"weights": "a.safetensors", "backbone_weights": "b"}, "give one"),
+        ({"weights": DEFAULT, "structure": {"width": 0.5}}, "weights determine the structure.* weights=null"),
+        ({"weights": "a.safetensors", "backbone_weights": "b"}, "set one of them"),
         ({"logit_adjustment": -1}, "logit_adjustment"),
         ({"logit_adjustment": 1, "loss": "binary"}, "loss=cross_entropy or loss=focal"),
         ({"adjust": "wieghts"}, "'loss' or 'weights'"),
@@ -112,23 +114,23 @@ def degrade(name, low, high, probability=1.0):
         ({"augment": {"degrade": {"blur": {"hihg": 3}}}}, "Did you mean 'high'"),
     ],
 )
-def test_a_wrong_field_fails_before_anything_runs(changes, message):
+def test_invalid_fields_are_rejected(changes, message):
     with pytest.raises(ValueError, match=message) as caught:
         load_recipe("compact", changes)
-    assert "pydantic" not in str(caught.value)  # whose dumps name types and web pages
+    assert "pydantic" not in str(caught.value)
 
 
-def test_an_unknown_recipe_names_the_nearest():
+def test_an_unknown_recipe_suggests_the_nearest():
     with pytest.raises(ValueError, match="Did you mean 'compact'"):
         load_recipe("compcat")
 
 
-def test_another_model_than_the_recipes_starts_without_its_weights():
+def test_another_model_drops_the_weights_of_the_recipe():
     assert load_recipe("robust", {"model": "resnet18_se"}).weights is None
     assert load_recipe("robust").weights is not None
 
 
-def test_degradations_are_changed_one_by_one_field_by_field():
+def test_degradations_are_merged_field_by_field():
     usual = load_recipe("robust").augment.degrade
     changed = load_recipe("robust", {"augment": {"degrade": {"noise": {"probability": 1.0}, "blur": None}}})
     degrade = changed.augment.degrade

@@ -90,7 +90,8 @@ def test_files_that_are_not_videos_are_refused_with_a_reason(tmp_path):
     (tmp_path / "empty.mp4").touch()
     (tmp_path / "noise.mp4").write_bytes(np.random.default_rng(0).bytes(5000))
     (tmp_path / "text.txt").write_text("no video\n" * 50)
-    Image.new("RGB", (32, 32)).save(tmp_path / "picture.png")
+    for name in ("picture.png", "picture.jpg"):
+        Image.new("RGB", (32, 32)).save(tmp_path / name)
     make_clip(tmp_path / "whole.mp4", map(square, range(9)))
     truncate((tmp_path / "whole.mp4").rename(tmp_path / "without_index.mp4"), 0.5)
     with av.open(str(tmp_path / "sound.wav"), "w") as container:
@@ -105,6 +106,7 @@ def test_files_that_are_not_videos_are_refused_with_a_reason(tmp_path):
         "without_index.mp4": "damaged, incomplete or not a video",
         "text.txt": "a text file, not a video",
         "picture.png": "an image, not a video. Use `predict`",
+        "picture.jpg": "an image, not a video. Use `predict`",
         "sound.wav": "no video stream, only audio",
         ".": "a folder",
     }.items():

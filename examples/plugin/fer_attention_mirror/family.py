@@ -46,7 +46,7 @@ class ConvNet(FERModel):
         initialise(self)
 
     def levels(self) -> list[list[Any]]:
-        """The four convolutions; the gate reads the last map."""
+        """Return the four convolutions; the gate reads the last map."""
         levels: list[list[Any]] = [[stage] for stage in self.stages]
         return levels if self.attn is None else [*levels[:-1], [*levels[-1], self.attn]]
 
@@ -56,11 +56,11 @@ class ConvNet(FERModel):
         return x if pre_logits else self.fc(x)
 
     def get_classifier(self) -> nn.Module:
-        """The linear layer."""
+        """Return the linear layer."""
         return self.fc
 
     def build_classifier(self, num_classes: int, global_pool: str | None) -> None:
-        """A fresh linear layer."""
+        """Create a linear layer."""
         self.fc = nn.Linear(self.num_features, num_classes) if num_classes else nn.Identity()
         self.fc.to(**self.placement)
 

@@ -14,13 +14,12 @@ import torch
 from PIL import Image
 from torchvision.ops import nms
 
-from fer_attention.device import resolve_device
 from fer_attention.faces.detectors.registry import DETECTORS, check_fractions
 from fer_attention.faces.detectors.shrinking import resized
 from fer_attention.faces.detectors.yolo_layouts import Candidates, Numbers, find_layout
 from fer_attention.faces.face import BoxCalibration, Face, largest_first
 from fer_attention.faces.images import ImageSource, borrow_image, is_rgb, require_sequence
-from fer_attention.optional import needs_extra
+from fer_attention.onnx_session import open_session
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -91,7 +90,8 @@ class YOLODetector:
             raise ValueError(f"batch_size is at least 1; got {batch_size}.")
         self._path = path = Path(weights)
         self.min_score, self.iou = min_score, iou
-        self._session, self.device = _open(path, device)
+        threads = torch.get_num_threads()
+        self._session, self.device = open_session(path, device, threads=threads, extra="faces")
         try:
             self._input = _Input.of(self._session, size)
             self._count = self._input.batch or batch_size
@@ -208,47 +208,3 @@ def _letterbox(source: ImageSource, picture: Numbers) -> _Letterbox:
     view = picture[:, top : top + height, left : left + width]
     np.multiply(np.asarray(photo).transpose(2, 0, 1), 1 / 255, out=view, casting="unsafe", dtype=np.float32)
     return _Letterbox(size, (width, height), (left, top))
-
-
-def _open(path: Path, device: str | torch.device) -> tuple[InferenceSession, torch.device]:
-    """The model, ready to run, and where it runs."""
-    with needs_extra("faces", "YOLO face models run on ONNX Runtime"):
-        import onnxruntime
-    if not path.is_file():
-        raise FileNotFoundError(f"There is no file {str(path)!r} to read the YOLO model from.")
-    resolved, providers = _choose(device, onnxruntime.get_available_providers())
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4  # errors come as exceptions; its log would only say them twice
-    options.intra_op_num_threads = torch.get_num_threads()
-    try:
-        session = onnxruntime.InferenceSession(str(path), options, providers=providers)
-    except Exception as error:  # as in _run: no base class of their own
-        reason = " ".join(str(error).split())
-        raise ValueError(
-            f"Cannot use {str(path)!r}: ONNX Runtime {onnxruntime.__version__} cannot read it as an ONNX "
-            f"model ({reason}). A checkpoint of PyTorch (.pt) is exported to ONNX first."
-        ) from error
-    if resolved.type == "cuda" and "CUDAExecutionProvider" not in session.get_providers():
-        if device != "auto":  # ONNX Runtime falls back to the CPU by itself
-            raise ValueError(
-                f"device {str(device)!r}: ONNX Runtime cannot start its CUDAExecutionProvider. Install an "
-                "onnxruntime-gpu that fits this CUDA and cuDNN, or take device='cpu' or 'auto'."
-            )
-        resolved = torch.device("cpu")
-    return session, resolved
-
-
-def _choose(device: str | torch.device, available: Sequence[str]) -> tuple[torch.device, list[Any]]:
-    """The torch device and ONNX Runtime's providers for it, of those that are built in."""
-    resolved = resolve_device(device)
-    if resolved.type == "cuda" and "CUDAExecutionProvider" in available:
-        cuda = ("CUDAExecutionProvider", {"device_id": resolved.index or 0})
-        return resolved, [cuda, "CPUExecutionProvider"]
-    if resolved.type == "cpu" or device == "auto":
-        return torch.device("cpu"), ["CPUExecutionProvider"]
-    if resolved.type == "cuda":
-        raise ValueError(
-            f"device {str(device)!r} needs the package onnxruntime-gpu: this ONNX Runtime has only "
-            f"{', '.join(available)}. Install it in place of onnxruntime, or take device='cpu' or 'auto'."
-        )
-    raise ValueError(f"YOLO models run on cpu or cuda; got device {str(device)!r}.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -68,15 +69,25 @@ class YuNetDetector:
         if not path.is_file():
             raise FileNotFoundError(f"There is no file {str(path)!r} to read the YuNet model from.")
         self.max_side = checked_max_side(max_side, least=10)
+        self._path, self._min_score, self._iou = path, min_score, iou
         self._to_bgr = partial(cv2.cvtColor, code=cv2.COLOR_RGB2BGR)
-        with _quiet(cv2):
-            try:
-                self._network = cv2.FaceDetectorYN.create(str(path), "", (320, 320), min_score, iou)
-                self._network.detect(np.zeros((320, 320, 3), np.uint8))
-            except cv2.error as error:
-                raise ValueError(
-                    f"{str(path)!r} is not a YuNet model that OpenCV can run: {error}"
-                ) from error
+        self._networks = threading.local()  # each keeps the size of its photo
+        try:
+            self._network()
+        except cv2.error as error:
+            raise ValueError(f"{str(path)!r} is not a YuNet model that OpenCV can run: {error}") from error
+
+    def _network(self) -> Any:
+        """Return the network of this thread."""
+        if not hasattr(self._networks, "own"):
+            import cv2
+
+            with _quiet(cv2):
+                settings = (str(self._path), "", (320, 320), self._min_score, self._iou)
+                network = cv2.FaceDetectorYN.create(*settings)
+                network.detect(np.zeros((320, 320, 3), np.uint8))
+            self._networks.own = network
+        return self._networks.own
 
     def detect(self, images: Sequence[ImageSource]) -> list[list[Face]]:
         """Find the faces in each photo, one photo at a time."""
@@ -86,8 +97,9 @@ class YuNetDetector:
     def _search(self, source: ImageSource) -> list[Face]:
         pixels, photo_size = pixels_to_search(source, self.max_side)
         size = (pixels.shape[1], pixels.shape[0])
-        self._network.setInputSize(size)
-        _, found = self._network.detect(self._to_bgr(pixels))
+        network = self._network()
+        network.setInputSize(size)
+        _, found = network.detect(self._to_bgr(pixels))
         if found is None:
             return []
         ratio = np.divide(photo_size, size)

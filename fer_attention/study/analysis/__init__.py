@@ -1,15 +1,15 @@
-"""From the folder of a study to the tables of its answers.
+"""Analysis of the folder of a study: tables that answer its questions.
 
 | question | table of `StudyAnalysis` |
 | --- | --- |
-| What did each condition give and cost? | `conditions`, `runs` |
+| How accurate and how costly is each condition? | `conditions`, `runs` |
 | Is a level better than its baseline, worse, or demonstrably not worse? | `comparisons` |
 | Does a gain depend on another factor? | `interactions`, `contrasts` |
 | Does a gain depend on the number of training images? | `slopes`, `gains` |
-| What does a gain cost? | `costs` |
-| Is the mean activation nearer to zero? | `bias` |
+| How much does a gain cost? | `costs` |
+| Is the mean activation closer to zero? | `bias` |
 
-A table without rows has no columns either. Reading has no side effects: what is missing is in `problems`.
+A table without rows has no columns either. The analysis changes no files; `problems` lists missing runs.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from fer_attention.optional import needs_extra
 
 with needs_extra("study", "The analysis of a study needs pandas, scipy and statsmodels"):
     import pandas as pd
-    import scipy as _scipy  # noqa: F401  (that they are there is looked at once, here)
+    import scipy as _scipy  # noqa: F401  (checked once, here)
     import statsmodels as _statsmodels  # noqa: F401
 
 from fer_attention.study.analysis.comparisons import best_conditions, comparisons, cost_ratios
@@ -48,18 +48,21 @@ __all__ = ["Answers", "StudyAnalysis", "analyse_folder", "answers"]
 
 @dataclass(frozen=True)
 class Answers:
-    """What follows from a table of runs alone.
+    """Tables that follow from the table of runs alone.
+
+    >>> found = answers(study, runs)  # doctest: +SKIP
+    >>> found.comparisons[["label", "mean", "low", "high", "p_holm", "verdict"]]  # doctest: +SKIP
 
     Attributes:
-        conditions: See `condition_table`.
-        comparisons: See `comparisons`.
+        conditions: Means by condition, see `condition_table`.
+        comparisons: Levels against their baselines, see `comparisons`.
         interactions: F tests, see `interactions`.
         contrasts: Differences of differences.
         slopes: Gain by number of training images, see `size_effects`.
-        gains: The pairs behind the slopes.
-        costs: Ratios, see `cost_ratios`.
-        best: See `best_conditions`.
-        problems: What could not be answered, and why.
+        gains: Pairs of runs to which the slopes are fitted.
+        costs: Cost ratios, see `cost_ratios`.
+        best: Best conditions, see `best_conditions`.
+        problems: Questions that could not be answered, with the reason.
     """
 
     conditions: pd.DataFrame
@@ -75,21 +78,25 @@ class Answers:
 
 @dataclass(frozen=True)
 class StudyAnalysis(Answers):
-    """All that a report says.
+    """Content of a report.
+
+    >>> found = analyse_folder(Path("my_study"))  # doctest: +SKIP
+    >>> f"{len(found.runs)} of {found.planned} runs, {len(found.failed)} failed"  # doctest: +SKIP
+    '40 of 40 runs, 0 failed'
 
     Attributes:
         study: The study.
-        runs: One row for each finished run, see `run_table`; conditions in the study's order.
+        runs: One row for each finished run, see `run_table`; conditions in the order of the study.
         epochs: Training curves, one row for each epoch of each run.
         bias: Mean activations, see `bias_table`.
         planned: Number of planned runs.
-        missing: Titles of planned runs that are not done.
-        failed: (title, reason).
+        missing: Titles of planned runs that are not finished.
+        failed: (title, reason) of failed runs.
         set_aside: (folder, reason) of runs with damaged files.
-        foreign: Finished runs in the folder that the study as it is now does not plan.
-        warnings: (title of the run, training problem that was detected).
-        environments: The different environments of the runs.
-        recipe: Config of the first run.
+        foreign: Number of finished runs in the folder that the study does not plan.
+        warnings: (title, training problem) of runs with problems.
+        environments: Distinct environments of the runs.
+        recipe: Configuration of the first run.
     """
 
     study: StudyConfig
@@ -107,11 +114,14 @@ class StudyAnalysis(Answers):
 
 
 def analyse_folder(folder: Path) -> StudyAnalysis:
-    """Analyse the study in a folder, as far as its runs are finished.
+    """Analyse the finished runs in the folder of a study.
+
+    >>> found = analyse_folder(Path("my_study"))  # doctest: +SKIP
+    >>> found.conditions[["condition", "n", "accuracy", "low", "high"]]  # doctest: +SKIP
 
     Raises:
-        StudyError: There is no study, or its file is damaged.
-        FileNotFoundError: Its folder of runs is gone.
+        StudyError: The folder is not that of a study, or `study.json` is damaged.
+        FileNotFoundError: The folder has no runs.
     """
     manifest, records = Store(folder).manifest(), read_records(folder)
     study, titles = manifest.study, {run.id: run.title for run in manifest.runs}
@@ -147,7 +157,11 @@ def analyse_folder(folder: Path) -> StudyAnalysis:
 
 
 def answers(study: StudyConfig, runs: pd.DataFrame) -> Answers:
-    """The answers of a study to its questions, from the rows of a `records.csv`."""
+    """Answer the questions of a study from a table of runs, such as the `records.csv` of a report.
+
+    >>> runs = pd.read_csv("my_study/report/records.csv")  # doctest: +SKIP
+    >>> answers(load_study("smoke"), runs).best  # doctest: +SKIP
+    """
     if not len(runs):
         tables = [field.name for field in fields(Answers) if field.name != "problems"]
         return Answers(**dict.fromkeys(tables, pd.DataFrame()), problems=())
@@ -170,26 +184,26 @@ def answers(study: StudyConfig, runs: pd.DataFrame) -> Answers:
 
 
 def _not_comparable(runs: Iterable[RunRecord]) -> list[str]:
-    """What makes runs of one study not comparable: other images, labels, views or environments."""
+    """List differences that make runs incomparable: images, labels, augmentation or environments."""
     facts: dict[str, set[str]] = {}
     for run in runs:
         name = run.data.name
-        for what, value in (
-            (f"{name}: the runs did not have the same images; their fingerprints were", run.data.fingerprint),
-            (f"{name}: the runs did not have the same labels, but", " ".join(run.data.labels)),
+        for difference, value in (
+            (f"{name}: the runs used different images, with fingerprints", run.data.fingerprint),
+            (f"{name}: the runs used different labels:", " ".join(run.data.labels)),
             ("The runs differ in test-time augmentation:", run.tta),
         ):
-            facts.setdefault(what, set()).add(value)
+            facts.setdefault(difference, set()).add(value)
     keys = dict.fromkeys(key for run in runs for key in run.environment)
     for key in sorted(keys):
-        facts[f"The runs had different environments: {key} was"] = {
+        facts[f"The runs had different environments: {key} is"] = {
             json.dumps(run.environment.get(key)) for run in runs
         }
-    return [f"{what} {', '.join(sorted(values))}." for what, values in facts.items() if len(values) > 1]
+    return [f"{text} {', '.join(sorted(values))}." for text, values in facts.items() if len(values) > 1]
 
 
 def _incomplete(manifest: Manifest, finished: set[str]) -> list[str]:
-    """Conditions with fewer runs than planned, those with none at all as well."""
+    """List conditions with fewer finished runs than planned, including those without any."""
     varied = varied_factors(manifest.study)
     labels = {run.id: label_of(run.factors, varied) or "The only condition" for run in manifest.runs}
     done = Counter(labels[one] for one in finished)

@@ -1,4 +1,4 @@
-"""Levels against their baselines: families of paired tests, corrected together."""
+"""Comparisons of levels with their baselines: families of paired tests with Holm's correction."""
 
 from __future__ import annotations
 
@@ -15,16 +15,18 @@ from fer_attention.study.config import FACTORS
 
 
 def comparisons(pairs: Pairs) -> tuple[pd.DataFrame, list[str]]:
-    """One row for each comparison that has two pairs of runs; and what is missing and why.
+    """Test each comparison that has two pairs of runs or more.
 
-    The columns are those of `PairedTest`, and:
-    `family` (number of the question), `factor`, `level`, `baseline`, `label`;
-    `pooled` (over all other factors) or `within` (the levels of the others, as text);
-    `unpaired` (runs left out), `corrected` (whether training sets overlap);
-    `p_holm`, while `p` is as tested; `p_not_worse` and `p_equivalent` are corrected in place (pooled and
-    single comparisons of a family apart);
-    `verdict`: `better` or `worse` (p_holm below alpha), else `equivalent`, else `not worse`, else
-    `undecided`; the columns `equivalent` and `not_worse` say these by themselves.
+    Returns:
+        A table with one row per comparison, and a list of comparisons with too few runs. The columns are
+        those of `PairedTest`, and:
+        `family` (number of the question), `factor`, `level`, `baseline`, `label`;
+        `pooled` (over all other factors) and `within` (levels of the other factors, as text);
+        `unpaired` (number of excluded runs), `corrected` (true if training sets overlap);
+        `p_holm`, the corrected `p`; `p_not_worse` and `p_equivalent` hold corrected values only. Pooled and
+        single comparisons of a family are corrected separately;
+        `verdict`: `better` or `worse` (p_holm below alpha), else `equivalent`, else `not worse`, else
+        `undecided`; `equivalent` and `not_worse` hold these two decisions on their own.
     """
     rows, problems = [], []
     for family, effect in pairs.effects():
@@ -33,7 +35,7 @@ def comparisons(pairs: Pairs) -> tuple[pd.DataFrame, list[str]]:
             where = label_of(levels, levels)
             label = ", ".join(filter(None, [f"{names['level']} - {names['baseline']}", where]))
             if (n := len(found.values)) < 2:
-                problems.append(f"{label}: {n} pair(s) of runs, too few to compare.")
+                problems.append(f"{label}: {n} pair(s) of runs, too few for a comparison.")
                 continue
             rows.append(
                 {
@@ -63,7 +65,7 @@ def comparisons(pairs: Pairs) -> tuple[pd.DataFrame, list[str]]:
 
 
 def _differences(pairs: Pairs, effect: Effect) -> Iterator[tuple[Levels | None, Differences]]:
-    """Pooled (None), then in each combination of the other factors; alone where there are none."""
+    """Yield pooled differences (None), then those within each combination of the other factors, if any."""
     others = pairs.others(effect.factor)
     yield None, pairs.pooled(effect)
     for within in pairs.combinations(others) if others else ():
@@ -71,11 +73,11 @@ def _differences(pairs: Pairs, effect: Effect) -> Iterator[tuple[Levels | None, 
 
 
 def best_conditions(pairs: Pairs, conditions: pd.DataFrame) -> pd.DataFrame:
-    """The condition with the highest mean on each data set, and how many others may be as good.
+    """Find the condition with the highest mean on each data set, among those with the most training images.
 
-    Among those with the most training images. Columns are those of `condition_table`, and `others` (compared
-    with it over two common replications or more) and `alike` (not below it after Holm's correction; where all
-    differences are equal nothing tells them apart).
+    Columns are those of `condition_table`, and the number of `others` (conditions that share two replications
+    or more with the best one) and of those that are `alike` (not significantly different from it after Holm's
+    correction, or without spread in the differences).
     """
     rows = []
     largest = conditions[conditions["fraction"] == conditions["fraction"].max()]
@@ -93,10 +95,10 @@ def best_conditions(pairs: Pairs, conditions: pd.DataFrame) -> pd.DataFrame:
 
 
 def cost_ratios(pairs: Pairs, conditions: pd.DataFrame, compared: pd.DataFrame) -> pd.DataFrame:
-    """Costs of each compared level over its baseline's, beside its gain in accuracy.
+    """Compute the costs of each compared level relative to its baseline, with its gain in accuracy.
 
-    Medians over pairs of conditions that differ in nothing else; data and fraction change the work and not
-    the model, so they have no row.
+    The ratios are medians over pairs of conditions that differ in nothing else. Data and fraction change the
+    amount of work, not the model, and have no rows.
     """
     costs = ["parameters", "macs", "train_seconds", "seconds_per_image", "latency_ms", "peak_memory_mb"]
     frame = conditions.assign(seconds_per_image=1 / conditions["images_per_second"])

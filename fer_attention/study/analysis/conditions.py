@@ -1,4 +1,4 @@
-"""From runs to conditions: what the runs of one combination of levels give together."""
+"""Summaries by condition: scores and costs over the runs of one combination of levels."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from fer_attention.study.analysis.statistics import mean_interval, pareto_front
 from fer_attention.study.config import FACTORS, StudyConfig
 from fer_attention.study.paper import published
 
-COUNTED_BY_THE_PAPER = ("none", "se", "eca", "cbam")
+PAPER_ATTENTIONS = ("none", "se", "eca", "cbam")
 COSTS = {"parameters": "parameters", "macs": "MACs", "train_seconds": "training", "latency_ms": "latency"}
 """Costs that accuracy is plotted against, with their short names."""
 
 
 def condition_table(study: StudyConfig, runs: pd.DataFrame) -> pd.DataFrame:
-    """One row for each condition with a finished run: means of scores, medians of times, the paper's value.
+    """Summarise each condition with a finished run: mean scores, median times, and the paper's value.
 
     Columns: the factors, `condition`, `model`, `n` (runs), `accuracy` with `sd`, `low` and `high`,
     `accuracy_new` (without copies of training images), `balanced_accuracy`, `macro_f1`, `calibration_error`,
-    `validation_accuracy`, the costs of `Cost` (`peak_memory_mb` is the largest), and `published`, which is
-    filled for the most training images only, as the paper used all.
+    `validation_accuracy`, the costs of `Cost` (`peak_memory_mb` is the maximum), and `published`, only
+    for conditions with the most training images, since the paper used all.
     """
     rows = []
     for _, group in runs.groupby(list(FACTORS), sort=False):
@@ -35,7 +35,7 @@ def condition_table(study: StudyConfig, runs: pd.DataFrame) -> pd.DataFrame:
                 "n": len(group),
                 "accuracy": group["test_accuracy"].mean(),
                 "sd": group["test_accuracy"].std(),
-                "low": max(low, 0.0),  # few runs near a bound would reach over it
+                "low": max(low, 0.0),  # with few runs near a bound, the interval would exceed it
                 "high": min(high, 1.0),
                 "accuracy_new": group["test_new_accuracy"].astype(float).mean(),
                 "balanced_accuracy": group["test_balanced_accuracy"].mean(),
@@ -58,9 +58,9 @@ def condition_table(study: StudyConfig, runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def pareto_fronts(conditions: pd.DataFrame) -> pd.DataFrame:
-    """Conditions with the most training images, and for each cost whether they are on its Pareto front.
+    """Mark the Pareto front of accuracy and each cost among the conditions with the most training images.
 
-    The columns are `front_<cost>`: no other condition on the data set is cheaper and better.
+    The columns are `front_<cost>`: true if no other condition on the data set is both cheaper and better.
     """
     shown = conditions[conditions["fraction"] == conditions["fraction"].max()]
     parts = [
@@ -70,28 +70,28 @@ def pareto_fronts(conditions: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(parts)
 
 
-@cache  # it builds a model, and a model stands in many conditions
-def counted_by_the_paper(model: str) -> int | None:
-    """Parameters by the paper's convention, without batch norm; None for a block or family that it lacks."""
+@cache  # it builds a model, which may occur in many conditions
+def paper_parameter_count(model: str) -> int | None:
+    """Count parameters by the paper's convention; None for a block or family that the paper lacks."""
     spec = ModelSpec.parse(model)
-    counted = spec.attention in COUNTED_BY_THE_PAPER and spec.traits.paper_biases is not None
+    counted = spec.attention in PAPER_ATTENTIONS and spec.traits.paper_biases is not None
     return paper_parameters(model) if counted else None
 
 
 def bias_table(layers: pd.DataFrame) -> pd.DataFrame:
-    """Mean activation of each layer by backbone and activation, over runs: the bias shift.
+    """Average the mean activation of each layer over runs, by backbone and activation: the bias shift.
 
-    Only layers whose activation the factor changes (gates keep their own), of backbones that were measured
-    with two activations or more. Columns: `backbone`, `layer`, `activation`, `mean`, `size` (mean of |mean|)
-    and `runs`; layers in their order in the network.
+    Only layers whose activation is varied are included (gates keep their own), of backbones with two measured
+    activations or more. Columns: `backbone`, `layer`, `activation`, `mean`, `size` (mean of |mean|), `runs`;
+    layers in network order.
     """
     if not len(layers) or layers["activation"].nunique() < 2:
         return pd.DataFrame()
     kinds = layers.groupby(["backbone", "layer"])[["kind", "activation"]].transform("nunique")
     measured = layers.groupby("backbone")["activation"].transform("nunique")
-    kept = layers[(kinds["kind"] > 1) & (kinds["activation"] == measured)]
+    varied = layers[(kinds["kind"] > 1) & (kinds["activation"] == measured)]
     return (
-        kept.assign(size=kept["mean"].abs())
+        varied.assign(size=varied["mean"].abs())
         .groupby(["backbone", "layer", "activation"], sort=False)
         .agg(mean=("mean", "mean"), size=("size", "mean"), runs=("mean", "size"))
         .reset_index()

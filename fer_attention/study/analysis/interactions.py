@@ -1,4 +1,4 @@
-"""Does a gain depend on another factor, or on the number of training images?"""
+"""Dependence of a gain on another factor, or on the number of training images."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ from fer_attention.study.config import Interaction, level_text
 
 
 def interactions(pairs: Pairs) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
-    """Do two factors' gains add up?
+    """Test whether the gains of two factors add up.
 
     Returns:
-        F tests, one row for each question and combination of the other factors (`question`, `first`,
-        `second`, `within` and the fields of `InteractionTest`); contrasts (see `_contrasts`); what is missing
-        and why.
+        F tests, with one row for each question and combination of the other factors (`question`, `first`,
+        `second`, `within` and the fields of `InteractionTest`); contrasts (see `_contrasts`), with a
+        Holm-corrected `verdict`: `synergistic` (above 0), `antagonistic` (below 0), `additive` (within the
+        margin) or `undecided`; a list of questions with too few runs.
     """
     tests, contrasts, problems = [], [], []
     for number, question in enumerate(pairs.study.interactions, start=1):
@@ -32,7 +33,7 @@ def interactions(pairs: Pairs) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
             frame = pd.DataFrame(_contrasts(pairs, question, within))
             if not len(frame):
                 title = ", ".join(filter(None, [f"{question.first} × {question.second}", where]))
-                problems.append(f"{title}: too few replications have the four runs of a contrast.")
+                problems.append(f"{title}: too few replications have all four runs of a contrast.")
                 continue
             frame[["p_holm", "p_equivalent"]] = frame[["p", "p_equivalent"]].apply(holm)
             different, additive = (frame[p] < pairs.study.alpha for p in ("p_holm", "p_equivalent"))
@@ -47,11 +48,9 @@ def interactions(pairs: Pairs) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
 
 
 def _contrasts(pairs: Pairs, question: Interaction, within: Levels) -> Iterator[dict[str, Any]]:
-    """[(A, B) - (A, base B)] - [(base A, B) - (base A, base B)] for all levels A and B over the baselines.
+    """Test [(A, B) - (base A, B)] - [(A, base B) - (base A, base B)] for all levels A and B.
 
-    A factor's first level is its baseline. `verdict` is `synergistic` or `antagonistic` where the contrast
-    is above or below 0, `additive` where it is within plus and minus the margin, else `undecided`; all by
-    p-values that are corrected (Holm) over the contrasts.
+    The first level of a factor is its baseline.
     """
     (base_a, *levels_a), (base_b, *levels_b) = map(pairs.study.levels, (question.first, question.second))
     for a, b in itertools.product(levels_a, levels_b):
@@ -70,7 +69,7 @@ def _contrasts(pairs: Pairs, question: Interaction, within: Levels) -> Iterator[
 
 
 def _overall(pairs: Pairs, question: Interaction, within: Levels) -> InteractionTest:
-    """The F test over seeds, folds averaged within each: folds of one set are not independent blocks."""
+    """Compute the F test with seeds as blocks, averaged over folds, which are not independent blocks."""
     rows = [
         {
             "first": str(levels[question.first]),
@@ -85,15 +84,16 @@ def _overall(pairs: Pairs, question: Interaction, within: Levels) -> Interaction
 
 
 def size_effects(pairs: Pairs) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
-    """Does a gain depend on the number of training images?
+    """Test whether a gain depends on the number of training images.
 
-    A line of the gain on log2 of the number is fitted to each replication, and the mean of the slopes is
-    tested over the replications: gains that share a seed are not independent, their slopes are (Frison and
+    In each replication a line is fitted to the gain on log2 of the number, and the mean slope is tested over
+    the replications: gains with the same seed are not independent, slopes of different seeds are (Frison and
     Pocock 1992, doi 10.1002/sim.4780111304).
 
     Returns:
-        Slopes, one row for each level and combination of the other factors (`p_holm` over a question);
-        gains, one row for each pair of runs with its number of `images`; what is missing and why.
+        Slopes, with one row for each level and combination of the other factors (`p_holm` within a question);
+        gains, with one row for each pair of runs and its number of `images`; a list of slopes with too few
+        runs.
     """
     slopes, gains, problems = [], [], []
     for family, effect in pairs.effects():
@@ -120,7 +120,7 @@ def size_effects(pairs: Pairs) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
 
 
 def _gains(pairs: Pairs, effect: Effect, within: Levels) -> pd.DataFrame:
-    """Gains by fraction and replication, with the mean number of training images of the fraction."""
+    """Return gains by fraction and replication, with the mean number of training images."""
     parts = []
     for fraction in sorted(pairs.study.levels("fraction"), key=float):
         levels = {**within, "fraction": fraction}
@@ -131,7 +131,11 @@ def _gains(pairs: Pairs, effect: Effect, within: Levels) -> pd.DataFrame:
 
 
 def fitted_lines(gains: pd.DataFrame) -> pd.DataFrame:
-    """`intercept` and `slope` of the gain on log2 of `images`, for each replication with two sizes."""
+    """Fit a line to the gain on log2 of `images` in each replication with two sizes or more.
+
+    Returns:
+        The columns `intercept` and `slope`, by (seed, fold).
+    """
     lines = {
         replication: np.polyfit(np.log2(group["images"].to_numpy(dtype=float)), group["gain"], 1)
         for replication, group in gains.groupby(["seed", "fold"])

@@ -15,11 +15,11 @@ from fer_attention.study.config import Level, StudyConfig, level_text
 Levels = Mapping[str, Level]
 
 DRAWN_AT_RANDOM = ("holdout", "stratified_kfold", "paper")
-"""Protocols whose seed says who is tested; `subject_kfold` draws with `shuffle` only."""
+"""Protocols that draw the test images by seed; `subject_kfold` does so only with `shuffle`."""
 
 
 class Effect(NamedTuple):
-    """A level of a factor against its baseline."""
+    """Level of a factor and the baseline that it is compared with."""
 
     factor: str
     level: Level
@@ -27,7 +27,7 @@ class Effect(NamedTuple):
 
     @property
     def names(self) -> dict[str, str]:
-        """Names of the three, as tables show them."""
+        """The three names as shown in tables."""
         levels = {name: level_text(self.factor, getattr(self, name)) for name in ("level", "baseline")}
         return {"factor": self.factor, **levels}
 
@@ -36,11 +36,11 @@ class Differences(NamedTuple):
     """Differences of accuracy between two levels."""
 
     values: pd.Series  # by (seed, fold), or by (seed, 0) where folds were averaged
-    unpaired: int  # runs without a partner, which are left out
+    unpaired: int  # excluded runs, which have no partner
 
 
 class Pairs:
-    """The finished runs of a study, looked up by the levels of its varied factors."""
+    """Finished runs of a study, indexed by the levels of its varied factors."""
 
     def __init__(self, study: StudyConfig, runs: pd.DataFrame) -> None:
         self.study, self.varied, self.runs = study, varied_factors(study), runs
@@ -51,44 +51,43 @@ class Pairs:
         }
 
     def effects(self) -> Iterator[tuple[int, Effect]]:
-        """The effects that the study asks for, each with the number of its question."""
+        """Yield the effects to test, each with the number of its question."""
         for number, question in enumerate(self.study.questions(), start=1):
             for level in question.levels or self.study.levels(question.factor):
                 if level != question.baseline:
                     yield number, Effect(question.factor, level, question.baseline)
 
     def others(self, *factors: str) -> list[str]:
-        """The varied factors besides these."""
+        """Return the other varied factors."""
         return [name for name in self.varied if name not in factors]
 
     def combinations(self, names: Sequence[str]) -> Iterator[dict[str, Level]]:
-        """Every combination of levels of some factors."""
+        """Yield every combination of levels of some factors."""
         for levels in itertools.product(*(self.study.levels(name) for name in names)):
             yield dict(zip(names, levels, strict=True))
 
     def runs_with(self, levels: Levels) -> pd.DataFrame:
-        """The rows of the runs with these levels."""
+        """Select the runs with these levels."""
         runs = self.runs
         for name, level in levels.items():
             runs = runs[runs[name] == level]
         return runs
 
     def accuracies(self, levels: Levels) -> pd.Series:
-        """Of one condition, by (seed, fold)."""
+        """Return the accuracies of one condition, by (seed, fold)."""
         empty = pd.Series(index=pd.MultiIndex.from_arrays([[], []], names=["seed", "fold"]), dtype=float)
         return self._accuracies.get(tuple(levels[name] for name in self.varied), empty)
 
     def differences(self, effect: Effect, within: Levels) -> Differences:
-        """A level minus its baseline, with these levels of all other factors."""
+        """Subtract the baseline from the level, with these levels of all other factors."""
         ours, theirs = (self.accuracies({**within, effect.factor: one}) for one in effect[1:])
         values = (ours - theirs).dropna()
         return Differences(values, len(ours) + len(theirs) - 2 * len(values))
 
     def pooled(self, effect: Effect) -> Differences:
-        """A level minus its baseline, averaged over all combinations of the other factors.
+        """Subtract the baseline from the level and average over all combinations of the other factors.
 
-        A replication that lacks a combination which others have is left out, since its mean would be of other
-        conditions.
+        Replications without all of the combinations are excluded: their mean would be over other conditions.
         """
         others = self.others(effect.factor)
         parts = [self.differences(effect, within) for within in self.combinations(others)]
@@ -102,16 +101,16 @@ class Pairs:
         return Differences(table.mean(axis=1), runs - used)
 
     def test(self, values: pd.Series, within: Levels) -> PairedTest:
-        """Test values by replication, corrected where replications share training images."""
+        """Test values by replication, corrected if replications share training images."""
         study = self.study
         return paired_test(
             values, margin=study.margin, alpha=study.alpha, overlap=self.overlap(values, within)
         )
 
     def overlap(self, values: pd.Series, within: Levels) -> float:
-        """Test over training images where replications train on overlapping parts of a set; else 0.
+        """Return the ratio of test to training images if the training sets overlap, else 0.
 
-        They do where they are folds of one set, or where the seed draws who is tested.
+        They overlap between folds of one data set, and if the seed draws the test images.
         """
         runs = self.runs_with(within)
         at_random = runs["protocol"].map(
@@ -124,22 +123,22 @@ class Pairs:
 
 
 def matched(columns: Sequence[pd.Series], *, across_data: bool) -> tuple[pd.DataFrame, bool]:
-    """Values side by side, for the replications that all of them have.
+    """Align columns on the replications that all of them have.
 
-    Data sets may differ in their folds: each column is averaged over its folds then, and the seeds are the
+    If data sets differ in their folds, each column is averaged over its folds and the seeds are the
     replications.
 
     Returns:
-        The table, and whether folds were averaged.
+        The table, and true if folds were averaged.
     """
     folds = {frozenset(one.index.get_level_values("fold")) for one in columns}
     average = across_data and len(folds) > 1
-    kept = [by_seed(one) if average else one for one in columns]
-    return pd.concat(kept, axis=1, keys=range(len(columns))).dropna(), average
+    aligned = [by_seed(one) if average else one for one in columns]
+    return pd.concat(aligned, axis=1, keys=range(len(columns))).dropna(), average
 
 
 def by_seed(values: pd.Series) -> pd.Series:
-    """Means over the folds of each seed that has them all, as (seed, 0)."""
+    """Average over the folds of each seed that has all of them, as (seed, 0)."""
     groups = values.groupby("seed")
     means = groups.mean()[groups.count() == values.index.get_level_values("fold").nunique()]
     return means.set_axis(pd.MultiIndex.from_product([means.index, [0]], names=["seed", "fold"]))

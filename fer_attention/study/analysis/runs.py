@@ -1,4 +1,4 @@
-"""From the records of a study to tables: one row for each run, each epoch and each measured layer."""
+"""Tables from the records of a study: one row for each run, epoch or measured layer."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from fer_attention.study.records import RunRecord, Scores
 
 
 def varied_factors(study: StudyConfig) -> list[str]:
-    """Factors with more than one level."""
+    """Return the factors with more than one level."""
     return [factor for factor in FACTORS if len(study.levels(factor)) > 1]
 
 
 def label_of(factors: Mapping[Any, Any], names: Iterable[str]) -> str:
-    """The levels of some factors: `cbam, elu, 20 % of train`."""
+    """Join the levels of some factors: `cbam, elu, 20 % of train`."""
     return ", ".join(level_text(name, factors[name]) for name in names)
 
 
 def ordered_runs(study: StudyConfig, runs: Iterable[RunRecord]) -> list[RunRecord]:
-    """Runs in the study's order of conditions, then by seed and fold."""
+    """Sort runs by condition, in the order of the study, then by seed and fold."""
     order = conditions(study)
     return sorted(runs, key=lambda run: (order.index(run.factors), run.seed, run.fold))
 
 
 def run_table(study: StudyConfig, runs: Iterable[RunRecord]) -> pd.DataFrame:
-    """One row for each run: its factors, replication, scores, costs and facts about the images.
+    """Tabulate runs: factors, replication, scores, costs and facts about the images.
 
-    It is the `records.csv` of a report, and all tests need of a study.
+    This is the `records.csv` of a report; all tests can be computed from it.
     """
     varied = varied_factors(study)
     return pd.DataFrame([_row(run, label_of(run.factors, varied) or run.model) for run in runs])
@@ -67,7 +67,7 @@ def _scores(name: str, scores: Scores | None) -> dict[str, float | None]:
 
 
 def part_table(study: StudyConfig, parts: Iterable[tuple[RunRecord, Mapping[str, Any]]]) -> pd.DataFrame:
-    """One row for each part of a run, such as an epoch or a layer, after the run's factors."""
+    """Tabulate parts of runs, such as epochs or layers, with the factors of the run."""
     varied = varied_factors(study)
     return pd.DataFrame(
         [

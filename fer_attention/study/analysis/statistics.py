@@ -1,8 +1,8 @@
-"""The statistics of a study: how sure a mean difference is, and what more runs would decide.
+"""Statistics of a study: tests, confidence intervals, corrections and power.
 
-Every question becomes one number for each replication (a difference of two runs, a difference of
-differences, a slope), and `paired_test` tests the mean of these numbers. Arrays go in, accuracies are shares
-in [0, 1], and what cannot be computed is NaN.
+Every question is reduced to one number per replication (a difference of two runs, a difference of
+differences, a slope), and `paired_test` tests the mean of these numbers. Accuracies are shares in [0, 1];
+undefined results are NaN.
 """
 
 from __future__ import annotations
@@ -20,34 +20,33 @@ from statsmodels.stats.anova import anova_lm
 from statsmodels.stats.power import TTestPower
 
 POWER = 0.8
-"""Chance of detecting a difference that the numbers of needed replications are for."""
+"""Power for which needed replications and detectable differences are computed."""
 
 DECIMALS = 12
-"""0.61 - 0.60 and 0.62 - 0.61 differ in binary but not as accuracies: differences are rounded."""
+"""Decimals of differences: 0.61 - 0.60 and 0.62 - 0.61 differ in binary, but not as accuracies."""
 
 Numbers = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class PairedTest:
-    """The mean of paired differences, tested against zero and against a margin.
+    """Mean of paired differences, tested against zero and against a margin.
 
-    Without spread there is nothing to measure chance by: where all differences are equal, or for fewer than
-    two, interval and p-values are NaN.
+    With fewer than two differences, or if all are equal, intervals and p-values are undefined and NaN.
 
     Attributes:
-        n: Pairs.
+        n: Number of pairs.
         mean: Mean difference.
-        sd: Standard deviation of the differences, with n - 1.
-        low: Lower end of the (1 - alpha) interval of the mean, by Student's t.
-        high: Upper end.
-        p: Two-sided, that the mean is 0.
-        p_not_worse: One-sided, that the mean is -margin or less (non-inferiority).
-        p_equivalent: The larger p of two one-sided tests that the mean is outside the margin
+        sd: Standard deviation of the differences, with n - 1 degrees of freedom.
+        low: Lower end of the (1 - alpha) confidence interval of the mean, by Student's t.
+        high: Upper end of the interval.
+        p: Two-sided p-value of the hypothesis that the mean is 0.
+        p_not_worse: One-sided p-value of the hypothesis that the mean is -margin or less (non-inferiority).
+        p_equivalent: Larger p-value of two one-sided tests that the mean is outside the margin
             (TOST; Schuirmann 1987).
-        needed: Pairs with which a difference of the margin is detected with 80 % power at this spread;
-            NaN beyond 10,000 and for overlapping training sets, which more folds do not make independent.
-        detectable: The true difference that this test detects with 80 % power at this spread.
+        needed: Number of pairs to detect a difference of the margin with 80 % power at this sd; NaN above
+            10,000 and for overlapping training sets, since more folds would not be independent.
+        detectable: True difference that this test detects with 80 % power at this sd.
     """
 
     n: int
@@ -67,9 +66,10 @@ def paired_test(
 ) -> PairedTest:
     """Test the mean of paired differences by Student's t.
 
-    Replications that train on overlapping parts of one data set err alike, so that their differences vary
-    less than the mean's true error. With `overlap`, the variance of the mean is (1/n + overlap) sd^2 instead
-    of sd^2 / n: the corrected resampled t-test (Nadeau and Bengio 2003, doi 10.1023/A:1024068626366).
+    Replications that train on overlapping parts of one data set are correlated, so that the spread of their
+    differences understates the error of the mean. With `overlap`, the variance of the mean is
+    (1/n + overlap) sd^2 instead of sd^2 / n: the corrected resampled t-test (Nadeau and Bengio 2003,
+    doi 10.1023/A:1024068626366).
 
     >>> found = paired_test([0.02, 0.01, 0.03], margin=0.005)
     >>> round(found.mean, 3), round(found.low, 3), round(found.high, 3), round(found.p, 3)
@@ -77,12 +77,12 @@ def paired_test(
 
     Args:
         differences: a - b for each replication, (N,).
-        margin: A difference too small to matter, in their unit.
-        alpha: Level of the tests; the interval is of 1 - alpha.
-        overlap: Test images over training images; 0 for independent replications.
+        margin: Difference that is too small to matter, in the same unit.
+        alpha: Significance level of the tests; the interval has a confidence of 1 - alpha.
+        overlap: Ratio of test to training images; 0 for independent replications.
 
     Raises:
-        ValueError: A difference is not finite, or the margin is not above 0.
+        ValueError: A difference is not finite, or the margin is not positive.
     """
     values = np.round(np.asarray(differences, dtype=np.float64), DECIMALS)
     if not np.isfinite(values).all() or values.ndim != 1:
@@ -111,24 +111,26 @@ def paired_test(
 
 
 def holm(p_values: ArrayLike) -> Numbers:
-    """Adjusted p-values (N,), so that the chance of even one false rejection stays at alpha (Holm 1979).
+    """Adjust p-values (N,) to control the family-wise error rate (Holm 1979).
 
-    An undefined test (NaN) stays NaN and counts as p = 1: missing results never make the others significant.
+    An undefined test (NaN) stays NaN and counts as p = 1: missing results never make others significant.
 
     >>> holm([0.01, 0.04, float("nan")]).tolist()
     [0.03, 0.08, nan]
     """
     values = np.asarray(p_values, dtype=np.float64)
-    order = np.argsort(values)  # NaN comes last; statsmodels' multipletests collects garbage in each call
+    order = np.argsort(
+        values
+    )  # NaN comes last; statsmodels' multipletests runs the garbage collector in each call
     adjusted = np.empty_like(values)
     adjusted[order] = np.maximum.accumulate(values[order] * np.arange(len(values), 0, -1))
     return np.minimum(adjusted, 1.0)
 
 
 def replications_needed(sd: float, effect: float, *, alpha: float = 0.05, most: int = 10_000) -> float:
-    """Pairs with which a two-sided paired t-test detects `effect` with 80 % power; NaN beyond `most`.
+    """Return the number of pairs for a paired t-test to detect `effect` with 80 % power; NaN above `most`.
 
-    The sd of three to five runs is itself known within a factor of two or so, and with it this number.
+    The sd of three to five runs is uncertain by a factor of about two, and so is this number.
 
     >>> replications_needed(0.01, 0.005)
     34.0
@@ -139,7 +141,7 @@ def replications_needed(sd: float, effect: float, *, alpha: float = 0.05, most: 
 
 
 def detectable_difference(sd: float, n: int, *, alpha: float = 0.05) -> float:
-    """The true difference that a paired t-test over n >= 2 pairs detects with 80 % power, in the unit of sd.
+    """Return the true difference that a paired t-test of n >= 2 pairs detects with 80 % power.
 
     >>> round(detectable_difference(0.01, 5), 4)
     0.0168
@@ -148,12 +150,12 @@ def detectable_difference(sd: float, n: int, *, alpha: float = 0.05) -> float:
 
 
 def _power(size: float, n: int, alpha: float) -> float:
-    """Of an effect in standard deviations. scipy gives NaN so far out that power is 1."""
+    """Compute the power for an effect in standard deviations; scipy gives NaN where it is 1."""
     return float(np.nan_to_num(TTestPower().power(size, n, alpha), nan=1.0))
 
 
 def mean_interval(values: ArrayLike, *, alpha: float = 0.05) -> tuple[float, float]:
-    """Student's t interval of a mean over independent runs; NaN without spread."""
+    """Compute Student's t interval of a mean over independent runs; NaN without spread."""
     numbers = np.asarray(values, dtype=np.float64)
     if len(numbers) < 2 or not np.ptp(numbers):
         return math.nan, math.nan
@@ -163,7 +165,7 @@ def mean_interval(values: ArrayLike, *, alpha: float = 0.05) -> tuple[float, flo
 
 @dataclass(frozen=True)
 class InteractionTest:
-    """F test of all interactions of two factors together: does the one's gain depend on the other?"""
+    """F test of all interactions of two factors: dependence of one factor's gain on the other."""
 
     f: float
     df: int
@@ -172,13 +174,13 @@ class InteractionTest:
 
 
 def interaction_test(frame: pd.DataFrame) -> InteractionTest:
-    """Analysis of variance of `value` by `first` and `second` with `block` as a fixed effect, type II.
+    """Run a type-II analysis of variance of `value` by `first` and `second`, with `block` as a fixed effect.
 
     Args:
         frame: One row for each run, with these four columns; replications are blocks.
 
     Returns:
-        The test; F and p are NaN where nothing is left to measure chance by, or a combination has no run.
+        The test; F and p are NaN without residual variance, or if a combination has no run.
     """
     cells = frame.groupby(["first", "second"]).ngroups
     levels = frame["first"].nunique(), frame["second"].nunique()
@@ -194,7 +196,7 @@ def interaction_test(frame: pd.DataFrame) -> InteractionTest:
 
 
 def pareto_front(costs: ArrayLike, values: ArrayLike) -> NDArray[np.bool_]:
-    """Mark what is not dominated: nothing else costs at most as much, is worth at least as much, and differs.
+    """Mark the points that no other point dominates by lower cost or higher value without being worse.
 
     >>> pareto_front([1, 2, 3], [0.6, 0.5, 0.7]).tolist()
     [True, False, True]

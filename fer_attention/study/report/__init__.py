@@ -31,6 +31,9 @@ NUMBERS = ("conditions", "comparisons", "interactions", "contrasts", "slopes", "
 def write_report(folder: Path, output: Path | None = None) -> Path:
     """Analyse a study and write its report; the same folder always gives the same bytes.
 
+    >>> write_report(Path("my_study"))  # doctest: +SKIP
+    PosixPath('my_study/report/report.html')
+
     Args:
         folder: Folder of the study.
         output: Folder of the report, created if it does not exist; by default `report` in the study's folder.

@@ -130,17 +130,19 @@ def _interaction(analysis: StudyAnalysis, number: int) -> Figure:
     study, question = analysis.study, analysis.study.interactions[number - 1]
     first, second = question.first, question.second
     others = [name for name in varied_factors(study) if name not in (first, second)]
-    places = {level: at for at, level in enumerate(study.levels(second))}
+    positions = {level: at for at, level in enumerate(study.levels(second))}
     figure, grid = panels_of(analysis.conditions, others)
     for axes, group in grid:
         for at, level in enumerate(study.levels(first)):
             cells = group[group[first] == level]
             colour = SERIES[at % len(SERIES)]
-            x = cells[second].map(places) + (at - (len(study.levels(first)) - 1) / 2) * 0.06
+            x = cells[second].map(positions) + (at - (len(study.levels(first)) - 1) / 2) * 0.06
             axes.plot(x, cells["accuracy"] * 100, "o-", color=colour, markersize=4)
             axes.vlines(x, cells["low"] * 100, cells["high"] * 100, color=colour, linewidth=1, alpha=0.7)
-        axes.set_xticks(range(len(places)), [wrapped(level_text(second, level), 18) for level in places])
-        axes.set(xlim=(-0.4, len(places) - 0.6), ylabel="accuracy, %")
+        axes.set_xticks(
+            range(len(positions)), [wrapped(level_text(second, level), 18) for level in positions]
+        )
+        axes.set(xlim=(-0.4, len(positions) - 0.6), ylabel="accuracy, %")
     return finish(figure, levels_legend(first, study.levels(first)))
 
 

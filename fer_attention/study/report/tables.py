@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from fer_attention.study.analysis import StudyAnalysis
-from fer_attention.study.analysis.conditions import COSTS, counted_by_the_paper, pareto_fronts
+from fer_attention.study.analysis.conditions import COSTS, paper_parameter_count, pareto_fronts
 from fer_attention.study.report.numbers import (
     MINUS,
     MISSING,
@@ -112,7 +112,7 @@ def _paper(conditions: pd.DataFrame, level: str) -> pd.DataFrame:
     shown = conditions[conditions["published"].notna()]
     frame = shown.assign(
         difference=shown["accuracy"] - shown["published"],
-        counted=shown["model"].map(counted_by_the_paper),
+        counted=shown["model"].map(paper_parameter_count),
     )
     columns: Columns = {
         "condition": ("condition", str),

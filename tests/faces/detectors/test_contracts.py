@@ -1,6 +1,7 @@
 """The contract of all registered face detectors, and their agreement on real photos."""
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -47,6 +48,19 @@ def test_every_detector_implements_the_protocol(build, name, astronaut):
     for single in (Image.fromarray(astronaut), astronaut, torch.zeros(3, 9, 9), "photo.jpg"):
         with pytest.raises(TypeError, match="Wrap it"):
             detector.detect(single)
+
+
+@pytest.mark.parametrize("name", marked(DETECTORS))
+def test_threads_that_share_a_detector_find_the_same_faces(build, name, astronaut):
+    detector, photo = build(name), Image.fromarray(astronaut)
+    photos = [
+        photo.resize((side, side + 10 * n)) for n, side in enumerate((180, 240, 300, 330, 360, 420))
+    ] * 8
+    expected = [detector.detect([one])[0] for one in photos]
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda one: detector.detect([one])[0], photos))
+    for faces, others in zip(found, expected, strict=True):
+        np.testing.assert_allclose([face.box for face in faces], [face.box for face in others], atol=1e-3)
 
 
 @pytest.mark.parametrize("name", marked(DETECTORS))

@@ -8,14 +8,10 @@ import torch
 from PIL import Image
 
 from fer_attention.faces import Face, create_detector
-from fer_attention.faces.detectors.yolo import YOLODetector, _choose
+from fer_attention.faces.detectors.yolo import YOLODetector
 from tests.support.yolo_graphs import as_columns, constant_model, red_finder
 
 pytest.importorskip("onnxruntime")
-
-
-CPU_ONLY = ["AzureExecutionProvider", "CPUExecutionProvider"]
-
 
 COLLINS = Face(box=(181, 62, 268, 172), score=1.0)
 
@@ -97,35 +93,6 @@ def test_the_extra_is_named_if_onnx_runtime_is_missing(path, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(ImportError, match=r"ONNX Runtime: pip install 'fer_attention\[faces\]'"):
         YOLODetector(weights=path)
-
-
-def test_a_gpu_is_taken_where_torch_and_onnx_runtime_both_have_it(monkeypatch):
-    cpu = (torch.device("cpu"), ["CPUExecutionProvider"])
-    both = ["CUDAExecutionProvider", "CPUExecutionProvider"]
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert _choose("auto", both) == cpu
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    assert _choose("auto", CPU_ONLY) == cpu
-    assert _choose("cpu", both) == cpu
-    for name, index in (("auto", 0), ("cuda", 0), ("cuda:1", 1), (torch.device("cuda:1"), 1)):
-        resolved, providers = _choose(name, both)
-        assert resolved.type == "cuda"
-        assert providers == [("CUDAExecutionProvider", {"device_id": index}), "CPUExecutionProvider"]
-    for name in ("cuda", "cuda:1"):
-        with pytest.raises(ValueError, match="onnxruntime-gpu.*AzureExecutionProvider"):
-            _choose(name, CPU_ONLY)
-
-
-@pytest.mark.filterwarnings("ignore:Specified provider 'CUDAExecutionProvider'")
-def test_a_gpu_that_onnx_runtime_cannot_start_is_an_error_unless_auto_may_choose(path, monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    both = ["CUDAExecutionProvider", "CPUExecutionProvider"]
-    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: both)
-    assert YOLODetector(weights=path).device == torch.device("cpu")
-    with pytest.raises(ValueError, match="cannot start its CUDAExecutionProvider.*onnxruntime-gpu"):
-        YOLODetector(weights=path, device="cuda")
 
 
 def test_threads_follow_torch_and_nothing_is_printed(path, capfd):

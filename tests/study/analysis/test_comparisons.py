@@ -1,4 +1,4 @@
-"""Levels against their baselines, on made-up runs whose differences are known."""
+"""Comparisons of levels with their baselines, on synthetic runs with known differences."""
 
 import math
 import statistics
@@ -20,7 +20,7 @@ WOBBLE = (0.0, 0.004, -0.003, 0.006, -0.002)
 
 
 def gain(factors, seed, fold):
-    """SE is 2 points ahead, ECA 0.3 points behind, ELU 1 point ahead; each pair wobbles a little."""
+    """SE gains 2 points, ECA loses 0.3, ELU gains 1; each pair has a little noise."""
     level = {"none": 0.0, "se": 0.02, "eca": -0.003}[factors["attention"]]
     wobble = 0 if factors["attention"] == "none" else WOBBLE[(seed + fold + len(factors["attention"])) % 5]
     return (
@@ -29,7 +29,7 @@ def gain(factors, seed, fold):
 
 
 def compared(folder, **values):
-    """Rows of the comparisons with these values."""
+    """Return the rows of the comparisons with these values."""
     frame = analyse_folder(folder).comparisons
     for name, value in values.items():
         frame = frame[frame[name] == value]
@@ -37,13 +37,13 @@ def compared(folder, **values):
 
 
 def differences(store, level, baseline="none", **within):
-    """By replication, read past the package."""
+    """Return the differences by replication, read without the package."""
     ours = accuracies(store, attention=level, **within)
     theirs = accuracies(store, attention=baseline, **within)
     return {one: ours[one] - theirs[one] for one in sorted(ours.keys() & theirs.keys())}
 
 
-def test_runs_are_paired_by_seed_and_tested_by_t_and_what_they_share_cancels(tmp_path):
+def test_runs_are_paired_by_seed_so_that_shared_effects_cancel(tmp_path):
     store = make_study(tmp_path, ATTENTION, effect=gain)
     assert np.ptp(list(accuracies(store, attention="none").values())) > 0.03
     rows = compared(tmp_path)
@@ -59,7 +59,7 @@ def test_runs_are_paired_by_seed_and_tested_by_t_and_what_they_share_cancels(tmp
         assert one.sd < 0.006
 
 
-def test_known_gains_are_better_and_none_is_found_where_there_is_none(tmp_path):
+def test_known_gains_are_detected_and_absent_ones_are_not(tmp_path):
     make_study(tmp_path, ATTENTION, effect=gain, seeds=5)
     se, eca = compared(tmp_path)
     assert (se.verdict, eca.verdict) == ("better", "undecided")
@@ -77,7 +77,7 @@ def test_known_gains_are_better_and_none_is_found_where_there_is_none(tmp_path):
         (0.0, 0.01, "undecided"),
     ],
 )
-def test_verdicts_go_by_the_interval_and_the_margin(tmp_path, lead, noise, verdict):
+def test_verdicts_depend_on_interval_and_margin(tmp_path, lead, noise, verdict):
     signs = (1, -1, 1, -1, 0)
 
     def effect(factors, seed, fold):
@@ -101,7 +101,7 @@ def test_a_gain_below_the_margin_can_be_better_and_equivalent(tmp_path):
     assert (one.verdict, one.equivalent, one.not_worse) == ("better", True, True)
 
 
-def test_equal_runs_have_no_test_and_decide_nothing(tmp_path):
+def test_equal_runs_are_undecided(tmp_path):
     make_study(tmp_path, TWO)
     one = only(compared(tmp_path))
     assert one.mean == one.sd == 0
@@ -109,7 +109,7 @@ def test_equal_runs_have_no_test_and_decide_nothing(tmp_path):
     assert one.verdict == "undecided"
 
 
-def test_pooled_and_single_comparisons_are_corrected_apart_and_families_apart(tmp_path):
+def test_pooled_and_single_comparisons_are_corrected_separately(tmp_path):
     make_study(tmp_path, {**TWO_BY_TWO, "attention": ["none", "se", "eca"]}, effect=gain, margin=0.01)
     frame = analyse_folder(tmp_path).comparisons
     groups = {key: len(group) for key, group in frame.groupby(["family", "factor", "pooled"])}
@@ -124,7 +124,7 @@ def test_pooled_and_single_comparisons_are_corrected_apart_and_families_apart(tm
         assert group["p_not_worse"].tolist() == pytest.approx(holm(raw))
 
 
-def test_a_pooled_comparison_is_over_the_mean_of_the_other_factors(tmp_path):
+def test_pooled_comparisons_average_over_the_other_factors(tmp_path):
     store = make_study(tmp_path, TWO_BY_TWO, effect=gain)
     one = only(compared(tmp_path, factor="attention", pooled=True))
     by_activation = [differences(store, "se", activation=name) for name in ("relu", "elu")]
@@ -133,7 +133,7 @@ def test_a_pooled_comparison_is_over_the_mean_of_the_other_factors(tmp_path):
     assert one.p == pytest.approx(stats.ttest_1samp(means, 0).pvalue)
 
 
-def test_the_study_s_own_questions_are_asked_and_a_swapped_baseline_turns_the_sign(tmp_path):
+def test_swapping_level_and_baseline_flips_the_sign(tmp_path):
     found = []
     for level, baseline in (("se", "eca"), ("eca", "se")):
         questions = [{"factor": "attention", "baseline": baseline, "levels": [level]}]
@@ -144,7 +144,7 @@ def test_the_study_s_own_questions_are_asked_and_a_swapped_baseline_turns_the_si
     assert (found[0].mean, found[0].low) == pytest.approx((-found[1].mean, -found[1].high))
 
 
-def test_runs_that_lack_their_partner_are_left_out_and_counted(tmp_path):
+def test_runs_without_a_partner_are_excluded_and_counted(tmp_path):
     def without(run):
         key = run.factors["attention"], run.factors["activation"], run.seed
         return key in {("se", "elu", 1), ("none", "elu", 2)}
@@ -162,14 +162,14 @@ def test_runs_that_lack_their_partner_are_left_out_and_counted(tmp_path):
     assert (pooled.n, pooled.unpaired, pooled.mean) == (3, 2 + 4, pytest.approx(statistics.fmean(means)))
 
 
-def test_a_level_with_one_pair_is_left_out_of_its_family_and_named(tmp_path):
+def test_a_level_with_one_pair_is_excluded_and_named(tmp_path):
     def without(run):
         return run.factors["attention"] == "se" and run.seed > 0
 
     make_study(tmp_path, ATTENTION, effect=gain, without=without)
     one = only(compared(tmp_path))
-    assert (one.level, one.p_holm) == ("eca", one.p)  # the only one of its family that is left
-    assert "se - none: 1 pair(s) of runs, too few to compare." in analyse_folder(tmp_path).problems
+    assert (one.level, one.p_holm) == ("eca", one.p)  # the only remaining one of its family
+    assert "se - none: 1 pair(s) of runs, too few for a comparison." in analyse_folder(tmp_path).problems
 
 
 def test_reading_twice_gives_the_same_problems(tmp_path):
@@ -177,10 +177,10 @@ def test_reading_twice_gives_the_same_problems(tmp_path):
     one, other = analyse_folder(tmp_path), analyse_folder(tmp_path)
     assert len(one.comparisons) == 0
     assert one.problems == other.problems
-    assert len([problem for problem in one.problems if "too few to compare" in problem]) == 2
+    assert len([problem for problem in one.problems if "too few for a comparison" in problem]) == 2
 
 
-def test_folds_of_one_set_go_by_the_corrected_test_with_the_mean_sizes_of_the_runs(tmp_path):
+def test_folds_of_one_data_set_use_the_corrected_test(tmp_path):
     def change(record, run):
         record["data"]["train_images"] = 900 + 100 * run.fold
         record["data"]["test_images"] = 100 + 50 * run.fold
@@ -203,7 +203,7 @@ def test_a_fold_is_never_paired_with_another(tmp_path):
     assert (one.n, one.unpaired) == (4, 4)
 
 
-def test_data_sets_with_other_folds_are_pooled_over_seeds(tmp_path):
+def test_data_sets_with_different_folds_are_pooled_over_seeds(tmp_path):
     store = make_study(
         tmp_path, TWO, data=("fer2013", "jaffe"), seeds=4, folds=3,
         effect=lambda factors, seed, fold: 0.01 * (factors["attention"] == "se") * (1 + seed),
@@ -218,7 +218,7 @@ def test_data_sets_with_other_folds_are_pooled_over_seeds(tmp_path):
 
 
 @pytest.mark.parametrize(("protocol", "options"), [("holdout", {}), ("subject_kfold", {"shuffle": True})])
-def test_divisions_that_are_drawn_by_seed_share_training_images(tmp_path, protocol, options):
+def test_random_divisions_use_the_corrected_test(tmp_path, protocol, options):
     def change(record, run):
         record["data"] |= {"protocol": protocol, "protocol_options": options}
 
@@ -227,19 +227,19 @@ def test_divisions_that_are_drawn_by_seed_share_training_images(tmp_path, protoc
     assert only(compared(tmp_path)).corrected
 
 
-def test_the_best_is_the_highest_and_others_are_told_apart_by_a_paired_test(tmp_path):
+def test_the_best_condition_is_compared_with_the_others(tmp_path):
     make_study(tmp_path, ATTENTION, effect=gain, seeds=5)
     best = only(analyse_folder(tmp_path).best.itertuples())
     assert (best.condition, best.others, best.alike) == ("se", 2, 0)
 
 
-def test_without_any_spread_nothing_is_told_apart(tmp_path):
+def test_conditions_without_spread_are_not_distinguished(tmp_path):
     make_study(tmp_path, TWO, effect=lambda factors, *_: 0.1 * (factors["attention"] == "se"))
     best = only(analyse_folder(tmp_path).best.itertuples())
     assert (best.condition, best.others, best.alike) == ("se", 1, 1)
 
 
-def test_cost_ratios_are_medians_over_conditions_that_differ_in_nothing_else_beside_the_gain(tmp_path):
+def test_cost_ratios_are_medians_over_matched_conditions(tmp_path):
     slow = {("se", "relu"): 1.5, ("se", "elu"): 2.5, ("none", "elu"): 2.0}
 
     def change(record, run):

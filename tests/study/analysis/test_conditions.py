@@ -1,4 +1,4 @@
-"""What the runs of a study give: conditions, what is missing, and what makes numbers not comparable."""
+"""Conditions of a study, missing runs, and differences that make runs incomparable."""
 
 import math
 import statistics
@@ -12,7 +12,7 @@ from scipy import stats  # noqa: E402
 from fer_attention.evaluation import paper_parameters  # noqa: E402
 from fer_attention.study import StudyConfig, StudyError  # noqa: E402
 from fer_attention.study.analysis import analyse_folder  # noqa: E402
-from fer_attention.study.analysis.conditions import counted_by_the_paper, pareto_fronts  # noqa: E402
+from fer_attention.study.analysis.conditions import paper_parameter_count, pareto_fronts  # noqa: E402
 from fer_attention.study.grid import expand  # noqa: E402
 from fer_attention.study.records import PREDICTIONS, RECORD  # noqa: E402
 from tests.support.study_records import SIZES, TWO_BY_TWO, accuracies, make_study, only, write_run  # noqa: E402
@@ -29,7 +29,7 @@ def condition(analysis, **levels):
 
 
 def of(name, seed):
-    """Picks the run of one attention and seed."""
+    """Return a predicate for the run of one attention and seed."""
     return lambda run: run.factors["attention"] == name and run.seed == seed
 
 
@@ -49,13 +49,13 @@ def test_a_condition_is_the_mean_of_its_runs_with_the_t_interval(tmp_path, alpha
     assert one.calibration_error == pytest.approx(0.05)
 
 
-def test_an_interval_of_shares_ends_at_0_and_1(tmp_path):
+def test_intervals_of_shares_are_clipped_to_0_and_1(tmp_path):
     make_study(tmp_path, ALONE, effect=lambda factors, seed, fold: 0.4 - 0.4 * (seed == 1), seeds=2)
     one = condition(analyse_folder(tmp_path))
     assert (one.low, one.high) == (0.0, 1.0)
 
 
-def test_conditions_are_in_the_study_s_order_and_named_by_what_varies(tmp_path):
+def test_conditions_keep_the_study_order_and_are_named_by_varied_factors(tmp_path):
     make_study(tmp_path, TWO_BY_TWO, seeds=1)
     found = analyse_folder(tmp_path).conditions
     assert found["condition"].tolist() == ["none, relu", "none, elu", "se, relu", "se, elu"]
@@ -64,7 +64,7 @@ def test_conditions_are_in_the_study_s_order_and_named_by_what_varies(tmp_path):
     ]  # fmt: skip
 
 
-def test_a_level_that_is_renamed_after_its_runs_keeps_them(tmp_path):
+def test_a_renamed_level_keeps_its_runs(tmp_path):
     levels = {"attention": ["none", {"name": "se", "options": {"start": "open"}}], "setting": {"a": {}}}
     store = make_study(tmp_path, {**ALONE, **levels}, seeds=2)
     before = analyse_folder(tmp_path).conditions
@@ -73,20 +73,19 @@ def test_a_level_that_is_renamed_after_its_runs_keeps_them(tmp_path):
     study = StudyConfig.model_validate(study)
     store.begin(study, expand(study))
     after = analyse_folder(tmp_path).conditions
-    assert (before["attention"].tolist(), after["attention"].tolist()) == (
-        ["none", "se(start=open)"], ["none", "mine"],
-    )  # fmt: skip
+    assert before["attention"].tolist() == ["none", "se(start=open)"]
+    assert after["attention"].tolist() == ["none", "mine"]
     assert after["accuracy"].tolist() == before["accuracy"].tolist()
 
 
-def test_a_study_of_one_condition_names_it_by_its_model(tmp_path):
+def test_a_single_condition_is_named_by_its_model(tmp_path):
     make_study(tmp_path, {"backbone": "vgg11"}, seeds=1)
     found = analyse_folder(tmp_path)
     assert condition(found).condition == "vgg11"
     assert len(found.comparisons) == len(found.slopes) == len(found.best) == len(found.problems) == 0
 
 
-def test_times_are_medians_memory_the_largest_and_what_was_not_measured_is_nan(tmp_path):
+def test_times_are_medians_and_memory_is_the_maximum(tmp_path):
     def change(record, run):
         seconds = [10.0, 1000.0, 30.0, 20.0][run.seed]
         record["cost"] |= {"train_seconds": seconds, "latency_ms": seconds / 10, "images_per_second": seconds}
@@ -102,7 +101,7 @@ def test_times_are_medians_memory_the_largest_and_what_was_not_measured_is_nan(t
     assert math.isnan(other.accuracy_new)
 
 
-def test_the_bias_shift_is_over_the_layers_whose_activation_changes(tmp_path):
+def test_bias_shift_covers_layers_with_varied_activation(tmp_path):
     def change(record, run):
         elu = run.factors["activation"] == "elu"
         kind = run.factors["activation"]
@@ -121,7 +120,7 @@ def test_the_bias_shift_is_over_the_layers_whose_activation_changes(tmp_path):
     assert found["size"].tolist() == pytest.approx([0.4, 0.3, 0.2 / 3, 0.2])
 
 
-def test_conditions_carry_the_paper_s_numbers_where_it_has_them(tmp_path):
+def test_conditions_show_the_published_values_of_the_paper(tmp_path):
     factors = {"backbone": "vgg16", "attention": ["none", "se", "gct"], "activation": ["relu", "elu"]}
     make_study(tmp_path, factors, seeds=1, data=("fer2013", "ferplus"))
     found = analyse_folder(tmp_path).conditions
@@ -129,27 +128,27 @@ def test_conditions_carry_the_paper_s_numbers_where_it_has_them(tmp_path):
     assert dict(zip(published["model"], published["published"], strict=True)) == pytest.approx(
         {"vgg16_elu": 0.6066, "vgg16_se_elu": 0.6305}
     )
-    assert counted_by_the_paper("vgg16_se_elu") == paper_parameters("vgg16_se_elu")
-    assert counted_by_the_paper("vgg16_gct_elu") is None
+    assert paper_parameter_count("vgg16_se_elu") == paper_parameters("vgg16_se_elu")
+    assert paper_parameter_count("vgg16_gct_elu") is None
 
 
-def test_damaged_runs_are_set_aside_and_never_averaged_in(tmp_path):
+def test_damaged_runs_are_excluded_from_all_means(tmp_path):
     store = make_study(tmp_path, ATTENTION)
     ids = {run.seed: run.id for run in store.manifest().runs if run.factors["attention"] == "se"}
-    kept = accuracies(store, attention="se")
+    expected = accuracies(store, attention="se")
     cut = store.run_folder(ids[1]) / PREDICTIONS
     cut.write_bytes(cut.read_bytes()[:-10])
     record = store.run_folder(ids[2]) / RECORD
     record.write_text(record.read_text()[:-40])
     found = analyse_folder(tmp_path)
     assert {folder for folder, _ in found.set_aside} == {ids[1], ids[2]}
-    assert condition(found, attention="se").accuracy == pytest.approx((kept[0, 0] + kept[3, 0]) / 2)
+    assert condition(found, attention="se").accuracy == pytest.approx((expected[0, 0] + expected[3, 0]) / 2)
     assert [title.split(", ")[-2] for title in found.missing] == ["seed 1", "seed 2"]
     assert only(found.comparisons[["n", "unpaired"]].to_numpy().tolist()) == [2, 2]
     assert only(found.problems) == "se: 2 of 4 runs are finished."
 
 
-def test_failed_runs_are_named_with_their_reason_and_are_not_missing(tmp_path):
+def test_failed_runs_have_a_reason_and_are_not_missing(tmp_path):
     store = make_study(tmp_path, ATTENTION, without=of("se", 3))
     run = only(run for run in expand(store.manifest().study) if of("se", 3)(run))
     store.fail(run, "the loss is not finite", "in the third epoch")
@@ -157,7 +156,7 @@ def test_failed_runs_are_named_with_their_reason_and_are_not_missing(tmp_path):
     assert (found.failed, found.missing) == (((run.title, "the loss is not finite"),), ())
 
 
-def test_runs_that_the_study_does_not_plan_are_counted_and_ignored(tmp_path):
+def test_runs_outside_the_plan_are_counted_and_ignored(tmp_path):
     store = make_study(tmp_path, ATTENTION)
     before = analyse_folder(tmp_path)
     strangers = expand(store.manifest().study.model_copy(update={"statistics_images": 99}))
@@ -170,7 +169,7 @@ def test_runs_that_the_study_does_not_plan_are_counted_and_ignored(tmp_path):
     assert (after.problems, after.failed) == ((), ())
 
 
-def test_a_study_without_a_finished_run_has_no_answers_and_says_so(tmp_path):
+def test_a_study_without_finished_runs_has_empty_tables(tmp_path):
     store = make_study(tmp_path, TWO_BY_TWO, without=lambda run: True, interactions=[{}])
     found = analyse_folder(tmp_path)
     assert len(found.runs) == len(found.conditions) == len(found.comparisons) == len(found.contrasts) == 0
@@ -178,7 +177,7 @@ def test_a_study_without_a_finished_run_has_no_answers_and_says_so(tmp_path):
     assert "se, elu: 0 of 4 runs are finished." in found.problems
 
 
-def test_conditions_with_fewer_runs_than_planned_are_problems_those_with_none_as_well(tmp_path):
+def test_conditions_with_fewer_runs_than_planned_are_problems(tmp_path):
     def without(run):
         plain = run.factors["attention"] == "none"
         return run.factors["activation"] == "elu" and (plain or run.seed == 2)
@@ -188,7 +187,7 @@ def test_conditions_with_fewer_runs_than_planned_are_problems_those_with_none_as
     assert found == ["none, elu: 0 of 4 runs are finished.", "se, elu: 3 of 4 runs are finished."]
 
 
-def test_training_problems_stand_with_the_title_of_their_run(tmp_path):
+def test_training_problems_are_listed_with_the_title_of_the_run(tmp_path):
     def change(record, run):
         record["warnings"] = ["the gradient vanishes", "it overfits"] if of("se", 1)(run) else []
 
@@ -208,7 +207,7 @@ def test_training_problems_stand_with_the_title_of_their_run(tmp_path):
         (None, "tta", "flip", ("test-time augmentation",)),
     ],
 )
-def test_what_makes_runs_not_comparable_is_said(tmp_path, part, field, value, words):
+def test_differences_that_make_runs_incomparable_are_problems(tmp_path, part, field, value, words):
     def change(record, run):
         if of("se", 2)(run):
             (record if part is None else record[part])[field] = value
@@ -227,16 +226,16 @@ def test_different_data_sets_may_have_different_images_and_labels(tmp_path):
     assert not any("fingerprint" in one or "labels" in one for one in analyse_folder(tmp_path).problems)
 
 
-def test_a_folder_without_a_study_or_without_its_runs_is_refused(tmp_path):
-    with pytest.raises(StudyError, match="holds no study"):
+def test_folders_without_a_study_or_runs_are_rejected(tmp_path):
+    with pytest.raises(StudyError, match="has no study.json"):
         analyse_folder(tmp_path)
     store = make_study(tmp_path / "one", ALONE, without=lambda run: True)
     (store.folder / "runs").rmdir()
-    with pytest.raises(FileNotFoundError, match="no folder runs"):
+    with pytest.raises(FileNotFoundError, match="has no folder runs"):
         analyse_folder(store.folder)
 
 
-def test_fronts_are_of_the_most_images_within_a_data_set(tmp_path):
+def test_pareto_fronts_use_full_data_within_each_data_set(tmp_path):
     costs = {"none": 1, "se": 2, "eca": 3}
 
     def change(record, run):

@@ -1,4 +1,4 @@
-"""Gains that depend on another factor or on the number of images, on made-up runs in which they are known."""
+"""Gains that depend on another factor or on the number of images, on synthetic runs with known gains."""
 
 import itertools
 import math
@@ -18,13 +18,13 @@ SIZES = {"backbone": "resnetv2_18", "attention": ["none", "se"], "fraction": [1.
 
 
 def wobble(factors, seed, fold, size=0.002):
-    """A little noise of a run's own, the same in every call."""
+    """Return a little reproducible noise for each run."""
     words = [str(value) for value in (*factors.values(), seed, fold)]
     return size * float(np.random.default_rng([*"/".join(words).encode()]).standard_normal())
 
 
 def gains(together, size=0.002):
-    """SE brings 2 points, ELU 1, and both `together` beyond that."""
+    """SE gains 2 points, ELU 1, and both `together` in addition."""
 
     def effect(factors, seed, fold):
         se, elu = factors["attention"] == "se", factors["activation"] == "elu"
@@ -39,10 +39,10 @@ def gains(together, size=0.002):
         (0.03, 0.002, "synergistic", True),
         (-0.03, 0.002, "antagonistic", True),
         (0.0, 0.001, "additive", False),
-        (0.0, 0.03, "undecided", False),  # too much noise to say that there is none
+        (0.0, 0.03, "undecided", False),  # too noisy to show additivity
     ],
 )
-def test_an_interaction_is_found_where_there_is_one(tmp_path, together, size, verdict, dependent):
+def test_interactions_are_detected(tmp_path, together, size, verdict, dependent):
     make_study(tmp_path, TWO_BY_TWO, effect=gains(together, size), seeds=8, interactions=[{}])
     found = analyse_folder(tmp_path)
     contrast, overall = only(found.contrasts.itertuples()), only(found.interactions.itertuples())
@@ -52,7 +52,7 @@ def test_an_interaction_is_found_where_there_is_one(tmp_path, together, size, ve
 
 
 @pytest.mark.parametrize(("seeds", "folds"), [(4, 1), (2, 3)])
-def test_a_contrast_is_a_difference_of_differences_corrected_where_folds_overlap(tmp_path, seeds, folds):
+def test_contrasts_are_corrected_for_overlapping_folds(tmp_path, seeds, folds):
     store = make_study(
         tmp_path, TWO_BY_TWO, effect=gains(0.01), seeds=seeds, folds=folds, interactions=[{}], alpha=0.1
     )
@@ -76,14 +76,14 @@ def test_a_contrast_is_a_difference_of_differences_corrected_where_folds_overlap
     assert contrast.high - contrast.low == pytest.approx(2 * half)
 
 
-def test_folds_of_one_seed_are_no_blocks_of_the_overall_test(tmp_path):
+def test_folds_of_one_seed_are_not_blocks_of_the_f_test(tmp_path):
     make_study(tmp_path, TWO_BY_TWO, effect=gains(0.01), seeds=1, folds=4, interactions=[{}])
     found = analyse_folder(tmp_path)
     assert math.isnan(only(found.interactions.itertuples()).p)
     assert only(found.contrasts.itertuples()).n == 4
 
 
-def test_the_first_level_of_the_file_is_the_baseline_whichever_run_comes_first(tmp_path):
+def test_the_first_level_in_the_file_is_the_baseline(tmp_path):
     factors = {**TWO_BY_TWO, "attention": ["se", "none"]}
 
     def without(run):
@@ -95,7 +95,7 @@ def test_the_first_level_of_the_file_is_the_baseline_whichever_run_comes_first(t
     assert contrast.mean == pytest.approx(-0.03, abs=0.01)
 
 
-def test_interactions_are_looked_for_within_each_combination_of_the_others(tmp_path):
+def test_interactions_are_tested_within_each_combination_of_the_others(tmp_path):
     factors = {**TWO_BY_TWO, "backbone": ["resnetv2_18", "resnetv2_34"]}
 
     def effect(levels, seed, fold):
@@ -107,23 +107,23 @@ def test_interactions_are_looked_for_within_each_combination_of_the_others(tmp_p
     assert (shallow.verdict == "synergistic", deep.verdict) == (False, "synergistic")
 
 
-def test_an_interaction_that_cannot_be_looked_for_is_a_problem(tmp_path):
+def test_an_interaction_without_enough_runs_is_a_problem(tmp_path):
     def without(run):
         return run.factors["attention"] == "se" and run.factors["activation"] == "elu"
 
     make_study(tmp_path, TWO_BY_TWO, effect=gains(0), without=without, interactions=[{}])
     found = analyse_folder(tmp_path)
     assert len(found.contrasts) == len(found.interactions) == 0
-    assert "attention × activation: too few replications have the four runs of a contrast." in found.problems
+    assert "attention × activation: too few replications have all four runs of a contrast." in found.problems
 
 
 def growing(factors, seed, fold):
-    """SE brings a point more with each doubling of the training images."""
+    """SE gains one point more with each doubling of the training images."""
     gain = 0.03 + 0.01 * np.log2(factors["fraction"])
     return (gain if factors["attention"] == "se" else 0.0) + wobble(factors, seed, fold, 0.001)
 
 
-def test_the_slope_of_gains_over_sizes_is_tested_over_replications(tmp_path):
+def test_slopes_of_gains_by_size_are_tested_over_replications(tmp_path):
     store = make_study(tmp_path, SIZES, effect=growing)
     found = analyse_folder(tmp_path)
     one = only(found.slopes.itertuples())
@@ -139,7 +139,7 @@ def test_the_slope_of_gains_over_sizes_is_tested_over_replications(tmp_path):
     assert one.p_holm < 0.05
 
 
-def test_sizes_are_given_for_every_question_but_that_of_the_fraction_itself(tmp_path):
+def test_every_question_but_that_of_the_fraction_has_slopes(tmp_path):
     make_study(tmp_path, {**SIZES, "activation": ["relu", "elu"]}, effect=growing, seeds=2)
     found = analyse_folder(tmp_path)
     assert set(found.comparisons["factor"]) == {"attention", "activation", "fraction"}
@@ -148,7 +148,7 @@ def test_sizes_are_given_for_every_question_but_that_of_the_fraction_itself(tmp_
     ]  # fmt: skip
 
 
-def test_a_slope_that_lacks_its_runs_is_a_problem(tmp_path):
+def test_a_slope_without_enough_runs_is_a_problem(tmp_path):
     def without(run):
         return run.factors["attention"] == "se" and run.factors["fraction"] < 1
 

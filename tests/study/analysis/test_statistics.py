@@ -1,4 +1,4 @@
-"""The statistics of a study, against scipy, statsmodels, simulations and formulas written a second way."""
+"""Statistics of a study, checked against scipy, statsmodels, simulations and explicit formulas."""
 
 import math
 import statistics
@@ -35,7 +35,7 @@ def sample(seed, n=6):
 
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("alpha", [0.05, 0.2])
-def test_test_and_interval_are_scipys_and_the_margins_are_statsmodels(seed, alpha):
+def test_paired_test_agrees_with_scipy_and_statsmodels(seed, alpha):
     a, b = sample(seed)
     found = paired_test(a - b, margin=0.005, alpha=alpha)
     wanted = stats.ttest_rel(a, b)
@@ -47,7 +47,7 @@ def test_test_and_interval_are_scipys_and_the_margins_are_statsmodels(seed, alph
     assert found.p_equivalent == pytest.approx(p) == max(p_low, p_high)
 
 
-def test_not_worse_at_alpha_is_an_interval_of_1_minus_2_alpha_above_minus_the_margin():
+def test_non_inferiority_agrees_with_the_1_minus_2_alpha_interval():
     for seed in range(30):
         a, b = sample(seed)
         found = paired_test(a - b, margin=0.005, alpha=0.05)
@@ -56,7 +56,7 @@ def test_not_worse_at_alpha_is_an_interval_of_1_minus_2_alpha_above_minus_the_ma
         assert (found.p_equivalent < 0.05) == (low > -0.005 and high < 0.005)
 
 
-def test_overlap_enlarges_the_variance_as_nadeau_and_bengio_do():
+def test_overlap_enlarges_the_variance_by_nadeau_and_bengio():
     a, b = sample(1, n=10)
     found = paired_test(a - b, margin=0.005, overlap=1 / 9)
     t = (a - b).mean() / math.sqrt((1 / 10 + 1 / 9) * (a - b).var(ddof=1))
@@ -66,7 +66,7 @@ def test_overlap_enlarges_the_variance_as_nadeau_and_bengio_do():
 
 
 @given(SHARES)
-def test_the_order_has_no_say_and_the_sign_turns_everything_round(values):
+def test_order_is_irrelevant_and_a_sign_flip_mirrors_the_result(values):
     one, other = (
         paired_test(values, margin=0.01),
         paired_test([-value for value in values[::-1]], margin=0.01),
@@ -88,24 +88,24 @@ def test_without_spread_there_is_no_test(differences):
 @pytest.mark.parametrize(
     ("values", "margin"), [([0.1, math.nan], 0.1), ([[0.1], [0.2]], 0.1), ([0.1, 0.2], 0)]
 )
-def test_unfit_differences_and_margins_are_refused(values, margin):
+def test_invalid_differences_and_margins_are_rejected(values, margin):
     with pytest.raises(ValueError, match="expected|must be"):
         paired_test(values, margin=margin)
 
 
 def rejections(true, name, *, studies=4000, n=5, sd=0.01, alpha=0.05):
-    """Share of simulated studies in which a p is below alpha."""
+    """Return the share of simulated studies with a p-value below alpha."""
     drawn = np.random.default_rng(0).normal(true, sd, (studies, n))
     t = {
         "p": 2 * stats.t.sf(abs(drawn.mean(1) / stats.sem(drawn, axis=1)), n - 1),
         "p_not_worse": stats.t.sf((drawn.mean(1) + 0.005) / stats.sem(drawn, axis=1), n - 1),
     }[name]
-    for row in range(20):  # the formula above is the one that is tested
+    for row in range(20):  # the formula above agrees with the tested function
         assert getattr(paired_test(drawn[row], margin=0.005), name) == pytest.approx(t[row])
     return float((t < alpha).mean())
 
 
-def test_levels_are_kept_and_power_is_what_it_is_said_to_be():
+def test_error_rates_and_power_hold_in_simulations():
     assert rejections(0.0, "p") == pytest.approx(0.05, abs=0.012)
     assert rejections(-0.005, "p_not_worse") == pytest.approx(0.05, abs=0.012)  # at the margin itself
     assert rejections(detectable_difference(0.01, 5), "p") == pytest.approx(0.8, abs=0.02)
@@ -116,13 +116,13 @@ def test_levels_are_kept_and_power_is_what_it_is_said_to_be():
 @pytest.mark.parametrize(
     ("size", "n"), [(0.2, 199), (0.5, 34), (0.8, 15), (5, 3), (30, 2), (0.005, math.nan)]
 )
-def test_replications_of_cohens_sizes_and_of_extremes(size, n):
+def test_replications_needed_for_standard_and_extreme_effects(size, n):
     assert replications_needed(0.01, 0.01 * size) == pytest.approx(n, nan_ok=True)
     assert replications_needed(0.01, -0.01 * size) == pytest.approx(n, nan_ok=True)
 
 
 @given(st.lists(st.sampled_from([*np.linspace(0, 1, 101), math.nan]), max_size=8))
-def test_holm_is_its_stepwise_definition_and_undefined_tests_stay_in_the_family(p_values):
+def test_holm_matches_its_definition_and_counts_undefined_tests(p_values):
     order = sorted(range(len(p_values)), key=lambda at: (math.isnan(p_values[at]), p_values[at]))
     highest, wanted = 0.0, [math.nan] * len(p_values)
     for rank, at in enumerate(order):
@@ -133,7 +133,7 @@ def test_holm_is_its_stepwise_definition_and_undefined_tests_stay_in_the_family(
 
 
 @given(SHARES)
-def test_a_mean_lies_in_its_interval(values):
+def test_mean_interval_contains_the_mean(values):
     low, high = mean_interval(values)
     if len(set(values)) == 1:
         assert math.isnan(low)
@@ -160,7 +160,7 @@ def two_factors(blocks=4, together=0.0, missing=(), noise=0.004):
 
 
 @pytest.mark.parametrize("missing", [(), {("se", "elu", 1), ("none", "relu", 3)}])
-def test_the_interaction_test_is_made_of_differences_of_residual_squares(missing):
+def test_interaction_test_compares_residual_sums_of_squares(missing):
     frame = two_factors(together=0.01, missing=missing)
     full = ols("value ~ C(first) * C(second) + C(block)", frame).fit()
     small = ols("value ~ C(first) + C(second) + C(block)", frame).fit()
@@ -180,12 +180,12 @@ def test_the_interaction_test_is_made_of_differences_of_residual_squares(missing
         two_factors().iloc[:0],
     ],
 )
-def test_without_spread_or_with_a_combination_missing_there_is_no_interaction_test(frame):
+def test_interaction_test_needs_spread_and_all_combinations(frame):
     assert math.isnan(interaction_test(frame).p)
 
 
 @given(st.lists(st.tuples(st.integers(1, 5), st.integers(1, 5)), min_size=1, max_size=12))
-def test_the_front_is_what_nothing_dominates(points):
+def test_the_pareto_front_has_the_points_that_nothing_dominates(points):
     costs, values = zip(*points, strict=True)
     wanted = [
         not any(c <= cost and v >= value and (c, v) != (cost, value) for c, v in points)

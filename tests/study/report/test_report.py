@@ -1,4 +1,4 @@
-"""The files of a study's report: whole, self-contained, equal for equal studies, true to the analysis."""
+"""Reports of studies: complete, self-contained, reproducible and consistent with the analysis."""
 
 import re
 from html.parser import HTMLParser
@@ -31,7 +31,7 @@ QUESTIONS = {
 
 
 class Page(HTMLParser):
-    """Tags with their attributes, the text, and what is opened but not closed."""
+    """Parsed page: tags with their attributes, the text, and unclosed tags."""
 
     def __init__(self, text):
         super().__init__()
@@ -59,7 +59,7 @@ class Page(HTMLParser):
 
 
 def measured(record, run):
-    """Layers, copies and curves, as a real run has them."""
+    """Add layers, copies and a structure, as in the record of a real run."""
     elu = run.factors["activation"] == "elu"
     layer = {"kind": "ELU" if elu else "ReLU", "variance": 1.0, "fraction_negative": 0.5}
     record["activations"] = [{"layer": name, "mean": 0.1 if elu else 0.4, **layer} for name in ("a", "b")]
@@ -70,8 +70,8 @@ def measured(record, run):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A study of attention and activation, with a failed, a damaged and a troubled run."""
-    place = tmp_path_factory.mktemp("study")
+    """A study of attention and activation with a damaged run and training problems."""
+    folder = tmp_path_factory.mktemp("study")
 
     def change(record, run):
         measured(record, run)
@@ -79,10 +79,10 @@ def folder(tmp_path_factory):
             ["vanishing gradients"] if run.factors["attention"] == "se" and not run.seed else []
         )
 
-    store = make_study(place, TWO_BY_TWO, effect=effect, change=change, seeds=6, **QUESTIONS)
+    store = make_study(folder, TWO_BY_TWO, effect=effect, change=change, seeds=6, **QUESTIONS)
     runs = store.manifest().runs
     (store.run_folder(runs[-1].id) / PREDICTIONS).write_bytes(b"cut off")
-    return place
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +100,7 @@ CASES = {
     "one run": ({"backbone": "vgg11"}, {"seeds": 1}),
     "one condition": ({"backbone": "vgg11"}, {}),
     "one run of each condition": (TWO_BY_TWO, {"seeds": 1, **QUESTIONS}),
-    "all runs alike": (TWO_BY_TWO, {"effect": lambda *_: 0.0, **QUESTIONS}),
+    "identical runs": (TWO_BY_TWO, {"effect": lambda *_: 0.0, **QUESTIONS}),
     "sizes": (SIZES, {}),
     "two sets in folds": (VGG, {"seeds": 2, "folds": 3, "data": ("ck+", "c k")}),
     "hostile names": (
@@ -125,8 +125,8 @@ def test_every_kind_of_study_renders(case, tmp_path):
     page = Page(text)
     assert page.stack == []
     assert "script" not in {tag for tag, _ in page.tags}
-    for nothing in ("nan", "None", "{{", "()"):
-        assert nothing not in page.text.replace("null", "")
+    for placeholder in ("nan", "None", "{{", "()"):
+        assert placeholder not in page.text.replace("null", "")
     ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
     assert len(ids) == len(set(ids))
     markdown = html.with_name("report.md").read_text()
@@ -142,7 +142,7 @@ def test_every_kind_of_study_renders(case, tmp_path):
     assert "<" not in re.sub(r"^(`{3,}).*?^\1$", "", markdown, flags=re.MULTILINE | re.DOTALL)
 
 
-def test_the_page_needs_nothing_from_elsewhere(written):
+def test_the_page_is_self_contained(written):
     text = (written / "report.html").read_text()
     tags = Page(text).tags
     assert not {tag for tag, _ in tags} & {"script", "link", "iframe", "img", "object", "embed"}
@@ -157,7 +157,7 @@ def test_the_page_needs_nothing_from_elsewhere(written):
     assert text.count("://") == text.count("https://arxiv.org/abs/")
 
 
-def test_the_same_study_gives_the_same_bytes(folder, written, tmp_path):
+def test_reports_are_reproducible_byte_by_byte(folder, written, tmp_path):
     write_report(folder, tmp_path)
     first = {path.relative_to(written): path for path in written.rglob("*.*")}
     assert {path.relative_to(tmp_path) for path in tmp_path.rglob("*.*")} == set(first)
@@ -165,7 +165,7 @@ def test_the_same_study_gives_the_same_bytes(folder, written, tmp_path):
         assert (tmp_path / name).read_bytes() == path.read_bytes(), name
 
 
-def test_page_and_markdown_have_every_cell_of_every_table(analysis, written):
+def test_page_and_markdown_contain_every_cell_of_every_table(analysis, written):
     page = Page((written / "report.html").read_text()).text
     markdown = (written / "report.md").read_text()
     for table in report_tables(analysis).values():
@@ -178,7 +178,7 @@ def test_page_and_markdown_have_every_cell_of_every_table(analysis, written):
             assert cell.replace("|", r"\|").replace("<", "&lt;") in markdown
 
 
-def test_printed_tables_are_the_analysis(analysis):
+def test_printed_tables_match_the_analysis(analysis):
     tables = report_tables(analysis)
     conditions = tables["conditions-1"].frame
     for row, one in zip(conditions.to_dict("records"), analysis.conditions.itertuples(), strict=True):
@@ -194,37 +194,40 @@ def test_printed_tables_are_the_analysis(analysis):
     assert compared["verdict"].tolist() == rows["verdict"].tolist()
 
 
-def test_csv_tables_hold_all_numbers_and_the_records_alone_give_the_answers(analysis, written):
+def test_csv_tables_have_full_precision_and_follow_from_the_records(analysis, written):
     records = pd.read_csv(written / "records.csv")
     assert records["id"].tolist() == analysis.runs["id"].tolist()
     found = answers(analysis.study, records)
     for name in ("conditions", "comparisons", "interactions", "contrasts", "costs"):
-        kept = pd.read_csv(written / "tables" / f"{name}.csv", keep_default_na=True)
+        stored = pd.read_csv(written / "tables" / f"{name}.csv", keep_default_na=True)
         for column in getattr(found, name).select_dtypes("number"):
             again, first = getattr(found, name)[column].tolist(), getattr(analysis, name)[column].tolist()
             assert again == pytest.approx(first, nan_ok=True, rel=1e-12)
-            assert kept[column].tolist() == pytest.approx(first, nan_ok=True, rel=1e-12)
+            assert stored[column].tolist() == pytest.approx(first, nan_ok=True, rel=1e-12)
 
 
-def test_the_answer_says_what_was_decided_with_intervals_and_n(analysis, written):
-    said = (written / "report.md").read_text().replace("&lt;", "<")
+def test_the_summary_states_decisions_with_intervals_and_n(analysis, written):
+    text = (written / "report.md").read_text().replace("&lt;", "<")
     se = analysis.comparisons.iloc[0]
-    assert "- Attention: se is better than none." in said
+    assert "- Attention: se is better than none." in text
     assert (
         f"- se vs. none: {numbers.points(se['mean'])} points (95 % interval {numbers.points(se.low)} to "
         f"{numbers.points(se.high)}, n = 5 pairs, Holm-adjusted p {numbers.equals(se.p_holm)}). se is better."
-    ) in said
+    ) in text
     overall = analysis.interactions.iloc[0]
-    assert f"F(1, {overall.df_residual}) = {overall.f:.2f}, p {numbers.equals(overall.p)}" in said
+    assert f"F(1, {overall.df_residual}) = {overall.f:.2f}, p {numbers.equals(overall.p)}" in text
     contrast = analysis.contrasts.iloc[0]
-    assert f"- se with elu: {numbers.points(contrast['mean'])} points compared with the sum of both gains" in said
-    assert "1.000 times the parameters" in said
-    assert "over 2 layers, differs from zero by 0.400 with relu (12 runs) and by 0.100 with elu" in said
-    assert "- Highest mean on fer2013: se, elu with" in said
+    assert (
+        f"- se with elu: {numbers.points(contrast['mean'])} points compared with the sum of both gains"
+        in text
+    )
+    assert "1.000 times the parameters" in text
+    assert "over 2 layers, differs from zero by 0.400 with relu (12 runs) and by 0.100 with elu" in text
+    assert "- Highest mean on fer2013: se, elu with" in text
 
 
-def test_the_answer_names_gaps_troubles_and_limits(written):
-    said = (written / "report.md").read_text()
+def test_the_report_states_missing_runs_problems_and_limitations(written):
+    text = (written / "report.md").read_text()
     for words in (
         "- 23 of 24 planned runs are finished: 4 conditions, 6 seeds.",
         "- 1 planned run is not finished.",
@@ -233,30 +236,30 @@ def test_the_answer_names_gaps_troubles_and_limits(written):
         "All results are from one data set, fer2013",
         "The models have 0.25 times the usual number of channels",
         "seed 0, fold 0: vanishing gradients",
-        "is not the file that the record names",
+        "does not match the hash in the record",
         "20 to 25 test images are pixel-identical to training images.",
         "fingerprint ",
         "device cpu: x86_64",
         "- 0, 1, 2, 3, 4, 5, for initialisation, order, augmentation;",
         "```sh\nfer-attention study run study.yaml --output DIR --data fer2013=PATH",
     ):
-        assert words in said, words
+        assert words in text, words
 
 
-def test_plots_are_drawn_on_white_and_follow_the_page_s_colours(written):
+def test_plot_files_are_white_and_inline_plots_use_page_colours(written):
     for path in written.glob("plots/*"):
         if path.suffix == ".png":
             picture = np.asarray(Image.open(path).convert("RGB"))
             assert picture[0, 0].tolist() == [255, 255, 255]
-            assert picture.std() > 5  # it is not empty
+            assert picture.std() > 5  # not empty
         else:
             assert 'fill="white"' in path.read_text()
     assert (
         "#1d2430" not in (written / "report.html").read_text().split("</style>")[1]
-    )  # ink is a variable, for the dark
+    )  # a variable in dark mode
 
 
-def test_a_study_without_a_finished_run_is_refused(tmp_path):
+def test_a_study_without_finished_runs_has_no_report(tmp_path):
     store = make_study(tmp_path, VGG, without=lambda run: True)
     with pytest.raises(StudyError, match=r"No run of the study is finished"):
         write_report(store.folder)

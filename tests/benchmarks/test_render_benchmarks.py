@@ -1,4 +1,4 @@
-"""docs/benchmarks.md: whether bars are met, and that the page says what the records hold."""
+"""docs/benchmarks.md: verdicts on the bars, and tables and figures of the records."""
 
 import doctest
 import re
@@ -25,12 +25,12 @@ def block(times, **facts):
     return case(times, subject="block", base="product plain", **facts)
 
 
-def words(records):
+def verdict_words(records):
     return {one.bar.text: one.word for one in verdicts(records)}
 
 
-def test_without_records_nothing_is_measured_and_the_page_says_so():
-    assert set(words({}).values()) == {NOT_MEASURED}
+def test_the_page_without_records_marks_everything_as_not_measured():
+    assert set(verdict_words({}).values()) == {NOT_MEASURED}
     page = document({})
     assert page.count("| not measured |") == len(BARS)
     assert page.count("| CPU |  | not") + page.count("| GPU |  | not") == len(BARS)
@@ -38,8 +38,8 @@ def test_without_records_nothing_is_measured_and_the_page_says_so():
     assert "](images/" not in page
 
 
-def test_bars_are_judged_by_the_median_ratio_to_the_plain_network():
-    found = words({"a.json": record(case(TIMES, memory=MIB))})
+def test_bars_compare_the_median_ratio_to_the_plain_network():
+    found = verdict_words({"a.json": record(case(TIMES, memory=MIB))})
     assert found["SE, ResNet-50 80×80, training: time over the plain network's ≤ 1.06"] == MISSED
     assert found["CBAM, ResNet-50 80×80, training: time over the plain network's ≤ 1.20"] == MET
     assert found["CBAM, ResNet-50 80×80, training: peak memory over the plain network's ≤ 1.10"] == MISSED
@@ -59,17 +59,17 @@ def test_bars_are_judged_by_the_median_ratio_to_the_plain_network():
     ],
     ids=["batch", "size", "network", "device", "type", "section"],
 )
-def test_bars_are_stated_for_one_setting_only(other):
-    assert set(words({"a.json": other}).values()) == {NOT_MEASURED}
+def test_bars_apply_to_one_setting_only(other):
+    assert set(verdict_words({"a.json": other}).values()) == {NOT_MEASURED}
 
 
-def test_what_a_model_takes_by_itself_is_judged_before_fused_and_plain():
+def test_the_default_variant_is_compared_before_fused_and_plain():
     times = {"none plain": 100, "se plain": 120, "se fused": 110, "se auto": 105.0}
-    judged = [one for one in verdicts({"a.json": record(case(times))}) if one.value]
-    assert [(one.ours, one.word) for one in judged] == [("se auto", MET)]
+    measured = [one for one in verdicts({"a.json": record(case(times))}) if one.value]
+    assert [(one.ours, one.word) for one in measured] == [("se auto", MET)]
 
 
-def test_the_block_alone_must_be_faster_on_every_map():
+def test_a_block_must_be_faster_on_every_map():
     maps = [
         block({"product plain": 1, "cbam fused": ours, "cbam timm": 10.0}, size=size, mode=mode)
         for size, ours in ((48, 2), (80, 5))
@@ -81,28 +81,26 @@ def test_the_block_alone_must_be_faster_on_every_map():
     assert "| `cbam fused` 2.00 to 5.00 on 2 maps | **missed** (met on 1 of 2) |" in page
 
 
-def test_losses_are_listed_and_a_missed_bar_asks_for_a_profile():
+def test_losses_are_listed_and_a_missed_bar_adds_the_profile_section():
     page = document({"a.json": record(case(TIMES, memory=MIB))})
     losses = page.split("## Where ours is slower")[1].split("##")[0]
     assert "| `se plain` | `se timm` | 1.019 " not in losses  # within its interval
     slow = {**TIMES, "se plain": 130}
     assert "| `se plain` | `se timm` | 1.204 (1.180 to 1.228) |" in document({"a.json": record(case(slow))})
-    assert "## Where the time goes" in page
+    assert "## Time by operator" in page
     assert "| `cbam fused` | 115 ± 12 | 1.150 (1.127 to 1.173) | 460 | 1.150 |" in page
-    assert "## Where the time goes" not in document(
-        {"a.json": record(case({"none plain": 1, "se plain": 1}))}
-    )
+    assert "## Time by operator" not in document({"a.json": record(case({"none plain": 1, "se plain": 1}))})
 
 
-def test_ratios_can_be_asked_for_either_way_round():
+def test_ratios_can_be_requested_in_either_direction():
     one = case(TIMES)
-    turned = one.ratio("se timm", "se plain")
-    assert (turned.of, turned.to, turned.median) == ("se timm", "se plain", pytest.approx(108 / 110))
-    assert (turned.low, turned.high) == pytest.approx((108 / 110 / 1.02, 108 / 110 / 0.98))
+    inverted = one.ratio("se timm", "se plain")
+    assert (inverted.of, inverted.to, inverted.median) == ("se timm", "se plain", pytest.approx(108 / 110))
+    assert (inverted.low, inverted.high) == pytest.approx((108 / 110 / 1.02, 108 / 110 / 0.98))
     assert one.ratio("se plain", "cbam fused") is None
 
 
-def test_records_know_no_other_fields_and_no_unknown_candidates():
+def test_records_reject_unknown_fields_and_candidates():
     good = case(TIMES).model_dump()
     with pytest.raises(ValidationError, match="Extra inputs are not permitted"):
         Case.model_validate({**good, "sise": 80})
@@ -112,7 +110,7 @@ def test_records_know_no_other_fields_and_no_unknown_candidates():
         Case.model_validate({**good, "candidates": good["candidates"] * 2})
 
 
-def test_records_are_read_back_and_no_case_may_be_in_two(tmp_path):
+def test_records_can_be_read_back_and_duplicate_cases_are_rejected(tmp_path):
     one = record(case(TIMES, memory=MIB))
     write_record(tmp_path / "a.json", one)
     assert read_records(tmp_path) == {"a.json": one}
@@ -125,7 +123,7 @@ def test_records_are_read_back_and_no_case_may_be_in_two(tmp_path):
         read_records(tmp_path)
 
 
-def test_figures_are_drawn_of_what_there_is(tmp_path):
+def test_figures_are_drawn_for_the_available_records(tmp_path):
     pytest.importorskip("matplotlib")
     times = {"product plain": 1, "se plain": 2, "se timm": 3.0}
     blocks = (block(times, mode=mode) for mode in ("inference", "training"))
@@ -142,10 +140,10 @@ def test_figures_are_drawn_of_what_there_is(tmp_path):
     assert [path.read_bytes() for path in draw(records, tmp_path)] == before
 
 
-def test_the_document_and_its_figures_are_up_to_date_with_the_records():
+def test_the_document_and_its_figures_are_up_to_date():
     records = read_records()
     page = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
-    assert page == document(records), "python benchmarks/render_benchmarks.py writes it anew"
+    assert page == document(records), "run python benchmarks/render_benchmarks.py"
     shown = re.findall(r"\]\(images/([^)]+)\)", page)
     assert sorted(shown) == sorted(figures(records))
     for name, cases in figures(records).items():
@@ -153,6 +151,6 @@ def test_the_document_and_its_figures_are_up_to_date_with_the_records():
 
 
 @pytest.mark.parametrize("module", [cost_tables, timing], ids=lambda module: module.__name__)
-def test_the_scripts_examples_hold(module):
+def test_the_examples_of_the_scripts_run(module):
     failed, tried = doctest.testmod(module)
     assert (failed, tried > 0) == (0, True)

@@ -25,7 +25,7 @@ TURN = 17  # degrees: a tilted head shows what alignment does
 
 
 def figure() -> bytes:
-    """The figure as PNG."""
+    """Draw the figure as PNG."""
     photo = Image.fromarray(astronaut()).rotate(TURN, Image.Resampling.BICUBIC).crop((110, 50, 370, 260))
     [[face]] = create_detector("mtcnn", device="cpu").detect([photo])
     quality = face_quality(photo, face)
@@ -61,6 +61,6 @@ def figure() -> bytes:
 
 
 if __name__ == "__main__":
-    target = Path(__file__).parent / "images" / "faces.png"
+    target = Path(__file__).parents[1] / "docs" / "images" / "faces.png"
     target.parent.mkdir(exist_ok=True)
     target.write_bytes(figure())

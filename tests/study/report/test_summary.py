@@ -1,0 +1,76 @@
+"""Sentences of a report's summary, and values of the paper."""
+
+import math
+
+import pytest
+
+pytest.importorskip("statsmodels")
+
+from fer_attention.study.analysis import analyse_folder  # noqa: E402
+from fer_attention.study.report import write_report  # noqa: E402
+from fer_attention.study.report.tables import report_tables  # noqa: E402
+from tests.support.study_records import SIZES, VGG, effect, make_study  # noqa: E402
+
+
+def markdown(folder):
+    return write_report(folder).with_name("report.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("lead", "noise", "words"),
+    [
+        (0.004, 0.004, "Not shown to be better, but not worse by 0.50 points or more (non-inferior, p "),
+        (0.0, 0.001, "Equivalent: the difference is within ±0.50 points (p "),
+        (0.003, 0.0005, "se is better, by less than the margin of 0.50 points."),
+        (-0.02, 0.001, "se is worse."),
+        (
+            0.0,
+            0.01,
+            "neither a difference nor that se is less than 0.50 points worse; about 34 pairs would be needed",
+        ),
+    ],
+)
+def test_each_verdict_has_its_sentence(tmp_path, lead, noise, words):
+    def effect(factors, seed, fold):
+        return (lead + noise * (1, -1, 1, -1, 0)[seed]) * (factors["attention"] == "se")
+
+    make_study(tmp_path, {"backbone": "vgg11", "attention": ["none", "se"]}, effect=effect, seeds=5)
+    assert words in markdown(tmp_path)
+
+
+def test_gains_by_size_and_the_paper_values_for_full_data_are_reported(tmp_path):
+    def growing(factors, seed, fold):
+        return (0.02 * math.log2(factors["fraction"]) + 0.001 * seed) * (factors["attention"] == "se")
+
+    make_study(tmp_path, SIZES, effect=growing, change=lambda record, run: record["cost"].update(
+        latency_ms=1 + run.seed
+    ))  # fmt: skip
+    text = markdown(tmp_path)
+    assert "Between 2,000 and 8,000 training images, the gain of se over none changes by +2.00 points" in text
+    tables = report_tables(analyse_folder(tmp_path))
+    assert tables["sizes"].frame["8,000 images"].tolist() == ["+0.15"]
+    paper = tables["paper"].frame
+    assert paper["condition"].tolist() == ["none, 100 % of train", "se, 100 % of train"]
+    assert paper["paper %"].tolist() == ["60.66", "63.05"]
+
+
+def test_paper_values_at_chance_are_marked(tmp_path):
+    factors = {"backbone": ["resnet152", "resnet50"], "activation": "elu"}
+    make_study(tmp_path, factors, effect=effect, data=("jaffe",), seeds=2)
+    text = markdown(tmp_path)
+    assert "resnet152_elu on jaffe: 15.66 % is at chance level for seven classes" in text
+    assert "resnet50_elu on jaffe: " not in text
+
+
+def test_reports_do_not_reveal_folders_of_the_machine(tmp_path):
+    data = {"fer2013": {"path": "/home/someone/faces"}}
+    make_study(tmp_path, VGG, effect=effect, seeds=2).manifest()
+    text = (
+        (tmp_path / "study.json").read_text().replace('"path": null', f'"path": "{data["fer2013"]["path"]}"')
+    )
+    (tmp_path / "study.json").write_text(text)
+    html = write_report(tmp_path)
+    for name in ("report.html", "report.md", "records.csv"):
+        text = html.with_name(name).read_text()
+        assert "someone" not in text
+        assert str(tmp_path) not in text
