@@ -175,6 +175,9 @@ class SigmoidGate(AttentionGate):
     layer before z starts at zero. A new gate then is exactly 1, whatever its input, and the layers before the
     last get their first gradient in the second step. Names and shapes of the parameters are the same.
 
+    SE, ECA, CBAM, ECBAM, coordinate attention, SGE and triplet attention have this option. Of the others, GC
+    and GCT start as the identity anyway, BAM scales by more than 1, and SimAM has no parameters.
+
     Attributes:
         start: `"published"` or `"open"`.
         ceiling: Upper bound of the scale, 1 or 2.
@@ -203,9 +206,9 @@ class SigmoidGate(AttentionGate):
                 for parameter in layer.parameters():
                     nn.init.zeros_(parameter)
 
-    def squash(self, logits: Tensor) -> Tensor:
-        """Compute the scale from the output of the last layer."""
-        scale = logits.sigmoid()
+    def squash(self, logits: Tensor, *, inplace: bool = False) -> Tensor:
+        """Compute the scale from the output of the last layer, which `inplace` overwrites."""
+        scale = logits.sigmoid_() if inplace else logits.sigmoid()
         return scale if self.ceiling == 1 else self.ceiling * scale
 
 
@@ -303,6 +306,13 @@ def energy(x: Tensor, *, keepdim: bool = False) -> Tensor:
     if x.dtype in (torch.float16, torch.bfloat16):
         return torch.linalg.vector_norm(x, dim=(2, 3), keepdim=keepdim, dtype=torch.float32).square()
     return x.square().sum((2, 3), keepdim=keepdim)
+
+
+def first_maximum(x: Tensor, dim: int) -> Tensor:
+    """Compute the maximum with `keepdim`; the gradient goes to the first position that reaches it."""
+    if torch.is_grad_enabled() and x.requires_grad and torch._C._get_tracing_state() is None:
+        return x.max(dim, keepdim=True).values
+    return x.amax(dim, keepdim=True)  # several times as fast, if no gradient is needed
 
 
 class GateBatchNorm(nn.BatchNorm2d):

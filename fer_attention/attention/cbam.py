@@ -6,7 +6,14 @@ import torch
 from torch import Tensor, nn
 from torch.types import Device
 
-from fer_attention.attention.base import ATTENTIONS, SigmoidGate, Start, odd_kernel, reduced_channels
+from fer_attention.attention.base import (
+    ATTENTIONS,
+    SigmoidGate,
+    Start,
+    first_maximum,
+    odd_kernel,
+    reduced_channels,
+)
 from fer_attention.attention.fused.choice import Implementation
 from fer_attention.attention.fused.gates import MLPFormula
 from fer_attention.attention.fusible import FusibleGate, GateFormula, mlp_formula
@@ -77,13 +84,6 @@ class CBAMSpatialGate(SigmoidGate):
         """Compute the scale of each position, (N, 1, H, W)."""
         pooled = torch.cat([x.mean(1, keepdim=True), first_maximum(x, 1)], dim=1)
         return self.squash(self.conv(pooled))
-
-
-def first_maximum(x: Tensor, dim: int) -> Tensor:
-    """Compute the maximum with `keepdim`; the gradient goes to the first position that reaches it."""
-    if torch.is_grad_enabled() and x.requires_grad and torch._C._get_tracing_state() is None:
-        return x.max(dim, keepdim=True).values
-    return x.amax(dim, keepdim=True)  # several times as fast, if no gradient is needed
 
 
 class SequentialGate(FusibleGate):

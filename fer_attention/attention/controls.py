@@ -32,7 +32,7 @@ class ConstantGate(AttentionGate):
 
     def scale(self, x: Tensor) -> Tensor:
         """Return the factor of each channel, (N, C, 1, 1)."""
-        return self.weight[None, :, None, None].expand(len(x), -1, -1, -1)
+        return self.weight.to(x.dtype)[None, :, None, None].expand(len(x), -1, -1, -1)
 
 
 @CONTROLS.register("half")
