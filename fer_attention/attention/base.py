@@ -81,13 +81,20 @@ class AttentionBlock(nn.Module):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        register_notrace_module(cls)  # torch.fx cannot trace the shape check; the block is a leaf
+        register_notrace_module(cls)  # a leaf for timm's tracers, as `__call__` makes it for all others
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         if channels < 1:
             raise ValueError(f"{type(self).__name__} needs at least 1 channel, got channels={channels}.")
         self.channels = channels
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the block; for tracers of torch.fx it is a leaf, since they cannot follow its checks."""
+        if args and isinstance(args[0], torch.fx.Proxy):
+            tracer = args[0].tracer
+            return tracer.create_proxy("call_module", tracer.path_of_module(self), args, kwargs)
+        return super().__call__(*args, **kwargs)
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the block to a map, (N, C, H, W) -> (N, C, H, W)."""

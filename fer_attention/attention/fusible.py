@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple, get_args
 
+import torch
 from torch import Tensor, nn
 
 from fer_attention.attention.base import SigmoidGate, Start
@@ -82,7 +83,7 @@ class FusibleGate(SigmoidGate):
     def _usable(
         self, x: Tensor, shortcut: Tensor | None, around: tuple[nn.Module | None, ...]
     ) -> GateFormula | None:
-        formula = self.formula()
+        formula = None if isinstance(x, torch.fx.Proxy) else self.formula()
         if formula is None:
             return None
         obstacle = why_plain(self.implementation, x, shortcut, (*formula.modules, *around))

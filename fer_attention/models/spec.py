@@ -12,7 +12,7 @@ attention part means none, no activation part means ReLU. Parsing and printing a
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
@@ -171,6 +171,19 @@ class ModelSpec:
         if not isinstance(record, dict) or set(record) - {f.name for f in fields(cls)}:
             raise ValueError(f"Not a model spec: {text[:200]}")
         return cls(**record)
+
+
+def check_structure(structure: Iterable[str]) -> None:
+    """Check keywords of a model for `output_stride`, which timm's ResNets have and ours do not.
+
+    Raises:
+        TypeError: It is among them; the message names the option that serves the purpose.
+    """
+    if "output_stride" in structure:
+        raise TypeError(
+            "There is no output_stride: these models have no dilated stages. A ResNet has a larger last map "
+            "with a stem of smaller stride: stem='half' (÷16) or stem='full' (÷8)."
+        )
 
 
 def listed_names() -> list[str]:
