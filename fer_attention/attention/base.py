@@ -92,7 +92,7 @@ class AttentionBlock(nn.Module):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the block; for tracers of torch.fx it is a leaf, since they cannot follow its checks."""
         if args and isinstance(args[0], torch.fx.Proxy):
-            tracer = args[0].tracer
+            tracer: Any = args[0].tracer
             return tracer.create_proxy("call_module", tracer.path_of_module(self), args, kwargs)
         return super().__call__(*args, **kwargs)
 

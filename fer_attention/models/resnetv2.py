@@ -121,7 +121,8 @@ class ResNetV2(FERModel):
         """Return the stem's convolution, then the four stages."""
         conv, pool = self.stem
         first, *others = self.stages
-        return [[conv], [pool, first], *([stage] for stage in others)]
+        levels: list[list[Step]] = [[conv], [pool, first]]
+        return levels + [[stage] for stage in others]
 
     def trunk(self) -> list[Step]:
         """Return stem and stages."""
