@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,10 +19,14 @@ if TYPE_CHECKING:
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 
 
-def open_session(
-    path: Path, device: str | torch.device, *, threads: int, extra: str
-) -> tuple[InferenceSession, torch.device]:
-    """Open an ONNX file, ready to run.
+class OnnxSession:
+    """An ONNX file in ONNX Runtime, ready to run.
+
+    Threads may share it. It is pickled as its path, and a forked process opens the file again, since ONNX
+    Runtime's threads do not survive a fork.
+
+    Attributes:
+        device: The torch device that it runs on.
 
     Args:
         path: The file.
@@ -29,14 +35,31 @@ def open_session(
         threads: CPU threads per run; 0 leaves the choice to ONNX Runtime, which takes one per physical core.
         extra: The extra of this package that installs ONNX Runtime, named if it is missing.
 
-    Returns:
-        The session, and the torch device that it runs on.
-
     Raises:
         FileNotFoundError: `path` is not a file.
         ValueError: The file is not an ONNX model, or the device cannot be used.
         ImportError: onnxruntime is missing.
     """
+
+    def __init__(self, path: Path, device: str | torch.device, *, threads: int, extra: str) -> None:
+        self._session, self.device = _open(path, device, threads=threads, extra=extra)
+        self._again = partial(OnnxSession, path.absolute(), device, threads=threads, extra=extra)
+        self._process = os.getpid()
+
+    @property
+    def session(self) -> InferenceSession:
+        """The session of this process."""
+        if self._process != os.getpid():
+            self._session, self._process = self._again()._session, os.getpid()
+        return self._session
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return self._again, ()
+
+
+def _open(
+    path: Path, device: str | torch.device, *, threads: int, extra: str
+) -> tuple[InferenceSession, torch.device]:
     with needs_extra(extra, "ONNX models run on ONNX Runtime"):
         import onnxruntime
     if not path.is_file():

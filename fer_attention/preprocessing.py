@@ -158,7 +158,8 @@ class Preprocessing:
     def standardize(self, pixels: torch.Tensor) -> torch.Tensor:
         """Subtract mean from pixels (N, channels, H, W) in [0, 1], then divide by std."""
         mean, std = (
-            torch.tensor(numbers, device=pixels.device).view(-1, 1, 1) for numbers in (self.mean, self.std)
+            torch.tensor(numbers, device=pixels.device, dtype=pixels.dtype).view(-1, 1, 1)
+            for numbers in (self.mean, self.std)
         )
         return (pixels - mean) / std
 

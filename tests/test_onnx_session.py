@@ -5,7 +5,8 @@ import sys
 import pytest
 import torch
 
-from fer_attention.onnx_session import choose_providers, open_session
+from fer_attention import onnx_session
+from fer_attention.onnx_session import OnnxSession, choose_providers
 from tests.support.yolo_graphs import red_finder
 
 pytest.importorskip("onnxruntime")
@@ -38,29 +39,30 @@ def test_the_gpu_is_chosen_if_both_torch_and_onnx_runtime_can_use_it(monkeypatch
     for name in ("cuda", "cuda:1"):
         with pytest.raises(ValueError, match="onnxruntime-gpu.*AzureExecutionProvider"):
             choose_providers(name, CPU_ONLY)
-    with pytest.raises(ValueError, match="run on cpu or cuda; got device 'meta'"):
-        choose_providers("meta", BOTH)
+    monkeypatch.setattr(onnx_session, "resolve_device", torch.device)
+    with pytest.raises(ValueError, match="run on cpu or cuda; got device 'mps'"):
+        choose_providers("mps", BOTH)
 
 
 @pytest.mark.filterwarnings("ignore:Specified provider 'CUDAExecutionProvider'")
 def test_a_gpu_that_cannot_start_is_an_error_unless_the_device_is_auto(path, monkeypatch):
     see_gpus(monkeypatch, 1)
     monkeypatch.setattr("onnxruntime.get_available_providers", lambda: BOTH)
-    assert open_session(path, "auto", threads=1, extra="export")[1] == torch.device("cpu")
+    assert OnnxSession(path, "auto", threads=1, extra="export").device == torch.device("cpu")
     with pytest.raises(ValueError, match="cannot start its CUDAExecutionProvider.*onnxruntime-gpu"):
-        open_session(path, "cuda", threads=1, extra="export")
+        OnnxSession(path, "cuda", threads=1, extra="export")
 
 
 def test_missing_and_unreadable_files_are_named_and_nothing_is_printed(tmp_path, capfd):
     with pytest.raises(FileNotFoundError, match=r"gone\.onnx is not a file"):
-        open_session(tmp_path / "gone.onnx", "cpu", threads=0, extra="export")
+        OnnxSession(tmp_path / "gone.onnx", "cpu", threads=0, extra="export")
     (tmp_path / "best.pt").write_bytes(b"not a model")
     with pytest.raises(ValueError, match=r"best\.pt.*must be exported to ONNX"):
-        open_session(tmp_path / "best.pt", "cpu", threads=0, extra="export")
+        OnnxSession(tmp_path / "best.pt", "cpu", threads=0, extra="export")
     assert capfd.readouterr() == ("", "")
 
 
 def test_without_onnx_runtime_the_error_names_the_extra(path, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(ImportError, match=r"pip install 'fer_attention\[export\]'"):
-        open_session(path, "cpu", threads=0, extra="export")
+        OnnxSession(path, "cpu", threads=0, extra="export")

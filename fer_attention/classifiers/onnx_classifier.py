@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from fer_attention.classifiers.base import Pixels, softmax
 from fer_attention.models.metadata import ModelMetadata, WeightsError
-from fer_attention.onnx_session import open_session
+from fer_attention.onnx_session import OnnxSession
 
 if TYPE_CHECKING:
     import torch
+    from onnxruntime import InferenceSession
 
 INPUT, OUTPUT = "crops", "logits"
 
@@ -29,7 +30,6 @@ class OnnxClassifier:
         metadata: Structure, labels, preprocessing and origin of the model, as stored in the file.
         labels: Emotions in the order of the logits.
         preprocessing: How a face in a photo becomes a crop.
-        session: The ONNX Runtime session.
         device: Where it computes.
 
     Args:
@@ -55,9 +55,10 @@ class OnnxClassifier:
             raise ValueError(f"threads is at least 1, or None for ONNX Runtime's choice; got {threads}.")
         self.path = Path(path)
         try:
-            self.session, self.device = open_session(self.path, device, threads=threads or 0, extra="export")
+            self._opened = OnnxSession(self.path, device, threads=threads or 0, extra="export")
         except (FileNotFoundError, ValueError) as error:
             raise WeightsError(str(error)) from error
+        self.device = self._opened.device
         strings = self.session.get_modelmeta().custom_metadata_map
         self.metadata = ModelMetadata.from_strings(strings, self.path)
         self.labels, self.preprocessing = self.metadata.labels, self.metadata.preprocessing
@@ -72,6 +73,11 @@ class OnnxClassifier:
                 f"{self.path} does not fit its own metadata: inputs and outputs (name, type, shape without "
                 f"the batch) are {found}, expected {expected} for its {len(self.labels)} labels."
             )
+
+    @property
+    def session(self) -> InferenceSession:
+        """The ONNX Runtime session of this process."""
+        return self._opened.session
 
     def logits(self, crops: Pixels, *, batch_size: int = 64) -> NDArray[np.float32]:
         """Compute logits, float32 (N, classes), with the arguments and errors of `probabilities`."""

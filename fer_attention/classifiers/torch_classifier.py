@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from fer_attention.classifiers.base import Classifier, Pixels, softmax
 from fer_attention.device import resolve_device
-from fer_attention.inference import predict_logits
+from fer_attention.inference import keep_forks_safe, predict_logits
 from fer_attention.models import FERModel
 from fer_attention.models.metadata import ModelMetadata
 
@@ -40,6 +40,7 @@ class TorchClassifier:
         self.metadata = ModelMetadata.of(model)
         self.labels, self.preprocessing = self.metadata.labels, self.metadata.preprocessing
         self.model = model if device is None else model.to(resolve_device(device))
+        keep_forks_safe()
 
     @property
     def device(self) -> torch.device:
@@ -49,7 +50,7 @@ class TorchClassifier:
     def probabilities(self, crops: Pixels, *, batch_size: int = 64) -> NDArray[np.float64]:
         """Compute probabilities as `Classifier.probabilities` does, in evaluation mode."""
         self.preprocessing.check(crops)
-        parts = [torch.empty(0, len(self.labels))]
+        parts = [torch.empty(0, len(self.labels), dtype=torch.float32)]
         for start in range(0, len(crops), batch_size):
             batch = torch.from_numpy(np.ascontiguousarray(crops[start : start + batch_size]))
             inputs = self.preprocessing.normalize(batch.to(self.device))

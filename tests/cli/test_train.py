@@ -161,7 +161,7 @@ def test_votes_are_trained_on_as_the_options_say(tmp_path, beside):
     [
         (["--target", "majorty"], "Did you mean 'majority'"),
         (["--emotions", "ferpluss"], "Did you mean 'ferplus'"),
-        (["--label-share", "1.5"], "--label-share lies between 0 and 1, got 1.5"),
+        (["--label-share", "1.5"], "--label-share must be between 0 and 1; got 1.5"),
         (["--votes", "nowhere.csv"], "nowhere.csv does not exist"),
         (
             ["--target", "majority", "--data-format", "jaffe"],

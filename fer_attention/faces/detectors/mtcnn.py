@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 import warnings
 from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeAlias
@@ -17,6 +18,7 @@ from fer_attention.faces.detectors.registry import DETECTORS, check_fractions
 from fer_attention.faces.detectors.shrinking import checked_max_side, pixels_to_search
 from fer_attention.faces.face import Face, largest_first
 from fer_attention.faces.images import ImageSource, require_sequence
+from fer_attention.inference import keep_forks_safe
 
 Numbers: TypeAlias = npt.NDArray[Any]
 
@@ -26,6 +28,7 @@ _BATCH_SIZE = {"cpu": 4, "cuda": 256}
 _BATCH_PIXELS = {"cpu": 1_300_000, "cuda": 16_000_000}
 _WAITING_PIXELS = 24_000_000  # pixels that wait for others of their size: 72 MB
 _CPU_BATCHES = {"pnet": 1, "rnet": 32, "onet": 16}
+_process_state = threading.Lock()  # warning filters and random numbers belong to all threads
 
 
 class _Batched(nn.Module):
@@ -88,7 +91,7 @@ class MTCNNDetector:
             raise ValueError(f"thresholds are three scores in [0, 1], one per network; got {thresholds!r}.")
         check_fractions(min_score=min_score)
         resolved = resolve_device(device)
-        with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
+        with _process_state, warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
             # facenet_pytorch changes the warning filters on import, and draws random weights before loading
             from facenet_pytorch import MTCNN
 
@@ -102,7 +105,8 @@ class MTCNNDetector:
             for name, count in _CPU_BATCHES.items():
                 setattr(network, name, _Batched(getattr(network, name), count))
         self._device = resolved
-        self._network = network.eval()
+        self._network = network.eval().float()  # whatever the default type is
+        keep_forks_safe()
 
     def detect(self, images: Sequence[ImageSource]) -> list[list[Face]]:
         """Find the faces in each photo; photos of one size are searched in batches."""

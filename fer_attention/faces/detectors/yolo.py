@@ -19,7 +19,7 @@ from fer_attention.faces.detectors.shrinking import resized
 from fer_attention.faces.detectors.yolo_layouts import Candidates, Numbers, find_layout
 from fer_attention.faces.face import BoxCalibration, Face, largest_first
 from fer_attention.faces.images import ImageSource, borrow_image, is_rgb, require_sequence
-from fer_attention.onnx_session import open_session
+from fer_attention.onnx_session import OnnxSession
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -91,9 +91,10 @@ class YOLODetector:
         self._path = path = Path(weights)
         self.min_score, self.iou = min_score, iou
         threads = torch.get_num_threads()
-        self._session, self.device = open_session(path, device, threads=threads, extra="faces")
+        self._opened = OnnxSession(path, device, threads=threads, extra="faces")
+        self.device = self._opened.device
         try:
-            self._input = _Input.of(self._session, size)
+            self._input = _Input.of(self._opened.session, size)
             self._count = self._input.batch or batch_size
             # Two, not one: a graph may declare any batch size and be frozen to one inside.
             blank = self._input.blank(min(self._count, 2) if self._input.batch is None else self._count)
@@ -125,7 +126,7 @@ class YOLODetector:
 
     def _run(self, batch: Numbers) -> list[Numbers]:
         try:
-            return self._session.run(None, {self._input.name: batch})
+            return self._opened.session.run(None, {self._input.name: batch})
         except Exception as error:  # ONNX Runtime's errors have no common base class
             raise RuntimeError(
                 f"The model {str(self._path)!r} fails on images of shape {batch.shape}: {error}"

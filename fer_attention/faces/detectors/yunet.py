@@ -6,7 +6,6 @@ import os
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from fer_attention.faces.images import ImageSource, require_sequence
 from fer_attention.optional import needs_extra
 
 _CALIBRATION = BoxCalibration(width=0.93, height=0.96, right=-0.01, down=-0.01)
+_log_level = threading.Lock()  # it belongs to all threads
 
 
 @DETECTORS.register("yunet")
@@ -68,38 +68,47 @@ class YuNetDetector:
         path = Path(weights) if weights is not None else installed_weights("yunet")
         if not path.is_file():
             raise FileNotFoundError(f"There is no file {str(path)!r} to read the YuNet model from.")
-        self.max_side = checked_max_side(max_side, least=10)
-        self._path, self._min_score, self._iou = path, min_score, iou
-        self._to_bgr = partial(cv2.cvtColor, code=cv2.COLOR_RGB2BGR)
-        self._networks = threading.local()  # each keeps the size of its photo
+        self.max_side, self.min_score, self.iou = checked_max_side(max_side, least=10), min_score, iou
+        self._model = path.read_bytes()
         try:
-            self._network()
+            self._idle = [self._open()]
         except cv2.error as error:
             raise ValueError(f"{str(path)!r} is not a YuNet model that OpenCV can run: {error}") from error
 
-    def _network(self) -> Any:
-        """Return the network of this thread."""
-        if not hasattr(self._networks, "own"):
-            import cv2
+    def _open(self) -> Any:
+        """Open a network; it has the size of its input as state, so that each serves one thread at a time."""
+        import cv2
 
-            with _quiet(cv2):
-                settings = (str(self._path), "", (320, 320), self._min_score, self._iou)
-                network = cv2.FaceDetectorYN.create(*settings)
-                network.detect(np.zeros((320, 320, 3), np.uint8))
-            self._networks.own = network
-        return self._networks.own
+        model, no_config = np.frombuffer(self._model, np.uint8), np.empty(0, np.uint8)
+        with _quiet(cv2):
+            network = cv2.FaceDetectorYN.create(
+                "onnx", model, no_config, (320, 320), self.min_score, self.iou
+            )
+            network.detect(np.zeros((320, 320, 3), np.uint8))
+        return network
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_idle": []}
 
     def detect(self, images: Sequence[ImageSource]) -> list[list[Face]]:
         """Find the faces in each photo, one photo at a time."""
         require_sequence(images)
-        return [self._search(source) for source in images]
+        try:
+            network = self._idle.pop()
+        except IndexError:  # all networks are at work in other threads
+            network = self._open()
+        try:
+            return [self._search(source, network) for source in images]
+        finally:
+            self._idle.append(network)
 
-    def _search(self, source: ImageSource) -> list[Face]:
+    def _search(self, source: ImageSource, network: Any) -> list[Face]:
+        import cv2
+
         pixels, photo_size = pixels_to_search(source, self.max_side)
         size = (pixels.shape[1], pixels.shape[0])
-        network = self._network()
         network.setInputSize(size)
-        _, found = network.detect(self._to_bgr(pixels))
+        _, found = network.detect(cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))
         if found is None:
             return []
         ratio = np.divide(photo_size, size)
@@ -119,9 +128,10 @@ def _faces(row: npt.NDArray[Any], ratio: npt.NDArray[Any]) -> Iterator[Face]:
 def _quiet(cv2: Any) -> Iterator[None]:
     """Silence OpenCV 5's warning that its new engine has no targets to choose from."""
     log = getattr(cv2.utils, "logging", None)  # 4.12 and later
-    level = log and log.setLogLevel(log.LOG_LEVEL_ERROR)  # returns the previous level
-    try:
-        yield
-    finally:
-        if log:
-            log.setLogLevel(level)
+    with _log_level:
+        level = log and log.setLogLevel(log.LOG_LEVEL_ERROR)  # returns the previous level
+        try:
+            yield
+        finally:
+            if log:
+                log.setLogLevel(level)
