@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.types import Device
 
-from fer_attention.attention.base import ATTENTIONS, AttentionGate, GateBatchNorm, reduced_channels
+from fer_attention.attention.base import ATTENTIONS, AttentionGate
+from fer_attention.attention.parts import GateBatchNorm, reduced_channels
 
 
 @ATTENTIONS.register("bam")

@@ -6,17 +6,11 @@ import torch
 from torch import Tensor, nn
 from torch.types import Device
 
-from fer_attention.attention.base import (
-    ATTENTIONS,
-    SigmoidGate,
-    Start,
-    first_maximum,
-    odd_kernel,
-    reduced_channels,
-)
+from fer_attention.attention.base import ATTENTIONS, SigmoidGate, Start
 from fer_attention.attention.fused.choice import Implementation
 from fer_attention.attention.fused.gates import MLPFormula
 from fer_attention.attention.fusible import FusibleGate, GateFormula, mlp_formula
+from fer_attention.attention.parts import first_maximum, odd_kernel, reduced_channels
 
 
 class CBAMChannelGate(SigmoidGate):

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.types import Device
 
-from fer_attention.attention.base import ATTENTIONS, GateBatchNorm, SigmoidGate, Start, reduced_channels
+from fer_attention.attention.base import ATTENTIONS, SigmoidGate, Start
+from fer_attention.attention.parts import GateBatchNorm, reduced_channels
 
 
 @ATTENTIONS.register("coord")

@@ -8,10 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.types import Device
 
-from fer_attention.attention.base import ATTENTIONS, Start, odd_kernel
+from fer_attention.attention.base import ATTENTIONS, Start
 from fer_attention.attention.fused.choice import Implementation
 from fer_attention.attention.fused.gates import NeighbourFormula
 from fer_attention.attention.fusible import FusibleGate, GateFormula
+from fer_attention.attention.parts import odd_kernel
 
 
 def eca_kernel_size(channels: int, *, gamma: float = 2, b: float = 1) -> int:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import torch
 from torch.types import Device
 
-from fer_attention.attention.base import ATTENTIONS, Start, odd_kernel
+from fer_attention.attention.base import ATTENTIONS, Start
 from fer_attention.attention.cbam import CBAMSpatialGate, SequentialGate
 from fer_attention.attention.eca import ECABlock
 from fer_attention.attention.fused.choice import Implementation
 from fer_attention.attention.fusible import GateFormula
+from fer_attention.attention.parts import odd_kernel
 
 
 @ATTENTIONS.register("ecbam")

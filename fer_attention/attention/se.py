@@ -6,10 +6,11 @@ import torch
 from torch import Tensor, nn
 from torch.types import Device
 
-from fer_attention.attention.base import ATTENTIONS, Start, reduced_channels
+from fer_attention.attention.base import ATTENTIONS, Start
 from fer_attention.attention.fused.choice import Implementation
 from fer_attention.attention.fused.gates import MLPFormula
 from fer_attention.attention.fusible import FusibleGate, GateFormula, mlp_formula
+from fer_attention.attention.parts import reduced_channels
 
 
 @ATTENTIONS.register("se")

@@ -6,14 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.types import Device
 
-from fer_attention.attention.base import (
-    ATTENTIONS,
-    GateBatchNorm,
-    SigmoidGate,
-    Start,
-    first_maximum,
-    odd_kernel,
-)
+from fer_attention.attention.base import ATTENTIONS, SigmoidGate, Start
+from fer_attention.attention.parts import GateBatchNorm, first_maximum, odd_kernel
 
 
 @ATTENTIONS.register("triplet")

@@ -8,29 +8,19 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    Field,
-    SerializerFunctionWrapHandler,
-    ValidationError,
-    model_serializer,
-    model_validator,
-)
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 
 from fer_attention.data import PROTOCOLS
 from fer_attention.evaluation import VIEWS
 from fer_attention.messages import read_yaml, readable
-from fer_attention.models import ModelSpec
 from fer_attention.plugins import STUDIES, register_studies
 from fer_attention.registry import unknown_name
+from fer_attention.study.factors import AttentionLevel, Factors, Fields, OneOrSeveral, Several, each_once
 
 register_studies(Path(__file__).parent / "studies")
 
-T = TypeVar("T")
 Factor = Literal["backbone", "attention", "activation", "data", "fraction", "setting"]
 Source = Literal["initialisation", "order", "augmentation", "subset", "folds"]
 Level = str | float
@@ -55,22 +45,12 @@ def level_text(factor: str, level: Level) -> str:
     return f"{float(level) * 100:g} % of train" if factor == "fraction" else str(level)
 
 
-def _as_list(value: Any) -> Any:
-    return [value] if isinstance(value, (str, int, float, Mapping)) else value
-
-
 def _count_or_seeds(value: Any) -> Any:
     if not isinstance(value, int) or isinstance(value, bool):
         return value
     if not 1 <= value <= 10_000:
         raise ValueError(f"a count of seeds is from 1 to 10000, got {value}; a single seed is written [7]")
     return tuple(range(value))
-
-
-def _each_once(values: tuple[T, ...]) -> tuple[T, ...]:
-    if repeated := [value for value in values if values.count(value) > 1]:
-        raise ValueError(f"{repeated[0]} appears twice in {list(values)}")
-    return values
 
 
 def _name_in(known: Mapping[str, Any]) -> AfterValidator:
@@ -81,82 +61,7 @@ def _name_in(known: Mapping[str, Any]) -> AfterValidator:
     return AfterValidator(check)
 
 
-Several = Annotated[tuple[T, ...], Field(min_length=1), AfterValidator(_each_once)]
-OneOrSeveral = Annotated[Several[T], BeforeValidator(_as_list)]
-
-
-class _Fields(BaseModel, frozen=True, extra="forbid"): ...
-
-
-class AttentionLevel(_Fields):
-    """A level of the factor attention: a name, or a name with options of the block and a label.
-
-    >>> AttentionLevel(name="se", options={"start": "open"}).label
-    'se(start=open)'
-    """
-
-    name: str
-    options: dict[str, Any] = {}
-    label: str = Field("", description="name in tables; default: se(start=open)")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_a_name(cls, value: Any) -> Any:
-        if not isinstance(value, (str, Mapping, AttentionLevel)):
-            raise ValueError(f"a level is a name, or {{name: se, options: {{start: open}}}}; got {value!r}")
-        return {"name": value} if isinstance(value, str) else value
-
-    @model_validator(mode="after")
-    def _has_a_label(self) -> AttentionLevel:
-        options = ", ".join(f"{name}={value}" for name, value in self.options.items())
-        default = f"{self.name}({options})" if options else self.name
-        object.__setattr__(self, "label", self.label or default)
-        return self
-
-    @model_serializer(mode="wrap")
-    def _name_if_it_is_all(self, handler: SerializerFunctionWrapHandler) -> Any:
-        return self.name if self.label == self.name and not self.options else handler(self)
-
-
-def _each_label_once(levels: tuple[AttentionLevel, ...]) -> tuple[AttentionLevel, ...]:
-    _each_once(tuple(level.label for level in levels))
-    return levels
-
-
-class Factors(_Fields):
-    """Levels of each factor; every combination of levels is a condition.
-
-    >>> Factors(backbone="resnet18", fraction=[0.1, 1]).fraction
-    (0.1, 1.0)
-    """
-
-    backbone: OneOrSeveral[str]
-    attention: Annotated[
-        tuple[AttentionLevel, ...],
-        Field(min_length=1),
-        AfterValidator(_each_label_once),
-        BeforeValidator(_as_list),
-    ] = (AttentionLevel(name="none"),)
-    activation: OneOrSeveral[str] = ("relu",)
-    fraction: OneOrSeveral[Annotated[float, Field(gt=0, le=1)]] = (1.0,)
-    setting: dict[str, dict[str, Any]] = Field(
-        {"default": {}}, min_length=1, description="named changes of the recipe: {r8: {structure: …}}"
-    )
-
-    @model_validator(mode="after")
-    def _levels_exist(self) -> Factors:
-        for field in ("backbone", "activation"):
-            for level in getattr(self, field):
-                ModelSpec(**{"backbone": self.backbone[0], field: level})
-        for level in self.attention:
-            try:
-                ModelSpec(self.backbone[0], attention=level.name, attention_options=level.options)
-            except TypeError as error:  # an option that the block does not have
-                raise ValueError(str(error)) from error
-        return self
-
-
-class DataConfig(_Fields):
+class DataConfig(Fields):
     """One data set: its location, reader and protocol, and changes of the recipe.
 
     >>> DataConfig(protocol="subject_kfold", folds=[0, 1]).folds
@@ -174,7 +79,7 @@ class DataConfig(_Fields):
     changes: dict[str, Any] = Field({}, description="fields of the recipe: {batch_size: 16}")
 
 
-class Replications(_Fields):
+class Replications(Fields):
     """Seeds of the replications, and the sources of randomness that they vary.
 
     Varied sources use the seed of the replication, all others seed 0. The more sources vary, the better the
@@ -188,7 +93,7 @@ class Replications(_Fields):
     seeds: Annotated[Several[Annotated[int, Field(ge=0)]], BeforeValidator(_count_or_seeds)] = Field(
         (0, 1, 2), description="a count, or the seeds themselves"
     )
-    vary: Annotated[tuple[Source, ...], AfterValidator(_each_once)] = Field(
+    vary: Annotated[tuple[Source, ...], AfterValidator(each_once)] = Field(
         ("initialisation", "order", "augmentation"),
         description="subset: the images of a fraction; folds: the random division by a protocol",
     )
@@ -204,7 +109,7 @@ class Replications(_Fields):
         return seed if source in self.vary else 0
 
 
-class Comparison(_Fields):
+class Comparison(Fields):
     """Family of tests: levels of a factor against its baseline, all other factors equal.
 
     >>> Comparison(factor="attention", baseline="none", levels="se").levels
@@ -216,21 +121,21 @@ class Comparison(_Fields):
     levels: OneOrSeveral[Level] | None = Field(None, description="levels to compare; default: all others")
 
 
-class Interaction(_Fields):
+class Interaction(Fields):
     """Test for additivity of the gains of two factors; the first level of each is its baseline."""
 
     first: Factor = "attention"
     second: Factor = "activation"
 
 
-class Budget(_Fields):
+class Budget(Fields):
     """Limits of a study; `study plan` warns if an estimate exceeds them."""
 
     hours: float | None = Field(None, gt=0)
     disk_gb: float | None = Field(None, gt=0)
 
 
-class StudyConfig(_Fields):
+class StudyConfig(Fields):
     """Configuration of a study: the validated fields of its file.
 
     >>> study = load_study("smoke")

@@ -25,8 +25,8 @@ from fer_attention.study.report.numbers import (
     whole_percent,
 )
 
-TEXT = ("condition", "comparison", "model", "data", "layer", "verdict", "non-inferior", "levels", "gain", "within",
-        "Pareto-optimal in", "level / baseline")  # fmt: skip
+TEXT = ("condition", "comparison", "model", "data", "layer", "verdict", "non-inferior", "levels", "gain",
+        "within", "Pareto-optimal in", "level / baseline")  # fmt: skip
 """Columns of text, aligned left; numbers are aligned right."""
 
 
