@@ -312,8 +312,8 @@ class TestOpenStart:
     def test_the_start_is_shown_and_checked(self, name):
         assert "start='open'" in repr(fresh(name))
         assert "start" not in repr(fresh(named(name)[0]))
-        with pytest.raises(ValueError, match="start must be one of published, open; got 'opne'"):
-            create_attention(named(name)[0], C, start="opne")
+        with pytest.raises(ValueError, match="start must be one of published, open; got 'opened'"):
+            create_attention(named(name)[0], C, start="opened")
 
     @pytest.mark.parametrize("backbone", ["resnet18", "resnetv2_18"])
     def test_a_new_model_computes_what_it_would_without_attention(self, name, backbone):

@@ -38,12 +38,12 @@ WRONG = [
     ({"factors__attention": ["se", "se"]}, "factors.attention: se appears twice"),
     ({"factors__attention": [["se"]]}, r"factors.attention.0: .*a level is a name, or .*got \['se'\]"),
     (
-        {"factors__attention": {"name": "se", "optoins": {}}},
-        "factors.attention.0.optoins: .* mean 'options'?",
+        {"factors__attention": {"name": "se", "option": {}}},
+        "factors.attention.0.option: .* mean 'options'?",
     ),
     (
-        {"factors__attention": {"name": "se", "options": {"strat": "open"}}},
-        "factors: .*no option 'strat'. Its options: .*start",
+        {"factors__attention": {"name": "se", "options": {"begin": "open"}}},
+        "factors: .*no option 'begin'. Its options: .*start",
     ),
     (
         {"factors__attention": ["eca", {"name": "se", "label": "eca"}]},
