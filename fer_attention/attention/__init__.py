@@ -3,14 +3,17 @@
 from fer_attention.attention.bam import BAM
 from fer_attention.attention.base import (
     ATTENTIONS,
+    CONTROLS,
     AttentionBlock,
     AttentionGate,
+    SigmoidGate,
     attention_options,
     check_attention_options,
     create_attention,
     watch_inputs,
 )
 from fer_attention.attention.cbam import CBAM, CBAMChannelGate, CBAMSpatialGate
+from fer_attention.attention.controls import ConstantGate, HalfGate
 from fer_attention.attention.coord import CoordAttention
 from fer_attention.attention.eca import ECABlock, eca_kernel_size
 from fer_attention.attention.ecbam import ECBAM
@@ -26,17 +29,21 @@ __all__ = [
     "ATTENTIONS",
     "BAM",
     "CBAM",
+    "CONTROLS",
     "ECBAM",
     "AttentionBlock",
     "AttentionGate",
     "CBAMChannelGate",
     "CBAMSpatialGate",
+    "ConstantGate",
     "CoordAttention",
     "ECABlock",
     "GCBlock",
     "GCTBlock",
+    "HalfGate",
     "SEBlock",
     "SGEBlock",
+    "SigmoidGate",
     "SimAM",
     "TripletAttention",
     "add_attention",

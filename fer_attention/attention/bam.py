@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.types import Device
 
-from fer_attention.attention.base import ATTENTIONS, AttentionGate, GateBatchNorm, reduced_channels
+from fer_attention.attention.base import ATTENTIONS, AttentionGate
+from fer_attention.attention.parts import GateBatchNorm, reduced_channels
 
 
 @ATTENTIONS.register("bam")
@@ -25,6 +26,7 @@ class BAM(AttentionGate):
       used, as in the authors' code.
     - The authors' code normalises inside the branches and not at their ends. The norms of the equations are
       used: they bring both branches to one scale.
+    - The authors' code multiplies the branches before the sigmoid, M_c · M_s; the sum of the paper is used.
     - The bias b1 of W1 and that of f3 are omitted, since the batch norm after them cancels any constant.
     - In training, a batch of one sample has a single value per channel in M_c; see `GateBatchNorm`.
     - The paper places one block after each stage of a network; here it takes the slot of all blocks.

@@ -20,17 +20,22 @@ import inspect
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar, Literal, TypeAlias, get_args
 
 import torch
 from timm.layers import register_notrace_module
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from fer_attention.plugins import open_registry
 from fer_attention.registry import Registry
 
 ATTENTIONS: Registry[type[AttentionBlock]] = open_registry("attention")
+
+CONTROLS: Registry[type[AttentionBlock]] = Registry("control block")
+"""Blocks to compare attention with. They can be built by name, but no list of blocks or models shows them."""
+
+Start: TypeAlias = Literal["published", "open"]
+"""Start of a gate: with the published equations and weights, or at exactly 1."""
 
 Watcher: TypeAlias = "Callable[[AttentionBlock, Tensor], None]"
 
@@ -75,13 +80,20 @@ class AttentionBlock(nn.Module):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        register_notrace_module(cls)  # torch.fx cannot trace the shape check; the block is a leaf
+        register_notrace_module(cls)  # a leaf for timm's tracers, as `__call__` makes it for all others
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         if channels < 1:
             raise ValueError(f"{type(self).__name__} needs at least 1 channel, got channels={channels}.")
         self.channels = channels
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the block; for tracers of torch.fx it is a leaf, since they cannot follow its checks."""
+        if args and isinstance(args[0], torch.fx.Proxy):
+            tracer: Any = args[0].tracer
+            return tracer.create_proxy("call_module", tracer.path_of_module(self), args, kwargs)
+        return super().__call__(*args, **kwargs)
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the block to a map, (N, C, H, W) -> (N, C, H, W)."""
@@ -142,7 +154,7 @@ class AttentionGate(AttentionBlock):
     4.0
     """
 
-    bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
+    bounds: tuple[float, float] = (0.0, 1.0)
 
     def scale(self, x: Tensor) -> Tensor:
         """Compute the factors for a map (N, C, H, W): four dimensions that broadcast to its shape."""
@@ -161,6 +173,60 @@ class AttentionGate(AttentionBlock):
         return x * self.scale(x)
 
 
+class SigmoidGate(AttentionGate):
+    """Base class of the gates whose scale is a sigmoid, s = sigmoid(z), which may also start open.
+
+    A published gate starts near 1/2. In a residual branch without a norm behind it, such a gate halves the
+    branch and its gradient. With `start="open"` the scale is s = 2 · sigmoid(z), within (0, 2), and the last
+    layer before z starts at zero. A new gate then is exactly 1, whatever its input, and the layers before the
+    last get their first gradient in the second step. Names and shapes of the parameters are the same.
+
+    SE, ECA, CBAM, ECBAM, coordinate attention, SGE and triplet attention have this option. Of the others, GC
+    and GCT start as the identity anyway, BAM scales by more than 1, and SimAM has no parameters.
+
+    Attributes:
+        start: `"published"` or `"open"`.
+        ceiling: Upper bound of the scale, 1 or 2.
+
+    >>> gate = create_attention("se", channels=64, start="open")
+    >>> gate.bounds, gate.scale(torch.rand(2, 64, 8, 8)).unique().tolist()
+    ((0.0, 2.0), [1.0])
+    """
+
+    def __init__(self, channels: int, *, start: Start = "published") -> None:
+        super().__init__(channels)
+        if start not in get_args(Start):
+            raise ValueError(f"start must be one of {', '.join(get_args(Start))}; got {start!r}.")
+        self.start = start
+        self.ceiling = 2.0 if start == "open" else 1.0
+        self.bounds = (0.0, self.ceiling)
+
+    def extra_repr(self) -> str:
+        """Return the text that `repr` shows before the layers."""
+        return "" if self.start == "published" else f"start={self.start!r}"
+
+    def start_layers(self, *last: nn.Module) -> None:
+        """Set weights and biases of the last layers to zero if the gate starts open."""
+        if self.start == "open":
+            for layer in last:
+                for parameter in layer.parameters():
+                    nn.init.zeros_(parameter)
+
+    def squash(self, logits: Tensor, *, inplace: bool = False) -> Tensor:
+        """Compute the scale from the output of the last layer, which `inplace` overwrites."""
+        scale = logits.sigmoid_() if inplace else logits.sigmoid()
+        return scale if self.ceiling == 1 else self.ceiling * scale
+
+
+def block_class(name: str) -> type[AttentionBlock]:
+    """Return the class of a block or control block.
+
+    Raises:
+        UnknownNameError: There is no such block; the nearest name is suggested.
+    """
+    return CONTROLS[name] if name in CONTROLS and name not in ATTENTIONS else ATTENTIONS[name]
+
+
 def create_attention(name: str, channels: int, **options: Any) -> AttentionBlock:
     """Build an attention block by name.
 
@@ -177,7 +243,7 @@ def create_attention(name: str, channels: int, **options: Any) -> AttentionBlock
     >>> create_attention("eca", channels=64, kernel_size=5).conv
     Conv1d(1, 1, kernel_size=(5,), stride=(1,), padding=(2,), bias=False)
     """
-    block = ATTENTIONS[name]
+    block = block_class(name)
     check_attention_options(name, set(options) - {"device", "dtype"})
     return block(channels, **options)
 
@@ -186,11 +252,11 @@ def attention_options(name: str) -> tuple[str, ...]:
     """Return the keywords that a block accepts besides `device` and `dtype`; `"none"` accepts none.
 
     >>> attention_options("cbam")
-    ('reduction', 'kernel_size', 'implementation')
+    ('reduction', 'hidden_floor', 'kernel_size', 'start', 'implementation')
     """
     if name == "none":
         return ()
-    parameters = inspect.signature(ATTENTIONS[name]).parameters
+    parameters = inspect.signature(block_class(name)).parameters
     return tuple(p for p in parameters if p not in ("channels", "device", "dtype"))
 
 
@@ -210,51 +276,3 @@ def check_attention_options(name: str, options: Iterable[str]) -> None:
             f"Attention {name!r} has no option {', '.join(map(repr, unknown))}. "
             f"Its options: {', '.join(known) or 'none'}."
         )
-
-
-def reduced_channels(channels: int, reduction: int, *, least: int = 0) -> int:
-    """Return the hidden width of a bottleneck: channels // reduction, but at least `least`.
-
-    Raises:
-        ValueError: The width would be below 1.
-    """
-    if reduction < 1 or max(least, channels // reduction) < 1:
-        raise ValueError(
-            f"reduction={reduction} leaves no hidden channel of channels={channels}; "
-            f"choose a reduction from 1 to {channels}."
-        )
-    return max(least, channels // reduction)
-
-
-def odd_kernel(kernel_size: int, *, option: str = "kernel_size") -> int:
-    """Return the kernel size if it is odd and positive: only then does padding preserve the input's size."""
-    if kernel_size < 1 or kernel_size % 2 == 0:
-        raise ValueError(f"{option} must be odd and positive to keep the map's size, got {kernel_size}.")
-    return kernel_size
-
-
-def energy(x: Tensor, *, keepdim: bool = False) -> Tensor:
-    """Sum the squares over the positions of each channel, in float32 or wider: float16 ends at 65504.
-
-    Half precision is squared inside torch's norm, which reads the map once and writes no wider copy. For
-    other types plain squares are precise enough and faster, many times so on channels-last maps on a CPU.
-
-    Shape: (N, C, H, W) -> (N, C), or (N, C, 1, 1) with `keepdim`.
-    """
-    if x.dtype in (torch.float16, torch.bfloat16):
-        return torch.linalg.vector_norm(x, dim=(2, 3), keepdim=keepdim, dtype=torch.float32).square()
-    return x.square().sum((2, 3), keepdim=keepdim)
-
-
-class GateBatchNorm(nn.BatchNorm2d):
-    """Batch norm for the small maps inside a gate, which may hold a single value per channel.
-
-    A single value has no variance. For a training batch of one sample and one position, this layer uses the
-    running statistics, as in evaluation, and leaves them unchanged; torch's own layer refuses such a batch.
-    """
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Normalise a map (N, C, H, W)."""
-        if self.training and x.numel() == self.num_features:
-            return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
-        return super().forward(x)

@@ -6,15 +6,14 @@ import torch
 from torch import Tensor, nn
 from torch.types import Device
 
-from fer_attention.attention.base import ATTENTIONS, AttentionGate, odd_kernel, reduced_channels
+from fer_attention.attention.base import ATTENTIONS, SigmoidGate, Start
 from fer_attention.attention.fused.choice import Implementation
 from fer_attention.attention.fused.gates import MLPFormula
 from fer_attention.attention.fusible import FusibleGate, GateFormula, mlp_formula
+from fer_attention.attention.parts import first_maximum, odd_kernel, reduced_channels
 
-FORMULA = MLPFormula(peak=True, bias=False)
 
-
-class CBAMChannelGate(AttentionGate):
+class CBAMChannelGate(SigmoidGate):
     """CBAM's channel gate (Woo et al. 2018, arXiv:1807.06521, eq. 2).
 
     s = sigmoid(W1 relu(W0 avg) + W1 relu(W0 max)): one MLP without biases, of hidden width C // reduction,
@@ -27,22 +26,30 @@ class CBAMChannelGate(AttentionGate):
     """
 
     def __init__(
-        self, channels: int, *, reduction: int = 16, device: Device = None, dtype: torch.dtype | None = None
+        self,
+        channels: int,
+        *,
+        reduction: int = 16,
+        hidden_floor: int = 0,
+        start: Start = "published",
+        device: Device = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
-        super().__init__(channels)
-        hidden = reduced_channels(channels, reduction)
+        super().__init__(channels, start=start)
+        hidden = reduced_channels(channels, reduction, least=hidden_floor)
         self.fc1 = nn.Conv2d(channels, hidden, 1, bias=False, device=device, dtype=dtype)
         self.act = nn.ReLU(inplace=True)
         self.fc2 = nn.Conv2d(hidden, channels, 1, bias=False, device=device, dtype=dtype)
+        self.start_layers(self.fc2)
 
     def scale(self, x: Tensor) -> Tensor:
         """Compute the scale of each channel, (N, C, 1, 1)."""
         mean = self.act(self.fc1(x.mean((2, 3), keepdim=True)))
         peak = self.act(self.fc1(first_maximum(x.flatten(2), 2).unsqueeze(-1)))
-        return self.fc2(mean + peak).sigmoid()  # W1 is linear: one product serves both terms
+        return self.squash(self.fc2(mean + peak))  # W1 is linear: one product serves both terms
 
 
-class CBAMSpatialGate(AttentionGate):
+class CBAMSpatialGate(SigmoidGate):
     """CBAM's spatial gate (Woo et al. 2018, arXiv:1807.06521, eq. 3).
 
     s = sigmoid(conv_k([mean over channels; maximum over channels])), without bias.
@@ -54,23 +61,23 @@ class CBAMSpatialGate(AttentionGate):
     """
 
     def __init__(
-        self, channels: int, *, kernel_size: int = 7, device: Device = None, dtype: torch.dtype | None = None
+        self,
+        channels: int,
+        *,
+        kernel_size: int = 7,
+        start: Start = "published",
+        device: Device = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
-        super().__init__(channels)
+        super().__init__(channels, start=start)
         k = odd_kernel(kernel_size)
         self.conv = nn.Conv2d(2, 1, k, padding=k // 2, bias=False, device=device, dtype=dtype)
+        self.start_layers(self.conv)
 
     def scale(self, x: Tensor) -> Tensor:
         """Compute the scale of each position, (N, 1, H, W)."""
         pooled = torch.cat([x.mean(1, keepdim=True), first_maximum(x, 1)], dim=1)
-        return self.conv(pooled).sigmoid()
-
-
-def first_maximum(x: Tensor, dim: int) -> Tensor:
-    """Compute the maximum with `keepdim`; the gradient goes to the first position that reaches it."""
-    if torch.is_grad_enabled() and x.requires_grad and torch._C._get_tracing_state() is None:
-        return x.max(dim, keepdim=True).values
-    return x.amax(dim, keepdim=True)  # several times as fast, if no gradient is needed
+        return self.squash(self.conv(pooled))
 
 
 class SequentialGate(FusibleGate):
@@ -80,9 +87,10 @@ class SequentialGate(FusibleGate):
     """
 
     def __init__(
-        self, channel: AttentionGate, spatial: AttentionGate, *, implementation: Implementation
+        self, channel: SigmoidGate, spatial: SigmoidGate, *, start: Start, implementation: Implementation
     ) -> None:
-        super().__init__(channel.channels, implementation=implementation)
+        super().__init__(channel.channels, start=start, implementation=implementation)
+        self.bounds = (0.0, channel.ceiling * spatial.ceiling)
         self.channel = channel
         self.spatial = spatial
 
@@ -106,6 +114,8 @@ class SequentialGate(FusibleGate):
         channel, spatial = self.channel_formula(), self.spatial
         if channel is None or type(spatial) is not CBAMSpatialGate or type(spatial.conv) is not nn.Conv2d:
             return None
+        if channel.channel.ceiling != spatial.ceiling:
+            return None  # the fused step has one ceiling for both gates
         parameters = {f"channel.{name}": parameter for name, parameter in channel.parameters.items()}
         parameters["spatial.conv.weight"] = spatial.conv.weight
         modules = (self, *channel.modules, spatial, spatial.conv)
@@ -124,6 +134,11 @@ class CBAM(SequentialGate):
 
     Shape: (N, C, H, W) -> (N, C, H, W). One scale in (0, 1) per value, the product of both gates' scales.
 
+    `hidden_floor` is the least hidden width of the channel gate, as in `SEBlock`. With `start="open"` both
+    gates are 2 · sigmoid(…), within (0, 2); `channel.fc2` and `spatial.conv` start at zero and a new block is
+    the identity. (The authors' code starts the batch norm of the spatial gate with weight zero instead, so
+    that this gate starts at 1/2 everywhere.)
+
     >>> block = CBAM(64, reduction=8, kernel_size=5)
     >>> {part: tuple(scale.shape) for part, scale in block.maps(torch.rand(2, 64, 12, 12)).items()}
     {'channel': (2, 64, 1, 1), 'spatial': (2, 1, 12, 12)}
@@ -136,14 +151,24 @@ class CBAM(SequentialGate):
         channels: int,
         *,
         reduction: int = 16,
+        hidden_floor: int = 0,
         kernel_size: int = 7,
+        start: Start = "published",
         implementation: Implementation = "auto",
         device: Device = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(
-            CBAMChannelGate(channels, reduction=reduction, device=device, dtype=dtype),
-            CBAMSpatialGate(channels, kernel_size=kernel_size, device=device, dtype=dtype),
+            CBAMChannelGate(
+                channels,
+                reduction=reduction,
+                hidden_floor=hidden_floor,
+                start=start,
+                device=device,
+                dtype=dtype,
+            ),
+            CBAMSpatialGate(channels, kernel_size=kernel_size, start=start, device=device, dtype=dtype),
+            start=start,
             implementation=implementation,
         )
 
@@ -151,4 +176,4 @@ class CBAM(SequentialGate):
         """Return the channel gate as the fused step computes it."""
         if type(self) is not CBAM or type(self.channel) is not CBAMChannelGate:
             return None
-        return mlp_formula(self.channel, FORMULA)
+        return mlp_formula(self.channel, MLPFormula(peak=True, bias=False, ceiling=self.channel.ceiling))

@@ -8,12 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.types import Device
 
-from fer_attention.attention.base import ATTENTIONS, odd_kernel
+from fer_attention.attention.base import ATTENTIONS, Start
 from fer_attention.attention.fused.choice import Implementation
 from fer_attention.attention.fused.gates import NeighbourFormula
 from fer_attention.attention.fusible import FusibleGate, GateFormula
-
-FORMULA = NeighbourFormula()
+from fer_attention.attention.parts import odd_kernel
 
 
 def eca_kernel_size(channels: int, *, gamma: float = 2, b: float = 1) -> int:
@@ -41,6 +40,9 @@ class ECABlock(FusibleGate):
     s = sigmoid(conv1d_k(z)), where z is the mean of each channel and the convolution, of k weights in all,
     runs over neighbouring channels. `kernel_size=None` means `eca_kernel_size(channels)`.
 
+    With `start="open"`, s = 2 · sigmoid(…) is within (0, 2), the kernel starts at zero and a new block is the
+    identity.
+
     Shape: (N, C, H, W) -> (N, C, H, W). One scale in (0, 1) per sample and channel.
 
     >>> sum(p.numel() for p in ECABlock(512).parameters())
@@ -56,22 +58,24 @@ class ECABlock(FusibleGate):
         kernel_size: int | None = None,
         gamma: float = 2,
         b: float = 1,
+        start: Start = "published",
         implementation: Implementation = "auto",
         device: Device = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        super().__init__(channels, implementation=implementation)
+        super().__init__(channels, start=start, implementation=implementation)
         k = odd_kernel(eca_kernel_size(channels, gamma=gamma, b=b) if kernel_size is None else kernel_size)
         self.conv = nn.Conv1d(1, 1, k, padding=k // 2, bias=False, device=device, dtype=dtype)
+        self.start_layers(self.conv)
 
     def scale(self, x: Tensor) -> Tensor:
         """Compute the scale of each channel, (N, C, 1, 1)."""
         squeezed = x.mean((2, 3)).unsqueeze(1)  # (N, 1, C): the channels are the sequence
-        return self.conv(squeezed).sigmoid().transpose(1, 2).unsqueeze(-1)
+        return self.squash(self.conv(squeezed)).transpose(1, 2).unsqueeze(-1)
 
     def formula(self) -> GateFormula | None:
         """Return the gate as the fused step computes it."""
         conv = self.conv
         if type(self) is not ECABlock or type(conv) is not nn.Conv1d:
             return None
-        return GateFormula(FORMULA, {"conv.weight": conv.weight}, (self, conv))
+        return GateFormula(NeighbourFormula(self.ceiling), {"conv.weight": conv.weight}, (self, conv))

@@ -5,11 +5,12 @@ from __future__ import annotations
 import torch
 from torch.types import Device
 
-from fer_attention.attention.base import ATTENTIONS, odd_kernel
+from fer_attention.attention.base import ATTENTIONS, Start
 from fer_attention.attention.cbam import CBAMSpatialGate, SequentialGate
 from fer_attention.attention.eca import ECABlock
 from fer_attention.attention.fused.choice import Implementation
 from fer_attention.attention.fusible import GateFormula
+from fer_attention.attention.parts import odd_kernel
 
 
 @ATTENTIONS.register("ecbam")
@@ -24,7 +25,8 @@ class ECBAM(SequentialGate):
 
     Shape: (N, C, H, W) -> (N, C, H, W). One scale in (0, 1) per value, the product of both gates' scales.
 
-    `kernel_size` is CBAM's option; `eca_kernel_size`, `eca_gamma` and `eca_b` are those of `ECABlock`.
+    `kernel_size` is CBAM's option; `eca_kernel_size`, `eca_gamma` and `eca_b` are those of `ECABlock`,
+    `start` is that of both gates.
 
     >>> ECBAM(64, eca_kernel_size=5).maps(torch.rand(2, 64, 12, 12))["spatial"].shape
     torch.Size([2, 1, 12, 12])
@@ -40,6 +42,7 @@ class ECBAM(SequentialGate):
         eca_kernel_size: int | None = None,
         eca_gamma: float = 2,
         eca_b: float = 1,
+        start: Start = "published",
         implementation: Implementation = "auto",
         device: Device = None,
         dtype: torch.dtype | None = None,
@@ -51,12 +54,13 @@ class ECBAM(SequentialGate):
             kernel_size=eca_kernel_size,
             gamma=eca_gamma,
             b=eca_b,
+            start=start,
             implementation="plain",
             device=device,
             dtype=dtype,
         )
-        spatial = CBAMSpatialGate(channels, kernel_size=kernel_size, device=device, dtype=dtype)
-        super().__init__(channel, spatial, implementation=implementation)
+        spatial = CBAMSpatialGate(channels, kernel_size=kernel_size, start=start, device=device, dtype=dtype)
+        super().__init__(channel, spatial, start=start, implementation=implementation)
 
     def channel_formula(self) -> GateFormula | None:
         """Return the channel gate as the fused step computes it."""

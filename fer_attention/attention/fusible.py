@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple, get_args
 
+import torch
 from torch import Tensor, nn
 
-from fer_attention.attention.base import AttentionGate
+from fer_attention.attention.base import SigmoidGate, Start
 from fer_attention.attention.fused.choice import Implementation, kernels_for, why_plain
 from fer_attention.attention.fused.computation import FusedStep
 from fer_attention.attention.fused.function import residual
@@ -23,7 +24,7 @@ class GateFormula(NamedTuple):
     spatial: bool = False  # whether there is a spatial kernel
 
 
-class FusibleGate(AttentionGate):
+class FusibleGate(SigmoidGate):
     """A gate with a second, fused implementation, which is several times as fast.
 
     Subclasses define `scale` and `formula`. With `implementation="auto"` the fused step runs wherever it can;
@@ -31,15 +32,17 @@ class FusibleGate(AttentionGate):
     maps, and raises an error on a device that has no fused step.
     """
 
-    def __init__(self, channels: int, *, implementation: Implementation = "auto") -> None:
-        super().__init__(channels)
+    def __init__(
+        self, channels: int, *, start: Start = "published", implementation: Implementation = "auto"
+    ) -> None:
+        super().__init__(channels, start=start)
         if implementation not in get_args(Implementation):
             raise ValueError(f"implementation must be one of auto, plain, fused; got {implementation!r}.")
         self.implementation = implementation
 
     def extra_repr(self) -> str:
         """Return the text that `repr` shows before the layers."""
-        return f"implementation={self.implementation!r}"
+        return ", ".join(filter(None, [super().extra_repr(), f"implementation={self.implementation!r}"]))
 
     def formula(self) -> GateFormula | None:
         """Return the gate's formula; None if a layer was replaced or a subclass computes something else."""
@@ -80,7 +83,7 @@ class FusibleGate(AttentionGate):
     def _usable(
         self, x: Tensor, shortcut: Tensor | None, around: tuple[nn.Module | None, ...]
     ) -> GateFormula | None:
-        formula = self.formula()
+        formula = None if isinstance(x, torch.fx.Proxy) else self.formula()
         if formula is None:
             return None
         obstacle = why_plain(self.implementation, x, shortcut, (*formula.modules, *around))

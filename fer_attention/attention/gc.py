@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.types import Device
 
-from fer_attention.attention.base import ATTENTIONS, AttentionBlock, reduced_channels
+from fer_attention.attention.base import ATTENTIONS, AttentionBlock
+from fer_attention.attention.parts import reduced_channels
 
 
 @ATTENTIONS.register("gc")

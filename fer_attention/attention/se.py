@@ -6,12 +6,11 @@ import torch
 from torch import Tensor, nn
 from torch.types import Device
 
-from fer_attention.attention.base import ATTENTIONS, reduced_channels
+from fer_attention.attention.base import ATTENTIONS, Start
 from fer_attention.attention.fused.choice import Implementation
 from fer_attention.attention.fused.gates import MLPFormula
 from fer_attention.attention.fusible import FusibleGate, GateFormula, mlp_formula
-
-FORMULA = MLPFormula(peak=False, bias=True)
+from fer_attention.attention.parts import reduced_channels
 
 
 @ATTENTIONS.register("se")
@@ -23,6 +22,10 @@ class SEBlock(FusibleGate):
 
     Shape: (N, C, H, W) -> (N, C, H, W). One scale in (0, 1) per sample and channel.
     Parameters are named as in timm's SE-ResNets (`fc1`, `fc2`, 1×1 convolutions).
+
+    `hidden_floor` is the least hidden width, for narrow maps: a perceptron of one or two neurons may die.
+    timm's SE has a floor of 8. With `start="open"`, s = 2 · sigmoid(…) is within (0, 2), `fc2` starts at zero
+    and a new block is the identity.
 
     >>> block = SEBlock(64, reduction=8)
     >>> block.scale(torch.rand(2, 64, 12, 12)).shape
@@ -36,21 +39,26 @@ class SEBlock(FusibleGate):
         channels: int,
         *,
         reduction: int = 16,
+        hidden_floor: int = 0,
+        start: Start = "published",
         implementation: Implementation = "auto",
         device: Device = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        super().__init__(channels, implementation=implementation)
-        hidden = reduced_channels(channels, reduction)
+        super().__init__(channels, start=start, implementation=implementation)
+        hidden = reduced_channels(channels, reduction, least=hidden_floor)
         self.fc1 = nn.Conv2d(channels, hidden, 1, device=device, dtype=dtype)
         self.act = nn.ReLU(inplace=True)
         self.fc2 = nn.Conv2d(hidden, channels, 1, device=device, dtype=dtype)
+        self.start_layers(self.fc2)
 
     def scale(self, x: Tensor) -> Tensor:
         """Compute the scale of each channel, (N, C, 1, 1)."""
         squeezed = x.mean((2, 3), keepdim=True)
-        return self.fc2(self.act(self.fc1(squeezed))).sigmoid()
+        return self.squash(self.fc2(self.act(self.fc1(squeezed))))
 
     def formula(self) -> GateFormula | None:
         """Return the gate as the fused step computes it."""
-        return mlp_formula(self, FORMULA) if type(self) is SEBlock else None
+        if type(self) is not SEBlock:
+            return None
+        return mlp_formula(self, MLPFormula(peak=False, bias=True, ceiling=self.ceiling))

@@ -8,19 +8,20 @@ import torch
 from torch import Tensor, nn
 from torch.types import Device
 
-from fer_attention.attention.base import ATTENTIONS, AttentionGate
+from fer_attention.attention.base import ATTENTIONS, SigmoidGate, Start
 
 EPSILON = 1e-5
 
 
 @ATTENTIONS.register("sge")
-class SGEBlock(AttentionGate):
+class SGEBlock(SigmoidGate):
     """Spatial group-wise enhance (Li et al. 2019, arXiv:1905.09646, eq. 1-5).
 
     In each of G groups of channels, g is the mean of the vectors x_i over all positions, and c_i = g · x_i
     the similarity of each position to it. c is normalised over the positions, (c_i - mu) / (sigma + 1e-5),
     and y_i = x_i · sigmoid(gamma c_i + beta). gamma and beta have one value per group and start at 0 and 1,
-    as in the authors' code, so a new block scales everything by sigmoid(1) = 0.73.
+    as in the authors' code, so a new block scales everything by sigmoid(1) = 0.73. With
+    `start="open"` the scale is 2 · sigmoid(…), both start at 0 and a new block is the identity.
 
     Choices where the paper is open or its code differs:
 
@@ -43,20 +44,24 @@ class SGEBlock(AttentionGate):
         channels: int,
         *,
         groups: int | None = None,
+        start: Start = "published",
         device: Device = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        super().__init__(channels)
+        super().__init__(channels, start=start)
         groups = math.gcd(channels, 64) if groups is None else groups
         if groups < 1 or channels % groups:
             raise ValueError(f"groups={groups} must divide channels={channels} without remainder.")
         self.groups = groups
         self.weight = nn.Parameter(torch.zeros(groups, device=device, dtype=dtype))
         self.bias = nn.Parameter(torch.ones(groups, device=device, dtype=dtype))
+        self.start_layers(self)
 
     def extra_repr(self) -> str:
         """Return the text that `repr` shows: the block contains no layer to show."""
-        return f"channels={self.channels}, groups={self.groups}"
+        return ", ".join(
+            filter(None, [f"channels={self.channels}, groups={self.groups}", super().extra_repr()])
+        )
 
     def _grouped(self, x: Tensor) -> Tensor:
         n, _, height, width = x.shape
@@ -72,7 +77,8 @@ class SGEBlock(AttentionGate):
         norm = torch.linalg.vector_norm(centred, dim=(3, 4), keepdim=True)
         spread = norm / math.sqrt(centred.shape[3] * centred.shape[4])
         slope = self.weight.view(-1, 1, 1, 1) / (spread + EPSILON)
-        return (centred * slope).add_(self.bias.view(-1, 1, 1, 1)).sigmoid_().to(grouped.dtype)
+        logits = (centred * slope).add_(self.bias.view(-1, 1, 1, 1))
+        return self.squash(logits, inplace=True).to(grouped.dtype)
 
     def scale(self, x: Tensor) -> Tensor:
         """Compute the scale of each value, (N, C, H, W): the same for all channels of a group."""

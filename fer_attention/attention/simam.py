@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 from torch.types import Device
 
-from fer_attention.attention.base import ATTENTIONS, AttentionGate, energy
+from fer_attention.attention.base import ATTENTIONS, AttentionGate
+from fer_attention.attention.parts import energy
 
 
 @ATTENTIONS.register("simam")

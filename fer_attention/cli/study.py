@@ -161,6 +161,8 @@ def _print_conditions(study: StudyConfig, runs: list[RunSpec]) -> None:
     out.print(study.title, style="bold")
     out.print(study.question)
     varied = [factor for factor in ("data", "fraction", "setting") if len(study.levels(factor)) > 1]
+    if any(level.options for level in study.factors.attention):
+        varied.insert(0, "attention")
     numbers = [Column(heading, justify="right") for heading in ("parameters", "MACs", "runs")]
     table = Table("model", *varied, *numbers)
     count = Counter(tuple(run.factors.values()) for run in runs)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import nn
 
-from fer_attention.attention import ATTENTIONS, AttentionBlock, watch_inputs
+from fer_attention.attention import ATTENTIONS, CONTROLS, AttentionBlock, watch_inputs
 from fer_attention.inference import evaluation_mode
 
 
@@ -87,7 +87,9 @@ def attention_maps(model: nn.Module, images: torch.Tensor) -> list[AttentionMap]
             return  # a gate inside a block, which reports its maps
         calls[block] = calls.get(block, 0) + 1
         layer = names[block] + (f"#{calls[block]}" if calls[block] > 1 else "")
-        registered = (name for name in ATTENTIONS if ATTENTIONS[name] is type(block))
+        registered = (
+            name for kinds in (ATTENTIONS, CONTROLS) for name in kinds if kinds[name] is type(block)
+        )
         kind = next(registered, type(block).__name__)
         for part, values in block.maps(x).items():
             copied = values.detach().to("cpu", torch.float32, copy=True)

@@ -14,11 +14,15 @@ from fer_attention.models.base import FERModel
 
 
 def fill_backbone(model: FERModel, source: str) -> list[str]:
-    """Copy a timm state dict into a model, in place.
+    """Copy a state dict of timm or torchvision into a model, in place.
 
     Gates, activations with weights and a classifier of another shape stay as they are initialised. The first
     convolution is adapted to the model's input channels as in timm: for grey, it is summed over RGB. The
-    fully connected head of a VGG for another input size stays as initialised, with a warning.
+    fully connected head of a VGG for another input size stays as initialised, with a warning. State dicts of
+    torchvision's ResNets and VGGs are accepted as well.
+
+    The pools of our VGGs round up and those of timm and torchvision round down, so that a 48×48 face leaves a
+    2×2 map instead of 1×1. With the same weights, maps and logits are equal only at multiples of 32 pixels.
 
     >>> fill_backbone(model, "resnet50.a1_in1k")  # doctest: +SKIP
     ['fc.bias', 'fc.weight', 'layer1.0.attn.conv.weight', ...]
@@ -26,7 +30,7 @@ def fill_backbone(model: FERModel, source: str) -> list[str]:
     Args:
         model: The model to fill.
         source: A timm model name with pretrained weights (`"resnet50.a1_in1k"`), or the path of a
-            `.safetensors` or `.pth` file with the state dict.
+            `.safetensors` or `.pth` file with the state dict of timm's or torchvision's model.
 
     Returns:
         Names of the tensors that were not filled, sorted.
@@ -34,7 +38,7 @@ def fill_backbone(model: FERModel, source: str) -> list[str]:
     Raises:
         ValueError: The source has another architecture, or is neither a file nor a timm name.
     """
-    state = _state_dict(source, model)
+    state = _as_in_timm(_state_dict(source, model))
     first = f"{model.first_conv}.weight"
     if first in state:
         state[first] = adapt_input_conv(model.in_chans, state[first])
@@ -81,6 +85,23 @@ def _state_dict(source: str, model: FERModel) -> dict[str, torch.Tensor]:
             f"For {model.spec.backbone} timm has: {', '.join(near) or 'none'}."
         )
     return dict(timm.create_model(source, pretrained=True).state_dict())
+
+
+def _as_in_timm(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Convert the linear layers of torchvision's VGG to timm's convolutions, and nothing else.
+
+    The first hidden layer reads a map of 7×7 positions, the second one position.
+    """
+    if "classifier.6.weight" not in state:
+        return state
+    converted = {name: tensor for name, tensor in state.items() if not name.startswith("classifier.")}
+    for theirs, ours, side in (("0", "pre_logits.fc1", 7), ("3", "pre_logits.fc2", 1)):
+        weight = state[f"classifier.{theirs}.weight"]
+        converted[f"{ours}.weight"] = weight.reshape(len(weight), -1, side, side)
+        converted[f"{ours}.bias"] = state[f"classifier.{theirs}.bias"]
+    for part in ("weight", "bias"):
+        converted[f"head.fc.{part}"] = state[f"classifier.6.{part}"]
+    return converted
 
 
 def _activation_weights(model: FERModel) -> set[str]:

@@ -2,8 +2,9 @@
 
 The contract of a family: `traits` declares its properties; `first_conv` and `classifier` name its first and
 last layer; `levels` returns the network as feature levels, each a chain of modules whose last output is one
-entry of `feature_info`; `forward_head` turns the last map into logits; `build_classifier` and `group_matcher`
-serve timm. `register`, called after the class, gives each member a name.
+entry of `feature_info`, and `trunk` its containers, if it has some; `forward_head` turns the last map into
+logits; `build_classifier` and `group_matcher` serve timm. `register`, called after the class, gives each
+member a name.
 
 The attention block has one slot, `attn`: in residual families at the end of every residual branch, before the
 shortcut is added; in VGG once, after the last stage. Parameters have timm's names, so that timm's state dicts
@@ -130,6 +131,13 @@ class FERModel(nn.Module):
         """Return the network up to its last map, one chain of modules per feature level."""
         raise NotImplementedError
 
+    def trunk(self) -> Sequence[Step]:
+        """Return the modules that a whole forward pass calls up to the last map, containers where there are.
+
+        Hooks and tools that look at a container, such as `stages`, see its output.
+        """
+        return [step for level in self.levels() for step in level]
+
     def final_norm(self, x: torch.Tensor) -> torch.Tensor:
         """Apply the norm between the last level and the head; only ResNetV2 has one."""
         return x
@@ -148,8 +156,9 @@ class FERModel(nn.Module):
 
     def forward_features(self, x: torch.Tensor) -> torch.Tensor:
         """Compute the last map (N, num_features, h, w) of images (N, in_chans, H, W)."""
-        for level in self.levels():
-            x = self._run(level, x)
+        recompute = self.grad_checkpointing and torch.is_grad_enabled()
+        for steps in self.levels() if recompute else [self.trunk()]:
+            x = self._run(steps, x)
         return self.final_norm(x)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -241,8 +250,15 @@ class FERModel(nn.Module):
     def _run(self, level: Sequence[Step], x: torch.Tensor) -> torch.Tensor:
         for step in level:
             recompute = self.grad_checkpointing and isinstance(step, nn.Sequential) and len(step) > 0
-            x = checkpoint_seq(step, x) if recompute and torch.is_grad_enabled() else step(x)
+            x = checkpoint_seq(_blocks(step), x) if recompute and torch.is_grad_enabled() else step(x)
         return x
+
+
+def _blocks(module: Any) -> list[Step]:
+    """Return the modules of a container, those of inner containers one by one."""
+    if not isinstance(module, nn.Sequential):
+        return [module]
+    return [block for part in module for block in _blocks(part)]
 
 
 def activation_of(spec: ModelSpec, factory: Factory) -> Callable[..., nn.Module]:

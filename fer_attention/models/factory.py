@@ -15,7 +15,7 @@ from fer_attention.models.backbone_weights import fill_backbone
 from fer_attention.models.base import FERModel
 from fer_attention.models.bundled import bundled_names, bundled_path
 from fer_attention.models.family import BACKBONES
-from fer_attention.models.spec import ModelSpec, listed_names
+from fer_attention.models.spec import ModelSpec, check_structure, listed_names
 from fer_attention.models.weights import load_weights
 from fer_attention.preprocessing import Preprocessing
 
@@ -44,7 +44,8 @@ def build_model(
 
     `ModelSpec` explains `backbone` to `stride_on`. `backbone_weights` fills everything but the gates and a
     classifier of another size with timm's weights: a name such as `"resnet50.a1_in1k"`, which timm
-    downloads, or a file with a timm state dict. With `device="meta"` the model has shapes but no weights.
+    downloads, or a file with a state dict of timm or torchvision. With `device="meta"` the model has shapes
+    but no weights.
 
     >>> model = build_model("resnet18", attention="cbam", attention_options={"reduction": 8}, device="meta")
     >>> model.spec.name
@@ -106,6 +107,7 @@ def create_model(name: str, *, pretrained: bool = False, **structure: Any) -> FE
         UnknownNameError: The model or its weights do not exist; the message has the nearest name.
         TypeError: A keyword is unknown, or fixed by the weights.
     """
+    check_structure(structure)
     if named := sorted({"backbone", "attention", "activation"} & set(structure)):
         raise TypeError(f"The name {name!r} already gives {', '.join(named)}; build_model() takes the parts.")
     if not pretrained and "." not in name:

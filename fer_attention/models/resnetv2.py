@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import torch
 from timm.layers import BatchNormAct2d, ClassifierHead, DropPath, make_divisible
@@ -120,9 +120,13 @@ class ResNetV2(FERModel):
     def levels(self) -> list[list[Step]]:
         """Return the stem's convolution, then the four stages."""
         conv, pool = self.stem
-        first, *others = [cast("nn.Sequential", stage.blocks) for stage in self.stages]
+        first, *others = self.stages
         levels: list[list[Step]] = [[conv], [pool, first]]
-        return levels + [[blocks] for blocks in others]
+        return levels + [[stage] for stage in others]
+
+    def trunk(self) -> list[Step]:
+        """Return stem and stages."""
+        return [self.stem, self.stages]
 
     def final_norm(self, x: torch.Tensor) -> torch.Tensor:
         """Apply the norm and activation of the last sum."""

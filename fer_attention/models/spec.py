@@ -12,12 +12,12 @@ attention part means none, no activation part means ReLU. Parsing and printing a
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from fer_attention.activations import ACTIVATIONS
-from fer_attention.attention import ATTENTIONS, check_attention_options
+from fer_attention.attention import ATTENTIONS, CONTROLS, check_attention_options
 from fer_attention.models.family import BACKBONES, DEFAULT_STEM, Traits
 from fer_attention.registry import unknown_name
 
@@ -34,7 +34,7 @@ class ModelSpec:
 
     Attributes:
         backbone: A registered backbone, such as `"resnetv2_50"`.
-        attention: A registered attention block, or `"none"`.
+        attention: A registered attention block or control block, or `"none"`.
         activation: A registered activation; gates keep their own.
         num_classes: Number of outputs; 0 omits the classifier.
         in_chans: Input channels.
@@ -74,8 +74,9 @@ class ModelSpec:
     def __post_init__(self) -> None:
         attentions = (*ATTENTIONS, "none")
         for part, known in (("backbone", BACKBONES), ("attention", attentions), ("activation", ACTIVATIONS)):
-            if getattr(self, part) not in known:
-                raise unknown_name(part, getattr(self, part), known)
+            name = getattr(self, part)
+            if name not in known and not (part == "attention" and name in CONTROLS):
+                raise unknown_name(part, name, known)
         object.__setattr__(self, "img_size", _square_as_int(self.img_size))
         object.__setattr__(self, "attention_options", dict(self.attention_options))
         self._check_numbers()
@@ -149,10 +150,12 @@ class ModelSpec:
             raise unknown_name("model", name, listed_names())
         backbone = max(fitting, key=len)
         rest = name[len(backbone) + 1 :]
-        blocks = [a for a in ATTENTIONS if rest == a or rest.startswith(f"{a}_")]
+        blocks = [a for a in (*ATTENTIONS, *CONTROLS) if rest == a or rest.startswith(f"{a}_")]
         attention = max(blocks, key=len, default="none")
         activation = rest if attention == "none" else rest[len(attention) + 1 :]
-        explicit = {"relu", *ATTENTIONS} & {activation}  # `resnet50_relu` prints as `resnet50`: one name each
+        explicit = {"relu", *ATTENTIONS, *CONTROLS} & {
+            activation
+        }  # `resnet50_relu` prints as `resnet50`: one name each
         if (activation and activation not in ACTIVATIONS) or explicit or name.endswith("_"):
             raise unknown_name("model", name, listed_names())
         return cls(backbone, attention=attention, activation=activation or "relu", **changes)
@@ -168,6 +171,19 @@ class ModelSpec:
         if not isinstance(record, dict) or set(record) - {f.name for f in fields(cls)}:
             raise ValueError(f"Not a model spec: {text[:200]}")
         return cls(**record)
+
+
+def check_structure(structure: Iterable[str]) -> None:
+    """Check keywords of a model for `output_stride`, which timm's ResNets have and ours do not.
+
+    Raises:
+        TypeError: It is among them; the message names the option that serves the purpose.
+    """
+    if "output_stride" in structure:
+        raise TypeError(
+            "There is no output_stride: these models have no dilated stages. A ResNet has a larger last map "
+            "with a stem of smaller stride: stem='half' (÷16) or stem='full' (÷8)."
+        )
 
 
 def listed_names() -> list[str]:

@@ -6,8 +6,8 @@ classes, 48×48). Names that timm has stay timm's. `fer_attention/timm_names.py`
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from fer_attention.models.bundled import bundled_names, bundled_path
 from fer_attention.models.factory import from_spec
 from fer_attention.models.family import BACKBONES
 from fer_attention.models.metadata import ModelMetadata
-from fer_attention.models.spec import ModelSpec, listed_names
+from fer_attention.models.spec import ModelSpec, check_structure, listed_names
 from fer_attention.models.weights import read_metadata
 
 __all__: list[str] = []  # timm adds the names
@@ -43,6 +43,10 @@ def _entrypoint(name: str) -> Callable[..., torch.nn.Module]:
         origin = None
         if isinstance(tag, str) and tag in tagged:
             origin = read_metadata(bundled_path(tagged[tag]))
+        elif (
+            tag is None
+        ):  # without a tag timm would take the record of the first weights, which are not loaded
+            kwargs["pretrained_cfg"] = _timm_cfg(replace(spec, **_structure(kwargs)))
         model = build_model_with_cfg(
             partial(_construct, spec if origin is None else origin.spec, origin),
             name,
@@ -67,12 +71,18 @@ def _construct(
     dtype: torch.dtype | None = None,
     **structure: Any,
 ) -> FERModel:
+    check_structure(structure)
     model = from_spec(replace(spec, **structure), device=device, dtype=dtype)
     if origin is not None and model.in_chans == spec.in_chans:
         model.preprocessing = origin.preprocessing
     if origin is not None and model.num_classes == spec.num_classes:
         model.labels = origin.labels
     return model
+
+
+def _structure(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a spec among the keywords of `timm.create_model`."""
+    return {field.name: options[field.name] for field in fields(ModelSpec) if field.name in options}
 
 
 def _timm_cfg(spec: ModelSpec) -> dict[str, Any]:

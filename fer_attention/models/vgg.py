@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from timm.layers import ClassifierHead, make_divisible, register_notrace_module
+from timm.layers import ClassifierHead, make_divisible
 from timm.models import checkpoint_seq
 from torch import nn
 from torch.nn import functional as F
@@ -26,7 +26,15 @@ DEPTHS: dict[str, tuple[int, int, int, int, int]] = {
 """3×3 convolutions in each of the five stages."""
 
 
-@register_notrace_module  # torch.fx cannot trace the choice by size in forward
+@torch.fx.wrap  # torch.fx cannot trace a choice by size
+def _at_least(x: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """Pool a map up to a size where it is smaller, as timm does."""
+    height, width = x.shape[-2:]
+    if height >= size[0] and width >= size[1]:
+        return x
+    return F.adaptive_avg_pool2d(x, (max(height, size[0]), max(width, size[1])))
+
+
 class FullyConnected(nn.Module):
     """VGG's two hidden layers, as convolutions: (N, C, h, w) -> (N, hidden, 1, 1) at its own size.
 
@@ -47,10 +55,7 @@ class FullyConnected(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Compute (N, hidden, 1, 1) from (N, C, h, w)."""
-        height, width = x.shape[-2:]
-        if height < self.size[0] or width < self.size[1]:
-            x = F.adaptive_avg_pool2d(x, (max(height, self.size[0]), max(width, self.size[1])))
-        return self.act2(self.fc2(self.drop(self.act1(self.fc1(x)))))
+        return self.act2(self.fc2(self.drop(self.act1(self.fc1(_at_least(x, self.size))))))
 
 
 class VGG(FERModel):
@@ -121,6 +126,10 @@ class VGG(FERModel):
         levels = [layers[start:end] for start, end in zip(starts, self.ends, strict=True)]
         levels[-1].append(self._attend)
         return levels
+
+    def trunk(self) -> list[Step]:
+        """Return the stages, and the attention block behind them."""
+        return [self.features, self._attend]
 
     def _attend(self, x: torch.Tensor) -> torch.Tensor:
         return x if self.attn is None else x + self.attn(x)

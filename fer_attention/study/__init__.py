@@ -9,19 +9,20 @@ with needs_extra("study", "Studies run on filelock and psutil"):
 from fer_attention.study.config import (
     Comparison,
     DataConfig,
-    Factors,
     Replications,
     StudyConfig,
     StudyError,
     load_study,
     study_names,
 )
+from fer_attention.study.factors import AttentionLevel, Factors
 from fer_attention.study.grid import RunSpec, expand
 from fer_attention.study.progress import StudyProgress
 from fer_attention.study.records import Records, RunRecord, read_records
 from fer_attention.study.runner import run_study
 
 __all__ = [
+    "AttentionLevel",
     "Comparison",
     "DataConfig",
     "Factors",

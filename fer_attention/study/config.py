@@ -8,20 +8,19 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 
 from fer_attention.data import PROTOCOLS
 from fer_attention.evaluation import VIEWS
 from fer_attention.messages import read_yaml, readable
-from fer_attention.models import ModelSpec
 from fer_attention.plugins import STUDIES, register_studies
 from fer_attention.registry import unknown_name
+from fer_attention.study.factors import AttentionLevel, Factors, Fields, OneOrSeveral, Several, each_once
 
 register_studies(Path(__file__).parent / "studies")
 
-T = TypeVar("T")
 Factor = Literal["backbone", "attention", "activation", "data", "fraction", "setting"]
 Source = Literal["initialisation", "order", "augmentation", "subset", "folds"]
 Level = str | float
@@ -46,22 +45,12 @@ def level_text(factor: str, level: Level) -> str:
     return f"{float(level) * 100:g} % of train" if factor == "fraction" else str(level)
 
 
-def _as_list(value: Any) -> Any:
-    return [value] if isinstance(value, (str, int, float)) else value
-
-
 def _count_or_seeds(value: Any) -> Any:
     if not isinstance(value, int) or isinstance(value, bool):
         return value
     if not 1 <= value <= 10_000:
         raise ValueError(f"a count of seeds is from 1 to 10000, got {value}; a single seed is written [7]")
     return tuple(range(value))
-
-
-def _each_once(values: tuple[T, ...]) -> tuple[T, ...]:
-    if repeated := [value for value in values if values.count(value) > 1]:
-        raise ValueError(f"{repeated[0]} appears twice in {list(values)}")
-    return values
 
 
 def _name_in(known: Mapping[str, Any]) -> AfterValidator:
@@ -72,37 +61,7 @@ def _name_in(known: Mapping[str, Any]) -> AfterValidator:
     return AfterValidator(check)
 
 
-Several = Annotated[tuple[T, ...], Field(min_length=1), AfterValidator(_each_once)]
-OneOrSeveral = Annotated[Several[T], BeforeValidator(_as_list)]
-
-
-class _Fields(BaseModel, frozen=True, extra="forbid"): ...
-
-
-class Factors(_Fields):
-    """Levels of each factor; every combination of levels is a condition.
-
-    >>> Factors(backbone="resnet18", attention=["none", "se"]).attention
-    ('none', 'se')
-    """
-
-    backbone: OneOrSeveral[str]
-    attention: OneOrSeveral[str] = ("none",)
-    activation: OneOrSeveral[str] = ("relu",)
-    fraction: OneOrSeveral[Annotated[float, Field(gt=0, le=1)]] = (1.0,)
-    setting: dict[str, dict[str, Any]] = Field(
-        {"default": {}}, min_length=1, description="named changes of the recipe: {r8: {structure: …}}"
-    )
-
-    @model_validator(mode="after")
-    def _levels_exist(self) -> Factors:
-        for field in ("backbone", "attention", "activation"):
-            for level in getattr(self, field):
-                ModelSpec(**{"backbone": self.backbone[0], field: level})
-        return self
-
-
-class DataConfig(_Fields):
+class DataConfig(Fields):
     """One data set: its location, reader and protocol, and changes of the recipe.
 
     >>> DataConfig(protocol="subject_kfold", folds=[0, 1]).folds
@@ -120,7 +79,7 @@ class DataConfig(_Fields):
     changes: dict[str, Any] = Field({}, description="fields of the recipe: {batch_size: 16}")
 
 
-class Replications(_Fields):
+class Replications(Fields):
     """Seeds of the replications, and the sources of randomness that they vary.
 
     Varied sources use the seed of the replication, all others seed 0. The more sources vary, the better the
@@ -134,7 +93,7 @@ class Replications(_Fields):
     seeds: Annotated[Several[Annotated[int, Field(ge=0)]], BeforeValidator(_count_or_seeds)] = Field(
         (0, 1, 2), description="a count, or the seeds themselves"
     )
-    vary: Annotated[tuple[Source, ...], AfterValidator(_each_once)] = Field(
+    vary: Annotated[tuple[Source, ...], AfterValidator(each_once)] = Field(
         ("initialisation", "order", "augmentation"),
         description="subset: the images of a fraction; folds: the random division by a protocol",
     )
@@ -150,7 +109,7 @@ class Replications(_Fields):
         return seed if source in self.vary else 0
 
 
-class Comparison(_Fields):
+class Comparison(Fields):
     """Family of tests: levels of a factor against its baseline, all other factors equal.
 
     >>> Comparison(factor="attention", baseline="none", levels="se").levels
@@ -162,21 +121,21 @@ class Comparison(_Fields):
     levels: OneOrSeveral[Level] | None = Field(None, description="levels to compare; default: all others")
 
 
-class Interaction(_Fields):
+class Interaction(Fields):
     """Test for additivity of the gains of two factors; the first level of each is its baseline."""
 
     first: Factor = "attention"
     second: Factor = "activation"
 
 
-class Budget(_Fields):
+class Budget(Fields):
     """Limits of a study; `study plan` warns if an estimate exceeds them."""
 
     hours: float | None = Field(None, gt=0)
     disk_gb: float | None = Field(None, gt=0)
 
 
-class StudyConfig(_Fields):
+class StudyConfig(Fields):
     """Configuration of a study: the validated fields of its file.
 
     >>> study = load_study("smoke")
@@ -224,8 +183,14 @@ class StudyConfig(_Fields):
         return self
 
     def levels(self, factor: str) -> tuple[Level, ...]:
-        """Return the levels of a factor, in the order of the file."""
+        """Return the levels of a factor, in the order of the file; those of attention by their labels."""
+        if factor == "attention":
+            return tuple(level.label for level in self.factors.attention)
         return tuple(self.data if factor == "data" else getattr(self.factors, factor))
+
+    def attention(self, label: Level) -> AttentionLevel:
+        """Return the level of attention with this label."""
+        return next(level for level in self.factors.attention if level.label == label)
 
     def questions(self) -> tuple[Comparison, ...]:
         """Return the comparisons of the file, or by default of each varied factor with its first level."""

@@ -19,6 +19,9 @@ from fer_attention.study.config import FACTORS, DataConfig, Level, Source, Study
 from fer_attention.training import RandomSource, TrainConfig, load_recipe
 from fer_attention.training.checkpoint import FREE_FIELDS
 
+LATER_FIELDS = ("decay_gates",)
+"""Newer fields of the config: at their default they are not part of an id, so that older ids stay valid."""
+
 
 @dataclass(frozen=True)
 class RunSpec:
@@ -55,10 +58,17 @@ class RunSpec:
     def id(self) -> str:
         """Hash of everything that the results depend on; the location of the data is not part of it."""
         data = self.study.data[self.data_name]
+        factors = {name: level for name, level in self.factors.items() if name != "setting"}
+        # the options of the block are in the config
+        factors["attention"] = self.study.attention(self.factors["attention"]).name
+        config = self.config.model_dump(mode="json", exclude=FREE_FIELDS)
+        for name in LATER_FIELDS:
+            if config[name] == TrainConfig.model_fields[name].default:
+                del config[name]
         record = {
-            "factors": {name: level for name, level in self.factors.items() if name != "setting"},
+            "factors": factors,
             "fold": self.fold,
-            "config": self.config.model_dump(mode="json", exclude=FREE_FIELDS),
+            "config": config,
             "data": data.model_dump(mode="json", exclude={"path", "folds", "changes"}),
             "seeds": [self.seed, self.seed_of("folds"), self.seed_of("subset")],
             "tta": self.study.tta,
@@ -70,6 +80,8 @@ class RunSpec:
     def title(self) -> str:
         """Title such as `resnetv2_18_cbam_elu, fer2013, 20 % of train, seed 1, fold 0`."""
         parts = [self.config.model, self.data_name]
+        if (attention := self.study.attention(self.factors["attention"])).label != attention.name:
+            parts.append(attention.label)
         if self.factors["fraction"] != 1:
             parts.append(level_text("fraction", self.factors["fraction"]))
         if self.factors["setting"] != "default":
@@ -122,8 +134,9 @@ def expand(study: StudyConfig, data: Mapping[str, FaceDataset] | None = None) ->
             seeded = config.model_copy(update={"seed": seed, "seeds": seeds})
             run = RunSpec(study, factors, seed, numbers[turn], seeded)
             if (twin := runs.setdefault(run.id, run)) is not run:
-                settings = f"{twin.factors['setting']} and {factors['setting']}"
-                raise StudyError(f"The settings {settings} give the same run of {config.model}; remove one.")
+                name = "setting" if twin.factors["setting"] != factors["setting"] else "attention"
+                levels = f"{twin.factors[name]} and {factors[name]}"
+                raise StudyError(f"The {name}s {levels} give the same run of {config.model}; remove one.")
     return list(runs.values())
 
 
@@ -137,8 +150,11 @@ def _config(study: StudyConfig, factors: dict[str, Level]) -> TrainConfig:
     try:
         recipe = load_recipe(study.recipe).model_dump(exclude_unset=True, exclude={"structure"})
         _check_structure(changes.get("structure"))
-        names: dict[str, Any] = {name: factors[name] for name in ("backbone", "attention", "activation")}
-        given = {"model": ModelSpec(**names).name, "trackers": ()}
+        attention = study.attention(factors["attention"])
+        if attention.options:
+            changes = _merged(changes, {"structure": {"attention_options": attention.options}})
+        names: dict[str, Any] = {name: factors[name] for name in ("backbone", "activation")}
+        given = {"model": ModelSpec(**names, attention=attention.name).name, "trackers": ()}
         return TrainConfig.model_validate({**_merged(recipe, changes), **given})
     except ValidationError as error:
         raise StudyError(readable(error, TrainConfig, where=f"The recipe for {condition}")) from error

@@ -86,6 +86,7 @@ class TrainConfig(BaseModel, frozen=True, extra="forbid"):
     lr: float = Field(0.1, gt=0, description="peak learning rate")
     momentum: float = Field(0.9, ge=0, lt=1, description="momentum, for optimisers that have it")
     weight_decay: float = Field(5e-4, ge=0, description="for weights of at least two dimensions")
+    decay_gates: bool = Field(True, description="false: no weight decay in attention blocks")
     layer_decay: float | None = Field(None, gt=0, le=1, description="rate of a level relative to the next")
     clip_norm: float | None = Field(None, gt=0, description="largest gradient norm of a step")
     schedule: Literal["one_cycle", "cosine", "step", "plateau", "constant"] = "one_cycle"

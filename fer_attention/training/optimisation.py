@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
-from timm.optim import create_optimizer_v2
+from timm.optim import create_optimizer_v2, param_groups_layer_decay, param_groups_weight_decay
 from timm.scheduler import CosineLRScheduler, StepLRScheduler
 from timm.scheduler.scheduler import Scheduler
 from torch import nn
 from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau
 
+from fer_attention.attention import AttentionBlock
 from fer_attention.training.config import TrainConfig
 
 
@@ -57,7 +59,10 @@ class Schedule:
 
 
 def create_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
-    """Build the optimiser of the trainable parameters; one-dimensional ones have no weight decay."""
+    """Build the optimiser of the trainable parameters.
+
+    One-dimensional parameters have no weight decay; with `decay_gates=False` neither have attention blocks.
+    """
     return create_optimizer_v2(
         model,
         opt=config.optimizer,
@@ -65,7 +70,21 @@ def create_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optim
         weight_decay=config.weight_decay,
         momentum=config.momentum,
         layer_decay=config.layer_decay,
+        param_group_fn=None if config.decay_gates else partial(_without_gate_decay, config=config),
     )
+
+
+def _without_gate_decay(model: nn.Module, config: TrainConfig) -> Any:
+    gates = {
+        f"{path}.{name}"
+        for path, block in model.named_modules()
+        if isinstance(block, AttentionBlock)
+        for name, _ in block.named_parameters()
+    }
+    decay: dict[str, Any] = {"weight_decay": config.weight_decay, "no_weight_decay_list": gates}
+    if config.layer_decay is None:
+        return param_groups_weight_decay(model, **decay)
+    return param_groups_layer_decay(model, layer_decay=config.layer_decay, **decay)
 
 
 def create_schedule(optimizer: torch.optim.Optimizer, config: TrainConfig, *, steps: int) -> Schedule:

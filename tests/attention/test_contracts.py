@@ -15,6 +15,7 @@ from torch import nn
 
 from fer_attention.attention import (
     ATTENTIONS,
+    CONTROLS,
     AttentionBlock,
     AttentionGate,
     add_attention,
@@ -23,15 +24,25 @@ from fer_attention.attention import (
 )
 from fer_attention.models import build_model, create_model, list_models, load_weights, save_weights
 from fer_attention.registry import UnknownNameError
-from tests.support.gates import C, awake, distinct, gate, maps
+from tests.support.gates import OPEN, C, awake, distinct, fresh, gate, maps, named
 
-EVERY = pytest.mark.parametrize("name", ATTENTIONS)
-GATES = pytest.mark.parametrize("name", [n for n, c in ATTENTIONS.items() if issubclass(c, AttentionGate)])
+PUBLISHED_GATES = [name for name, block in ATTENTIONS.items() if issubclass(block, AttentionGate)]
+
+NAMED = pytest.mark.parametrize("name", ATTENTIONS)
+EVERY = pytest.mark.parametrize("name", [*ATTENTIONS, *OPEN, *CONTROLS])
+GATES = pytest.mark.parametrize("name", [*PUBLISHED_GATES, *OPEN, *CONTROLS])
 
 LEAST = {"coord": 8, "gc": 4}
 """Blocks whose hidden width has a minimum."""
 
-LATE = {"gct": {"alpha"}, "gc": {"key.weight", "fc1.weight", "fc1.bias", "norm.weight", "norm.bias"}}
+LATE = {
+    "gct": {"alpha"},
+    "gc": {"key.weight", "fc1.weight", "fc1.bias", "norm.weight", "norm.bias"},
+    "se-open": {"fc1.weight", "fc1.bias"},
+    "cbam-open": {"channel.fc1.weight"},
+    "coord-open": {"conv1.weight", "bn1.weight", "bn1.bias"},
+    "triplet-open": {"cw.0.weight", "ch.0.weight", "hw.0.weight"},
+}
 """Parameters before others that start at zero: they get no gradient in the first step."""
 
 
@@ -64,7 +75,7 @@ class TestContract:
         assert ((scale > low) & (scale < high)).all()
         torch.testing.assert_close(gate(name, dtype=torch.float64).train(training)(x), x * scale)
 
-    @GATES
+    @pytest.mark.parametrize("name", [*PUBLISHED_GATES, *OPEN])
     def test_the_scale_depends_on_the_input(self, name):
         block = gate(name)
         first, second = block.scale(maps(1, C, 6, 6, seed=1)), block.scale(maps(1, C, 6, 6, seed=2))
@@ -137,6 +148,7 @@ class TestContract:
         block = gate(name, 64).eval().to(dtype)
         x = (maps(2, 64, 28, 28) * scale + scale).to(dtype)
         truth = copy.deepcopy(block).double()(x.double())
+        tolerance *= 2 if name in OPEN else 1  # the maps that a second gate reads are up to twice as large
         assert (block(x).double() - truth).abs().max() <= tolerance * truth.abs().max()
 
     @EVERY
@@ -196,13 +208,13 @@ class TestContract:
         assert block.is_attention_gate is True
         assert block.channels == C
 
-    @EVERY
+    @NAMED
     def test_an_unknown_option_is_refused_and_the_known_ones_are_listed(self, name):
         with pytest.raises(TypeError, match=f"'{name}' has no option 'reductoin'") as caught:
             create_attention(name, C, reductoin=4)
         assert all(option in str(caught.value) for option in attention_options(name))
 
-    @EVERY
+    @NAMED
     def test_options_are_keyword_only(self, name):
         with pytest.raises(TypeError, match="positional"):
             ATTENTIONS[name](C, 16)
@@ -218,7 +230,7 @@ class TestContract:
     @pytest.mark.parametrize("channels", [0, -3])
     def test_a_channel_count_below_1_is_refused(self, name, channels):
         with pytest.raises(ValueError, match=f"channels={channels}"):
-            create_attention(name, channels)
+            fresh(name, channels)
 
     def test_an_unknown_name_is_refused_with_the_nearest_one(self):
         with pytest.raises(
@@ -250,6 +262,17 @@ class TestOptions:
             with pytest.raises(ValueError, match=f"reduction={reduction} .*channels=16"):
                 create_attention(name, 16, reduction=reduction)
 
+    @pytest.mark.parametrize("name", with_option("hidden_floor"))
+    def test_a_floor_widens_the_perceptrons_of_narrow_maps_alone(self, name):
+        for channels, hidden in ((4, 8), (16, 8), (64, 8), (256, 16)):
+            shapes = [
+                tuple(p.shape[:2]) for p in create_attention(name, channels, hidden_floor=8).parameters()
+            ]
+            assert (hidden, channels) in shapes
+            assert (channels, hidden) in shapes
+        with pytest.raises(ValueError, match="hidden_floor .* got -1"):
+            create_attention(name, 64, hidden_floor=-1)
+
     @pytest.mark.parametrize("name", with_option("kernel_size"))
     @pytest.mark.parametrize("kernel_size", [0, 2, 8, -1])
     def test_a_kernel_size_that_is_not_odd_and_positive_is_refused(self, name, kernel_size):
@@ -264,12 +287,73 @@ class TestOptions:
         assert block(maps(1, C, 3, 3)).shape == (1, C, 3, 3)
 
 
+@pytest.mark.parametrize("name", OPEN)
+class TestOpenStart:
+    @pytest.mark.parametrize("training", [True, False])
+    @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
+    def test_a_new_gate_is_exactly_1(self, name, dtype, training):
+        implementations = ("plain", "fused") if "implementation" in attention_options(named(name)[0]) else ()
+        for options in [{"implementation": one} for one in implementations] or [{}]:
+            block = fresh(name, dtype=dtype, **options).train(training)
+            x = maps(2, C, 9, 7).to(dtype)
+            assert (block.scale(x) - 1).abs().max() == 0
+            assert torch.equal(block(x), x)
+            assert torch.equal(block.residual(x, x.flip(0)), x + x.flip(0))
+
+    def test_a_trained_gate_goes_beyond_1(self, name):
+        scale = gate(name).scale(maps(4, C, 6, 6))
+        assert scale.min() < 1 < scale.max()
+
+    def test_parameters_are_those_of_a_published_gate(self, name):
+        block, published = fresh(name), fresh(named(name)[0])
+        published.load_state_dict(block.state_dict())
+        assert (block.start, published.start) == ("open", "published")
+
+    def test_the_start_is_shown_and_checked(self, name):
+        assert "start='open'" in repr(fresh(name))
+        assert "start" not in repr(fresh(named(name)[0]))
+        with pytest.raises(ValueError, match="start must be one of published, open; got 'opened'"):
+            create_attention(named(name)[0], C, start="opened")
+
+    @pytest.mark.parametrize("backbone", ["resnet18", "resnetv2_18"])
+    def test_a_new_model_computes_what_it_would_without_attention(self, name, backbone):
+        block, options = named(name)
+        gated = build_model(backbone, attention=block, attention_options=options, width=0.25, stem="half")
+        plain = build_model(backbone, width=0.25, stem="half")
+        plain.load_state_dict({key: t for key, t in gated.state_dict().items() if ".attn." not in key})
+        x = maps(2, 1, 48, 48)
+        torch.testing.assert_close(gated.eval()(x), plain.eval()(x), rtol=0, atol=0)
+
+
+class TestControls:
+    def test_they_are_built_by_name_and_listed_nowhere(self):
+        for name in CONTROLS:
+            model = create_model(f"resnetv2_18_{name}_elu", width=0.25)
+            assert model.spec.name == f"resnetv2_18_{name}_elu"
+            assert [type(m) for m in model.modules() if isinstance(m, CONTROLS[name])] == [CONTROLS[name]] * 8
+            assert not list_models(f"*_{name}*")
+            assert name not in ATTENTIONS
+            with pytest.raises(UnknownNameError) as unknown:
+                create_attention("unknown", 8)
+            assert name not in str(unknown.value)
+
+    def test_neither_scale_depends_on_the_input(self):
+        for name in CONTROLS:
+            block = fresh(name)
+            torch.testing.assert_close(block.scale(maps(2, C, 4, 4)), block.scale(maps(2, C, 4, 4, seed=1)))
+
+    def test_a_new_constant_is_1_and_half_is_one_half(self):
+        x = maps(2, C, 4, 4)
+        assert torch.equal(fresh("constant")(x), x)
+        assert torch.equal(fresh("half")(x), x / 2)
+
+
 class TestStart:
     @EVERY
     def test_a_new_block_trains_except_before_zero_weights(self, name):
         torch.manual_seed(0)
-        block = create_attention(name, 64)
-        optimiser = torch.optim.SGD([*block.parameters(), torch.zeros(1, requires_grad=True)], lr=0.1)
+        block = fresh(name, 64)
+        optimiser = torch.optim.SGD([*block.parameters(), torch.zeros(1, requires_grad=True)], lr=0.001)
         for late in (LATE.get(name, set()), set()):
             optimiser.zero_grad()
             (block(maps(8, 64, 5, 5).requires_grad_()) * maps(8, 64, 5, 5, seed=1)).sum().backward()
@@ -289,7 +373,8 @@ class TestStart:
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("fer_attention.models.base.create_attention", create)
-            model = build_model(backbone, attention=name, width=0.25)
+            block, options = named(name)
+            model = build_model(backbone, attention=block, attention_options=options, width=0.25)
         placed = [module for path, module in model.named_modules() if path.split(".")[-1] == "attn"]
         assert [block for block, _ in made] == placed
         for block, start in made:
@@ -309,10 +394,12 @@ def test_an_empty_batch_does_not_change_running_statistics(name):
 @EVERY
 def test_a_model_with_a_block_is_saved_and_loaded(name, tmp_path):
     torch.manual_seed(0)
-    model = awake(create_model(f"resnet18_{name}", width=0.25)).eval()
+    block, options = named(name)
+    model = awake(create_model(f"resnet18_{block}", attention_options=options, width=0.25)).eval()
     loaded = load_weights(save_weights(model, tmp_path / "w.safetensors"))
     x = maps(2, 1, 48, 48)
     torch.testing.assert_close(loaded(x), model(x), rtol=0, atol=0)
+    assert loaded.spec.attention_options == options
 
 
 def test_every_block_has_a_test_file_of_its_own():

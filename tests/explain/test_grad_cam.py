@@ -48,6 +48,23 @@ def test_maps_of_every_family_follow_the_published_formula(backbone):
     )
 
 
+@pytest.mark.parametrize(
+    ("backbone", "layer"),
+    [
+        ("resnetv2_18", "stages"),
+        ("resnetv2_18", "stages.3"),
+        ("resnetv2_18", "stem"),
+        ("vgg11_bn", "features"),
+    ],
+)
+def test_containers_can_be_explained(backbone, layer):
+    maps = grad_cam(small_model(backbone), images(), layer=layer)
+    assert maps.shape == (3, 48, 48)
+    assert maps.amax() == pytest.approx(1, abs=1e-4)
+    if layer == "stages":
+        torch.testing.assert_close(maps, grad_cam(small_model(backbone), images(), layer="stages.3.blocks"))
+
+
 @pytest.mark.parametrize("method", list(CLASSES))
 @pytest.mark.parametrize("backbone", FAMILIES)
 def test_every_method_returns_maps_in_0_1_of_the_image_size(method, backbone):

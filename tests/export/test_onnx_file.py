@@ -41,11 +41,13 @@ def same_for_any_batch(model, path):
         assert_allclose(exported.logits(crops[:count]), torch_logits(model, crops[:count]), atol=1e-4)
 
 
-@pytest.mark.parametrize(("backbone", "start"), [("resnet18", 0), ("resnetv2_18", 1)])
-def test_any_gate_in_any_residual_block_is_exported_fused_or_not(backbone, start, tmp_path):
-    gates = KINDS[start::2]
+@pytest.mark.parametrize(("backbone", "first"), [("resnet18", 0), ("resnetv2_18", 1)])
+@pytest.mark.parametrize("start", ["published", "open"])
+def test_any_gate_in_any_residual_block_is_exported_fused_or_not(backbone, first, start, tmp_path):
+    gates = KINDS[first::2]
     assert len(gates) <= 8  # as many blocks as there are
-    model = lively_model(backbone, attention="cbam", mixed=gates, options={"implementation": "fused"})
+    options = {"implementation": "fused", "start": start}
+    model = lively_model(backbone, attention="cbam", mixed=gates, options=options)
     same_for_any_batch(model, export_onnx(model, tmp_path / "model.onnx").path)
     gateless = lively_model(backbone)
     gateless.load_state_dict(model.state_dict(), strict=False)

@@ -18,16 +18,17 @@ def run(path, crops):
     return torch.export.load(str(path)).module()(torch.from_numpy(crops)).numpy()
 
 
+@pytest.mark.parametrize("start", ["published", "open"])
 @pytest.mark.parametrize(
-    ("backbone", "start"),
+    ("backbone", "first"),
     [
         ("vgg11", 0),
         *(pytest.param(*case, marks=pytest.mark.slow) for case in (("resnet18", 1), ("resnetv2_18", 0))),
     ],
 )
-def test_a_program_with_every_gate_gives_the_logits_of_the_model(backbone, start, tmp_path):
-    options = {"implementation": "fused"}
-    model = lively_model(backbone, attention="cbam", mixed=sorted(ATTENTIONS)[start::2], options=options)
+def test_a_program_with_every_gate_gives_the_logits_of_the_model(backbone, first, start, tmp_path):
+    options = {"implementation": "fused", "start": start}
+    model = lively_model(backbone, attention="cbam", mixed=sorted(ATTENTIONS)[first::2], options=options)
     made = export_program(model, tmp_path / "model.pt2", faces=np.zeros((2, 60, 60, 3), np.uint8))
     assert made.checked == 7
     assert made.difference <= 1e-4

@@ -3,6 +3,7 @@
 import pytest
 import timm
 import torch
+import torchvision
 from safetensors.torch import save_file
 from torch import nn
 
@@ -190,6 +191,19 @@ def test_weights_of_a_timm_name_come_from_timm(monkeypatch, states):
     model = build_model("resnet18", attention="cbam", in_chans=3, backbone_weights="resnet18.made_up")
     assert asked == [("resnet18.made_up", True)]
     assert torch.equal(model.layer4[1].conv2.weight, states["resnet18"]["layer4.1.conv2.weight"])
+
+
+@pytest.mark.parametrize(("name", "size"), [("resnet18", 64), ("vgg11", 224)])
+def test_state_dicts_of_torchvision_give_its_logits(name, size, tmp_path):
+    torch.manual_seed(3)
+    theirs = torchvision.models.get_model(name, num_classes=10).eval()
+    torch.save(theirs.state_dict(), tmp_path / "theirs.pth")
+    model = build_model(
+        name, in_chans=3, img_size=size, num_classes=10, backbone_weights=str(tmp_path / "theirs.pth")
+    ).eval()
+    x = torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        torch.testing.assert_close(model(x), theirs(x), rtol=1e-4, atol=1e-5)
 
 
 class TestVGG:

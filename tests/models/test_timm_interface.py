@@ -83,6 +83,27 @@ class TestRegistration:
         assert theirs.spec == ours.spec
         assert all(torch.equal(a, b) for a, b in zip(ours.parameters(), theirs.parameters(), strict=True))
 
+    def test_a_name_without_tag_has_no_facts_of_weights_that_are_not_loaded(self):
+        tagged = {name.partition(".")[0] for name in list_models(pretrained=True)}
+        for name in (*tagged, "resnet18_se"):
+            cfg = timm.create_model(name).default_cfg
+            assert cfg["mean"] == cfg["std"] == (0.5,), name
+            assert cfg["input_size"] == (1, 48, 48), name
+            assert not cfg.get("file"), name
+            assert cfg["pool_size"] == (2, 2), name
+
+    def test_the_record_of_a_fresh_model_is_that_of_its_structure(self):
+        cfg = make(
+            "resnetv2_18_eca_elu", img_size=(64, 40), stem="half", in_chans=3, num_classes=8
+        ).default_cfg
+        assert (cfg["input_size"], cfg["pool_size"], cfg["num_classes"]) == ((3, 64, 40), (4, 3), 8)
+        assert cfg["mean"] == (0.5,) * 3
+
+    @pytest.mark.parametrize("create", [create_model, timm.create_model])
+    def test_output_stride_is_refused_with_the_option_that_serves_the_purpose(self, create):
+        with pytest.raises(TypeError, match=r"no output_stride.*stem='half' \(÷16\)"):
+            create("resnetv2_18_eca_elu", output_stride=16)
+
     def test_timm_passes_structure_keywords_on_and_refuses_unknown_ones(self):
         spec = make("resnet18_se", drop_rate=0.1, drop_path_rate=0.2, img_size=64, global_pool="max").spec
         assert (spec.drop_rate, spec.drop_path_rate, spec.img_size, spec.global_pool) == (0.1, 0.2, 64, "max")
@@ -129,6 +150,32 @@ class TestRegistration:
             text=True,
         )
         assert (run.returncode, run.stdout, run.stderr) == (0, "", "")
+
+
+class TestContainers:
+    @few
+    @pytest.mark.parametrize("training", [True, False])
+    def test_hooks_on_every_module_on_the_way_are_called_once(self, name, training):
+        model = make(name).train(training)
+        calls = {}
+        paths = [
+            path for path, _ in model.named_modules() if path.split(".")[0] in ("stem", "stages", "features")
+        ]
+        for path in paths:
+            model.get_submodule(path).register_forward_hook(
+                lambda module, x, y, path=path: calls.update({path: calls.get(path, 0) + 1})
+            )
+        model(faces(2))
+        inside_gate = [path for path in paths if ".attn" in path]  # a fused gate calls no module
+        assert {path: calls.get(path) for path in paths if path not in inside_gate} == dict.fromkeys(
+            [path for path in paths if path not in inside_gate], 1
+        )
+
+    @few
+    def test_containers_give_the_same_map_as_the_levels(self, name):
+        model = make(name).eval()
+        last, _ = model.forward_intermediates(faces())
+        torch.testing.assert_close(model.forward_features(faces()), last, rtol=0, atol=0)
 
 
 class TestForward:
@@ -395,6 +442,24 @@ class TestCheckpointing:
 
 
 class TestGraphs:
+    @pytest.mark.parametrize("name", NAMES)
+    @pytest.mark.parametrize("training", [True, False])
+    def test_symbolic_trace_keeps_blocks_whole_and_the_numbers(self, name, training):
+        model = make(name).train(training)
+        graph = torch.fx.symbolic_trace(model)
+        targets = {str(node.target) for node in graph.graph.nodes if node.op == "call_module"}
+        gates = {path for path, module in model.named_modules() if path.split(".")[-1] == "attn"}
+        assert gates <= targets
+        expected = model(faces(2))
+        torch.testing.assert_close(graph(faces(2)), expected)
+
+    @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning")
+    @few
+    def test_torch_jit_traces_every_model(self, name):
+        model = make(name).eval()
+        traced = torch.jit.trace(model, faces(2))
+        torch.testing.assert_close(traced(faces(3)), model(faces(3)))
+
     @every
     def test_export_gives_the_same_logits_at_any_batch_size(self, name):
         model = make(name).eval()

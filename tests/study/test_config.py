@@ -36,7 +36,19 @@ WRONG = [
     ({"factors__attention": ["none", "cbma"]}, "Unknown attention 'cbma'. Did you mean 'cbam'?"),
     ({"factors__activation": "elo"}, "Unknown activation 'elo'. Did you mean 'elu'?"),
     ({"factors__attention": ["se", "se"]}, "factors.attention: se appears twice"),
-    ({"factors__attention": [["se"]]}, "factors.attention.0: Input should be a valid string; got"),
+    ({"factors__attention": [["se"]]}, r"factors.attention.0: .*a level is a name, or .*got \['se'\]"),
+    (
+        {"factors__attention": {"name": "se", "option": {}}},
+        "factors.attention.0.option: .* mean 'options'?",
+    ),
+    (
+        {"factors__attention": {"name": "se", "options": {"begin": "open"}}},
+        "factors: .*no option 'begin'. Its options: .*start",
+    ),
+    (
+        {"factors__attention": ["eca", {"name": "se", "label": "eca"}]},
+        r"factors.attention: eca appears twice in \['eca', 'eca'\]",
+    ),
     ({"factors__attention": []}, "factors.attention: .*at least 1 item"),
     ({"factors__fraction": 0}, r"factors.fraction.0: Input should be greater than 0; got 0\.$"),
     ({"factors__fraction": [0.1, 1.5]}, r"factors.fraction.1: .* less than or equal to 1; got 1.5\.$"),

@@ -1,5 +1,6 @@
 """Runs of a study: number, order, ids and seeds."""
 
+import hashlib
 import json
 
 import pytest
@@ -7,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fer_attention.study import StudyConfig, expand
+from fer_attention.study import StudyConfig, StudyError, expand, load_study
 from fer_attention.study.datasets import DataSets, synthetic_faces
 from fer_attention.training.setup import create_initial_model
 from tests.support.tiny_studies import TINY, merged, runs_of, tiny_study
@@ -227,3 +228,59 @@ def test_without_data_the_folds_are_those_named_in_the_file():
 def test_titles_of_runs_name_the_levels_that_differ():
     study = tiny_study(factors__fraction=0.2, factors__setting={"slow": {"lr": 0.01}})
     assert runs_of(study)[-1].title == "resnetv2_18_eca_elu, bars, 20 % of train, slow, seed 1, fold 0"
+
+
+OPEN = {"name": "se", "options": {"start": "open"}}
+
+
+def test_options_of_an_attention_level_reach_the_model_and_its_label_the_tables():
+    study = tiny_study(
+        factors__attention=["none", "se", OPEN, {**OPEN, "options": {"reduction": 4}, "label": "se-r4"}]
+    )
+    assert study.levels("attention") == ("none", "se", "se(start=open)", "se-r4")
+    found = {run.factors["attention"]: run.config for run in runs_of(study)}
+    assert [found[name].model for name in ("se", "se(start=open)")] == ["resnetv2_18_se_elu"] * 2
+    assert found["se(start=open)"].structure["attention_options"] == {"start": "open"}
+    assert found["se-r4"].structure["attention_options"] == {"reduction": 4}
+    assert "attention_options" not in found["se"].structure
+    titles = [run.title for run in runs_of(study) if run.seed == 0]
+    assert "resnetv2_18_se_elu, bars, se(start=open), seed 0, fold 0" in titles
+
+
+def test_a_level_with_a_label_alone_or_another_label_is_the_same_run():
+    plain, labelled = tiny_study(), tiny_study(factors__attention=["none", {"name": "eca", "label": "mine"}])
+    assert set(ids(labelled)) == set(ids(plain))
+    one, other = (tiny_study(factors__attention=[{**OPEN, "label": label}]) for label in ("a", "b"))
+    assert ids(one) == ids(other)
+    setting = {"open": {"structure": {"attention_options": {"start": "open"}}}}
+    assert set(ids(one)) == set(ids(tiny_study(factors__attention="se", factors__setting=setting)))
+
+
+def test_two_levels_that_are_the_same_run_are_refused():
+    study = tiny_study(factors__attention=["se", {"name": "se", "label": "again"}])
+    with pytest.raises(
+        StudyError, match="The attentions se and again give the same run of resnetv2_18_se_elu"
+    ):
+        expand(study)
+
+
+def test_a_study_with_options_is_read_back_from_its_json():
+    study = tiny_study(factors__attention=["none", OPEN, {**OPEN, "options": {}, "label": "x"}])
+    assert StudyConfig.model_validate_json(study.model_dump_json()) == study
+    assert study.model_dump()["factors"]["attention"][0] == "none"
+
+
+IDS = {
+    "smoke": "9dc879930f",
+    "two-by-two": "d28bc2c0fe",
+    "data-size": "f8906095bf",
+    "cost": "80d2eec4ef",
+    "open_gates": "2810a8e02f",
+}
+"""First digits of the SHA-256 digest of all ids: a study that someone began must stay resumable."""
+
+
+@pytest.mark.parametrize("name", IDS)
+def test_the_ids_of_the_ready_studies_do_not_change(name):
+    together = " ".join(run.id for run in expand(load_study(name)))
+    assert hashlib.sha256(together.encode()).hexdigest().startswith(IDS[name])

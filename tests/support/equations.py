@@ -64,16 +64,16 @@ def spatially_gated(x, kernel):
     return x * sigmoid(convolution(pooled, kernel))
 
 
-def assert_follows(formula, block):
+def assert_follows(formula, block, x=X):
     """Compare the values and gradients of a block in float64 with those of `formula(x, state)`."""
     parameters = dict(block.named_parameters())
     state = {key: tensor.detach().clone() for key, tensor in block.state_dict().items()}
     for key in parameters:
         state[key].requires_grad_()
-    x, copy = X.clone().requires_grad_(), X.clone().requires_grad_()
+    x, copy = x.clone().requires_grad_(), x.clone().requires_grad_()
     y, expected = block(x), formula(copy, state)
     torch.testing.assert_close(y, expected, rtol=0, atol=1e-12)
-    direction = maps(*X.shape, seed=7, dtype=torch.float64)
+    direction = maps(*x.shape, seed=7, dtype=torch.float64)
     ours = torch.autograd.grad((y * direction).sum(), [x, *parameters.values()])
     theirs = torch.autograd.grad((expected * direction).sum(), [copy, *(state[key] for key in parameters)])
     for key, mine, other in zip(["the input", *parameters], ours, theirs, strict=True):

@@ -5,9 +5,12 @@ import math
 import torch
 from torch import nn
 
-from fer_attention.attention import AttentionBlock, create_attention
+from fer_attention.attention import ATTENTIONS, AttentionBlock, attention_options, create_attention
 
 C = 32
+
+OPEN = [f"{name}-open" for name in ATTENTIONS if "start" in attention_options(name)]
+"""Blocks with `start="open"`, as `gate` takes them."""
 
 
 def maps(*shape, seed=0, dtype=torch.float32):
@@ -34,9 +37,21 @@ def awake(module, *, seed=0):
 
 
 def gate(name, channels=C, *, seed=0, **options):
-    """Create an awake block, so that each of its parameters matters."""
+    """Create an awake block, so that each of its parameters matters; `se-open` is SE with `start="open"`."""
     torch.manual_seed(seed)
-    return awake(create_attention(name, channels, **options), seed=seed)
+    return awake(fresh(name, channels, **options), seed=seed)
+
+
+def fresh(name, channels=C, **options):
+    """Create a new block; `se-open` is SE with `start="open"`."""
+    block, start = named(name)
+    return create_attention(block, channels, **options, **start)
+
+
+def named(name):
+    """Split `se-open` into the name of the block and its options."""
+    block, _, start = name.partition("-")
+    return block, {"start": start} if start else {}
 
 
 def parameter_count(name, channels):

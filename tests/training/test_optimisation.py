@@ -48,3 +48,20 @@ def test_weight_decay_excludes_norms_and_biases():
     for group in create_optimizer(model, tiny()).param_groups:
         flat = {p.ndim <= 1 for p in group["params"]}
         assert flat == {group["weight_decay"] == 0}
+
+
+@pytest.mark.parametrize("layer_decay", [None, 0.5])
+@pytest.mark.parametrize("attention", ["se", "eca", "cbam"])
+def test_gates_can_be_exempt_from_weight_decay(attention, layer_decay):
+    model = create_model(f"resnet18_{attention}", width=0.25, stem="half", img_size=16)
+    decayed = {}
+    for decay_gates in (True, False):
+        config = tiny(decay_gates=decay_gates, layer_decay=layer_decay, schedule="cosine")
+        groups = create_optimizer(model, config).param_groups
+        with_decay = {id(p) for group in groups if group["weight_decay"] for p in group["params"]}
+        assert len({id(p) for group in groups for p in group["params"]}) == len(list(model.parameters()))
+        decayed[decay_gates] = {name for name, p in model.named_parameters() if id(p) in with_decay}
+    exempt = decayed[True] - decayed[False]
+    assert exempt == {name for name in decayed[True] if ".attn." in name}
+    assert exempt
+    assert decayed[False] < decayed[True]

@@ -52,13 +52,14 @@ def apply(
     activation: FusedActivation,
     *,
     kernel: Tensor | None,
+    ceiling: float,
     index: bool,
     scratch: Tensor | None,
 ) -> BlockOutput:
     """Compute act(x · gate · spatial + shortcut); a kernel over the gated map's pixels gives `spatial`.
 
-    With `index`, the result includes the position of each pixel's maximum. `scratch` is overwritten with the
-    result; it may be x itself if x is not used elsewhere.
+    `ceiling` is the upper bound of `spatial`. With `index`, the result includes the position of each pixel's
+    maximum. `scratch` is overwritten with the result; it may be x itself if x is not used elsewhere.
     """
     pixels = spatial = channel = None
     scale = _per_channel(gate, x)
@@ -66,7 +67,7 @@ def apply(
         x = scratch = torch.mul(x, scale, out=scratch)
         pooled, channel = _pool_pixels(x, index=index)
         pixels = pooled.to(gate.dtype)
-        spatial = spatial_scale(pixels, kernel)
+        spatial = spatial_scale(pixels, kernel, ceiling)
         scale = spatial.to(x.dtype).unsqueeze(1)
     if shortcut is None:
         y = torch.mul(x, scale, out=scratch)

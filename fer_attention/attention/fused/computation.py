@@ -91,7 +91,14 @@ def forward(
     gate, of_channel = step.channel.forward(pooled, None if peak is None else peak.to(wide), parameters)
     kernel = parameters[-1] if step.spatial else None
     applied = passes.apply(
-        x, gate, inputs.shortcut, step.activation, kernel=kernel, index=keep, scratch=scratch
+        x,
+        gate,
+        inputs.shortcut,
+        step.activation,
+        kernel=kernel,
+        ceiling=step.channel.ceiling,
+        index=keep,
+        scratch=scratch,
     )
     saved = SavedTensors(
         None if step.activation.name == "identity" else applied.y,
@@ -151,7 +158,7 @@ def backward(
     of_kernel: Tensors = ()
     if saved.pixels is not None and saved.spatial is not None:
         of_pixels, kernel = spatial_scale_backward(
-            of_spatial.to(gate.dtype), saved.pixels, saved.spatial, parameters[-1]
+            of_spatial.to(gate.dtype), saved.pixels, saved.spatial, parameters[-1], step.channel.ceiling
         )
         of_kernel = (kernel,)
         pixels = of_pixels[:, 0].contiguous(), of_pixels[:, 1].contiguous(), saved.channel

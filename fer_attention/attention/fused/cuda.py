@@ -105,15 +105,19 @@ def apply(
     activation: FusedActivation,
     *,
     kernel: Tensor | None,
+    ceiling: float,
     index: bool,
     scratch: Tensor | None,
 ) -> BlockOutput:
-    """Compute act(x · gate · spatial + shortcut); a kernel over the gated map's pixels gives `spatial`."""
+    """Compute act(x · gate · spatial + shortcut); a kernel over the gated map's pixels gives `spatial`.
+
+    `ceiling` is the upper bound of `spatial`.
+    """
     pixels = spatial = channel = None
     if kernel is not None:
         mean, values, channel = pool_pixels(x, gate)
         pixels = torch.stack([mean, values], 1)
-        spatial = spatial_scale(pixels, kernel)
+        spatial = spatial_scale(pixels, kernel, ceiling)
     return BlockOutput(combine(x, gate, spatial, shortcut, activation), pixels, spatial, channel)
 
 

@@ -1,14 +1,14 @@
 """Arithmetic of attention gates on pooled values, with explicit derivatives.
 
-Each formula maps means and maxima to a scale in (0, 1), and has a backward pass, so that `function.py` can
-run a whole block as one step. All of it is computed in float32 or wider, whatever the map's type.
+Each formula maps means and maxima to a scale in (0, ceiling), and has a backward pass, so that `function.py`
+can run a whole block as one step. All of it is computed in float32 or wider, whatever the map's type.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, TypeAlias
+from typing import ClassVar, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -45,7 +45,7 @@ class BlockOutput(NamedTuple):
 
 @dataclass(frozen=True)
 class MLPFormula:
-    """sigmoid(W2 relu(W1 z + b1) + b2), summed over z = mean and maximum before the sigmoid.
+    """ceiling · sigmoid(W2 relu(W1 z + b1) + b2), summed over z = mean and maximum before the sigmoid.
 
     SE (Hu et al. 2018, eq. 3) reads only the mean and has biases; CBAM (Woo et al. 2018, eq. 2) reads both
     and has none. W2 is linear, so the hidden values are summed before it, which saves a product.
@@ -55,6 +55,7 @@ class MLPFormula:
 
     peak: bool
     bias: bool
+    ceiling: float = 1.0
 
     def forward(
         self, mean: Tensor, peak: Tensor | None, parameters: Sequence[Tensor]
@@ -64,7 +65,7 @@ class MLPFormula:
         pooled = mean if peak is None else torch.cat([mean, peak])
         hidden = F.linear(pooled, w1, b1).relu_()
         summed = hidden if peak is None else hidden[: len(mean)] + hidden[len(mean) :]
-        scale = F.linear(summed, w2, b2).sigmoid_()
+        scale = _sigmoid_(F.linear(summed, w2, b2), self.ceiling)
         return scale, (pooled, hidden, summed, scale)
 
     def backward(
@@ -73,7 +74,7 @@ class MLPFormula:
         """Return the gradients of mean, maximum and parameters."""
         pooled, hidden, summed, scale = saved
         w1, _, w2, _ = self._unpack(parameters, grad.dtype)
-        grad_out = _through_sigmoid(grad, scale)
+        grad_out = _through_sigmoid(grad, scale, self.ceiling)
         grad_summed = grad_out @ w2
         repeats = len(hidden) // max(len(summed), 1)
         grad_hidden = torch.ops.aten.threshold_backward(grad_summed.repeat(repeats, 1), hidden, 0)
@@ -97,19 +98,20 @@ class MLPFormula:
 
 @dataclass(frozen=True)
 class NeighbourFormula:
-    """sigmoid(conv1d_k(mean)) over neighbouring channels: ECA (Wang et al. 2020, eq. 9).
+    """ceiling · sigmoid(conv1d_k(mean)) over neighbouring channels: ECA (Wang et al. 2020, eq. 9).
 
     Parameters: the kernel (1, 1, k).
     """
 
-    peak = False
+    ceiling: float = 1.0
+    peak: ClassVar[bool] = False
 
     def forward(
         self, mean: Tensor, peak: Tensor | None, parameters: Sequence[Tensor]
     ) -> tuple[Tensor, Tensors]:
         """Compute the scale, (N, C), and the tensors that `backward` needs."""
         kernel = parameters[0].to(mean.dtype)
-        scale = self._slide(mean, kernel).sigmoid()
+        scale = _sigmoid_(self._slide(mean, kernel), self.ceiling)
         return scale, (mean, scale)
 
     def backward(
@@ -118,7 +120,7 @@ class NeighbourFormula:
         """Return the gradients of mean and kernel; there is no maximum."""
         mean, scale = saved
         kernel = parameters[0].to(mean.dtype)
-        grad_out = _through_sigmoid(grad, scale)
+        grad_out = _through_sigmoid(grad, scale, self.ceiling)
         half = kernel.shape[2] // 2
         flat = F.pad(grad_out, (half, half)).flatten()
         grad_kernel = self._windows(mean, half) @ flat[half : len(flat) - half]
@@ -150,20 +152,20 @@ parameters.
 """
 
 
-def spatial_scale(pooled: Tensor, kernel: Tensor) -> Tensor:
-    """Compute sigmoid(conv_k(pooled)) of each pixel's mean and maximum, (N, 2, H, W) -> (N, H, W).
+def spatial_scale(pooled: Tensor, kernel: Tensor, ceiling: float) -> Tensor:
+    """Compute ceiling · sigmoid(conv_k(pooled)) of each pixel's mean and maximum, (N, 2, H, W) -> (N, H, W).
 
     CBAM (Woo et al. 2018, eq. 3).
     """
     weight = kernel.to(pooled.dtype)
-    return F.conv2d(pooled, weight, padding=weight.shape[-1] // 2).sigmoid_()[:, 0]
+    return _sigmoid_(F.conv2d(pooled, weight, padding=weight.shape[-1] // 2), ceiling)[:, 0]
 
 
 def spatial_scale_backward(
-    grad: Tensor, pooled: Tensor, scale: Tensor, kernel: Tensor
+    grad: Tensor, pooled: Tensor, scale: Tensor, kernel: Tensor, ceiling: float
 ) -> tuple[Tensor, Tensor]:
     """Return the gradients of the pixels' mean and maximum, (N, 2, H, W), and of the kernel."""
-    grad_out = _through_sigmoid(grad, scale)[:, None]
+    grad_out = _through_sigmoid(grad, scale, ceiling)[:, None]
     weight = kernel.to(grad.dtype)
     half = weight.shape[-1] // 2
     # two forward convolutions: on one channel, backward convolutions take five times as long on a CPU
@@ -172,5 +174,10 @@ def spatial_scale_backward(
     return grad_pooled, grad_kernel.transpose(0, 1)
 
 
-def _through_sigmoid(grad: Tensor, scale: Tensor) -> Tensor:
-    return grad * scale * (1 - scale)
+def _sigmoid_(logits: Tensor, ceiling: float) -> Tensor:
+    scale = logits.sigmoid_()
+    return scale if ceiling == 1 else scale.mul_(ceiling)
+
+
+def _through_sigmoid(grad: Tensor, scale: Tensor, ceiling: float) -> Tensor:
+    return grad * scale * (1 - scale / ceiling)

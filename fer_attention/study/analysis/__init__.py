@@ -125,7 +125,12 @@ def analyse_folder(folder: Path) -> StudyAnalysis:
     """
     manifest, records = Store(folder).manifest(), read_records(folder)
     study, titles = manifest.study, {run.id: run.title for run in manifest.runs}
-    done = ordered_runs(study, (run for one, run in records.runs.items() if one in titles))
+    named = [  # a setting or a level may have been given another name since the run
+        records.runs[run.id].model_copy(update={"factors": run.factors})
+        for run in manifest.runs
+        if run.id in records.runs
+    ]
+    done = ordered_runs(study, named)
     runs = run_table(study, done)
     found = vars(answers(study, runs))
     finished = {run.id for run in done}

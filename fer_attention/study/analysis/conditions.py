@@ -6,7 +6,6 @@ from functools import cache
 
 import pandas as pd
 
-from fer_attention.attention import ATTENTIONS
 from fer_attention.evaluation import paper_parameters
 from fer_attention.models import ModelSpec
 from fer_attention.study.analysis.statistics import mean_interval, pareto_front
@@ -51,6 +50,7 @@ def condition_table(study: StudyConfig, runs: pd.DataFrame) -> pd.DataFrame:
                 "peak_memory_mb": group["peak_memory_mb"].astype(float).max(),
                 "published": published(first["model"], str(first["data"]))
                 if first["fraction"] == max(study.levels("fraction"))
+                and not study.attention(first["attention"]).options
                 else None,
             }
         )
@@ -71,10 +71,10 @@ def pareto_fronts(conditions: pd.DataFrame) -> pd.DataFrame:
 
 
 @cache  # it builds a model, which may occur in many conditions
-def paper_parameter_count(model: str, attention: str) -> int | None:
+def paper_parameter_count(model: str) -> int | None:
     """Count parameters by the paper's convention; None for a block or family that the paper lacks."""
-    known = attention not in ATTENTIONS or attention in PAPER_ATTENTIONS
-    counted = known and ModelSpec.parse(model).traits.paper_biases is not None
+    spec = ModelSpec.parse(model)
+    counted = spec.attention in PAPER_ATTENTIONS and spec.traits.paper_biases is not None
     return paper_parameters(model) if counted else None
 
 

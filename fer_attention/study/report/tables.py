@@ -25,8 +25,8 @@ from fer_attention.study.report.numbers import (
     whole_percent,
 )
 
-TEXT = ("condition", "comparison", "model", "data", "layer", "verdict", "levels", "gain", "within",
-        "Pareto-optimal in", "level / baseline")  # fmt: skip
+TEXT = ("condition", "comparison", "model", "data", "layer", "verdict", "non-inferior", "levels", "gain",
+        "within", "Pareto-optimal in", "level / baseline")  # fmt: skip
 """Columns of text, aligned left; numbers are aligned right."""
 
 
@@ -112,9 +112,7 @@ def _paper(conditions: pd.DataFrame, level: str) -> pd.DataFrame:
     shown = conditions[conditions["published"].notna()]
     frame = shown.assign(
         difference=shown["accuracy"] - shown["published"],
-        counted=[
-            paper_parameter_count(*row) for row in shown[["model", "attention"]].itertuples(index=False)
-        ],
+        counted=shown["model"].map(paper_parameter_count),
     )
     columns: Columns = {
         "condition": ("condition", str),
@@ -140,6 +138,7 @@ def _comparisons(group: pd.DataFrame, level: str) -> pd.DataFrame:
         "p": ("p", p_value),
         "p (Holm)": ("p_holm", p_value),
         "p not worse": ("p_not_worse", p_value),
+        "non-inferior": ("not_worse", lambda shown: "yes" if shown else "not shown"),
         "p equivalent": ("p_equivalent", p_value),
         "verdict": ("verdict", str),
         "pairs needed": ("needed", count),

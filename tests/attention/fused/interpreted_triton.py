@@ -18,6 +18,7 @@ from tests.support.triton_formulas import ACTS, ALPHA, TYPES, Case
 
 pytestmark = pytest.mark.skipif("TRITON_INTERPRET" not in os.environ, reason="needs Triton's interpreter")
 
+FUSIBLE = ("se", "eca", "cbam", "ecbam")
 SHAPES = [
     (1, 1, 1, 1),
     (2, 133, 1, 1),  # single positions; channels fill no block
@@ -237,7 +238,7 @@ def test_the_operators_pass_the_checks_of_torch_library(case):
 
 
 @pytest.mark.parametrize("last", [False, True])
-@pytest.mark.parametrize("name", ["se", "eca", "cbam", "ecbam"])
+@pytest.mark.parametrize("name", [f"{block}{start}" for block in FUSIBLE for start in ("", "-open")])
 def test_a_whole_block_matches_its_plain_modules(monkeypatch, name, last):
     for part in ("choice", "computation"):
         module = importlib.import_module(f"fer_attention.attention.fused.{part}")

@@ -10,9 +10,9 @@ from torch.autograd import gradcheck, gradgradcheck
 from fer_attention.attention import ATTENTIONS, attention_options
 from fer_attention.attention.fused import aten
 from fer_attention.models import build_model
-from tests.support.gates import C, distinct, gate, maps
+from tests.support.gates import OPEN, C, distinct, gate, maps, named
 
-FUSIBLE = [name for name in ATTENTIONS if "implementation" in attention_options(name)]
+FUSIBLE = [n for n in (*ATTENTIONS, *OPEN) if "implementation" in attention_options(named(n)[0])]
 LAYOUTS = [torch.contiguous_format, torch.channels_last]
 ACTIVATIONS = [
     None,
@@ -149,7 +149,7 @@ class TestParity:
             return  # refused by a batch norm
         layout = torch.channels_last if last else torch.contiguous_format
         x, shortcut = (distinct(*shape, seed=seed + s).to(memory_format=layout) for s in (1, 2))
-        options = {"reduction": 1} if "reduction" in attention_options(name) else {}
+        options = {"reduction": 1} if "reduction" in attention_options(named(name)[0]) else {}
         blocks = twins(name, c, dtype=torch.float64, **options)
         results = []
         for block in blocks:
@@ -232,7 +232,7 @@ def test_maxima_are_found_at_their_first_position(layout, k, dtype):
 
 
 def small_options(name):
-    return {"reduction": 2} if "reduction" in attention_options(name) else {}
+    return {"reduction": 2} if "reduction" in attention_options(named(name)[0]) else {}
 
 
 class Pair(nn.Module):
@@ -267,8 +267,8 @@ def test_a_resnet_saves_hardly_more_memory_than_without_attention(name):
     x = maps(2, 1, 80, 80).contiguous(memory_format=torch.channels_last)
     kept = {}
     for implementation in (None, "fused", "plain"):
-        attention = "none" if implementation is None else name
-        options = {} if implementation is None else {"implementation": implementation}
+        attention, options = ("none", {}) if implementation is None else named(name)
+        options |= {} if implementation is None else {"implementation": implementation}
         model = build_model("resnet50", attention=attention, width=0.25, attention_options=options)
         kept[implementation] = saved_bytes(model.to(memory_format=torch.channels_last).train(), x)
     assert kept["fused"] < 1.10 * kept[None]

@@ -10,7 +10,7 @@ pytest.importorskip("statsmodels")
 from scipy import stats  # noqa: E402
 
 from fer_attention.evaluation import paper_parameters  # noqa: E402
-from fer_attention.study import StudyError  # noqa: E402
+from fer_attention.study import StudyConfig, StudyError  # noqa: E402
 from fer_attention.study.analysis import analyse_folder  # noqa: E402
 from fer_attention.study.analysis.conditions import paper_parameter_count, pareto_fronts  # noqa: E402
 from fer_attention.study.grid import expand  # noqa: E402
@@ -64,6 +64,20 @@ def test_conditions_keep_the_study_order_and_are_named_by_varied_factors(tmp_pat
     ]  # fmt: skip
 
 
+def test_a_renamed_level_keeps_its_runs(tmp_path):
+    levels = {"attention": ["none", {"name": "se", "options": {"start": "open"}}], "setting": {"a": {}}}
+    store = make_study(tmp_path, {**ALONE, **levels}, seeds=2)
+    before = analyse_folder(tmp_path).conditions
+    levels = {"attention": ["none", {**levels["attention"][1], "label": "mine"}], "setting": {"b": {}}}
+    study = store.manifest().study.model_dump() | {"factors": {**ALONE, **levels}}
+    study = StudyConfig.model_validate(study)
+    store.begin(study, expand(study))
+    after = analyse_folder(tmp_path).conditions
+    assert before["attention"].tolist() == ["none", "se(start=open)"]
+    assert after["attention"].tolist() == ["none", "mine"]
+    assert after["accuracy"].tolist() == before["accuracy"].tolist()
+
+
 def test_a_single_condition_is_named_by_its_model(tmp_path):
     make_study(tmp_path, {"backbone": "vgg11"}, seeds=1)
     found = analyse_folder(tmp_path)
@@ -114,8 +128,8 @@ def test_conditions_show_the_published_values_of_the_paper(tmp_path):
     assert dict(zip(published["model"], published["published"], strict=True)) == pytest.approx(
         {"vgg16_elu": 0.6066, "vgg16_se_elu": 0.6305}
     )
-    assert paper_parameter_count("vgg16_se_elu", "se") == paper_parameters("vgg16_se_elu")
-    assert paper_parameter_count("vgg16_gct_elu", "gct") is None
+    assert paper_parameter_count("vgg16_se_elu") == paper_parameters("vgg16_se_elu")
+    assert paper_parameter_count("vgg16_gct_elu") is None
 
 
 def test_damaged_runs_are_excluded_from_all_means(tmp_path):

@@ -190,6 +190,9 @@ def test_printed_tables_match_the_analysis(analysis):
     compared = tables["comparisons-1"].frame
     rows = analysis.comparisons[analysis.comparisons["family"] == 1]
     assert compared["difference, points"].tolist() == [numbers.points(value) for value in rows["mean"]]
+    assert compared["non-inferior"].tolist() == [
+        "yes" if p < 0.05 else "not shown" for p in rows["p_not_worse"]
+    ]
     assert compared["p not worse"].tolist() == [numbers.p_value(value) for value in rows["p_not_worse"]]
     assert compared["verdict"].tolist() == rows["verdict"].tolist()
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from fer_attention.attention.base import GateBatchNorm
+from fer_attention.attention.parts import GateBatchNorm
 from tests.support.gates import maps
 
 
