@@ -8,7 +8,7 @@ _FOLDER = Path(__file__).parent
 
 
 def sample_photo() -> Path:
-    """Return the file of the bundled photo: the astronaut Eileen Collins (NASA, public domain), one smiling face.
+    """Return the file of the bundled photo: the astronaut Eileen Collins, smiling (NASA, public domain).
 
     >>> sample_photo().name
     'astronaut.jpg'
