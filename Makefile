@@ -43,6 +43,7 @@ notebooks: .venv/installed
 
 docs: .venv/installed
 	$(BIN)/python tools/generate_models.py
+	$(BIN)/python tools/generate_commands.py
 	$(BIN)/python benchmarks/cost_record.py
 	$(BIN)/python benchmarks/render_benchmarks.py
 	$(BIN)/python benchmarks/pretrained.py render

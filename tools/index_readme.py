@@ -1,7 +1,7 @@
 """Hook of the build: README with absolute links, as a package index needs them.
 
-Relative links lead into the repository, whose address is `Repository` of `[project.urls]` in pyproject.toml. Without
-that entry README stays as it is.
+Relative links lead into the repository, whose address is `Repository` of `[project.urls]` in pyproject.toml.
+Without that entry README stays as it is.
 """
 
 import re
