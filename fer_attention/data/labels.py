@@ -11,10 +11,11 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from fer_attention.bounded import bounded
 from fer_attention.data.records import DataError, FaceDataset
 from fer_attention.emotions import FIRST_CODES, LABEL_SETS, canonical
-from fer_attention.messages import read_yaml
 from fer_attention.registry import unknown_name
+from fer_attention.yaml_files import load_yaml
 
 Labels: TypeAlias = Mapping[str, str | None]
 """Emotions by label as `key_of` spells it; None leaves the images of a label out."""
@@ -64,18 +65,18 @@ def open_labels(given: str | Path | Mapping[Any, object]) -> Labels:
     elif str(given) in CODES:
         return CODES[str(given)]
     elif Path(given).suffix.lower() not in (".yaml", ".yml", ".json"):
-        raise unknown_name("labels, which are a .yaml file or numbers of", str(given), CODES)
+        raise unknown_name("label order (or .yaml file)", str(given), CODES)
     else:
         try:
-            fields = read_yaml(Path(given))
+            fields = load_yaml(Path(given), numbered=True)
         except ValueError as error:
             raise DataError(str(error)) from error
     labels = {}
     for label, emotion in fields.items():
         if not (emotion is None or (isinstance(emotion, str) and emotion.strip())):
             raise DataError(
-                f"labels: {str(label)[:40]!r} is mapped to {str(emotion)[:40]!r}; it must be the name of an "
-                "emotion, such as happy, or null to leave its images out."
+                f"labels: {bounded(label)} is mapped to {bounded(emotion)}; it must be the name of an emotion, "
+                "such as happy, or null to leave its images out."
             )
         labels[key_of(str(label))] = None if emotion is None else canonical(emotion)
     if len(set(labels.values()) - {None}) < 1:
@@ -140,8 +141,8 @@ def understand(texts: Iterable[str], given: Labels | None = None) -> LabelMap:
     for name, text in names.items():
         if name not in EMOTIONS and (near := difflib.get_close_matches(name, EMOTIONS, n=1, cutoff=0.85)):
             raise DataError(
-                f"The label {text[:40]!r} is not an emotion; {near[0]!r} is. Rename it, or pass --labels "
-                f"(labels=FILE), a YAML file with the line '{text[:40]}: {near[0]}'."
+                f"The label {text[:40]!r} is not an emotion; {near[0]!r} is. Rename it, or write the line "
+                f"'{text[:40]}: {near[0]}' into a YAML file and pass it with --labels (labels=FILE)."
             )
     assumed = next((CODES[name] for name in _ASSUMED if CODES[name].keys() == numbers), {})
     if numbers and not assumed:

@@ -279,7 +279,7 @@ def test_a_label_map_also_changes_sets_with_known_labels(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("0: [a]", r"'0' is mapped to \"\['a'\]\"; it must be the name of an emotion"),
+        ("0: [a]", r"labels: 0 is mapped to \['a'\]; it must be the name of an emotion"),
         ("a: null", "maps no label to an emotion"),
         ("- a", "must hold named fields"),
         ("a: b: c", "is not valid YAML"),
@@ -289,7 +289,7 @@ def test_damaged_label_maps_are_refused(tmp_path, text, message):
     tree("happy/1.png")(tmp_path / "set")
     with pytest.raises(DataError, match=message):
         load_data(tmp_path / "set", labels=write_text(tmp_path / "map.yaml", text))
-    with pytest.raises(ValueError, match=r"Unknown labels.*'affectnett'. Did you mean 'affectnet'"):
+    with pytest.raises(ValueError, match=r"Unknown label order.*'affectnett'. Did you mean 'affectnet'"):
         load_data(tmp_path / "set", labels="affectnett")
 
 
