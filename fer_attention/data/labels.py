@@ -75,7 +75,7 @@ def open_labels(given: str | Path | Mapping[Any, object]) -> Labels:
     for label, emotion in fields.items():
         if not (emotion is None or (isinstance(emotion, str) and emotion.strip())):
             raise DataError(
-                f"labels: {bounded(label)} is mapped to {bounded(emotion)}; it must be the name of an emotion, "
+                f"labels: {bounded(label)} is mapped to {bounded(emotion)}; it must be an emotion, "
                 "such as happy, or null to leave its images out."
             )
         labels[key_of(str(label))] = None if emotion is None else canonical(emotion)
