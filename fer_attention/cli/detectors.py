@@ -49,8 +49,8 @@ def no_face_hint(detector: str, photos: int, total: int) -> str:
     """Return the advice for photos in which the detector found no face."""
     return (
         f"{detector} found no face in {photos} of {total} photos. Try another --detector, a lower "
-        "--min-score or, for photos that lie on their side, --rotations; for pictures that show one face each, "
-        "--detector none takes the whole picture."
+        "--min-score or, for photos that lie on their side, --rotations; for pictures that show one face "
+        "each, --detector none takes the whole picture."
     )
 
 

@@ -134,7 +134,10 @@ def reason(error: Exception) -> str:
         return "it is not an image, or has a format that is not supported."
     if isinstance(error, OSError) and error.strerror:
         return f"{error.strerror}."
-    return f"{error or type(error).__name__}. The file is damaged or incomplete."
+    if isinstance(error, MemoryError):
+        return "there is not enough memory for its pixels."
+    said = isinstance(error, OSError | SyntaxError) and str(error)  # others tell of Python, not of the file
+    return f"{said}. The file is damaged or incomplete." if said else "the file is damaged or incomplete."
 
 
 def _regular(path: str | os.PathLike[str]) -> Path:
