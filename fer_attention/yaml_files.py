@@ -29,7 +29,7 @@ class _Constructor(SafeConstructor):
     """Constructor that refuses numbers that Python cannot print."""
 
 
-def _whole_number(constructor: _Constructor, node: Any) -> int:
+def _whole_number(constructor: Any, node: Any) -> int:
     if len(node.value) > 40:
         raise ConstructorError(None, None, "a whole number has too many digits", node.start_mark)
     return int(constructor.construct_yaml_int(node))
