@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from fer_attention.calibration import Calibration
 from fer_attention.models.spec import ModelSpec
 from fer_attention.preprocessing import Preprocessing
 
@@ -39,10 +40,10 @@ class ModelMetadata:
         spec: Structure of the model.
         labels: Class names in the order of the logits.
         preprocessing: How a face becomes the input.
-        record: Origin of the weights, JSON-serialisable.
+        record: Origin of the weights, JSON-serialisable, and their calibration.
 
     Raises:
-        WeightsError: Spec, labels and preprocessing contradict each other.
+        WeightsError: Spec, labels and preprocessing contradict each other, or the calibration is damaged.
     """
 
     spec: ModelSpec
@@ -58,6 +59,15 @@ class ModelMetadata:
                 f"The model takes {self.spec.in_chans} channels, its preprocessing gives "
                 f"{self.preprocessing.channels}."
             )
+        try:
+            _ = self.calibration
+        except ValueError as error:
+            raise WeightsError(str(error)) from error
+
+    @property
+    def calibration(self) -> Calibration:
+        """Temperature and rule for the candidates, from the record."""
+        return Calibration.from_record(self.record)
 
     @classmethod
     def of(cls, model: FERModel, record: Mapping[str, Any] | None = None) -> ModelMetadata:
