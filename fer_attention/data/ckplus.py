@@ -166,8 +166,7 @@ def _read_original(source: Source, rows: Rows, label_names: tuple[str, ...], fac
 def _emotion(source: Source, name: str) -> str:
     """Emotion in a label file; its number has the form `   3.0000000e+00`."""
     codes = ("neutral", *CKPLUS)
-    with source.open(name) as file:
-        text = file.read().decode(errors="replace").strip()
+    text = source.read(name).decode(errors="replace").strip()
     try:
         code = codes[int(number)] if (number := float(text)).is_integer() and number >= 0 else None
     except (ValueError, IndexError):

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from fer_attention.bounded import cut
 from fer_attention.data.labels import open_labels, relabel
 from fer_attention.data.records import DataError, FaceDataset
 from fer_attention.data.sources import OnError, PathLike, Source, open_source
@@ -121,7 +122,7 @@ def recognised_format(path: PathLike) -> str:
                 break
         if not fitting and source.images():  # the last reader says what is wrong with them
             fitting = [max(FORMATS, key=lambda name: FORMATS[name].rank)]
-        shown = ", ".join(source.names[:3]) or "nothing"
+        shown = cut(", ".join(source.names[:3])) or "nothing"
         count = len(source.names)
     if len(fitting) == 1:
         return fitting[0]

@@ -15,6 +15,7 @@ from typing import TypeAlias
 
 import numpy as np
 
+from fer_attention.bounded import bounded, cut
 from fer_attention.data.fer2013_csv import FER2013_CSV, VOTES_CSV, find_csv, is_count
 from fer_attention.data.records import DataError, FaceDataset
 from fer_attention.data.sources import OnError, PathLike, Source, open_source
@@ -158,7 +159,7 @@ def read_votes(path: PathLike, *, on_error: OnError = "raise") -> VoteTable:
             if not names_files and "image name" not in row.columns:
                 raise DataError(
                     f"{path} names no images: it has neither the column 'Image name' of {VOTES_CSV} nor "
-                    f"'label' and 'file', but {', '.join(row.columns)}."
+                    f"'label' and 'file', but {cut(', '.join(row.columns))}."
                 )
             ballot, keys = _ballot(row), _keys(row) if names_files else [row.number]
             if ballot.damage and on_error == "raise":
@@ -169,7 +170,7 @@ def read_votes(path: PathLike, *, on_error: OnError = "raise") -> VoteTable:
                 skipped.append((f"row {row.number}", ballot.damage))
             for key in keys:
                 if key in ballots:
-                    raise DataError(f"{path}: row {row.number}: {key} is in the table twice.")
+                    raise DataError(f"{path}: row {row.number}: {cut(str(key))} is in the table twice.")
                 ballots[key] = ballot
     if not ballots:
         raise DataError(
@@ -197,9 +198,9 @@ def _ballot(row: Row) -> Ballot:
             return Ballot(usage, NOBODY)
         texts = [row[column] for column in VOTE_COLUMNS]
         if not all(map(is_count, texts)):
-            raise DataError(f"the votes {', '.join(texts)} are not all whole numbers.")
+            raise DataError(f"the votes {cut(', '.join(texts))} are not all whole numbers.")
         if "ferplus_row" in row.columns and not is_count(row["ferplus_row"]):
-            raise DataError(f"the ferplus_row {row['ferplus_row']!r} is not a whole number.")
+            raise DataError(f"the ferplus_row {bounded(row['ferplus_row'])} is not a whole number.")
     except DataError as error:
         return Ballot(usage, NOBODY, damage=str(error))
     return Ballot(usage, tuple(map(int, texts)))
