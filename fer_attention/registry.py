@@ -47,13 +47,21 @@ class Registry(Mapping[str, T]):
     Args:
         kind: The kind of entry, in the singular, for messages ("Unknown attention 'cbma'.").
         before_lookup: Called before every lookup; it may register further entries.
+        check: Called with each new entry; it raises a TypeError if the entry breaks the contract of its kind.
 
     Attributes:
         on_register: Functions to call after each new entry.
     """
 
-    def __init__(self, kind: str, *, before_lookup: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self,
+        kind: str,
+        *,
+        before_lookup: Callable[[], None] | None = None,
+        check: Callable[[T], None] | None = None,
+    ) -> None:
         self.kind = kind
+        self._check = check
         self.on_register: list[Callable[[], None]] = []
         self._before_lookup = before_lookup
         self._entries: dict[str, T] = {}
@@ -63,6 +71,7 @@ class Registry(Mapping[str, T]):
 
         Raises:
             ValueError: `name` is taken, or is not lower case without blanks, dots and slashes.
+            TypeError: The object breaks the contract of its kind.
         """
         if name != name.lower().strip() or not name or set(name) & set(" ./"):
             raise ValueError(
@@ -75,6 +84,11 @@ class Registry(Mapping[str, T]):
                     f"The {self.kind} {name!r} is already registered, as {self._entries[name]!r}. "
                     "Choose another name."
                 )
+            if self._check is not None:
+                try:
+                    self._check(entry)
+                except TypeError as error:
+                    raise TypeError(f"The {self.kind} {name!r} cannot be registered: {error}") from error
             self._entries[name] = entry
             for notify in self.on_register:
                 notify()

@@ -26,12 +26,34 @@ import torch
 from timm.layers import register_notrace_module
 from torch import Tensor, nn
 
+from fer_attention.bounded import bounded
 from fer_attention.plugins import open_registry
 from fer_attention.registry import Registry
 
-ATTENTIONS: Registry[type[AttentionBlock]] = open_registry("attention")
 
-CONTROLS: Registry[type[AttentionBlock]] = Registry("control block")
+def _check_block(block: type[AttentionBlock]) -> None:
+    """Check the contract of a block's constructor where the block is registered."""
+    contract = (
+        "A block is a subclass of AttentionBlock, built as Block(channels, *, options with defaults, "
+        "device=None, dtype=None), with its parameters on that device and of that type."
+    )
+    if not (isinstance(block, type) and issubclass(block, AttentionBlock)):
+        raise TypeError(f"{bounded(block)} is not a subclass of AttentionBlock. {contract}")
+    first, *others = inspect.signature(block).parameters.values()
+    parameters = {one.name: one for one in others}
+    if first.name != "channels" or first.kind is first.KEYWORD_ONLY:
+        raise TypeError(
+            f"the first parameter of {block.__name__} is {first.name!r}, not 'channels'. {contract}"
+        )
+    if missing := [name for name in ("device", "dtype") if name not in parameters]:
+        raise TypeError(f"{block.__name__} has no parameter {' and no '.join(missing)}. {contract}")
+    if without := [name for name, one in parameters.items() if one.default is one.empty]:
+        raise TypeError(f"{block.__name__} has no default for {', '.join(without)}. {contract}")
+
+
+ATTENTIONS: Registry[type[AttentionBlock]] = open_registry("attention", check=_check_block)
+
+CONTROLS: Registry[type[AttentionBlock]] = Registry("control block", check=_check_block)
 """Blocks to compare attention with. They can be built by name, but no list of blocks or models shows them."""
 
 Start: TypeAlias = Literal["published", "open"]

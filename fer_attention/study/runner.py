@@ -11,6 +11,7 @@ from typing import Literal
 import torch
 
 from fer_attention.device import resolve_device
+from fer_attention.plugins import named_plugins
 from fer_attention.study.config import StudyConfig, StudyError
 from fer_attention.study.datasets import DataSets
 from fer_attention.study.engines import Engine, LocalEngine, RayEngine, WorkerConfig
@@ -88,6 +89,7 @@ def run_study(
             paths={name: path.resolve() for name, path in (paths or {}).items()},
             device=f"cuda:{number % torch.cuda.device_count()}" if every_gpu else str(resolved),
             threads=max(1, cores() // count),
+            plugins=named_plugins(),
         )
         for number in range(count)
     ]

@@ -426,6 +426,55 @@ def test_all_blocks_compute_different_outputs():
         assert not torch.allclose(gate(first)(x), gate(second)(x)), (first, second)
 
 
+def _not_a_module(channels, device=None, dtype=None):
+    return nn.Identity()
+
+
+class _NoBase(nn.Module):
+    def __init__(self, channels, *, device=None, dtype=None):
+        super().__init__()
+
+
+class _NoDevice(AttentionGate):
+    def __init__(self, channels, *, gain=1.0):
+        super().__init__(channels)
+
+
+class _NoType(AttentionGate):
+    def __init__(self, channels, *, device=None):
+        super().__init__(channels)
+
+
+class _NoDefault(AttentionGate):
+    def __init__(self, channels, gain, *, device=None, dtype=None):
+        super().__init__(channels)
+
+
+class _OtherFirst(AttentionGate):
+    def __init__(self, width=8, *, device=None, dtype=None):
+        super().__init__(width)
+
+
+@pytest.mark.parametrize("registry", [ATTENTIONS, CONTROLS], ids=["attention", "control"])
+@pytest.mark.parametrize(
+    ("block", "message"),
+    [
+        (_not_a_module, "is not a subclass of AttentionBlock"),
+        (_NoBase, "is not a subclass of AttentionBlock"),
+        (_NoDevice, "_NoDevice has no parameter device and no dtype"),
+        (_NoType, "_NoType has no parameter dtype"),
+        (_NoDefault, "_NoDefault has no default for gain"),
+        (_OtherFirst, "the first parameter of _OtherFirst is 'width', not 'channels'"),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_a_block_that_breaks_the_contract_is_refused_where_it_is_registered(block, message, registry):
+    with pytest.raises(TypeError, match=f"'mine' cannot be registered: .*{message}") as caught:
+        registry.register("mine")(block)
+    assert "Block(channels, *, options with defaults, device=None, dtype=None)" in str(caught.value)
+    assert "mine" not in registry
+
+
 def test_a_block_of_a_user_is_available_in_all_model_names(open_registries):
 
     @ATTENTIONS.register("half")
