@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Any, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from fer_attention.os_errors import reason_of
 from fer_attention.registry import unknown_name
+
+M = TypeVar("M", bound=BaseModel)
+
+_END = "'<stream end>'", "the end of the file"  # as PyYAML calls it
 
 
 class _Loader(yaml.SafeLoader):
@@ -37,33 +42,37 @@ def read_yaml(path: Path) -> dict[str, Any]:
     try:
         fields = yaml.load(path.read_bytes(), _Loader)  # noqa: S506  (a SafeLoader)
     except OSError as error:
-        raise ValueError(f"{path} cannot be read: {error.strerror}.") from error
+        raise ValueError(f"{path} cannot be read: {reason_of(error)}.") from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         position = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+        problem = (getattr(error, "problem", None) or str(error).splitlines()[0]).replace(*_END)
         raise ValueError(f"{path} is not valid YAML: {position}{problem}.") from error
     if not isinstance(fields, dict):
-        raise ValueError(f"{path} must hold named fields; got {type(fields).__name__}.")
+        found = {list: "a list", type(None): "nothing"}.get(type(fields), "a single value")
+        raise ValueError(f"{path} must hold named fields; got {found}.")
     return fields
 
 
-def check_on_error(value: str) -> None:
-    """Check that `on_error` is "raise" or "skip".
+def validate(model: type[M], fields: Mapping[str, Any], *, where: str) -> M:
+    """Create a record from the fields of a file.
+
+    Args:
+        model: Class of the record.
+        fields: The fields, as `read_yaml` returns them.
+        where: Name of the file for the message.
 
     Raises:
-        ValueError: It is something else.
+        ValueError: Fields are unknown, missing or invalid; the message has one line for each.
     """
-    if value not in ("raise", "skip"):
-        raise ValueError(f"on_error is 'raise' or 'skip'; got {value!r}.")
-
-
-def readable(error: ValidationError, model: type[BaseModel], *, where: str) -> str:
-    """Describe all validation errors of a file, one line per field."""
-    lines = [
-        f"  {'.'.join(map(str, one['loc'])) or 'as a whole'}: {_reason(one, model)}" for one in _causes(error)
-    ]
-    return f"{where} cannot be used:\n" + "\n".join(lines)
+    try:
+        return model.model_validate(fields)
+    except ValidationError as error:
+        lines = [
+            f"  {'.'.join(map(str, one['loc'])) or 'as a whole'}: {_reason(one, model)}"
+            for one in _causes(error)
+        ]
+        raise ValueError(f"{where} cannot be used:\n" + "\n".join(lines)) from error
 
 
 def _causes(error: ValidationError) -> list[Any]:

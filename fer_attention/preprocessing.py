@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from fer_attention.registry import unknown_name
+from fer_attention.registry import check_choice
 
 Shape: TypeAlias = Literal["square", "box", "aligned"]
 Reference: TypeAlias = Literal["height", "width", "longest"]
@@ -62,8 +62,7 @@ class CropRule:
             ("reference length", self.reference, Reference),
             ("border rule", self.border, Border),
         ):
-            if value not in get_args(known):
-                raise unknown_name(kind, value, get_args(known))
+            check_choice(kind, value, get_args(known))
         if self.scale is None:
             object.__setattr__(self, "scale", _SCALES[self.shape])
         elif not 0 < self.scale < math.inf:
@@ -113,8 +112,7 @@ class Preprocessing:
     crop_rule: CropRule = field(default_factory=CropRule)
 
     def __post_init__(self) -> None:
-        if self.interpolation not in get_args(Interpolation):
-            raise unknown_name("interpolation", self.interpolation, get_args(Interpolation))
+        check_choice("interpolation", self.interpolation, get_args(Interpolation))
         if len(self.size) != 2 or min(self.size) < 1:
             raise ValueError(f"size is (height, width) in pixels, got {self.size}.")
         if self.channels not in (1, 3):

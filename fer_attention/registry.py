@@ -32,9 +32,24 @@ def unknown_name(kind: str, name: object, known: Iterable[str]) -> UnknownNameEr
     near = difflib.get_close_matches(str(name).lower(), known, n=3, cutoff=0.5)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     if len(known) <= 30:
-        return UnknownNameError(f"Unknown {kind} {name!r}.{hint} Known: {', '.join(known) or 'none'}.")
+        names = ", ".join(one or "''" for one in known) or "none"
+        return UnknownNameError(f"Unknown {kind} {name!r}.{hint} Known: {names}.")
     others = f" Also near: {', '.join(near[1:])}." if near[1:] else ""
     return UnknownNameError(f"Unknown {kind} {name!r}.{hint}{others} {len(known)} are known.")
+
+
+def check_choice(kind: str, value: object, allowed: Iterable[str]) -> None:
+    """Check that a value is one of the allowed names.
+
+    >>> check_choice("colour", "grene", ("green", "red"))
+    Traceback (most recent call last):
+    fer_attention.registry.UnknownNameError: Unknown colour 'grene'. Did you mean 'green'? Known: green, red.
+
+    Raises:
+        UnknownNameError: It is none of them; the message has the nearest one.
+    """
+    if value not in (names := tuple(allowed)):
+        raise unknown_name(kind, value, names)
 
 
 class Registry(Mapping[str, T]):

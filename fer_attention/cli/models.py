@@ -36,7 +36,9 @@ def models(
         return
     names = list_models(pattern) or [pattern]  # names with other activations are not listed, but parse
     numbers = [Column(name, justify="right") for name in ("parameters, M", "MACs, M", "activations, M")]
-    caption = f"one {in_chans}×{img_size}×{img_size} input, 7 classes; {len(names)} models"
+    caption = (
+        f"one {in_chans}×{img_size}×{img_size} input, 7 classes; {len(names)} model{'s' * (len(names) != 1)}"
+    )
     table = Table("model", *numbers, caption=caption)
     for name in progress(names, "counting"):
         spec = ModelSpec.parse(name, img_size=img_size, in_chans=in_chans)

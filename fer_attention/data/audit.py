@@ -17,7 +17,17 @@ from fer_attention.data.splits import split_names
 
 @dataclass(frozen=True, eq=False)
 class DataAudit:
-    """The findings; rows are those of the audited set.
+    """Findings of an audit. Rows are those of the audited data set.
+
+    >>> images = np.arange(4 * 16, dtype=np.uint8).reshape(4, 4, 4)
+    >>> images[3] = images[0]
+    >>> splits = np.array(["train", "train", "train", "test"])
+    >>> faces = FaceDataset(images, np.array([0, 0, 1, 1]), np.array(list("abcd")), splits, ("happy", "sad"))
+    >>> found = audit(faces, near=False)
+    >>> found.classes()
+    {'train': {'happy': 2, 'sad': 1}, 'test': {'happy': 0, 'sad': 1}}
+    >>> found.exact, found.copies(), found.conflicts()
+    (((0, 3),), {('test', 'train'): 1, ('train', 'test'): 1}, [(0, 3)])
 
     Attributes:
         data: The set.
@@ -119,7 +129,14 @@ def audit(
     threshold: float = 0.95,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> DataAudit:
-    """Look a set through.
+    """Search a data set for copies across splits, contradicting labels, blank images and shared subjects.
+
+    >>> images = np.random.default_rng(0).integers(0, 256, (3, 24, 24), dtype=np.uint8)
+    >>> images[2] = images[0, :, ::-1]  # mirrored
+    >>> names, splits = np.array(list("abc")), np.array(["train", "train", "test"])
+    >>> [pair] = audit(FaceDataset(images, np.zeros(3, dtype=np.int64), names, splits, ("happy",))).near
+    >>> pair.first, pair.second, pair.mirrored
+    (0, 2, True)
 
     Args:
         data: The set, in memory or on the disk.

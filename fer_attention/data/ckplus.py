@@ -61,6 +61,8 @@ def load_ckplus(
     Of the original release the last three frames of a sequence have its label. Sequences without a label file
     are listed in `skipped` as "no emotion label", for any `on_error`.
 
+    >>> faces = load_ckplus("CK+48", label_names=("angry", "happy", "sad"))  # doctest: +SKIP
+
     Args:
         path: A folder or zip of one of the layouts, or `ckextended.csv`.
         size: (H, W) that every frame is resized to, pixels.

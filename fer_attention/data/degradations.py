@@ -132,7 +132,14 @@ def parse_degradation(text: str) -> tuple[str, float]:
 
 
 def degrade_crops(crops: FaceDataset, name: str, strength: float, *, seed: int = 0) -> FaceDataset:
-    """Degrade all images of a data set, which end as whole pixel values again, in memory.
+    """Degrade all images of a data set; the result is uint8, in memory.
+
+    >>> images = np.full((2, 48, 48), 128, dtype=np.uint8)
+    >>> names, splits = np.array(["a", "b"]), np.repeat("test", 2)
+    >>> faces = FaceDataset(images, np.zeros(2, dtype=np.int64), names, splits, ("happy",))
+    >>> noisy = degrade_crops(faces, "noise", 20)
+    >>> noisy.images.shape, round(float(noisy.images.std()))
+    ((2, 48, 48), 20)
 
     Args:
         crops: Images of one size.

@@ -96,8 +96,9 @@ def csv_rows(source: Source, name: str, *, needed: tuple[str, ...]) -> Iterator[
             columns = {column.strip().lower(): place for place, column in enumerate(next(lines, []))}
             if missing := [column for column in needed if column not in columns]:
                 hint = " A table of pixels without emotion, as Kaggle's test.csv, has no labels."
+                file_name = source.path if source.path.name == name else f"{source.path}: {name}"
                 raise DataError(
-                    f"{source.path}: {name} has no column {', '.join(missing)}; its first row is "
+                    f"{file_name} has no column {', '.join(missing)}; its first row is "
                     f"{', '.join(columns)[:200] or 'empty'}.{hint if missing == ['emotion'] else ''}"
                 )
             for cells in filter(None, lines):

@@ -47,6 +47,16 @@ def load_image_folder(
 ) -> FaceDataset:
     """Load the images of a folder, upright and resized, labelled by the names of their folders.
 
+    >>> import tempfile
+    >>> from PIL import Image
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     for emotion in ("happy", "sad"):
+    ...         (Path(folder) / emotion).mkdir()
+    ...         Image.new("L", (60, 60)).save(Path(folder) / emotion / "1.png")
+    ...     faces = load_image_folder(folder)
+    >>> faces.label_names, faces.names.tolist(), faces.images.shape
+    (('happy', 'sad'), ['happy/1.png', 'sad/1.png'], (2, 48, 48))
+
     Args:
         path: The folder that holds those of the emotions or splits, or a zip file of it.
         size: (H, W) that every image is resized to, pixels.

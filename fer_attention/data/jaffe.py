@@ -32,6 +32,8 @@ def load_jaffe(
 ) -> FaceDataset:
     """All photos with their subjects; the set has neither splits nor sequences.
 
+    >>> load_jaffe("jaffe/").subjects[:2]  # doctest: +SKIP
+
     Args:
         path: The folder of the photos or a zip file of it: TIFF files as published, or copies of another
             image type under the same names.

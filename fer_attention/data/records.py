@@ -15,7 +15,15 @@ from fer_attention.data.files import ImageFiles, digest
 
 
 class DataError(ValueError):
-    """A data set that is absent, damaged or not in the expected layout."""
+    """A data set that is absent, damaged or not in the expected layout.
+
+    >>> from fer_attention.data import load_data
+    >>> try:
+    ...     load_data("absent.zip")
+    ... except DataError as error:
+    ...     print(str(error).split(". ")[0])
+    absent.zip does not exist
+    """
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,6 +31,16 @@ class FaceDataset:
     """Face crops of one size with their labels, N of them.
 
     Digests of the images are computed once and kept, so do not write into `images`.
+
+    >>> crops = FaceDataset(
+    ...     images=np.zeros((3, 48, 48), dtype=np.uint8),
+    ...     labels=np.array([0, 1, 1]),
+    ...     names=np.array(["a.png", "b.png", "c.png"]),
+    ...     splits=np.array(["train", "train", "test"]),
+    ...     label_names=("happy", "sad"),
+    ... )
+    >>> len(crops.split("train")), crops.take([2]).names.tolist()
+    (2, ['c.png'])
 
     Attributes:
         images: uint8, (N, H, W) grey or (N, H, W, 3) RGB, in memory or decoded from files on use.
@@ -104,7 +122,7 @@ class FaceDataset:
         """Select one split; a DataError lists the splits if it does not exist."""
         mask = self.splits == name
         if not mask.any():
-            raise DataError(f"No split {name!r}; there are {sorted(set(self.splits.tolist()))}.")
+            raise DataError(f"No split {name!r}; there are {', '.join(sorted(set(self.splits.tolist())))}.")
         return self.take(mask)
 
     @cached_property

@@ -20,6 +20,8 @@ from fer_attention.data.records import DataError, FaceDataset
 from fer_attention.faces.decoding import MAX_PIXELS, open_image
 from fer_attention.faces.images import ImageError, load_image
 from fer_attention.faces.photo_files import is_image_name, is_junk
+from fer_attention.os_errors import reason_of
+from fer_attention.registry import check_choice
 
 OnError: TypeAlias = Literal["raise", "skip"]
 Crop: TypeAlias = Callable[[Image.Image], Image.Image]
@@ -100,7 +102,7 @@ def _in_order(names: Iterable[str]) -> tuple[str, ...]:
 
 def _walk(folder: Path) -> Iterator[Path]:
     def refuse(error: OSError) -> None:
-        raise DataError(f"{error.filename} cannot be read: {error.strerror}.") from error
+        raise DataError(f"{error.filename} cannot be read: {reason_of(error)}.") from error
 
     seen = set()
     for place, folders, files in os.walk(folder, onerror=refuse, followlinks=True):
@@ -161,8 +163,7 @@ class Rows:
     _rows: list[tuple[Any, ...]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        if self.on_error not in ("raise", "skip"):
-            raise ValueError(f"on_error is 'raise' or 'skip', got {self.on_error!r}.")
+        check_choice("on_error", self.on_error, ("raise", "skip"))
 
     @contextmanager
     def reading(self, name: str) -> Iterator[None]:

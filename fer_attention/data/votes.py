@@ -27,6 +27,7 @@ from fer_attention.data.fer2013_csv import (
 from fer_attention.data.records import DataError, FaceDataset
 from fer_attention.data.sources import OnError, PathLike, Source, open_source
 from fer_attention.emotions import canonical
+from fer_attention.registry import check_choice
 
 VOTE_COLUMNS = (
     "neutral",
@@ -130,6 +131,11 @@ def with_votes(crops: FaceDataset, votes: PathLike, *, on_error: OnError = "rais
 
     Images without votes stay, with zeros.
 
+    >>> from fer_attention.data import load_fer2013
+    >>> faces = with_votes(load_fer2013("fer2013.zip"), "ferplus_votes.csv")  # doctest: +SKIP
+    >>> faces.votes[0].sum()  # doctest: +SKIP
+    10
+
     Args:
         crops: What `load_fer2013` gives, or some of it.
         votes: The table: a CSV file, or a folder or zip file that holds it.
@@ -153,8 +159,7 @@ def read_votes(path: PathLike, *, on_error: OnError = "raise") -> VoteTable:
         DataError: The table is absent, empty or damaged, or names an image twice.
         ValueError: `on_error` is something else.
     """
-    if on_error not in ("raise", "skip"):
-        raise ValueError(f"on_error is 'raise' or 'skip', got {on_error!r}.")
+    check_choice("on_error", on_error, ("raise", "skip"))
     ballots: dict[Key, Ballot] = {}
     skipped = []
     names_files = False

@@ -11,7 +11,10 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Accuracy:
-    """A share of right answers among n, with its Wilson interval.
+    """Share of right answers among n, with its Wilson interval.
+
+    >>> print(Accuracy(correct=8, n=10, low=0.4902, high=0.9433, balanced=0.75))
+    80.00% (95 % interval 49.02% to 94.33%, n = 10)
 
     Attributes:
         correct: Right answers.
@@ -62,7 +65,12 @@ def wilson_interval(correct: int, n: int, *, z: float = 1.959963984540054) -> tu
 
 
 def accuracy(predicted: NDArray[np.int64], labels: NDArray[np.int64]) -> Accuracy:
-    """Share of equal entries of two integer arrays (N,)."""
+    """Compute the share of equal entries of two integer arrays (N,).
+
+    >>> found = accuracy(np.array([0, 1, 1, 0]), np.array([0, 1, 0, 0]))
+    >>> found.value, round(found.balanced, 4)
+    (0.75, 0.8333)
+    """
     if predicted.shape != labels.shape or predicted.ndim != 1 or not len(labels):
         raise ValueError(f"Needs two arrays (N,), N > 0, got {predicted.shape} and {labels.shape}.")
     right = predicted == labels

@@ -24,6 +24,10 @@ class Bin:
 class Reliability:
     """Confidence, the highest probability of an answer, against accuracy, in bins of equal width.
 
+    >>> found = reliability(np.array([[0.9, 0.1], [0.6, 0.4]]), np.array([0, 1]), bins=2)
+    >>> found.count.tolist(), found.gaps.round(2).tolist(), round(found.ece, 2)
+    ([0, 2], [0.0, 0.25], 0.25)
+
     Attributes:
         count: int64 (bins,), answers whose confidence falls in ((b - 1) / bins, b / bins].
         confidence: float64 (bins,), their mean confidence; NaN in empty bins.
@@ -73,7 +77,11 @@ class Reliability:
 def reliability(
     probabilities: NDArray[np.floating[Any]], labels: NDArray[np.integer[Any]], *, bins: int = 15
 ) -> Reliability:
-    """Bins of the answers by confidence; the answer is the most probable class, the first of equal ones.
+    """Sort answers into bins by confidence; the answer is the most probable class, the first of equal ones.
+
+    >>> found = reliability(np.array([[0.9, 0.1], [0.6, 0.4]]), np.array([0, 1]), bins=2)
+    >>> [(one.low, one.high, one.count, one.accuracy) for one in found.filled()]
+    [(0.5, 1.0, 2, 0.5)]
 
     Args:
         probabilities: (N, classes), N > 0, rows that sum to 1.

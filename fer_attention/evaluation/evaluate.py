@@ -19,7 +19,7 @@ from fer_attention.evaluation.crowd import CrowdAgreement, crowd_agreement
 from fer_attention.evaluation.metrics import ClassificationMetrics, classification_metrics
 from fer_attention.evaluation.tta import VIEWS
 from fer_attention.models import FERModel
-from fer_attention.registry import unknown_name
+from fer_attention.registry import check_choice
 
 ALL = "all images"
 """Name of the first set of results: every image of the split."""
@@ -31,6 +31,9 @@ NEW = "without duplicates of training images"
 @dataclass(frozen=True, eq=False)
 class Evaluation:
     """Measures of a model on N images of a split.
+
+    >>> found = evaluate(model, load_data("fer2013.zip"))  # doctest: +SKIP
+    >>> print(found.results[ALL].accuracy)  # doctest: +SKIP
 
     Attributes:
         split: The split.
@@ -167,8 +170,7 @@ def label_set(name: str) -> tuple[str, ...]:
     Raises:
         UnknownNameError: The label set is unknown.
     """
-    if name not in LABEL_SETS:
-        raise unknown_name("label set", name, LABEL_SETS)
+    check_choice("label set", name, LABEL_SETS)
     return LABEL_SETS[name]
 
 

@@ -61,9 +61,14 @@ def tta_probabilities(
     tta: str = "none",
     batch_size: int = 256,
 ) -> NDArray[np.float64]:
-    """Probabilities (N, classes) over the views of each crop: their geometric mean, normalised.
+    """Predict the probabilities (N, classes) over the views of each crop: their geometric mean, normalised.
 
-    For a softmax that is the mean of the logits over the views.
+    For a softmax, this is the mean of the logits over the views.
+
+    >>> from fer_attention.classifiers import load_classifier
+    >>> classifier = load_classifier("resnetv2_18_eca_elu.fer2013")
+    >>> tta_probabilities(classifier, np.zeros((2, 1, 48, 48), dtype=np.uint8), tta="flip").shape
+    (2, 7)
 
     Args:
         classifier: Any classifier.

@@ -54,8 +54,8 @@ def export_onnx(
         import onnxruntime  # noqa: F401
         import onnxscript  # noqa: F401
     opset = OPSET if opset is None else opset
-    if opset < OPSET:
-        raise ValueError(f"opset is at least {OPSET}, which torch's exporter writes; got {opset}.")
+    if not OPSET <= opset <= (newest := onnx.defs.onnx_opset_version()):
+        raise ValueError(f"opset is from {OPSET} to {newest} with the installed onnx; got {opset}.")
 
     def write(program: torch.export.ExportedProgram, metadata: ModelMetadata, to: Path) -> Run:
         graph = _graph(program, opset)

@@ -94,11 +94,12 @@ class ModelMetadata:
         Raises:
             WeightsError: The file is not from this library, or its metadata is damaged.
         """
-        if strings.get("format") != FORMAT:
+        if (found := strings.get("format")) != FORMAT:
+            named = f"names the format {found!r}" if found else "names no format"
             raise WeightsError(
-                f"{path} is not a model file of this library: its format is {strings.get('format')!r}, "
-                f"expected {FORMAT!r}. Files of save_weights() and export_onnx() carry labels and "
-                "preprocessing; for plain ImageNet weights see build_model(backbone_weights=...)."
+                f"{path} is not a model file of this library: its metadata {named}, not {FORMAT!r}. Files of "
+                "save_weights() and export_onnx() carry labels and preprocessing; for plain ImageNet weights "
+                "see build_model(backbone_weights=...)."
             )
         try:
             labels = json.loads(strings["labels"])

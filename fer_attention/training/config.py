@@ -11,7 +11,7 @@ from fer_attention.data.degradations import check_strength
 from fer_attention.evaluation import VIEWS
 from fer_attention.models import ModelSpec
 from fer_attention.models.bundled import weights_path
-from fer_attention.registry import unknown_name
+from fer_attention.registry import check_choice
 
 RandomSource = Literal["initialisation", "order", "augmentation"]
 """Sources of randomness in a run: initial weights, order of images, augmentation with mixing and dropout."""
@@ -141,8 +141,7 @@ class TrainConfig(BaseModel, frozen=True, extra="forbid"):
         from timm.optim import list_optimizers  # noqa: PLC0415  (takes a second to import)
 
         self.spec()
-        if self.optimizer not in (known := list(map(str, list_optimizers()))):
-            raise unknown_name("optimizer", self.optimizer, known)
+        check_choice("optimizer", self.optimizer, map(str, list_optimizers()))
         VIEWS[self.teacher_views]
         if self.weights is not None and self.backbone_weights is not None:
             raise ValueError("weights and backbone_weights both initialise the model; set one of them.")
