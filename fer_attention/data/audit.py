@@ -51,7 +51,7 @@ class DataAudit:
         return split_names(self.data)
 
     def classes(self) -> dict[str, dict[str, int]]:
-        """Images per split and class."""
+        """Count the images of each split by class."""
         names, counts = self.data.label_names, {}
         for split in self.splits:
             found = np.bincount(self.data.labels[self.data.splits == split], minlength=len(names))
@@ -59,7 +59,7 @@ class DataAudit:
         return counts
 
     def copies(self) -> dict[tuple[str, str], int]:
-        """For splits (a, b): images of b that are identical to one of a; for a = b, the surplus ones."""
+        """Count, for splits (a, b), images of b identical to one of a; for a = b, the surplus ones."""
         counts: Counter[tuple[str, str]] = Counter()
         for group in self.exact:
             inside = Counter(self.data.splits[list(group)].tolist())
@@ -68,7 +68,7 @@ class DataAudit:
         return {pair: count for pair, count in sorted(counts.items()) if count}
 
     def near_copies(self) -> dict[tuple[str, str], int]:
-        """For two splits, in either order once: pairs of one photograph that are not identical."""
+        """Count, for each two splits, the pairs of one photograph that are not identical."""
         order, splits = self.splits, self.data.splits
         found: Counter[tuple[str, str]] = Counter()
         for pair in self.near or ():
@@ -81,12 +81,12 @@ class DataAudit:
         return [group for group in self.exact if len(set(self.data.labels[list(group)].tolist())) > 1]
 
     def near_conflicts(self) -> list[NearPair]:
-        """Near pairs that bear two labels."""
+        """Return the near pairs with two different labels."""
         labels = self.data.labels
         return [pair for pair in self.near or () if labels[pair.first] != labels[pair.second]]
 
     def to_dict(self) -> dict[str, Any]:
-        """All findings, images by name, for JSON."""
+        """Return all findings for JSON, with images by name."""
         names, labels, conflicts = self.data.names, self.data.labels, self.conflicts()
 
         def image(row: int) -> dict[str, str]:

@@ -100,7 +100,7 @@ def _is_original(source: Source) -> bool:
 
 
 def _sequence(name: str) -> tuple[str, str]:
-    """Subject and sequence of a frame's or label's file name: S005 and S005_001."""
+    """Parse subject and sequence from the file name of a frame or label: S005 and S005_001."""
     match = FRAME.match(PurePosixPath(name).name)
     if match is None:
         raise DataError("the file name is not of the form S005_001_00000011, so its subject is unknown.")
@@ -158,7 +158,7 @@ def _read_original(source: Source, rows: Rows, label_names: tuple[str, ...], fac
 
 
 def _emotion(source: Source, name: str) -> str:
-    """Emotion in a label file; its number has the form `   3.0000000e+00`."""
+    """Read the emotion from a label file; its number has the form `   3.0000000e+00`."""
     codes = ("neutral", *CKPLUS)
     with source.open(name) as file:
         text = file.read().decode(errors="replace").strip()

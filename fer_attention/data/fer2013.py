@@ -97,7 +97,7 @@ def _read_images(source: Source, rows: Rows) -> None:
 
 
 def _meaning(name: str) -> tuple[int, str]:
-    """Label and split of a file name."""
+    """Parse label and split from a file name."""
     folder = PurePosixPath(name).parent.name
     emotion = canonical(folder)
     if emotion not in FER2013:

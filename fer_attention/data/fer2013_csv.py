@@ -64,7 +64,7 @@ class CsvRow:
         return int(text)
 
     def image(self) -> Pixels:
-        """uint8 (48, 48), from 2,304 numbers with blanks between them."""
+        """Decode the pixels to uint8 (48, 48), from 2,304 numbers with blanks between them."""
         text = self["pixels"]
         if text.encode().translate(None, b"0123456789 "):  # anything else would end the parsing silently
             parts = text.split()

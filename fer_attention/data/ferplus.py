@@ -146,7 +146,7 @@ def _check(target: str, emotions: str, label_share: float) -> None:
 
 
 def _one_hot(crops: FaceDataset, names: tuple[str, ...]) -> NDArray[np.float64]:
-    """(N, names), one where the image's present label is."""
+    """Encode each image's present label as a row of (N, names)."""
     place = label_map(crops.label_names, names)
     own = np.zeros((len(crops), len(names)))
     for row, label in enumerate(crops.labels.tolist()):

@@ -96,7 +96,7 @@ class Protocol:
     options: dict[str, Any] = field(default_factory=dict)
 
     def fold(self, number: int) -> Fold:
-        """One of the folds, counted from 0; a DataError if it does not exist."""
+        """Return one of the folds, counted from 0; a DataError if it does not exist."""
         if not 0 <= number < len(self.folds):
             raise DataError(f"{self.name} has folds 0 to {len(self.folds) - 1}, got fold {number}.")
         return self.folds[number]

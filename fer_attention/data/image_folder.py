@@ -119,7 +119,7 @@ def _depth(source: Source) -> int:
 
 
 def _place(name: str, depth: int) -> tuple[str, str]:
-    """Split and emotion of an image."""
+    """Parse split and emotion from an image's path."""
     parts = PurePosixPath(name).parts
     if len(parts) != depth:
         layout = "<emotion>/<image>" if depth == 2 else "<split>/<emotion>/<image>"

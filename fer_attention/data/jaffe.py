@@ -30,7 +30,7 @@ def load_jaffe(
     crop: Crop | None = None,
     on_error: OnError = "raise",
 ) -> FaceDataset:
-    """All photos with their subjects; the set has neither splits nor sequences.
+    """Load all photos with their subjects; the set has neither splits nor sequences.
 
     >>> load_jaffe("jaffe/").subjects[:2]  # doctest: +SKIP
 

@@ -130,7 +130,7 @@ def _holdout(data: FaceDataset, *, seed: int, share: float = 0.1) -> list[Fold]:
 
 @PROTOCOLS.register("subject_kfold")
 def _subject_kfold(data: FaceDataset, *, seed: int, folds: int = 10, shuffle: bool = False) -> list[Fold]:
-    """Subjects, sorted, every `folds`-th into one fold, as is usual for CK+; the next fold validates."""
+    """Put every `folds`-th subject, sorted, into one fold, as is usual for CK+; the next fold validates."""
     subjects = _subjects(data, "subject_kfold", at_least=max(3, folds))
     if folds < 3:
         raise DataError(f"subject_kfold needs 3 folds or more (train, validation, test), got {folds}.")
@@ -151,7 +151,7 @@ def _loso(data: FaceDataset, *, seed: int, validation_subjects: int = 1) -> list
 
 @PROTOCOLS.register("stratified_kfold")
 def _stratified_kfold(data: FaceDataset, *, seed: int, folds: int = 5) -> list[Fold]:
-    """Folds of like class shares, for sets without subjects; the next fold validates."""
+    """Make folds of like class shares, for sets without subjects; the next fold validates."""
     if data.subjects is not None:
         raise DataError("This set names its subjects: use subject_kfold, which keeps a person on one side.")
     with needs_extra("train", "stratified_kfold needs scikit-learn"):
@@ -200,7 +200,7 @@ def _of(data: FaceDataset, subjects: Any) -> RowIndices:
 def _rotated(
     size: int, parts: Sequence[RowIndices], *, names: Sequence[str] = (), validating: int = 1
 ) -> list[Fold]:
-    """One fold per part: the part is tested, the following ones validate, the rest train."""
+    """Make one fold per part: the part is tested, the following ones validate, the rest train."""
     folds = []
     for number, test in enumerate(parts):
         following = [parts[(number + 1 + k) % len(parts)] for k in range(validating)]

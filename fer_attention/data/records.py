@@ -113,7 +113,7 @@ class FaceDataset:
         return made._with_digests_of(self)
 
     def _with_digests_of(self, other: FaceDataset, rows: Any = ...) -> FaceDataset:
-        """Itself, with the digests of the same images if they have been computed."""
+        """Take over the digests of the same images, if they have been computed, and return the set."""
         if "digests" in other.__dict__:
             self.__dict__["digests"] = other.digests[rows]
         return self
@@ -148,5 +148,5 @@ class FaceDataset:
         return content.hexdigest()
 
     def seen_in(self, other: FaceDataset) -> NDArray[np.bool_]:
-        """(N,), true where an image is, pixel for pixel, also among the `other` images."""
+        """Compute (N,) flags, true where an image is, pixel for pixel, also among the `other` images."""
         return np.isin(self.digests, other.digests)

@@ -167,7 +167,7 @@ class Rows:
 
     @contextmanager
     def reading(self, name: str) -> Iterator[None]:
-        """Around the reading of one row: its DataError names the row and how to skip it, or is a skip."""
+        """Guard the reading of one row: name it in a DataError with the way to skip it, or skip it."""
         try:
             yield
         except DataError as error:
@@ -187,7 +187,7 @@ class Rows:
         subject: str | None = None,
         sequence: str | None = None,
     ) -> None:
-        """One more row, of the same kinds of facts as the rows before."""
+        """Add one more row, with the same kinds of facts as the rows before."""
         self._rows.append((name, image, label, split, subject, sequence))
 
     def faces(

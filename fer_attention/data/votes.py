@@ -105,7 +105,7 @@ class VoteTable:
         return replace(joined.take(usable), skipped=(*crops.skipped, *damaged, *self.skipped))
 
     def _key_of(self, crops: FaceDataset) -> Callable[[str], Key]:
-        """From an image's name to its row, as far as images and table name them alike."""
+        """Return the function from an image's name to its row, where images and table name them alike."""
         if all(re.fullmatch(r"row\d+", name) for name in crops.names.tolist()):
             if not any(isinstance(key, int) for key in self.ballots):
                 raise DataError(
@@ -115,7 +115,7 @@ class VoteTable:
         if not self.names_files:
             raise DataError(
                 f"{self.path} numbers the rows of fer2013.csv, and these images are files, such as "
-                f"{crops.names[0]}: their order is lost. Take fer2013.csv, or a table of votes with the "
+                f"{crops.names[0]}: their order is lost. Use fer2013.csv, or a table of votes with the "
                 "columns label and file."
             )
 
@@ -190,7 +190,7 @@ def read_votes(path: PathLike, *, on_error: OnError = "raise") -> VoteTable:
 
 
 def _table(source: Source) -> str:
-    """FER+'s own table in a source, or its only CSV file."""
+    """Return FER+'s own table in a source, or its only CSV file."""
     found = find_csv(source, (VOTES_CSV,))
     if found is None or PurePosixPath(found).name.lower() in FER2013_CSV:
         raise DataError(
@@ -217,7 +217,7 @@ def _ballot(row: CsvRow) -> Ballot:
 
 
 def _keys(row: CsvRow) -> list[Key]:
-    """All that name the image of a row in a table that names files; none if one of them is damaged."""
+    """Return the keys of a row's image in a table that names files; none if one of them is damaged."""
     if not row.whole:
         return []
     keys: list[Key] = [(canonical(row["label"]), row["file"])]

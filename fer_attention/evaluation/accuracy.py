@@ -36,7 +36,7 @@ class Accuracy:
         return self.correct / self.n
 
     def to_dict(self) -> dict[str, Any]:
-        """Reduce to what JSON can hold."""
+        """Return the numbers for JSON."""
         return {
             "accuracy": self.value,
             "interval_95": [self.low, self.high],

@@ -65,7 +65,7 @@ class Reliability:
         return [Bin(*row) for row in rows if row[2]]
 
     def to_dict(self) -> dict[str, Any]:
-        """Reduce to what JSON can hold; empty bins are null."""
+        """Return the numbers for JSON; those of empty bins are null."""
         return {
             "edges": self.edges.tolist(),
             "count": self.count.tolist(),
@@ -111,7 +111,7 @@ def reliability(
 def checked(
     probabilities: NDArray[np.floating[Any]], labels: NDArray[np.integer[Any]]
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Probabilities in float64, their rows divided by their sums to undo rounding, and labels in int64.
+    """Return probabilities in float64, their rows divided by their sums to undo rounding, and int64 labels.
 
     Raises:
         ValueError: The shapes differ, rows are not distributions, or labels are not class indices.

@@ -60,7 +60,7 @@ class CrowdAgreement:
         return f"{note} The data's own labels agree with the plurality in {self.label_accuracy}."
 
     def to_dict(self) -> dict[str, Any]:
-        """Reduce to what JSON can hold."""
+        """Return the numbers for JSON."""
         own = self.label_accuracy
         return {
             "levels": {name: one.to_dict() for name, one in self.levels.items()},

@@ -46,7 +46,7 @@ class ClassMetrics:
     f1: float
 
     def to_dict(self) -> dict[str, Any]:
-        """Reduce to what JSON can hold; the recall of a class that does not occur is null."""
+        """Return the numbers for JSON; the recall of a class that does not occur is null."""
         facts = asdict(self)
         facts["recall_interval_95"] = [facts.pop("low"), facts.pop("high")]
         return facts | {"recall": None if math.isnan(self.recall) else self.recall}
@@ -105,7 +105,7 @@ class ClassificationMetrics:
         return tuple(one.label for one in self.classes)
 
     def confusions(self, limit: int | None = None) -> list[Confusion]:
-        """Pairs of classes that were confused, the most frequent first, at most `limit` of them."""
+        """List pairs of classes that were confused, the most frequent first, at most `limit` of them."""
         wrong = self.confusion - np.diag(np.diag(self.confusion))
         order = np.argsort(-wrong, axis=None, kind="stable")
         pairs = [divmod(int(flat), len(self.classes)) for flat in order if wrong.flat[flat]]
@@ -113,7 +113,7 @@ class ClassificationMetrics:
         return [Confusion(true.label, answer.label, count, true.support) for true, answer, count in found]
 
     def to_dict(self) -> dict[str, Any]:
-        """Reduce to what JSON can hold."""
+        """Return the numbers for JSON."""
         return {
             **self.accuracy.to_dict(),
             "macro_f1": self.macro_f1,

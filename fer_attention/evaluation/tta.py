@@ -42,7 +42,7 @@ def flip(images: torch.Tensor) -> Iterator[torch.Tensor]:
 
 @VIEWS.register("ten-crop")
 def ten_crops(images: torch.Tensor) -> Iterator[torch.Tensor]:
-    """Four corners and the centre, and the same of the mirrored image (Krizhevsky et al. 2012, section 4.1).
+    """Crop the four corners and the centre, of the image and its mirror image (Krizhevsky et al. 2012, 4.1).
 
     Each crop is resized back to the images' own size, bilinearly: so every model sees the size that it was
     built for, and the faces a little larger, as under a random crop in training.

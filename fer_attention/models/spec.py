@@ -149,7 +149,7 @@ class ModelSpec:
         """Parse a name into a spec; other fields have their defaults or are given as `changes`.
 
         Raises:
-            UnknownNameError: The name does not exist; the message has the nearest one.
+            UnknownNameError: The name or a field does not exist; the message has the nearest one.
         """
         fitting = [b for b in BACKBONES if name == b or name.startswith(f"{b}_")]
         if not fitting:
@@ -166,7 +166,7 @@ class ModelSpec:
             raise unknown_name("model", name, listed_names())
         known = [one.name for one in fields(cls) if one.name not in ("backbone", "attention", "activation")]
         for change in changes:
-            check_choice("field of a model's structure", change, known)
+            check_choice("field of structure", change, known)
         return cls(backbone, attention=attention, activation=activation or "relu", **changes)
 
     def to_json(self) -> str:

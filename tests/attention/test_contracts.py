@@ -312,7 +312,7 @@ class TestOpenStart:
     def test_the_start_is_shown_and_checked(self, name):
         assert "start='open'" in repr(fresh(name))
         assert "start" not in repr(fresh(named(name)[0]))
-        with pytest.raises(ValueError, match="start must be one of published, open; got 'opened'"):
+        with pytest.raises(ValueError, match="Unknown start 'opened'. Did you mean 'open'"):
             create_attention(named(name)[0], C, start="opened")
 
     @pytest.mark.parametrize("backbone", ["resnet18", "resnetv2_18"])

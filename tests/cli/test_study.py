@@ -158,7 +158,7 @@ def test_an_impossible_study_ends_with_one_message_and_writes_nothing(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--engine", "slurm"], "--engine must be local or ray, got 'slurm'."),
+        (["--engine", "slurm"], "Unknown engine 'slurm'. Known: local, ray."),
         (["--output", "{file}/study"], "Cannot write into "),
     ],
 )

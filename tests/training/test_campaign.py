@@ -344,7 +344,7 @@ def test_errors_in_any_run_are_found_before_training(tmp_path, faces, change, me
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "campaign.yaml cannot be read: No such file or directory."),
+        (None, "campaign.yaml cannot be read: no such file or directory."),
         ("runs: [", "campaign.yaml is not valid YAML: line 1, column 8: expected the node content"),
         ("- first", "campaign.yaml must hold named fields; got list."),
         ("", "campaign.yaml must hold named fields; got NoneType"),
