@@ -4,6 +4,7 @@ Equations, timm parity and special options of a block are in the file of its nam
 """
 
 import copy
+import inspect
 import itertools
 from pathlib import Path
 
@@ -213,6 +214,13 @@ class TestContract:
         with pytest.raises(TypeError, match=f"'{name}' has no option 'reductoin'") as caught:
             create_attention(name, C, reductoin=4)
         assert all(option in str(caught.value) for option in attention_options(name))
+
+    @NAMED
+    def test_a_number_of_another_type_is_refused(self, name):
+        for option, parameter in inspect.signature(ATTENTIONS[name]).parameters.items():
+            if str(parameter.annotation).split(" ")[0] in ("int", "float") and option != "channels":
+                with pytest.raises(ValueError, match=f"{option} of attention '{name}' is an? .*got 'x'"):
+                    create_attention(name, C, **{option: "x"})
 
     @NAMED
     def test_options_are_keyword_only(self, name):
