@@ -1,7 +1,7 @@
 import pytest
 from pydantic import BaseModel
 
-from fer_attention.messages import read_yaml, validate
+from fer_attention.messages import MAX_ERRORS, validate
 
 
 class Fruit(BaseModel, extra="forbid"):
@@ -11,30 +11,6 @@ class Fruit(BaseModel, extra="forbid"):
 
 class Basket(BaseModel, extra="forbid"):
     fruits: list[Fruit] = []
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("", "must hold named fields; got nothing"),
-        ("- 1", "must hold named fields; got a list"),
-        ("plain", "must hold named fields; got a single value"),
-        ("a: [1", "line 1, column 6: .* but got the end of the file"),
-        ("a: 1\na: 2", "line 2, column 1: the field 'a' is given twice"),
-        ("a: \x00", "is not valid YAML"),
-    ],
-)
-def test_an_unusable_file_is_explained(tmp_path, text, message):
-    (tmp_path / "a.yaml").write_text(text)
-    with pytest.raises(ValueError, match=f"a.yaml .*{message}"):
-        read_yaml(tmp_path / "a.yaml")
-
-
-def test_a_folder_and_a_missing_file_are_explained(tmp_path):
-    with pytest.raises(ValueError, match="cannot be read: it is a folder, and a file is needed"):
-        read_yaml(tmp_path)
-    with pytest.raises(ValueError, match="cannot be read: no such file or directory"):
-        read_yaml(tmp_path / "absent.yaml")
 
 
 def test_every_invalid_field_has_a_line():
@@ -52,3 +28,8 @@ def test_every_invalid_field_has_a_line():
 
 def test_valid_fields_make_a_record():
     assert validate(Basket, {"fruits": [{"name": "pear"}]}, where="a.yaml").fruits[0].weight == 1.0
+
+
+def test_only_the_first_errors_are_listed():
+    with pytest.raises(ValueError, match="  and 3 more$"):
+        validate(Basket, {f"field{number}": 1 for number in range(MAX_ERRORS + 3)}, where="a.yaml")

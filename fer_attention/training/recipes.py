@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fer_attention.messages import read_yaml, validate
+from fer_attention.messages import validate
 from fer_attention.models import read_metadata
 from fer_attention.models.bundled import weights_path
 from fer_attention.plugins import RECIPES, register_recipes
 from fer_attention.training.config import TrainConfig
+from fer_attention.yaml_files import load_yaml
 
 register_recipes(Path(__file__).parent / "recipes")
 
@@ -49,7 +50,7 @@ def load_recipe(name: str | Path, changes: Mapping[str, Any] | None = None) -> T
         path = RECIPES[str(name)]
     elif not path.is_file():
         raise ValueError(f"There is no recipe file {path}. Recipes by name: {', '.join(RECIPES)}.")
-    recipe, given, changes = read_yaml(path), changes, dict(changes or {})
+    recipe, given, changes = load_yaml(path), changes, dict(changes or {})
     if changes.get("model", recipe.get("model")) != recipe.get("model"):
         recipe |= {"structure": {}, "weights": None}
     weights = changes.get("weights", recipe.get("weights"))
