@@ -36,7 +36,7 @@ def _whole_number(constructor: _Constructor, node: Any) -> int:
     return int(constructor.construct_yaml_int(node))
 
 
-_Constructor.add_constructor("tag:yaml.org,2002:int", _whole_number)
+_Constructor.add_constructor("tag:yaml.org,2002:int", _whole_number)  # type: ignore[type-var]
 
 
 def load_yaml(path: str | os.PathLike[str]) -> dict[str, Any]:

@@ -52,8 +52,8 @@ class CrowdAgreement:
     def summary(self) -> str:
         """The numbers beside the levels, in sentences."""
         note = (
-            f"Cross-entropy to the distribution of votes {self.cross_entropy:.4f} nats, of which "
-            f"{self.entropy:.4f} are the voters' own disagreement (n = {self.n})."
+            f"Cross-entropy to the distribution of votes: {self.cross_entropy:.4f} nats. Disagreement among "
+            f"the voters accounts for {self.entropy:.4f} of them (n = {self.n})."
         )
         if self.label_accuracy is None:
             return note
