@@ -61,7 +61,7 @@ def test_an_unknown_name_is_both_a_value_error_and_a_key_error(fruits):
     assert fruits.get("kiwi") is None
 
 
-def test_the_message_is_plain_text_with_the_nearest_name_and_all_known_ones(fruits):
+def test_the_message_has_the_nearest_name_and_all_known_ones(fruits):
     with pytest.raises(UnknownNameError) as caught:
         fruits["aple"]
     expected = "Unknown fruit 'aple'. Did you mean 'apple'? Known: apple, banana, pear."
