@@ -37,7 +37,8 @@ def validate(model: type[M], fields: Mapping[str, Any], *, where: str) -> M:
 def _readable(error: ValidationError, model: type[BaseModel], where: str) -> str:
     causes = _causes(error)
     lines = [
-        f"  {cut('.'.join(map(str, one['loc'])), 100) or 'as a whole'}: {_reason(one, model)}"
+        f"  {cut('.'.join(str(part) for part in one['loc'] if part != '[key]'), 100) or 'as a whole'}: "
+        f"{_reason(one, model)}"
         for one in causes[:MAX_ERRORS]
     ]
     if len(causes) > MAX_ERRORS:

@@ -69,6 +69,8 @@ def run_study(
     if workers is not None and workers < 1:
         raise StudyError(f"workers must be 1 or more, got {workers}.")
     check_choice("engine", engine, ("local", "ray"))
+    if address is not None and engine != "ray":
+        raise StudyError(f"address={address!r} is for engine='ray'.")
     resolved = resolve_device(device)
     data = DataSets(study, paths)
     runs = expand(study, data.all())

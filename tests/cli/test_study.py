@@ -159,6 +159,7 @@ def test_an_impossible_study_ends_with_one_message_and_writes_nothing(
     ("options", "message"),
     [
         (["--engine", "slurm"], "Unknown engine 'slurm'. Known: local, ray."),
+        (["--address", "auto"], "--address auto is for --engine ray."),
         (["--output", "{file}/study"], "Cannot write into "),
     ],
 )
