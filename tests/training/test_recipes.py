@@ -106,7 +106,7 @@ def degrade(name, low, high, probability=1.0):
         ({"adjust": "wieghts"}, "'loss' or 'weights'"),
         ({"precision": "int8"}, "'auto', 'float32', 'bfloat16' or 'float16'"),
         ({"augment": {"degrade": {"nois": {}}}}, "probability: is missing"),
-        (degrade("nois", 0, 1), "augment: Unknown degradation 'nois'. Did you mean 'noise'"),
+        (degrade("nois", 0, 1), "augment.degrade.nois: Unknown degradation 'nois'. Did you mean 'noise'"),
         (degrade("noise", 0, 300), "strength of noise is 0 to 255 .*, got 300"),
         (degrade("resampling", 2, 40), "strength of resampling is 4 to 1024 .*, got 2"),
         (degrade("blur", 3, 1), "blur: low=3 is above high=1"),
