@@ -26,6 +26,7 @@ def evaluate(
     weights: Annotated[str, typer.Argument(help="Bundled weights by name, a weights file or an .onnx file.")],
     data: Annotated[Path, typer.Option(help=datasets.DATA_HELP)],
     data_format: datasets.DataFormat = "auto",
+    labels: datasets.Labels = None,
     votes: datasets.Votes = None,
     protocol: datasets.ProtocolName = None,
     fold: datasets.FoldNumber = 0,
@@ -76,7 +77,7 @@ def evaluate(
         label_set(emotions)
     degradations = [parse_degradation(text) for text in degrade or []]
     classifier = load_classifier(weights, device=device)
-    crops = datasets.read(data, data_format, on_error)
+    crops = datasets.read(data, data_format, on_error, labels)
     if votes is not None:
         crops = with_votes(crops, votes, on_error=on_error)  # type: ignore[arg-type]
     if protocol is not None:

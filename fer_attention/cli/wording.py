@@ -6,7 +6,13 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from fer_attention.os_errors import reason_of
+from fer_attention.atomic import FULL
+
+_REASONS: dict[type[OSError], str] = {
+    FileExistsError: "it is a file, and a folder is needed",
+    NotADirectoryError: "a part of the path is a file, not a folder",
+    IsADirectoryError: "it is a folder, and a file is needed",
+}
 
 _PLAIN = (
     (r"\[Errno \d+\] ", ""),
@@ -39,7 +45,10 @@ def message_of(error: BaseException, parameters: Iterable[Any] = ()) -> str:
         parameters: Parameters of the command. Their names become options.
     """
     if isinstance(error, OSError) and error.filename is not None:
-        return f"Cannot use {error.filename2 or error.filename}: {reason_of(error)}."
+        reason = _REASONS.get(type(error), str(error.strerror).lower())
+        if error.errno in FULL:
+            reason += ". Free some space, or choose another disk"
+        return f"Cannot use {error.filename2 or error.filename}: {reason}."
     return as_typed(str(error), parameters)
 
 
