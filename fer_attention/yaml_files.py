@@ -36,7 +36,7 @@ def _whole_number(constructor: Any, node: Any) -> int:
     return int(constructor.construct_yaml_int(node))
 
 
-_Constructor.add_constructor("tag:yaml.org,2002:int", _whole_number)  # type: ignore[type-var]
+_Constructor.add_constructor("tag:yaml.org,2002:int", _whole_number)
 
 
 def load_yaml(path: str | os.PathLike[str], *, numbered: bool = False) -> dict[Any, Any]:

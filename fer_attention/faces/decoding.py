@@ -136,7 +136,7 @@ def reason(error: Exception) -> str:
     if isinstance(error, UnidentifiedImageError):
         return "it is not an image, or has a format that is not supported."
     if isinstance(error, OSError) and error.strerror:
-        return f"{error.strerror}."
+        return f"{reason_of(error)}."
     if isinstance(error, MemoryError):
         return "there is not enough memory for its pixels."
     said = isinstance(error, OSError | SyntaxError) and str(error)  # others tell of Python, not of the file

@@ -21,7 +21,7 @@ from fer_attention.attention import ATTENTIONS, CONTROLS, check_attention_option
 from fer_attention.bounded import bounded, cut
 from fer_attention.models.family import BACKBONES, DEFAULT_STEM, Traits
 from fer_attention.preprocessing import MAX_SIDE
-from fer_attention.registry import unknown_name
+from fer_attention.registry import check_choice, unknown_name
 
 POOLS = ("avg", "max", "avgmax", "catavgmax", "")
 
@@ -83,7 +83,7 @@ class ModelSpec:
         if not isinstance(self.attention_options, Mapping):
             raise ValueError(
                 "attention_options is a mapping of the block's keywords, such as {'reduction': 8}; got "
-                f"{self.attention_options!r}."
+                f"{bounded(self.attention_options)}."
             )
         object.__setattr__(self, "attention_options", dict(self.attention_options))
         self._check_numbers()
@@ -96,12 +96,12 @@ class ModelSpec:
             number = getattr(self, name)
             if not isinstance(number, int) or not least <= number <= most:
                 raise ValueError(f"{name} is an integer from {least} to {most}, got {bounded(number)}.")
-        if not 0 < self.width <= 16:
-            raise ValueError(f"width is a factor above 0, at most 16; got {self.width}.")
+        if not isinstance(self.width, (int, float)) or not 0 < self.width <= 16:
+            raise ValueError(f"width is a factor above 0, at most 16; got {bounded(self.width)}.")
         for name in ("drop_rate", "drop_path_rate"):
             rate = getattr(self, name)
             if not isinstance(rate, (int, float)) or not 0 <= rate < 1:
-                raise ValueError(f"{name} is a probability from 0 to below 1, got {rate!r}.")
+                raise ValueError(f"{name} is a probability from 0 to below 1, got {bounded(rate)}.")
 
     def _check_family(self) -> None:
         traits = self.traits
