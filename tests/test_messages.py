@@ -14,12 +14,12 @@ class Basket(BaseModel, extra="forbid"):
 
 
 def test_every_invalid_field_has_a_line():
-    fields = {"fruits": [{"name": "pear", "wieght": 1}, {"weight": "much"}]}
+    fields = {"fruits": [{"name": "pear", "wiehgt": 1}, {"weight": "much"}]}
     with pytest.raises(ValueError, match="a.yaml cannot be used") as caught:
         validate(Basket, fields, where="a.yaml")
     lines = str(caught.value).splitlines()[1:]
     assert (
-        lines[0] == "  fruits.0.wieght: Unknown field 'wieght'. Did you mean 'weight'? Known: name, weight."
+        lines[0] == "  fruits.0.wiehgt: Unknown field 'wiehgt'. Did you mean 'weight'? Known: name, weight."
     )
     assert lines[1] == "  fruits.1.name: is missing."
     assert lines[2].startswith("  fruits.1.weight: Input should be a valid number")

@@ -109,7 +109,7 @@ class ModelMetadata:
             named = bounded(found) if found else "not given"
             raise WeightsError(
                 f"{path} is not a model file of this library: its format is {named}, expected {FORMAT!r}. "
-                "Files of save_weights() and export_onnx() carry labels and preprocessing; for plain ImageNet "
+                "Files of save_weights() and export_onnx() carry labels and preprocessing; for ImageNet "
                 "weights see build_model(backbone_weights=...)."
             )
         try:
