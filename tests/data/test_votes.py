@@ -95,7 +95,7 @@ def test_the_original_votes_are_refused_for_image_folders(tmp_path):
     table = write_votes(tmp_path / "fer2013new.csv", [TEN] * 4, usages=USAGES)
     crops = load_fer2013(write_kaggle(tmp_path / "kaggle"))
     for join in (lambda: with_votes(crops, table), lambda: load_ferplus(tmp_path / "kaggle", votes=table)):
-        with pytest.raises(DataError, match="order is lost. Take fer2013.csv, or a table .* label and file"):
+        with pytest.raises(DataError, match="order is lost. Use fer2013.csv, or a table .* label and file"):
             join()
 
 

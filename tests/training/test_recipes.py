@@ -87,7 +87,7 @@ def degrade(name, low, high, probability=1.0):
         ({"augment": {"flipp": 1}}, "flipp"),
         ({"augment": 3}, "augment"),
         ({"model": "resnet18_cbma"}, "Did you mean 'resnet18_cbam'"),
-        ({"structure": {"stem": "tiny"}}, "stem of resnetv2_18 is one of"),
+        ({"structure": {"stem": "tiny"}}, "Unknown stem of resnetv2_18 'tiny'"),
         ({"optimizer": "admw"}, "Did you mean 'adamw'"),
         ({"schedule": "cosin"}, "schedule"),
         ({"layer_decay": 0.5}, "layer_decay does not work with schedule=one_cycle"),
