@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from fer_attention.evaluation import accuracy, wilson_interval
+from fer_attention.evaluation.accuracy import mean_interval
 
 
 @pytest.mark.parametrize(
@@ -27,3 +28,15 @@ def test_accuracy_and_balanced_accuracy_by_hand():
     for bad in (np.array([0]), np.zeros((4, 1), int)):
         with pytest.raises(ValueError, match="two arrays"):
             accuracy(bad, labels)
+
+
+@pytest.mark.parametrize("recalls", [(0.5, 0.9), (0.97, 0.6, 0.8)])
+def test_the_interval_of_balanced_accuracy_covers_the_truth(recalls):
+    generator = np.random.default_rng(0)
+    sizes = [20, 60, 200][: len(recalls)]
+    covered = []
+    for _ in range(2000):
+        right = [int(generator.binomial(n, recall)) for n, recall in zip(sizes, recalls, strict=True)]
+        low, high = mean_interval(list(zip(right, sizes, strict=True)))
+        covered.append(low <= np.mean(recalls) <= high)
+    assert 0.935 < np.mean(covered) < 0.975  # three standard errors of 2,000 draws are 0.015
