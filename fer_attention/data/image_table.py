@@ -76,7 +76,7 @@ def load_table(
     labels: Labels | None = None,
     on_error: OnError = "raise",
 ) -> FaceDataset:
-    """Load the images that a table names, with its labels.
+    r"""Load the images that a table names, with its labels.
 
     A column `split` (or `usage`) gives the splits; without it the name of the table does, as `train.csv`, and
     otherwise the set has none.

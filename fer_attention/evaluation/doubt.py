@@ -24,7 +24,8 @@ class Doubt:
     Where the truth is shares of votes, an answer is right to the share of its votes.
 
     >>> from fer_attention.evaluation.doubt import measure_doubt
-    >>> found = measure_doubt(np.array([[0.9, 0.1], [0.6, 0.4]]), np.array([0, 1]), Calibration(threshold=0.65))
+    >>> probabilities = np.array([[0.9, 0.1], [0.6, 0.4]])
+    >>> found = measure_doubt(probabilities, np.array([0, 1]), Calibration(threshold=0.65))
     >>> found.coverage, found.sure, found.sure_accuracy
     (1.0, 0.5, 1.0)
 
