@@ -41,7 +41,7 @@ def run(weights, tmp_path, monkeypatch):
     """`fer-attention evaluate` on crops in memory: the result and the JSON."""
 
     def call(crops, *options):
-        monkeypatch.setattr("fer_attention.data.load_data", lambda path, *, data_format, on_error: crops)
+        monkeypatch.setattr("fer_attention.data.load_data", lambda path, **options: crops)
         file = tmp_path / "new" / "r.json"
         arguments = ["evaluate", weights, "--data", tmp_path / "faces", "--json", file, *options]
         result = CliRunner().invoke(app, [str(argument) for argument in arguments], env={"COLUMNS": "160"})
