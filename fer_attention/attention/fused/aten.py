@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fer_attention.attention.fused.gates import BlockOutput, FusedActivation, spatial_scale
+from fer_attention.elu import elu_
 
 Maximum = tuple[Tensor, Tensor | None]
 """The largest values, and the first position of each; None if no gradient is needed."""
@@ -76,7 +77,7 @@ def apply(
     if activation.name == "relu":
         y.relu_()
     elif activation.name == "elu":
-        F.elu_(y, activation.alpha)
+        elu_(y, activation.alpha)
     return BlockOutput(y, pixels, spatial, channel)
 
 

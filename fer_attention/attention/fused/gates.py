@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from fer_attention.elu import ELU
+
 Tensors = tuple[Tensor, ...]
 
 
@@ -31,7 +33,7 @@ class FusedActivation:
             return cls()
         if type(module) is nn.ReLU:
             return cls("relu")
-        return cls("elu", module.alpha) if type(module) is nn.ELU else None
+        return cls("elu", module.alpha) if type(module) in (nn.ELU, ELU) else None
 
 
 class BlockOutput(NamedTuple):
