@@ -31,7 +31,7 @@ def elu_(x: Tensor, alpha: float = 1.0) -> Tensor:
     if x.device.type != "cpu" or x.dtype not in (torch.float32, torch.float64) or not 0 <= alpha <= 1:
         return F.elu_(x, alpha)
     step = PART * len(x) // max(1, x.numel()) if x.ndim else 0
-    for part in x.split(step) if 0 < step < len(x) else (x,):
+    for part in torch.split(x, step) if 0 < step < len(x) else (x,):
         low = part.clamp_max(0).exp_().sub_(1)
         torch.maximum(part, low if alpha == 1 else low.mul_(alpha), out=part)
     return x

@@ -177,7 +177,8 @@ class _Preparation:
         weight = weight.detach()
         kept_bias = None if bias is None else self._keep(node, "bias", bias.detach())
         x = node.args[0]
-        if torch.backends.mkldnn.is_available():
+        mkldnn: Any = torch.backends.mkldnn
+        if mkldnn.is_available():
             packed = torch.ops.mkldnn._reorder_convolution_weight(weight, *layout, self.sizes[conv])
             kept = self._keep(node, "weight", packed)
             call = torch.ops.mkldnn._convolution_pointwise.default

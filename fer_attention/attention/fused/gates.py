@@ -33,7 +33,9 @@ class FusedActivation:
             return cls()
         if type(module) is nn.ReLU:
             return cls("relu")
-        return cls("elu", module.alpha) if type(module) in (nn.ELU, ELU) else None
+        if isinstance(module, nn.ELU) and type(module) in (nn.ELU, ELU):
+            return cls("elu", module.alpha)
+        return None
 
 
 class BlockOutput(NamedTuple):
