@@ -33,7 +33,9 @@ def test_predict_writes_table_json_and_picture(photo, tmp_path):
     [record] = json.loads((tmp_path / "out" / "r.json").read_text())
     assert (record["image"], record["width"], record["height"]) == (str(photo), 512, 512)
     [face] = record["faces"]
-    assert set(face) == {"box", "score", "landmarks", "emotion", "probabilities"}
+    parts = {"box", "score", "landmarks", "emotion", "unsure", "candidates", "probabilities"}
+    assert set(face) == parts
+    assert (face["candidates"], face["unsure"]) == (["happy"], False)
     assert face["emotion"] == "happy"
     with Image.open(tmp_path / "out" / "collins.png") as annotated:
         assert annotated.size == (512, 512)
@@ -153,9 +155,10 @@ def test_files_that_are_not_images_are_counted(photo):
     assert "left out, not images: 1 (notes.txt)" in result.stderr
 
 
-def test_photos_without_any_face_come_with_a_hint(tmp_path):
-    Image.new("RGB", (80, 60), "white").save(tmp_path / "wall.png")
-    assert "Try another --detector" in run("predict", tmp_path / "wall.png").stderr
+def test_photos_without_a_face_come_with_a_hint(photo):
+    Image.new("RGB", (80, 60), "white").save(photo.parent / "wall.png")
+    result = run("predict", photo.parent)
+    assert "mtcnn found no face in 1 of 2 photos. Try another --detector" in result.stderr
 
 
 def test_faces_are_selected_by_size_and_position(photo, tmp_path):
