@@ -90,6 +90,11 @@ def watch_inputs(watcher: Watcher) -> Iterator[None]:
         _watcher.reset(token)
 
 
+def inputs_are_watched() -> bool:
+    """Return whether this code runs within `watch_inputs`."""
+    return _watcher.get() is not None
+
+
 class AttentionBlock(nn.Module):
     """Base class of all blocks, which preserves the shape and checks the number of input channels.
 

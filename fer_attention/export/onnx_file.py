@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from fer_attention.classifiers.onnx_classifier import INPUT, OUTPUT, OnnxClassifier
@@ -16,6 +17,9 @@ from fer_attention.optional import needs_extra
 
 OPSET = 18
 """Version of ONNX's operators that torch's exporter writes without conversion; needs ONNX Runtime 1.14."""
+
+PREFIX = "elu_"
+"""Start of the names of values that are added to a graph."""
 
 
 def export_onnx(
@@ -94,4 +98,35 @@ def _graph(program: torch.export.ExportedProgram, opset: int) -> Any:
         part.doc_string = ""
     for value in (*graph.input, *graph.output):
         value.type.tensor_type.shape.dim[0].dim_param = "batch"
+    _expand_elu(graph)
     return model
+
+
+def _expand_elu(graph: Any) -> None:
+    """Replace each ELU of alpha 1 by max(x, exp(min(x, 0)) - 1).
+
+    ONNX Runtime has vectorised kernels for these operators and not for ELU. On one thread they took 0.85 to
+    0.90 of the time of the bundled model with ELU operators, and a model with ReLU 0.77 to 0.81.
+    """
+    from onnx import helper, numpy_helper
+
+    zero, one = f"{PREFIX}zero", f"{PREFIX}one"
+    nodes = []
+    for node in graph.node:
+        if node.op_type != "Elu" or any(attribute.f != 1 for attribute in node.attribute):
+            nodes.append(node)
+            continue
+        [x], [y] = node.input, node.output
+        below, power, low = (f"{PREFIX}{y}_{part}" for part in ("below", "power", "low"))
+        nodes += [
+            helper.make_node("Min", [x, zero], [below]),
+            helper.make_node("Exp", [below], [power]),
+            helper.make_node("Sub", [power, one], [low]),
+            helper.make_node("Max", [x, low], [y]),
+        ]
+    if len(nodes) == len(graph.node):
+        return
+    del graph.node[:]
+    graph.node.extend(nodes)
+    for name, value in ((zero, 0), (one, 1)):
+        graph.initializer.append(numpy_helper.from_array(np.array(value, np.float32), name))
