@@ -57,7 +57,10 @@ def leaf(arguments):
 
 
 def arguments_of(line):
-    return shlex.split(line.partition(" | ")[0], comments=True)[1:]
+    words = shlex.split(line.partition(" | ")[0], comments=True)[1:]
+    while words[:1] == ["--plugin"]:
+        words = words[2:]
+    return words
 
 
 WITH_COMMANDS = [path for path in DOCUMENTS if path.stem != "commands" and any(blocks(path))]
