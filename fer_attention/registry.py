@@ -35,10 +35,24 @@ def unknown_name(kind: str, name: object, known: Iterable[str]) -> UnknownNameEr
     near = [cut(one, 60) for one in near]
     hint = f" Did you mean {near[0]!r}?" if near else ""
     if len(known) <= 30:
-        names = ", ".join(cut(one, 60) for one in known)
+        names = ", ".join(cut(one, 60) or "''" for one in known)
         return UnknownNameError(f"Unknown {kind} {shown}.{hint} Known: {names or 'none'}.")
     others = f" Also near: {', '.join(near[1:])}." if near[1:] else ""
     return UnknownNameError(f"Unknown {kind} {shown}.{hint}{others} {len(known)} are known.")
+
+
+def check_choice(kind: str, value: object, allowed: Iterable[str]) -> None:
+    """Check that a value is one of the allowed names.
+
+    >>> check_choice("colour", "grene", ("green", "red"))
+    Traceback (most recent call last):
+    fer_attention.registry.UnknownNameError: Unknown colour 'grene'. Did you mean 'green'? Known: green, red.
+
+    Raises:
+        UnknownNameError: It is none of them; the message has the nearest one.
+    """
+    if value not in (names := tuple(allowed)):
+        raise unknown_name(kind, value, names)
 
 
 class Registry(Mapping[str, T]):

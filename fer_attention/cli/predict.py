@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Column, Table
@@ -21,7 +21,12 @@ from fer_attention.cli.detectors import (
     load_recognizer,
     no_face_hint,
 )
+from fer_attention.registry import unknown_name
 
+if TYPE_CHECKING:
+    from fer_attention.pipeline.photos import PhotoWorker
+
+RUNNERS = ("local", "ray")
 _SHOWN = 1000  # rows of the table; result files have all
 _RESULTS = "Results"
 
@@ -29,6 +34,7 @@ EXAMPLES = examples(
     "fer-attention predict photo.jpg",
     "fer-attention predict photos/ --output annotated --csv faces.csv",
     "fer-attention predict photos/ --json - --quiet --on-error skip | jq '.[].faces'",
+    "fer-attention predict s3://bucket/photos --runner ray --address auto --parquet s3://bucket/faces",
     "fer-attention predict photo.jpg --detector yunet --weights resnetv2_18_eca_elu.fer2013",
 )
 
@@ -41,7 +47,7 @@ def _file(form: str) -> typer.models.OptionInfo:
 
 
 def predict(
-    photos: Annotated[list[Path], typer.Argument(help="Photos, or folders of photos.", metavar="PHOTO")],
+    photos: Annotated[list[str], typer.Argument(help="Photos, or folders of photos.", metavar="PHOTO")],
     output: Annotated[
         Path | None,
         typer.Option(help="Folder for annotated pictures; a stopped run resumes.", rich_help_panel=_RESULTS),
@@ -67,12 +73,26 @@ def predict(
         typer.Option(help="Threads; by default one for each core.", min=1, rich_help_panel=MACHINE),
     ] = None,
     device: Device = "auto",
+    runner: Annotated[
+        str,
+        typer.Option(
+            help="local, or ray: a Ray cluster, which writes a folder of files to --parquet.",
+            rich_help_panel=MACHINE,
+        ),
+    ] = "local",
+    address: Annotated[
+        str | None,
+        typer.Option(help="Address of a running Ray cluster, or auto.", rich_help_panel=MACHINE),
+    ] = None,
 ) -> None:
     """Recognise the expressions of all faces in photos.
 
     A photo that cannot be read ends the command. With --on-error skip it is reported, and the
     exit code is 1. Result files hold the finished photos in any case. With --output, the same command resumes
     a stopped run and analyses new and changed photos only.
+
+    With --runner ray, photos may be addresses such as s3://bucket/photos, and those that cannot be read are
+    rows with an error.
     """
     from fer_attention.faces import ImageError
     from fer_attention.faces.photo_files import list_photos
@@ -83,10 +103,22 @@ def predict(
 
     named = {"json": json_file, "jsonl": jsonl_file, "csv": csv_file, "parquet": parquet_file}
     targets = {kind: target for kind, target in named.items() if target is not None}
-    check_targets(targets)
+    if runner not in RUNNERS:
+        raise unknown_name("runner", runner, RUNNERS)
+    if runner == "ray" and (output is not None or set(targets) != {"parquet"}):
+        raise ValueError(
+            "--runner ray writes a folder of Parquet files, and nothing else: use --parquet FOLDER."
+        )
+    if runner == "local" and address is not None:
+        raise ValueError("--address is that of a Ray cluster: add --runner ray.")
+    if runner == "local":
+        check_targets(targets)
     options = PhotoOptions(on_error, faces, min_size, keep_images=pictures and output is not None)  # type: ignore[arg-type]
     recognizer = load_recognizer(weights, detector, detector_weights, min_score, device, rotations=rotations)
     worker, threads = PhotoWorker(recognizer, options), workers or default_workers()
+    if runner == "ray":
+        _on_cluster(photos, targets["parquet"], worker, workers, address, detector)
+        return
     answers = _Answers()
     with ExitStack() as stack:
         run = None
@@ -95,7 +127,7 @@ def predict(
             decisive |= {"weights": _digest(weights), "detector_weights": _digest(detector_weights)}
             decisive |= {"faces": faces, "min_size": min_size, "rotations": rotations}
             run = stack.enter_context(PhotoRun(output, decisive, pictures=pictures))
-        found = list_photos(photos, without=run.own_files if run else ())
+        found = list_photos(map(Path, photos), without=run.own_files if run else ())
         records = (run.records if run else photo_records)(found.photos, worker, workers=threads)
         add = stack.enter_context(open_writers(targets, recognizer.labels))
         try:
@@ -113,6 +145,26 @@ def predict(
         say(no_face_hint(detector, answers.without_face, answers.read), err)
     if answers.failed:
         fail(f"{answers.failed} of {len(found.photos)} photos could not be read.")
+        raise typer.Exit(1)
+
+
+def _on_cluster(
+    photos: list[str],
+    output: str,
+    worker: PhotoWorker,
+    actors: int | None,
+    address: str | None,
+    detector: str,
+) -> None:
+    from fer_attention.pipeline.cluster import list_addresses, predict_on_cluster
+
+    found = list_addresses(photos)
+    result = predict_on_cluster(found, output, worker, actors=actors, address=address)
+    say(f"{result.photos} photos, rows in {output}")
+    if result.without_face:
+        say(no_face_hint(detector, result.without_face, result.photos - result.failed), err)
+    if result.failed:
+        fail(f"{result.failed} of {result.photos} photos could not be read; their rows have the error.")
         raise typer.Exit(1)
 
 

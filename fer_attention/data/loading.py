@@ -61,6 +61,10 @@ def load_data(
 ) -> FaceDataset:
     """Read a data set of any known layout.
 
+    >>> faces = load_data("fer2013.zip")  # doctest: +SKIP
+    >>> faces.split("private").images.shape  # doctest: +SKIP
+    (3589, 48, 48)
+
     Args:
         path: A folder, a zip or tar file, or a table.
         data_format: A name in `FORMATS`, or `"auto"`: the reader that knows the names of the files or the

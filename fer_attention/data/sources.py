@@ -23,7 +23,8 @@ from fer_attention.data.records import DataError, FaceDataset
 from fer_attention.faces.decoding import MAX_PIXELS, open_image
 from fer_attention.faces.images import ImageError, load_image
 from fer_attention.faces.photo_files import is_image_name, is_junk
-from fer_attention.messages import check_on_error
+from fer_attention.os_errors import reason_of
+from fer_attention.registry import check_choice
 
 OnError: TypeAlias = Literal["raise", "skip"]
 Crop: TypeAlias = Callable[[Image.Image], Image.Image]
@@ -160,7 +161,7 @@ def _in_order(names: Iterable[str]) -> tuple[str, ...]:
 
 def _walk(folder: Path) -> Iterator[Path]:
     def refuse(error: OSError) -> None:
-        raise DataError(f"{error.filename} cannot be read: {error.strerror}.") from error
+        raise DataError(f"{error.filename} cannot be read: {reason_of(error)}.") from error
 
     seen = set()
     for place, folders, files in os.walk(folder, onerror=refuse, followlinks=True):
@@ -225,11 +226,11 @@ class Rows:
     _seen: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        check_on_error(self.on_error)
+        check_choice("on_error", self.on_error, ("raise", "skip"))
 
     @contextmanager
     def reading(self, name: str) -> Iterator[None]:
-        """Around the reading of one row: its DataError is collected, or is a skip.
+        """Guard the reading of one row: collect its DataError, or skip the row.
 
         Errors are raised by `check` and `faces`, so that they can say how many rows they concern, and at once
         where nearly all of many rows have failed.

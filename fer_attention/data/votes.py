@@ -22,6 +22,7 @@ from fer_attention.data.sources import OnError, PathLike, Source, open_source
 from fer_attention.data.splits import split_of
 from fer_attention.data.tables import Row, table_rows
 from fer_attention.emotions import canonical
+from fer_attention.registry import check_choice
 
 VOTE_COLUMNS = (
     "neutral",
@@ -99,7 +100,7 @@ class VoteTable:
         return replace(joined.take(usable), skipped=(*crops.skipped, *damaged, *self.skipped))
 
     def _key_of(self, crops: FaceDataset) -> Callable[[str], Key]:
-        """From an image's name to its row, as far as images and table name them alike."""
+        """Return the function from an image's name to its row, where images and table name them alike."""
         if all(re.fullmatch(r"row\d+", name) for name in crops.names.tolist()):
             if not any(isinstance(key, int) for key in self.ballots):
                 raise DataError(
@@ -109,7 +110,7 @@ class VoteTable:
         if not self.names_files:
             raise DataError(
                 f"{self.path} numbers the rows of fer2013.csv, and these images are files, such as "
-                f"{crops.names[0]}: their order is lost. Take fer2013.csv, or a table of votes with the "
+                f"{crops.names[0]}: their order is lost. Use fer2013.csv, or a table of votes with the "
                 "columns label and file."
             )
 
@@ -124,6 +125,11 @@ def with_votes(crops: FaceDataset, votes: PathLike, *, on_error: OnError = "rais
     """Add the votes of ten people to FER2013's images, as the column `votes`.
 
     Images without votes stay, with zeros.
+
+    >>> from fer_attention.data import load_fer2013
+    >>> faces = with_votes(load_fer2013("fer2013.zip"), "ferplus_votes.csv")  # doctest: +SKIP
+    >>> faces.votes[0].sum()  # doctest: +SKIP
+    10
 
     Args:
         crops: What `load_fer2013` gives, or some of it.
@@ -148,8 +154,7 @@ def read_votes(path: PathLike, *, on_error: OnError = "raise") -> VoteTable:
         DataError: The table is absent, empty or damaged, or names an image twice.
         ValueError: `on_error` is something else.
     """
-    if on_error not in ("raise", "skip"):
-        raise ValueError(f"on_error is 'raise' or 'skip', got {on_error!r}.")
+    check_choice("on_error", on_error, ("raise", "skip"))
     ballots: dict[Key, Ballot] = {}
     skipped = []
     names_files = False
@@ -180,7 +185,7 @@ def read_votes(path: PathLike, *, on_error: OnError = "raise") -> VoteTable:
 
 
 def _table(source: Source) -> str:
-    """FER+'s own table in a source, or its only CSV file."""
+    """Return FER+'s own table in a source, or its only CSV file."""
     found = find_csv(source, (VOTES_CSV,))
     if found is None or PurePosixPath(found).name.lower() in FER2013_CSV:
         raise DataError(

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
-from fer_attention.messages import readable
+from fer_attention.messages import validate
 from fer_attention.models import read_metadata
 from fer_attention.models.bundled import weights_path
 from fer_attention.plugins import RECIPES, register_recipes
@@ -56,7 +55,7 @@ def load_recipe(name: str | Path, changes: Mapping[str, Any] | None = None) -> T
     if changes.get("model", recipe.get("model")) != recipe.get("model"):
         recipe |= {"structure": {}, "weights": None}
     weights = changes.get("weights", recipe.get("weights"))
-    if isinstance(weights, str) and (file := weights_path(weights)).is_file():
+    if isinstance(weights, str) and os.path.isfile(file := weights_path(weights)):
         model = {"model": read_metadata(file).spec.name}
         recipe = {**recipe, **model} if changes.get("weights") else {**model, **recipe}
     if changes.get("weights") is not None:
@@ -71,11 +70,8 @@ def load_recipe(name: str | Path, changes: Mapping[str, Any] | None = None) -> T
             changes.pop(field, None)
         elif isinstance(changes.get(field, {}), Mapping):
             changes[field] = {**former, **changes.get(field, {})}
-    try:
-        return TrainConfig.model_validate({**recipe, **changes})
-    except ValidationError as error:
-        where = f"The recipe {name}{' with these changes' if given else ''}"
-        raise ValueError(readable(error, TrainConfig, where=where)) from error
+    where = f"The recipe {name}{' with these changes' if given else ''}"
+    return validate(TrainConfig, {**recipe, **changes}, where=where)
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

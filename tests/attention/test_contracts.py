@@ -4,6 +4,7 @@ Equations, timm parity and special options of a block are in the file of its nam
 """
 
 import copy
+import inspect
 import itertools
 from pathlib import Path
 
@@ -215,6 +216,13 @@ class TestContract:
         assert all(option in str(caught.value) for option in attention_options(name))
 
     @NAMED
+    def test_a_number_of_another_type_is_refused(self, name):
+        for option, parameter in inspect.signature(ATTENTIONS[name]).parameters.items():
+            if str(parameter.annotation).split(" ")[0] in ("int", "float") and option != "channels":
+                with pytest.raises(ValueError, match=f"{option} of attention '{name}' is an? .*got 'x'"):
+                    create_attention(name, C, **{option: "x"})
+
+    @NAMED
     def test_options_are_keyword_only(self, name):
         with pytest.raises(TypeError, match="positional"):
             ATTENTIONS[name](C, 16)
@@ -312,7 +320,7 @@ class TestOpenStart:
     def test_the_start_is_shown_and_checked(self, name):
         assert "start='open'" in repr(fresh(name))
         assert "start" not in repr(fresh(named(name)[0]))
-        with pytest.raises(ValueError, match="start must be one of published, open; got 'opened'"):
+        with pytest.raises(ValueError, match="Unknown start 'opened'. Did you mean 'open'"):
             create_attention(named(name)[0], C, start="opened")
 
     @pytest.mark.parametrize("backbone", ["resnet18", "resnetv2_18"])
