@@ -93,7 +93,7 @@ class PhotoRun:
                 self._names |= {photo: os.fspath(name) for photo, name in entry.get("names", {}).items()}
                 done = {(name, *facts): dict(record) for (name, *facts), record in entry.get("done", ())}
                 if entry.get("options") == self._options:
-                    self._done |= done  # type: ignore[arg-type]
+                    self._done |= done
         except (AttributeError, TypeError, ValueError) as error:
             raise ValueError(f"{self._journal.path} is damaged: {error!r}. Choose a new folder.") from error
         for name in self._names.values():
