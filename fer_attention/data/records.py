@@ -15,7 +15,19 @@ from fer_attention.data.files import ImageFiles, digest
 
 
 class DataError(ValueError):
-    """A data set that is absent, damaged or not in the expected layout."""
+    """A data set that is absent, damaged or not in the expected layout.
+
+    >>> from fer_attention.data import load_data
+    >>> try:
+    ...     load_data("absent.zip")
+    ... except DataError as error:
+    ...     print(str(error).split(". ")[0])
+    absent.zip does not exist
+    """
+
+
+NOT_COLUMNS = ("label_names", "skipped", "layout")
+"""Fields of a data set that have no entry for each image."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,6 +35,16 @@ class FaceDataset:
     """Face crops of one size with their labels, N of them.
 
     Digests of the images are computed once and kept, so do not write into `images`.
+
+    >>> crops = FaceDataset(
+    ...     images=np.zeros((3, 48, 48), dtype=np.uint8),
+    ...     labels=np.array([0, 1, 1]),
+    ...     names=np.array(["a.png", "b.png", "c.png"]),
+    ...     splits=np.array(["train", "train", "test"]),
+    ...     label_names=("happy", "sad"),
+    ... )
+    >>> len(crops.split("train")), crops.take([2]).names.tolist()
+    (2, ['c.png'])
 
     Attributes:
         images: uint8, (N, H, W) grey or (N, H, W, 3) RGB, in memory or decoded from files on use.
@@ -36,6 +58,7 @@ class FaceDataset:
         votes: int64, (N, 10), how many people voted for each of FER+'s eight emotions, for unknown and for
             "not a face" (`data.votes.VOTE_COLUMNS`); zeros where nobody did.
         skipped: (name, reason) of the files that were left out, where the caller allowed that.
+        layout: How the files were understood: the reader, and labels that are written differently.
     """
 
     images: NDArray[np.uint8] | ImageFiles
@@ -48,6 +71,7 @@ class FaceDataset:
     targets: NDArray[np.float32] | None = None
     votes: NDArray[np.int64] | None = None
     skipped: tuple[tuple[str, str], ...] = ()
+    layout: str = ""
 
     def __post_init__(self) -> None:
         lengths = {name: len(getattr(self, name)) for name in self._columns()}
@@ -67,7 +91,7 @@ class FaceDataset:
             raise DataError(f"votes are (N, 10) counts, got {self.votes.shape}.")
 
     def _columns(self) -> list[str]:
-        names = [field.name for field in fields(self) if field.name not in ("label_names", "skipped")]
+        names = [field.name for field in fields(self) if field.name not in NOT_COLUMNS]
         return [name for name in names if getattr(self, name) is not None]
 
     def __len__(self) -> int:
@@ -95,7 +119,7 @@ class FaceDataset:
         return made._with_digests_of(self)
 
     def _with_digests_of(self, other: FaceDataset, rows: Any = ...) -> FaceDataset:
-        """Itself, with the digests of the same images if they have been computed."""
+        """Take over the digests of the same images, if they have been computed, and return the set."""
         if "digests" in other.__dict__:
             self.__dict__["digests"] = other.digests[rows]
         return self
@@ -104,7 +128,7 @@ class FaceDataset:
         """Select one split; a DataError lists the splits if it does not exist."""
         mask = self.splits == name
         if not mask.any():
-            raise DataError(f"No split {name!r}; there are {sorted(set(self.splits.tolist()))}.")
+            raise DataError(f"No split {name!r}; there are {', '.join(sorted(set(self.splits.tolist())))}.")
         return self.take(mask)
 
     @cached_property
@@ -130,5 +154,5 @@ class FaceDataset:
         return content.hexdigest()
 
     def seen_in(self, other: FaceDataset) -> NDArray[np.bool_]:
-        """(N,), true where an image is, pixel for pixel, also among the `other` images."""
+        """Compute (N,) flags, true where an image is, pixel for pixel, also among the `other` images."""
         return np.isin(self.digests, other.digests)

@@ -24,6 +24,12 @@ AGREEING = (6, 8, 10)
 class CrowdAgreement:
     """Agreement of the most probable class, and of the probabilities, with what people voted for.
 
+    >>> votes = np.zeros((2, 10), dtype=np.int64)
+    >>> votes[0, 1], votes[1, [0, 3]] = 10, (4, 6)  # ten for happy; four for neutral, six for sad
+    >>> found = crowd_agreement(np.array([[0.9, 0.1], [0.7, 0.3]]), votes, ("happy", "sad"))
+    >>> {name: level.correct / level.n for name, level in found.levels.items()}  # doctest: +ELLIPSIS
+    {'majority': 0.5, 'plurality': 0.5, '6 votes or more': 0.5, '8 votes or more': 1.0, ...}
+
     Attributes:
         levels: Accuracy by how clear the votes are: `majority` (FER+'s official rule: more than half of the
             votes, single votes dropped), `plurality` (one emotion has the most), then `6 votes or more` and
@@ -46,15 +52,15 @@ class CrowdAgreement:
     def summary(self) -> str:
         """The numbers beside the levels, in sentences."""
         note = (
-            f"Cross-entropy to the distribution of votes {self.cross_entropy:.4f} nats, of which "
-            f"{self.entropy:.4f} are the voters' own disagreement (n = {self.n})."
+            f"Cross-entropy to the distribution of votes: {self.cross_entropy:.4f} nats. Disagreement among "
+            f"the voters accounts for {self.entropy:.4f} of them (n = {self.n})."
         )
         if self.label_accuracy is None:
             return note
         return f"{note} The data's own labels agree with the plurality in {self.label_accuracy}."
 
     def to_dict(self) -> dict[str, Any]:
-        """Reduce to what JSON can hold."""
+        """Return the numbers for JSON."""
         own = self.label_accuracy
         return {
             "levels": {name: one.to_dict() for name, one in self.levels.items()},
@@ -78,6 +84,12 @@ def crowd_agreement(
     Images on which the people's answer is none of the classes (unknown, no face, contempt for a model
     without it) are left out of the accuracies. The cross-entropy takes all votes for the classes.
 
+    >>> votes = np.zeros((2, 10), dtype=np.int64)
+    >>> votes[0, 1], votes[1, [0, 3]] = 10, (7, 3)  # ten for happy; seven for neutral, three for sad
+    >>> found = crowd_agreement(np.array([[0.9, 0.1], [0.5, 0.5]]), votes, ("happy", "neutral"))
+    >>> found.levels["majority"].value, round(found.cross_entropy, 4)
+    (0.5, 0.3993)
+
     Args:
         probabilities: (N, C), rows that sum to 1.
         votes: (N, 10) counts: FER+'s eight emotions, unknown, not a face (`FaceDataset.votes`).
@@ -93,10 +105,9 @@ def crowd_agreement(
             f"Needs probabilities (N, {len(label_names)}) and votes (N, {len(FERPLUS) + 2}), got "
             f"{probabilities.shape} and {votes.shape}."
         )
-    places = label_map(FERPLUS, label_names).values()
-    class_of = np.array([-1 if place is None else place for place in (*places, None, None)])
+    class_of = _class_of(label_names)
     most = votes.max(1)
-    plurality = np.where((votes == most[:, None]).sum(1) == 1, class_of[votes.argmax(1)], -1)
+    plurality = plurality_of(votes, label_names)
     chosen = {"majority": _majority(votes, class_of), "plurality": plurality}
     chosen |= {f"{count} votes or more": np.where(most >= count, plurality, -1) for count in AGREEING}
     answers = probabilities.argmax(1)
@@ -105,14 +116,11 @@ def crowd_agreement(
         for name, true in chosen.items()
         if (true >= 0).any()
     }
-    shares = np.zeros(probabilities.shape)
-    for column, index in enumerate(class_of):
-        if index >= 0:
-            shares[:, index] += votes[:, column]
-    voted = shares.sum(1) > 0
+    shares = vote_shares(votes, label_names)
+    voted = shares.any(1)
     if not voted.any():
         raise ValueError(f"Nobody voted for any of {', '.join(label_names)} on these {len(votes)} images.")
-    shares = shares[voted] / shares[voted].sum(1, keepdims=True)
+    shares = shares[voted]
     tiny = np.finfo(np.float64).tiny
     own = None
     if labels is not None and (plurality >= 0).any():
@@ -129,6 +137,37 @@ def crowd_agreement(
         },
         label_accuracy=own,
     )
+
+
+def plurality_of(votes: NDArray[np.int64], label_names: Sequence[str]) -> NDArray[np.int64]:
+    """Return the class (N,) with the most votes; -1 for a tie, and if none of the classes has the most.
+
+    Args:
+        votes: (N, 10), as in `crowd_agreement`.
+        label_names: Names of the classes.
+    """
+    alone = (votes == votes.max(1, keepdims=True)).sum(1) == 1
+    return np.where(alone, _class_of(label_names)[votes.argmax(1)], -1)
+
+
+def vote_shares(votes: NDArray[np.int64], label_names: Sequence[str]) -> NDArray[np.float64]:
+    """Return the share of each class among the votes for the classes, (N, C); rows without any are zeros.
+
+    Args:
+        votes: (N, 10), as in `crowd_agreement`.
+        label_names: C names of classes.
+    """
+    shares = np.zeros((len(votes), len(label_names)))
+    for column, index in enumerate(_class_of(label_names)):
+        if index >= 0:
+            shares[:, index] += votes[:, column]
+    return shares / np.maximum(shares.sum(1, keepdims=True), 1)
+
+
+def _class_of(label_names: Sequence[str]) -> NDArray[np.int64]:
+    """Return the class of each column of votes, -1 for none."""
+    places = label_map(FERPLUS, label_names).values()
+    return np.array([-1 if place is None else place for place in (*places, None, None)])
 
 
 def _majority(votes: NDArray[np.int64], class_of: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -6,7 +6,7 @@ import json
 import math
 import platform
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from importlib import resources
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -16,9 +16,11 @@ from typing import Any
 import torch
 
 from fer_attention.atomic import write_atomically
+from fer_attention.calibration import Calibration
 from fer_attention.classifiers import Classifier, as_classifier
 from fer_attention.data.seen import without_digests
 from fer_attention.evaluation.crowd import CrowdAgreement
+from fer_attention.evaluation.doubt import Doubt
 from fer_attention.evaluation.evaluate import Evaluation
 from fer_attention.evaluation.metrics import ClassificationMetrics
 from fer_attention.evaluation.plots import recall_svg, reliability_svg
@@ -29,7 +31,11 @@ from fer_attention.rendering.page import render_page
 
 
 def library_versions() -> dict[str, str]:
-    """Versions of the libraries that the numbers depend on; one that is not installed is left out."""
+    """Return the versions of the libraries that the numbers depend on, without those that are not installed.
+
+    >>> sorted(library_versions())[:3]
+    ['fer_attention', 'numpy', 'pillow']
+    """
     import fer_attention
 
     versions = {
@@ -46,7 +52,7 @@ def library_versions() -> dict[str, str]:
 
 
 def check_libraries(*, html: bool = False) -> None:
-    """Raise an ImportError before an evaluation, or its report as HTML, rather than after it."""
+    """Check before an evaluation, or its HTML report, that the libraries are there (ImportError)."""
     for library in ("sklearn", "matplotlib") if html else ("sklearn",):
         if find_spec(library) is None:
             raise ImportError(f"This needs {library}: pip install 'fer_attention[train]'.")
@@ -54,7 +60,10 @@ def check_libraries(*, html: bool = False) -> None:
 
 @dataclass(frozen=True, eq=False)
 class EvaluationReport:
-    """Measures of a weights file on data, with all that the numbers depend on.
+    """Metrics of a weights file on data, with everything that the numbers depend on.
+
+    >>> report = EvaluationReport.of(found, model, weights="best.safetensors", data="CK+")  # doctest: +SKIP
+    >>> report.write_html(Path("report.html"))  # doctest: +SKIP
 
     Attributes:
         weights: File name of the weights.
@@ -64,6 +73,8 @@ class EvaluationReport:
         split: The part of it.
         results: Measures by set of images; the first is the headline.
         crowd: Agreement with the voters by set of images, where the data has votes.
+        doubt: Candidates and confidence by set of images and kind of truth.
+        calibration: Temperature of the probabilities, and the rule for the candidates.
         tta: Test-time augmentation, a name in `VIEWS`.
         record: Origin of the weights, as their file says.
         dropped: Images left out by label, because the model lacks it.
@@ -84,6 +95,8 @@ class EvaluationReport:
     split: str
     results: Mapping[str, ClassificationMetrics]
     crowd: Mapping[str, CrowdAgreement] = field(default_factory=dict)
+    doubt: Mapping[str, Mapping[str, Doubt]] = field(default_factory=dict)
+    calibration: Calibration = Calibration()
     tta: str = "none"
     record: Mapping[str, Any] = field(default_factory=dict)
     dropped: Mapping[str, int] = field(default_factory=dict)
@@ -111,7 +124,7 @@ class EvaluationReport:
             name, record = metadata.spec.name, without_digests(metadata.record)
             structure = from_spec(metadata.spec, device="meta")
             parameters = sum(parameter.numel() for parameter in structure.parameters())
-        shared = ("split", "results", "crowd", "tta", "dropped", "notes", "seconds")
+        shared = ("split", "results", "crowd", "doubt", "calibration", "tta", "dropped", "notes", "seconds")
         return cls(
             weights=weights,
             model=name,
@@ -141,18 +154,23 @@ class EvaluationReport:
     def remarks(self) -> list[str]:
         """Sentences for a reader: the notes, and the images left out."""
         dropped = (
-            f"Left out: {count} images labelled {label}, which the model does not know."
+            f"Left out: {count} images labelled {label}, which is not among the answers."
             for label, count in self.dropped.items()
         )
         return [*self.notes, *dropped]
 
     def to_dict(self) -> dict[str, Any]:
-        """Reduce to what JSON can hold."""
+        """Return the report for JSON."""
         return {field.name: getattr(self, field.name) for field in fields(self)} | {
             "n": self.headline.n,
             "labels": list(self.headline.label_names),
             "results": {name: metrics.to_dict() for name, metrics in self.results.items()},
             "crowd": {name: found.to_dict() for name, found in self.crowd.items()},
+            "doubt": {
+                name: {truth: one.to_dict() for truth, one in found.items()}
+                for name, found in self.doubt.items()
+            },
+            "calibration": asdict(self.calibration),
             "dropped": dict(self.dropped),
             "notes": list(self.notes),
             "record": dict(self.record),
@@ -160,7 +178,7 @@ class EvaluationReport:
         }
 
     def to_html(self) -> str:
-        """One page that needs nothing from elsewhere: no script, font or image, styles and plots inside.
+        """Render one self-contained page, with styles and plots inside and without scripts, fonts or images.
 
         Raises:
             ImportError: matplotlib is not installed.
@@ -185,11 +203,11 @@ class EvaluationReport:
         )
 
     def write_json(self, path: Path) -> None:
-        """`to_dict` as a file, written whole or not at all."""
+        """Write `to_dict` to a file, whole or not at all."""
         write_atomically(path, json.dumps(self.to_dict(), indent=2).encode())
 
     def write_html(self, path: Path) -> None:
-        """`to_html` as a file, written whole or not at all."""
+        """Write `to_html` to a file, whole or not at all."""
         write_atomically(path, self.to_html().encode())
 
 

@@ -12,8 +12,8 @@ from fer_attention.faces import Face, select_faces
 from fer_attention.faces.cropper import FaceSelection
 from fer_attention.faces.images import ImageError, ImageSource, borrow_image
 from fer_attention.faces.portions import in_portions
-from fer_attention.messages import check_on_error
 from fer_attention.pipeline.results import PhotoPrediction, source_name
+from fer_attention.registry import check_choice
 from fer_attention.threads import default_workers, in_chunks, map_in_threads
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class PhotoOptions:
     keep_images: bool = False
 
     def __post_init__(self) -> None:
-        check_on_error(self.on_error)
+        check_choice("on_error", self.on_error, ("raise", "skip"))
         select_faces([], self.faces, image_size=(1, 1))
         if not 0 <= self.min_size < float("inf"):
             raise ValueError(f"min_size is a length of at least 0 pixels; got {self.min_size}.")

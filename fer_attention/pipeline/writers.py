@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
 from fer_attention.optional import needs_extra
-from fer_attention.outputs import check_output, output_file
+from fer_attention.outputs import STDOUT, check_output, output_file
 from fer_attention.pipeline.results import columns, rows
 
 if TYPE_CHECKING:
@@ -62,6 +62,7 @@ def parquet_schema(labels: Sequence[str]) -> pa.Schema:
     import pyarrow as pa
 
     kinds = {"image": pa.string(), "error": pa.string(), "emotion": pa.string()}
+    kinds |= {"unsure": pa.bool_(), "candidates": pa.string()}
     kinds |= {"width": pa.int32(), "height": pa.int32(), "face": pa.int32()}
     return pa.schema([(name, kinds.get(name, pa.float64())) for name in columns(labels)])
 
@@ -104,10 +105,14 @@ def check_targets(targets: Mapping[str, str]) -> None:
 
     Raises:
         OSError: A target is a folder, or its folder does not exist or cannot be written to.
+        ValueError: Several formats go to standard output.
         ImportError: pyarrow, which writes Parquet, is not installed.
     """
     for target in targets.values():
         check_output(target)
+    printed = [kind for kind, target in targets.items() if target in STDOUT]
+    if len(printed) > 1:
+        raise ValueError(f"Only one format can go to standard output; got {' and '.join(printed)}.")
     if "parquet" in targets:
         with needs_extra("faces", "Parquet needs pyarrow"):
             import pyarrow.parquet  # noqa: F401

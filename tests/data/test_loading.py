@@ -9,11 +9,14 @@ from tests.support.datasets import (
     cell,
     noise,
     save,
+    write_affectnet,
     write_ck48,
     write_fer2013_csv,
     write_jaffe,
     write_kaggle,
     write_original_ck,
+    write_rafdb,
+    write_table,
     write_text,
     write_votes,
     zipped,
@@ -50,6 +53,9 @@ WRITERS = {
     "ckplus as released": (write_original_ck, "ckplus"),
     "jaffe": (write_jaffe, "jaffe"),
     "folder": (folder, "folder"),
+    "rafdb": (write_rafdb, "rafdb"),
+    "affectnet": (write_affectnet, "affectnet"),
+    "a table of files": (write_table, "table"),
 }
 
 
@@ -76,7 +82,7 @@ def test_a_lone_table_is_recognised_by_its_name_and_header(tmp_path, name, forma
     assert recognised_format(write_fer2013_csv(tmp_path / name)) == format_
 
 
-def test_what_no_reader_knows_lists_what_was_looked_for(tmp_path):
+def test_an_unknown_layout_lists_the_known_ones(tmp_path):
     write_text(tmp_path / "notes/about.txt", "nothing")
     with pytest.raises(DataError) as error:
         load_data(tmp_path)
@@ -87,7 +93,7 @@ def test_what_no_reader_knows_lists_what_was_looked_for(tmp_path):
         assert part in str(error.value)
 
 
-def test_what_two_readers_know_asks_for_the_format(tmp_path):
+def test_an_ambiguous_layout_asks_for_the_format(tmp_path):
     write_kaggle(tmp_path)
     write_jaffe(tmp_path)
     with pytest.raises(DataError, match="looks like fer2013 and jaffe. Say which: data_format='fer2013'"):
@@ -95,7 +101,7 @@ def test_what_two_readers_know_asks_for_the_format(tmp_path):
     assert len(load_data(tmp_path, data_format="jaffe", on_error="skip")) == 14
 
 
-def test_a_missing_path_names_the_one_that_was_meant(tmp_path):
+def test_a_missing_path_suggests_the_nearest(tmp_path):
     write_fer2013_csv(tmp_path / "fer2013.csv")
     with pytest.raises(DataError, match=r"fer2013\.cvs does not exist. Did you mean 'fer2013\.csv'"):
         load_data(tmp_path / "fer2013.cvs")
@@ -103,7 +109,7 @@ def test_a_missing_path_names_the_one_that_was_meant(tmp_path):
         load_data(tmp_path / "nowhere/fer2013.csv")
 
 
-def test_unknown_formats_and_options_name_the_nearest(tmp_path):
+def test_unknown_formats_and_options_suggest_the_nearest(tmp_path):
     write_jaffe(tmp_path)
     with pytest.raises(ValueError, match="Unknown data format 'jafe'. Did you mean 'jaffe'"):
         load_data(tmp_path, data_format="jafe")
@@ -112,7 +118,7 @@ def test_unknown_formats_and_options_name_the_nearest(tmp_path):
     assert load_data(tmp_path, size=(80, 70)).images.shape == (14, 80, 70)
 
 
-def test_errors_are_raised_or_listed_as_the_caller_says(tmp_path):
+def test_errors_are_raised_or_listed_as_requested(tmp_path):
     (write_jaffe(tmp_path) / "KA.AN2.50.tiff").write_bytes(b"no image")
     with pytest.raises(DataError, match="not a complete image"):
         load_data(tmp_path)

@@ -3,16 +3,20 @@ import logging
 import random
 import sys
 import warnings
+from collections import Counter
 
 import numpy as np
 import onnx
 import pytest
 import torch
 from numpy.testing import assert_allclose
+from torch import nn
 
 import fer_attention
 from fer_attention import build_model, create_model
+from fer_attention.activations import swap_activation
 from fer_attention.attention import ATTENTIONS
+from fer_attention.calibration import Calibration
 from fer_attention.classifiers import OnnxClassifier
 from fer_attention.export import ExportError, export_onnx, onnx_file
 from fer_attention.export.graph import largest_difference
@@ -55,6 +59,17 @@ def test_any_gate_in_any_residual_block_is_exported_fused_or_not(backbone, first
     assert np.abs(torch_logits(gateless, crops) - torch_logits(model, crops)).max() > 1e-2  # they count
 
 
+@pytest.mark.parametrize("alpha", [1.0, 0.5])
+def test_elu_becomes_operators_that_the_runtime_has_fast_kernels_for(alpha, tmp_path):
+    model = lively_model("resnetv2_18", attention="eca")
+    if alpha != 1:
+        swap_activation(model, lambda: nn.ELU(alpha), source="elu")
+    path = export_onnx(model, tmp_path / "model.onnx").path
+    same_for_any_batch(model, path)
+    counts = Counter(node.op_type for node in onnx.load(path).graph.node)
+    assert (counts["Elu"], counts["Exp"]) == ((0, 17) if alpha == 1 else (17, 0))
+
+
 def test_a_vgg_gives_the_logits_of_torch(model, file):
     same_for_any_batch(model, file)
 
@@ -88,6 +103,19 @@ def test_the_file_has_the_metadata_of_a_weights_file(model, file):
     dimensions = crops.type.tensor_type.shape.dim
     assert (crops.name, crops.type.tensor_type.elem_type) == ("crops", onnx.TensorProto.UINT8)
     assert [one.dim_param or one.dim_value for one in dimensions] == ["batch", 1, 48, 48]
+
+
+def test_the_file_carries_the_calibration(tmp_path):
+    model = lively_model()
+    before = OnnxClassifier(export_onnx(model, tmp_path / "plain.onnx").path, threads=1)
+    model.record = {**model.record, **Calibration(temperature=2.0, threshold=0.4).to_record()}
+    after = OnnxClassifier(export_onnx(model, tmp_path / "fitted.onnx").path, threads=1)
+    crops = noise_crops(model, 3)
+    assert after.calibration == Calibration(temperature=2.0, threshold=0.4)
+    np.testing.assert_array_equal(before.logits(crops), after.logits(crops))
+    expected = np.log(before.probabilities(crops)) / 2
+    expected -= np.log(np.exp(expected).sum(1, keepdims=True))
+    np.testing.assert_allclose(np.log(after.probabilities(crops)), expected, rtol=1e-5)
 
 
 def test_the_file_contains_no_paths_of_this_machine(file):

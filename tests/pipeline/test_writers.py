@@ -54,6 +54,10 @@ def test_csv_has_a_row_for_each_face_and_for_each_photo_without_any(tmp_path):
         ("wall.png", "", ""),
         ("[b]old.jpg", "", ""),
     ]
+    assert [(row["unsure"], row["candidates"]) for row in rows[:2]] == [
+        ("True", "happy|sad"),
+        ("True", "sad|happy"),
+    ]
     assert float(rows[1]["sad"]) == float(rows[1]["probability"]) == 0.75
     assert rows[3]["error"].endswith("it is empty.")
 
@@ -99,6 +103,12 @@ def test_several_files_are_written_together(tmp_path):
         for record in RECORDS:
             add(record)
     assert sorted(file.suffix for file in tmp_path.iterdir()) == [".csv", ".json", ".jsonl", ".parquet"]
+
+
+def test_only_one_format_goes_to_standard_output():
+    check_targets({"json": "-"})
+    with pytest.raises(ValueError, match="Only one format .* got json and csv"):
+        check_targets({"json": "-", "csv": "/dev/stdout"})
 
 
 def test_names_that_are_not_unicode_stay_readable():

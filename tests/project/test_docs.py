@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from fer_attention import create_model
 from fer_attention.attention import ATTENTIONS, AttentionGate
 from fer_attention.cli import app
+from fer_attention.evaluation.doubt import LABELS, PLURALITY
 from fer_attention.models import (
     BACKBONES,
     bundled_names,
@@ -20,8 +21,9 @@ from fer_attention.models import (
     list_models,
     list_pretrained,
     load_weights,
+    read_metadata,
 )
-from fer_attention.models.bundled import DEFAULT, file_sha256
+from fer_attention.models.bundled import DEFAULT, file_sha256, pretrained_record
 from fer_attention.study import expand, load_study, study_names
 from tests.support.paths import ROOT
 
@@ -56,7 +58,7 @@ def test_links_between_documents_lead_somewhere(path):
         assert (path.parent / target).exists(), target
 
 
-def test_the_readme_s_costs_are_the_measured_ones():
+def test_costs_in_the_readme_are_the_measured_ones():
     measured = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
     (section,) = re.findall(r"#### ResNet-50, 80×80, batch 32 \(.*?(?=\n####)", measured, re.S)
     rows = dict(re.findall(r"^\| `(.*?)` \|(.*)\|$", section, re.M))
@@ -91,7 +93,7 @@ def test_the_faithfulness_of_maps_in_the_documents_is_the_recorded_one():
         assert f", {found['layer'] or 'last map'} | {' | '.join(cells)} |" in text
 
 
-def test_the_readme_s_badges_are_true():
+def test_badges_in_the_readme_are_true():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     (python,) = re.findall(r"badge/python-([\d.]+)%2B", text)
@@ -112,7 +114,7 @@ def test_the_model_page_is_up_to_date():
     assert (ROOT / "docs" / "models.md").read_text(encoding="utf-8") == generate_models.page()
 
 
-def test_the_model_page_has_every_block_every_backbone_and_the_number_of_names():
+def test_the_model_page_has_every_block_and_backbone():
     text = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
     assert generate_models.blocks() in text
     first_cells = re.findall(r"^\| `(\w+)` \|", text, re.M)
@@ -121,7 +123,7 @@ def test_the_model_page_has_every_block_every_backbone_and_the_number_of_names()
 
 
 @pytest.mark.parametrize("name", ATTENTIONS)
-def test_a_block_s_docstring_says_its_source_and_its_scale_within_its_bounds(name):
+def test_docstrings_of_blocks_name_their_source_and_bounds(name):
     title, source = generate_models.heading(name)
     assert title
     assert re.search(r"20\d\d", source)
@@ -148,6 +150,15 @@ def test_a_record_is_of_the_file_that_it_lies_beside(model):
     assert bundled_path(model.name).stat().st_size == model.size
     assert weights.labels == model.labels
     assert sum(parameter.numel() for parameter in weights.parameters()) == model.parameters
+
+
+@pytest.mark.parametrize("model", list_pretrained(), ids=lambda model: model.name)
+def test_candidates_of_bundled_models_covered_nine_tenths_of_privatetest(model):
+    fitted = read_metadata(bundled_path(model.name)).calibration
+    assert (fitted.split, fitted.coverage) == ("public", 0.9)
+    plain = next(iter(pretrained_record(model.name)["evaluations"].values()))
+    found = plain["doubt"]["all images"][PLURALITY if fitted.truth == "votes" else LABELS]
+    assert found["coverage"] == pytest.approx(0.9, abs=0.015)
 
 
 @pytest.mark.data
