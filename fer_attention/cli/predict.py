@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -31,6 +32,7 @@ _SHOWN = 1000  # rows of the table; result files have all
 _RESULTS = "Results"
 
 EXAMPLES = examples(
+    "fer-attention predict --sample",
     "fer-attention predict photo.jpg",
     "fer-attention predict photos/ --output annotated --csv faces.csv",
     "fer-attention predict photos/ --json - --quiet --on-error skip | jq '.[].faces'",
@@ -47,7 +49,13 @@ def _file(form: str) -> typer.models.OptionInfo:
 
 
 def predict(
-    photos: Annotated[list[str], typer.Argument(help="Photos, or folders of photos.", metavar="PHOTO")],
+    photos: Annotated[
+        list[str] | None,
+        typer.Argument(help="Photos, or folders of photos.", metavar="PHOTO...", show_default=False),
+    ] = None,
+    sample: Annotated[
+        bool, typer.Option("--sample", help="The photo that comes with the package (NASA, public domain).")
+    ] = False,
     output: Annotated[
         Path | None,
         typer.Option(help="Folder for annotated pictures; a stopped run resumes.", rich_help_panel=_RESULTS),
@@ -99,8 +107,12 @@ def predict(
     from fer_attention.pipeline.photos import PhotoOptions, PhotoWorker
     from fer_attention.pipeline.runs import PhotoRun, photo_records
     from fer_attention.pipeline.writers import check_targets, open_writers
+    from fer_attention.samples import sample_photo
     from fer_attention.threads import default_workers
 
+    wanted = [*(photos or ()), *([sample_photo()] if sample else ())]
+    if not wanted:
+        raise ValueError("Name a photo or a folder of photos, or add --sample for the photo of the package.")
     named = {"json": json_file, "jsonl": jsonl_file, "csv": csv_file, "parquet": parquet_file}
     targets = {kind: target for kind, target in named.items() if target is not None}
     if runner not in RUNNERS:
@@ -117,9 +129,9 @@ def predict(
     recognizer = load_recognizer(weights, detector, detector_weights, min_score, device, rotations=rotations)
     worker, threads = PhotoWorker(recognizer, options), workers or default_workers()
     if runner == "ray":
-        _on_cluster(photos, targets["parquet"], worker, workers, address, detector)
+        _on_cluster([*map(str, wanted)], targets["parquet"], worker, workers, address, detector)
         return
-    answers = _Answers()
+    answers = _Answers({str(sample_photo()): "the sample"})
     with ExitStack() as stack:
         run = None
         if output is not None:
@@ -127,7 +139,7 @@ def predict(
             decisive |= {"weights": _digest(weights), "detector_weights": _digest(detector_weights)}
             decisive |= {"faces": faces, "min_size": min_size, "rotations": rotations}
             run = stack.enter_context(PhotoRun(output, decisive, pictures=pictures))
-        found = list_photos(map(Path, photos), without=run.own_files if run else ())
+        found = list_photos(map(Path, wanted), without=run.own_files if run else ())
         records = (run.records if run else photo_records)(found.photos, worker, workers=threads)
         add = stack.enter_context(open_writers(targets, recognizer.labels))
         try:
@@ -179,9 +191,14 @@ def _digest(weights: str | Path | None) -> str | None:
 
 
 class _Answers:
-    """Counts and a table of the answers."""
+    """Counts and a table of the answers.
 
-    def __init__(self) -> None:
+    Args:
+        names: What the table calls some photos.
+    """
+
+    def __init__(self, names: Mapping[str, str]) -> None:
+        self._names = names
         self.read = self.without_face = self.failed = 0
         self._rows: list[tuple[str, ...]] = []
 
@@ -196,12 +213,13 @@ class _Answers:
         self.without_face += not record["faces"]
         if len(self._rows) >= _SHOWN:
             return
+        photo = self._names.get(record["image"], record["image"])
         if not record["faces"]:
-            self._rows.append((record["image"], "none found"))
+            self._rows.append((photo, "none found"))
         for number, face in enumerate(record["faces"], start=1):
             box = " ".join(f"{value:.0f}" for value in face["box"])
             share = f"{face['probabilities'][face['emotion']]:.0%}"
-            name = record["image"] if number == 1 else ""
+            name = photo if number == 1 else ""
             self._rows.append((name, str(number), box, answer_of(face["candidates"]), share))
 
     def table(self) -> Table:

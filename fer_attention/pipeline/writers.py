@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
@@ -116,6 +116,24 @@ def check_targets(targets: Mapping[str, str]) -> None:
     if "parquet" in targets:
         with needs_extra("faces", "Parquet needs pyarrow"):
             import pyarrow.parquet  # noqa: F401
+
+
+def encoded(kind: str, records: Iterable[Record], labels: Sequence[str]) -> bytes:
+    r"""Return the content of a file of records.
+
+    >>> encoded("jsonl", [{"image": "wall.jpg", "faces": []}], labels=["happy"])
+    b'{"image": "wall.jpg", "faces": []}\n'
+
+    Args:
+        kind: "json", "jsonl", "csv" or "parquet".
+        records: Records of photos, as `PhotoPrediction.to_dict` returns them.
+        labels: Emotions of the model, which are columns of tables.
+    """
+    file = io.BytesIO()
+    with _WRITERS[kind](file, labels) as add:
+        for record in records:
+            add(record)
+    return file.getvalue()
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """What the documents say is run, or regenerated and compared."""
 
+import csv
 import json
 import re
 
@@ -106,7 +107,20 @@ def test_badges_in_the_readme_are_true():
 def test_the_readme_has_the_registries_counts_and_blocks():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     assert generate_models.readme(text) == text
-    assert sorted(re.findall(r"^\| `(\w+)` \| \S", text, re.M)) == sorted(ATTENTIONS)
+    (blocks,) = re.findall(r"All blocks with their papers\]\(\S+\): (.*)\.$", text, re.M)
+    assert re.findall(r"`(\w+)`", blocks) == list(ATTENTIONS)
+
+
+def test_the_readme_s_answer_is_that_of_the_finished_study():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    (answer,) = re.findall(r"\[start:answer\] -->\n(.*?)<!--", text, re.S)
+    table = ROOT / "docs" / "studies" / "smoke" / "report" / "tables" / "comparisons.csv"
+    with table.open(encoding="utf-8", newline="") as file:
+        rows = {row["level"]: row for row in csv.DictReader(file) if row["pooled"] == "True"}
+    assert all(float(row["low"]) * float(row["high"]) > 0 for row in rows.values())
+    points = {level: abs(100 * float(row["mean"])) for level, row in rows.items()}
+    expected = [f"{points[level]:.2f}" for level in ("se", "eca", "cbam", "elu")]
+    assert re.findall(r"\b\d\.\d\d\b", answer) == expected
 
 
 @pytest.mark.slow
@@ -175,3 +189,11 @@ def test_the_documented_accuracy_is_what_a_bundled_file_gives(model, shared_dir,
     crowd = numbers["crowd"]["all images"]["levels"]["6 votes or more"]
     assert crowd["accuracy"] == pytest.approx(model.crowd_accuracy.value, abs=1e-3)
     assert crowd["n"] == model.crowd_accuracy.n
+
+
+def test_messages_among_the_questions_are_the_library_s():
+    text = (ROOT / "docs" / "faq.md").read_text(encoding="utf-8")
+    messages = re.findall(r"^### `(.+)`$", text, re.M)
+    source = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "fer_attention").rglob("*.py"))
+    assert len(messages) > 5
+    assert [message for message in messages if message not in source] == []

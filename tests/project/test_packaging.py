@@ -200,8 +200,9 @@ def test_the_wheel_holds_the_package_with_its_data_and_nothing_else(built):
     assert inside == files_below("fer_attention")
     for pattern in (
         "py.typed", "weights/*.safetensors", "study/studies/*.yaml", "study/paper_results.csv",
-        "study/report/templates/*.jinja", "training/recipes/*.yaml", "rendering/page.css",
+        "study/report/templates/*.jinja", "training/recipes/*.yaml", "rendering/page.css", "samples/*.jpg",
         "evaluation/templates/*.jinja", "demo/templates/*", "export/face.png", "export/templates/*.jinja",
+        "samples/*.txt",
     ):  # fmt: skip
         assert any(Path(name).match(f"fer_attention/{pattern}") for name in inside), pattern
     metadata = message_from_string(wheel[f"{info}/METADATA"].decode())
