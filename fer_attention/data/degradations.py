@@ -1,4 +1,4 @@
-"""Ways in which real photos are worse than a data set's: blur, noise, few pixels, JPEG, light, hidden parts.
+"""Ways in which photos are worse than a data set's: blur, noise, few pixels, JPEG, light, pose, hidden parts.
 
 Each works on a batch at once, every image with a strength of its own, on the device of the batch. Training
 draws strengths at random (`training.DegradeConfig`); `evaluate --degrade` applies one to a whole test set.
@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Generator, Tensor
+from torch.nn.functional import affine_grid, grid_sample
 
 from fer_attention.data.records import FaceDataset
 from fer_attention.plugins import open_registry
@@ -32,6 +33,9 @@ FILTERS = (
 EYE_LINE = 0.39
 """Height of the eyes in FER2013's frames, as a share from the top (`benchmarks/face_geometry.py`)."""
 
+
+EXPOSURES = 33
+"""Positions of a moving image that `motion_blur` averages."""
 
 Apply: TypeAlias = Callable[[Tensor, Tensor, Generator | None], Tensor]
 """Images (N, C, H, W) in [0, 1], strengths (N,) and a source of randomness -> images of the same form."""
@@ -209,6 +213,70 @@ def _jpeg(images: Tensor, strength: Tensor, generator: Generator | None) -> Tens
         Image.fromarray(grey_or_rgb).save(file, "JPEG", quality=round(quality))
         image[:] = np.asarray(Image.open(file)).reshape(image.shape)
     return torch.from_numpy(pixels).permute(0, 3, 1, 2).to(images) / 255
+
+
+@_degradation("pixelate", unit="side in blocks of one grey each", low=4, high=1024)
+def _pixelate(images: Tensor, strength: Tensor, generator: Generator | None) -> Tensor:
+    """Box filters both ways."""
+    return _through(images, strength, torch.full((len(images), 2), FILTERS.index(Image.Resampling.BOX)))
+
+
+@_degradation("motion_blur", unit="length of a straight motion, pixels", low=0, high=64)
+def _motion_blur(images: Tensor, strength: Tensor, generator: Generator | None) -> Tensor:
+    """Mean over positions on a line through the centre, in a random direction; borders are repeated."""
+    angle = torch.rand(len(images), generator=generator, device=images.device) * torch.pi
+    height, width = images.shape[-2:]
+    identity = torch.eye(2, device=images.device).expand(len(images), 2, 2)
+    step = 2 * torch.stack([angle.cos() / width, angle.sin() / height], dim=1)
+    total = torch.zeros_like(images, dtype=torch.float32)
+    for share in torch.linspace(-0.5, 0.5, EXPOSURES).tolist():
+        shift = share * strength.float().view(-1, 1) * step
+        total += _moved(images.float(), torch.cat([identity, shift.unsqueeze(2)], dim=2))
+    return (total / EXPOSURES).to(images.dtype).clamp(0, 1)
+
+
+@_degradation("contrast", unit="factor of the differences from the image's mean", low=0, high=1)
+def _contrast(images: Tensor, strength: Tensor, generator: Generator | None) -> Tensor:
+    mean = images.mean((1, 2, 3), keepdim=True)
+    return (mean + (images - mean) * strength.view(-1, 1, 1, 1)).clamp(0, 1)
+
+
+@_degradation("brightness", unit="share of the range, added or subtracted", low=0, high=1)
+def _brightness(images: Tensor, strength: Tensor, generator: Generator | None) -> Tensor:
+    return (images + (strength * _sign(images, generator)).view(-1, 1, 1, 1)).clamp(0, 1)
+
+
+@_degradation("rotation", unit="degrees, to either side", low=0, high=180)
+def _rotation(images: Tensor, strength: Tensor, generator: Generator | None) -> Tensor:
+    """Bilinear, about the centre; borders are repeated."""
+    angle = torch.deg2rad(strength.float()) * _sign(images, generator).float()
+    height, width = images.shape[-2:]
+    cosine, sine, zero = angle.cos(), angle.sin(), torch.zeros_like(angle)
+    rows = [[cosine, sine * (height / width), zero], [-sine * (width / height), cosine, zero]]
+    turned = _moved(images.float(), torch.stack([torch.stack(row, dim=1) for row in rows], dim=1))
+    return turned.to(images.dtype).clamp(0, 1)
+
+
+@_degradation("scale", unit="factor by which the face is larger or smaller", low=1, high=4)
+def _scale(images: Tensor, strength: Tensor, generator: Generator | None) -> Tensor:
+    """Bilinear, about the centre; borders are repeated."""
+    factor = strength.float() ** _sign(images, generator).float()
+    zoom = torch.eye(2, 3, device=images.device) * factor.view(-1, 1, 1)
+    return _moved(images.float(), zoom).to(images.dtype).clamp(0, 1)
+
+
+def _sign(images: Tensor, generator: Generator | None) -> Tensor:
+    """Draw +1 or -1 for each image."""
+    heads = torch.rand(len(images), generator=generator, device=images.device) < 0.5
+    return torch.where(heads, 1.0, -1.0).to(images.dtype)
+
+
+def _moved(images: Tensor, transform: Tensor) -> Tensor:
+    """Sample images at affine transforms (N, 2, 3) of their normalised coordinates, bilinearly."""
+    if not len(images):
+        return images
+    grid = affine_grid(transform, list(images.shape), align_corners=False)
+    return grid_sample(images, grid, padding_mode="border", align_corners=False)
 
 
 def _bar(images: Tensor, top: Tensor, bottom: Tensor, generator: Generator | None) -> Tensor:

@@ -119,14 +119,14 @@ def evaluate(
     VIEWS[tta]
     classifier = as_classifier(model)
     labels = classifier.labels
-    answers = labels if emotions is None else _answers(labels, emotions)
+    answers = answers_of(labels, emotions)
     seen = seen_by(classifier)
     split = split or default_test_split(data)
     if seen is not None or TRAIN in data.splits:
         _ = data.digests  # computed once, and kept for later evaluations on this data
     part = data.split(split)
     if sample is not None:
-        part = _sampled(part, sample, seed)
+        part = draw_sample(part, sample, seed)
     chosen, dropped = match_labels(part, answers, drop_unknown=drop_unknown)
     copies = training_copies(chosen, data, split, seen)
     worse = chosen
@@ -141,10 +141,8 @@ def evaluate(
     if answers != labels:
         notes.append(f"The model answers with {', '.join(answers)} only.")
     start = time.perf_counter()
-    probabilities = predict_crops(classifier, worse, tta=tta, batch_size=batch_size)
+    probabilities = predict_answers(classifier, worse, answers, tta=tta, batch_size=batch_size)
     seconds = time.perf_counter() - start
-    probabilities = probabilities[:, [labels.index(answer) for answer in answers]]
-    probabilities /= probabilities.sum(1, keepdims=True)
     sets = {ALL: np.ones(len(chosen), dtype=bool)}
     if copies.known and not copies.rows.all():
         sets[NEW] = ~copies.rows
@@ -198,8 +196,15 @@ def _doubts(
     return found
 
 
-def _answers(labels: tuple[str, ...], emotions: str) -> tuple[str, ...]:
-    """Return the model's labels that are in a label set, in the model's order."""
+def answers_of(labels: tuple[str, ...], emotions: str | None) -> tuple[str, ...]:
+    """Return the model's labels that are in a label set, in the model's order; None takes all.
+
+    Raises:
+        UnknownNameError: The label set is unknown.
+        ValueError: Fewer than two labels are in it.
+    """
+    if emotions is None:
+        return labels
     known = label_map(labels, label_set(emotions))
     kept = tuple(label for index, label in enumerate(labels) if known[index] is not None)
     if len(kept) < 2:
@@ -207,7 +212,26 @@ def _answers(labels: tuple[str, ...], emotions: str) -> tuple[str, ...]:
     return kept
 
 
-def _sampled(part: FaceDataset, count: int, seed: int) -> FaceDataset:
+def predict_answers(
+    classifier: Classifier,
+    crops: FaceDataset,
+    answers: tuple[str, ...],
+    *,
+    tta: str = "none",
+    batch_size: int = 256,
+) -> NDArray[np.float64]:
+    """Compute the probabilities (N, answers) of some of a classifier's labels; each row sums to 1."""
+    probabilities = predict_crops(classifier, crops, tta=tta, batch_size=batch_size)
+    probabilities = probabilities[:, [classifier.labels.index(answer) for answer in answers]]
+    return probabilities / probabilities.sum(1, keepdims=True)
+
+
+def draw_sample(part: FaceDataset, count: int, seed: int) -> FaceDataset:
+    """Draw images at random, in their order; all of them if there are fewer.
+
+    Raises:
+        ValueError: `count` is below 1.
+    """
     if count < 1:
         raise ValueError(f"sample is 1 image or more, got {count}.")
     if count >= len(part):
