@@ -29,6 +29,7 @@ def evaluate(
     weights: Annotated[str, typer.Argument(help="Bundled weights by name, a weights file or an .onnx file.")],
     data: Annotated[Path, typer.Option(help=datasets.DATA_HELP)],
     data_format: datasets.DataFormat = "auto",
+    labels: datasets.Labels = None,
     votes: datasets.Votes = None,
     protocol: datasets.ProtocolName = None,
     fold: datasets.FoldNumber = 0,
@@ -39,7 +40,10 @@ def evaluate(
         str, typer.Option(help=f"Test-time augmentation: {choices('evaluation.VIEWS')}.")
     ] = "none",
     emotions: Annotated[
-        str | None, typer.Option(help=f"Answer with the labels of one set only: {', '.join(LABEL_SETS)}.")
+        str | None,
+        typer.Option(
+            help=f"Labels to answer with: {', '.join(LABEL_SETS)} or all; by default those of the data, too."
+        ),
     ] = None,
     degrade: Annotated[
         list[str] | None,
@@ -60,7 +64,7 @@ def evaluate(
     json_file: Annotated[Path | None, typer.Option("--json", help="File for the numbers.")] = None,
     html_file: Annotated[Path | None, typer.Option("--html", help="File for a report in HTML.")] = None,
     drop_unknown_labels: Annotated[
-        bool, typer.Option("--drop-unknown-labels", help="Skip images whose label the model lacks.")
+        bool, typer.Option("--drop-unknown-labels", help="Skip images whose label is no known emotion.")
     ] = False,
     on_error: datasets.OnError = "raise",
     batch_size: Annotated[int, typer.Option(min=1, help="Images per pass.")] = 256,
@@ -77,7 +81,7 @@ def evaluate(
     from fer_attention.data.degradations import parse_degradation
     from fer_attention.evaluation import VIEWS, EvaluationReport
     from fer_attention.evaluation import evaluate as measure
-    from fer_attention.evaluation.evaluate import label_set
+    from fer_attention.evaluation.answers import ALL_LABELS, label_set
     from fer_attention.evaluation.report import check_libraries
     from fer_attention.models.bundled import weights_path
 
@@ -88,11 +92,11 @@ def evaluate(
     make_parents(json_file, html_file)
     check_libraries(html=html_file is not None)
     VIEWS[tta]
-    if emotions is not None:
-        label_set(emotions)
+    if emotions not in (None, ALL_LABELS):
+        label_set(str(emotions))
     degradations = [parse_degradation(text) for text in degrade or []]
     classifier = load_classifier(weights, device=device)
-    crops = datasets.read(data, data_format, on_error)
+    crops = datasets.read(data, data_format, on_error, labels)
     if votes is not None:
         crops = with_votes(crops, votes, on_error=on_error)  # type: ignore[arg-type]
     if protocol is not None:

@@ -31,6 +31,7 @@ def train(
         list[str] | None, typer.Option("--set", help="Change a field: epochs=10, augment.flip=0.")
     ] = None,
     data_format: datasets.DataFormat = "auto",
+    labels: datasets.Labels = None,
     votes: datasets.Votes = None,
     target: Annotated[
         str | None,
@@ -65,9 +66,9 @@ def train(
     config = load_recipe(recipe, changes)
     options = {"votes": votes, "target": target, "emotions": emotions, "label_share": label_share}
     if by_votes := {name: value for name, value in options.items() if value is not None}:
-        crops = _voted(data, data_format, on_error, by_votes)
+        crops = _voted(data, data_format, on_error, labels, by_votes)
     else:
-        crops = datasets.read(data, data_format, on_error)
+        crops = datasets.read(data, data_format, on_error, labels)
     protocol = protocol or default_protocol(crops)
     if protocol != "official":  # whose splits the data set has already
         crops = datasets.split_by(crops, protocol, fold, seed=config.seed)
@@ -99,13 +100,15 @@ def training_bar() -> Progress:
     )
 
 
-def _voted(data: Path, data_format: str, on_error: str, by_votes: dict[str, Any]) -> FaceDataset:
+def _voted(
+    data: Path, data_format: str, on_error: str, labels: str | None, by_votes: dict[str, Any]
+) -> FaceDataset:
     if data_format not in ("auto", "fer2013", "ferplus"):
         given = ", ".join(f"--{name.replace('_', '-')}" for name in by_votes)
         raise ValueError(
             f"{given} are for votes on FER2013; --data-format {data_format} is another data set."
         )
-    return datasets.read(data, "ferplus", on_error, **by_votes)
+    return datasets.read(data, "ferplus", on_error, labels, **by_votes)
 
 
 def training_callbacks(bar: Progress) -> TrainingCallbacks:

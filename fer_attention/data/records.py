@@ -18,6 +18,10 @@ class DataError(ValueError):
     """A data set that is absent, damaged or not in the expected layout."""
 
 
+NOT_COLUMNS = ("label_names", "skipped", "layout")
+"""Fields of a data set that have no entry for each image."""
+
+
 @dataclass(frozen=True, eq=False)
 class FaceDataset:
     """Face crops of one size with their labels, N of them.
@@ -36,6 +40,7 @@ class FaceDataset:
         votes: int64, (N, 10), how many people voted for each of FER+'s eight emotions, for unknown and for
             "not a face" (`data.votes.VOTE_COLUMNS`); zeros where nobody did.
         skipped: (name, reason) of the files that were left out, where the caller allowed that.
+        layout: How the files were understood: the reader, and labels that are written differently.
     """
 
     images: NDArray[np.uint8] | ImageFiles
@@ -48,6 +53,7 @@ class FaceDataset:
     targets: NDArray[np.float32] | None = None
     votes: NDArray[np.int64] | None = None
     skipped: tuple[tuple[str, str], ...] = ()
+    layout: str = ""
 
     def __post_init__(self) -> None:
         lengths = {name: len(getattr(self, name)) for name in self._columns()}
@@ -67,7 +73,7 @@ class FaceDataset:
             raise DataError(f"votes are (N, 10) counts, got {self.votes.shape}.")
 
     def _columns(self) -> list[str]:
-        names = [field.name for field in fields(self) if field.name not in ("label_names", "skipped")]
+        names = [field.name for field in fields(self) if field.name not in NOT_COLUMNS]
         return [name for name in names if getattr(self, name) is not None]
 
     def __len__(self) -> int:

@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 from fer_attention.classifiers import Classifier, as_classifier
 from fer_attention.data import FaceDataset, default_test_split, degrade_crops
 from fer_attention.evaluation.accuracy import Accuracy, accuracy
-from fer_attention.evaluation.crops import match_labels
+from fer_attention.evaluation.answers import choose_answers, leave_out_emotions, restrict
+from fer_attention.evaluation.crops import match_labels, predict_crops
 from fer_attention.evaluation.crowd import AGREEING, CLEAR, plurality_of
 from fer_attention.evaluation.doubt import LABELS
-from fer_attention.evaluation.evaluate import answers_of, draw_sample, predict_answers
+from fer_attention.evaluation.evaluate import draw_sample
 from fer_attention.models import FERModel
 
 CORRUPTIONS: Mapping[str, tuple[float, ...]] = {
@@ -124,19 +125,20 @@ def evaluate_corruptions(
         ValueError: A number is out of range, or the model lacks labels or preprocessing.
     """
     classifier = as_classifier(model)
-    answers = answers_of(classifier.labels, emotions)
+    answers = choose_answers(classifier.labels, data, emotions)
     split = split or default_test_split(data)
     part = data.split(split)
     if sample is not None:
         part = draw_sample(part, sample, seed)
-    faces, _ = match_labels(part, answers, drop_unknown=drop_unknown)
+    faces, _ = match_labels(leave_out_emotions(part, answers)[0], answers, drop_unknown=drop_unknown)
     truths = _truths(faces)
     total = 1 + sum(map(len, CORRUPTIONS.values()))
     done = 0
 
     def measured(crops: FaceDataset) -> dict[str, Accuracy]:
         nonlocal done
-        chosen = predict_answers(classifier, crops, answers, batch_size=batch_size).argmax(1)
+        probabilities = predict_crops(classifier, crops, batch_size=batch_size)
+        chosen = restrict(probabilities, classifier.labels, answers).argmax(1)
         done += 1
         if on_progress is not None:
             on_progress(done, total)

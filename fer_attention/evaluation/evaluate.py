@@ -14,7 +14,12 @@ from fer_attention.classifiers import Classifier, as_classifier
 from fer_attention.classifiers.base import calibration_of
 from fer_attention.data import FaceDataset, default_test_split, degrade_crops
 from fer_attention.data.splits import TRAIN
-from fer_attention.emotions import LABEL_SETS, label_map
+from fer_attention.evaluation.answers import (
+    choose_answers,
+    leave_out_emotions,
+    restrict,
+    restriction_note,
+)
 from fer_attention.evaluation.copies import seen_by, training_copies
 from fer_attention.evaluation.crops import match_labels, predict_crops
 from fer_attention.evaluation.crowd import CrowdAgreement, crowd_agreement, plurality_of, vote_shares
@@ -22,7 +27,6 @@ from fer_attention.evaluation.doubt import LABELS, PLURALITY, VOTES, Doubt, meas
 from fer_attention.evaluation.metrics import ClassificationMetrics, classification_metrics
 from fer_attention.evaluation.tta import VIEWS
 from fer_attention.models import FERModel
-from fer_attention.registry import unknown_name
 
 ALL = "all images"
 """Name of the first set of results: every image of the split."""
@@ -101,8 +105,10 @@ def evaluate(
         split: The part to measure on; by default `private`, else `test`, else `all`.
         tta: Test-time augmentation, a name in `VIEWS`.
         emotions: Let the model answer only with this label set, `fer2013` or `ferplus`: the probabilities of
-            its other labels are dropped, and the rest sums to 1 again.
-        drop_unknown: Leave out images of labels that are not among the answers, instead of raising.
+            its other labels are dropped, and the rest sums to 1 again. By default the labels that the data
+            has, too; `"all"` for all of the model's.
+        drop_unknown: Leave out images of labels that are no known emotions, instead of raising. Images of
+            emotions that are not among the answers are always left out, and counted in `dropped`.
         degradations: (name, strength) of `data.DEGRADATIONS`, applied in order to the images as they are in
             the data set.
         sample: Take so many images of the split at random; None takes all.
@@ -119,7 +125,7 @@ def evaluate(
     VIEWS[tta]
     classifier = as_classifier(model)
     labels = classifier.labels
-    answers = answers_of(labels, emotions)
+    answers = choose_answers(labels, data, emotions)
     seen = seen_by(classifier)
     split = split or default_test_split(data)
     if seen is not None or TRAIN in data.splits:
@@ -127,6 +133,8 @@ def evaluate(
     part = data.split(split)
     if sample is not None:
         part = draw_sample(part, sample, seed)
+    drawn = len(part)
+    part, foreign = leave_out_emotions(part, answers)
     chosen, dropped = match_labels(part, answers, drop_unknown=drop_unknown)
     copies = training_copies(chosen, data, split, seen)
     worse = chosen
@@ -137,12 +145,13 @@ def evaluate(
         said = ", ".join(f"{name} {strength:g}" for name, strength in degradations)
         notes.append(f"The images were degraded first: {said}, seed {seed}.")
     if sample is not None:
-        notes.append(f"{len(part)} images of the split were drawn, seed {seed}.")
-    if answers != labels:
-        notes.append(f"The model answers with {', '.join(answers)} only.")
+        notes.append(f"{drawn} images of the split were drawn, seed {seed}.")
     start = time.perf_counter()
-    probabilities = predict_answers(classifier, worse, answers, tta=tta, batch_size=batch_size)
+    probabilities = predict_crops(classifier, worse, tta=tta, batch_size=batch_size)
     seconds = time.perf_counter() - start
+    if answers != labels:
+        notes.append(restriction_note(probabilities, chosen.labels, labels, answers))
+    probabilities = restrict(probabilities, labels, answers)
     sets = {ALL: np.ones(len(chosen), dtype=bool)}
     if copies.known and not copies.rows.all():
         sets[NEW] = ~copies.rows
@@ -165,21 +174,10 @@ def evaluate(
         probabilities=probabilities,
         copies=copies.rows,
         tta=tta,
-        dropped=dropped,
+        dropped=foreign | dropped,
         notes=tuple(notes),
         seconds=seconds,
     )
-
-
-def label_set(name: str) -> tuple[str, ...]:
-    """Look up the emotions of a label set.
-
-    Raises:
-        UnknownNameError: The label set is unknown.
-    """
-    if name not in LABEL_SETS:
-        raise unknown_name("label set", name, LABEL_SETS)
-    return LABEL_SETS[name]
 
 
 def _doubts(
@@ -194,36 +192,6 @@ def _doubts(
             if rows.any():
                 found[name] = measure_doubt(probabilities[rows], truth[rows], calibration)
     return found
-
-
-def answers_of(labels: tuple[str, ...], emotions: str | None) -> tuple[str, ...]:
-    """Return the model's labels that are in a label set, in the model's order; None takes all.
-
-    Raises:
-        UnknownNameError: The label set is unknown.
-        ValueError: Fewer than two labels are in it.
-    """
-    if emotions is None:
-        return labels
-    known = label_map(labels, label_set(emotions))
-    kept = tuple(label for index, label in enumerate(labels) if known[index] is not None)
-    if len(kept) < 2:
-        raise ValueError(f"The model knows {', '.join(labels)}: fewer than two are in {emotions}.")
-    return kept
-
-
-def predict_answers(
-    classifier: Classifier,
-    crops: FaceDataset,
-    answers: tuple[str, ...],
-    *,
-    tta: str = "none",
-    batch_size: int = 256,
-) -> NDArray[np.float64]:
-    """Compute the probabilities (N, answers) of some of a classifier's labels; each row sums to 1."""
-    probabilities = predict_crops(classifier, crops, tta=tta, batch_size=batch_size)
-    probabilities = probabilities[:, [classifier.labels.index(answer) for answer in answers]]
-    return probabilities / probabilities.sum(1, keepdims=True)
 
 
 def draw_sample(part: FaceDataset, count: int, seed: int) -> FaceDataset:

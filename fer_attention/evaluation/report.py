@@ -147,7 +147,7 @@ class EvaluationReport:
     def remarks(self) -> list[str]:
         """Sentences for a reader: the notes, and the images left out."""
         dropped = (
-            f"Left out: {count} images labelled {label}, which the model does not know."
+            f"Left out: {count} images labelled {label}, which is not among the answers."
             for label, count in self.dropped.items()
         )
         return [*self.notes, *dropped]

@@ -78,7 +78,11 @@ def corruption_table(report: CorruptionReport, truth: str, title: str) -> Table:
 
 
 def _numbers(right: Accuracy) -> tuple[str, ...]:
-    return str(right.n), f"{right.value:.2%}", _interval(right), f"{right.balanced:.2%}"
+    return str(right.n), f"{right.value:.2%}", _interval(right), _balanced(right)
+
+
+def _balanced(right: Accuracy) -> str:
+    return f"{right.balanced:.2%}\n({right.balanced_low * 100:.2f} to {right.balanced_high:.2%})"
 
 
 def _interval(one: Accuracy | ClassMetrics | Doubt) -> str:

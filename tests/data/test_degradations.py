@@ -333,7 +333,7 @@ def test_degraded_crops_keep_all_but_their_pixels(name, form):
     before = crops.images.copy()
     torch.manual_seed(7)
     state = torch.get_rng_state()
-    strength = 20 if name.startswith("res") else middle(name)
+    strength = 20 if DEGRADATIONS[name].high == 1024 else middle(name)  # pixels of a side
     worse = degrade_crops(crops, name, strength, seed=1)
     assert torch.equal(torch.get_rng_state(), state)
     assert worse.images.dtype == np.uint8

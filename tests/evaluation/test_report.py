@@ -205,6 +205,17 @@ def test_evaluate_measures_with_and_without_copies_and_writes_both_files(run, tm
     assert "w.safetensors" in Page((tmp_path / "deep" / "r.html").read_text()).text
 
 
+def test_evaluate_measures_corruptions_and_refuses_what_does_not_go_with_them(run):
+    result, record = run(faces(), "--corruptions", "--sample", "5")
+    assert result.exit_code == 0, result.output
+    assert "motion_blur" in result.stdout
+    assert "Split private, 5 images, seed 0." in result.stdout
+    assert (record["weights"], record["n"], len(record["corruptions"])) == ("w.safetensors", 5, 11)
+    refused, _ = run(faces(), "--corruptions", "--tta", "flip")
+    assert refused.exit_code == 2
+    assert "--corruptions goes with neither" in refused.stderr
+
+
 def test_evaluate_matches_labels_by_name_whatever_their_order_and_spelling(run):
     crops = faces()
     names = ("Happiness", "sad", "anger", "neutral", "FEAR", "surprise", "disgust")
@@ -213,18 +224,44 @@ def test_evaluate_matches_labels_by_name_whatever_their_order_and_spelling(run):
     assert run(renamed)[1]["results"] == run(crops)[1]["results"]
 
 
-def test_evaluate_refuses_unknown_labels_or_leaves_them_out_and_says_so(run):
-    crops = faces(names=(*FER2013, "contempt"), each=16)
+def test_evaluate_refuses_labels_that_are_no_emotions_or_leaves_them_out(run):
+    crops = faces(names=(*FER2013, "awe"), each=16)
     result, record = run(crops)
     assert result.exit_code == 2
     assert record is None
-    assert "contempt (images: 2)" in result.stderr
+    assert "awe (images: 2)" in result.stderr
     assert "--drop-unknown-labels" in result.stderr
     result, record = run(crops, "--drop-unknown-labels")
-    assert record["dropped"] == {"contempt": 2}
+    assert record["dropped"] == {"awe": 2}
     assert record["n"] == 14
-    assert "Left out: 2 images labelled contempt" in result.stdout
+    assert "Left out: 2 images labelled awe" in result.stdout
     assert run(faces(names=("contempt", "awe")), "--drop-unknown-labels")[0].exit_code == 2
+
+
+def test_emotions_that_the_model_lacks_are_left_out_and_counted(run):
+    result, record = run(faces(names=(*FER2013, "contempt"), each=16))
+    assert result.exit_code == 0, result.output
+    assert (record["dropped"], record["n"]) == ({"contempt": 2}, 14)
+    assert "Left out: 2 images labelled contempt, which is not among the answers." in result.stdout
+
+
+def test_answers_that_the_data_lacks_are_left_out_with_their_effect(run):
+    crops = faces(names=("sad", "Happiness", "angry"), each=15)
+    result, record = run(crops)
+    assert result.exit_code == 0, result.output
+    assert record["labels"] == ["angry", "happy", "sad"]
+    [note] = [note for note in record["notes"] if "With all of its labels" in note]
+    assert note.startswith(
+        "The model answers with angry, happy, sad only, without disgust, fear, surprise, neutral."
+    )
+    _, free = run(crops, "--emotions", "all")
+    assert free["labels"] == list(FER2013)
+    assert f"its accuracy is {free['results'][ALL]['accuracy']:.2%} (95 % interval" in note
+    assert free["results"][ALL]["accuracy"] <= record["results"][ALL]["accuracy"]
+    low, high = record["results"][ALL]["balanced_interval_95"]
+    assert low < record["results"][ALL]["balanced_accuracy"] < high
+    nothing = run(faces(names=("sad", "awe")))[0]
+    assert "fewer than two are the same" in nothing.stderr
 
 
 @pytest.mark.parametrize(
@@ -304,7 +341,7 @@ def test_evaluate_restricts_the_answers_to_a_label_set(run, weights, tmp_path):
         eight.fc.weight[7], eight.fc.bias[7] = 0, 100
     eight.labels, eight.preprocessing = (*FER2013, "contempt"), Preprocessing()
     save_weights(eight, weights, record={"seed": 0})
-    _, record = run(faces())
+    _, record = run(faces(), "--emotions", "all")
     assert record["results"][ALL]["accuracy"] == 0
     _, seven = run(faces(), "--emotions", "fer2013")
     save_weights(model, weights, record={"seed": 0})
