@@ -35,7 +35,7 @@ from fer_attention.evaluation.crowd import CLEAR
 from fer_attention.export import export_onnx
 from fer_attention.models import bundled_names, bundled_path, load_weights
 from fer_attention.preprocessing import Preprocessing
-from fer_attention.rendering.figures import INK, inline_svg, new_figure, plain
+from fer_attention.rendering.figures import INK, new_figure, plain, svg_file
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
@@ -198,7 +198,7 @@ def figure(records: list[dict[str, Any]]) -> str:
         axes.tick_params(labelsize=7)
     handles, names = drawn.axes[0].get_legend_handles_labels()
     drawn.legend(handles, names, loc="lower right", fontsize=9, frameon=False)
-    return inline_svg(drawn, prefix="corruptions")
+    return svg_file(drawn, "corruptions")
 
 
 if __name__ == "__main__":

@@ -101,6 +101,8 @@ def evaluate(
         crops = with_votes(crops, votes, on_error=on_error)  # type: ignore[arg-type]
     if protocol is not None:
         crops = datasets.split_by(crops, protocol, fold)
+    elif fold:
+        raise ValueError(f"--fold {fold} needs a --protocol that makes folds.")
     if corruptions:
         options = {"emotions": emotions, "drop_unknown": drop_unknown_labels, "sample": sample, "seed": seed}
         _corruptions(classifier, crops, weights, json_file, split=split, batch_size=batch_size, **options)
