@@ -16,7 +16,6 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Generator, Tensor
-from torch.nn.functional import affine_grid, grid_sample
 
 from fer_attention.data.records import FaceDataset
 from fer_attention.plugins import open_registry
@@ -33,9 +32,6 @@ FILTERS = (
 EYE_LINE = 0.39
 """Height of the eyes in FER2013's frames, as a share from the top (`benchmarks/face_geometry.py`)."""
 
-
-EXPOSURES = 33
-"""Positions of a moving image that `motion_blur` averages."""
 
 Apply: TypeAlias = Callable[[Tensor, Tensor, Generator | None], Tensor]
 """Images (N, C, H, W) in [0, 1], strengths (N,) and a source of randomness -> images of the same form."""
@@ -61,7 +57,9 @@ class Degradation:
 DEGRADATIONS: Registry[Degradation] = open_registry("degradation")
 
 
-def _degradation(name: str, *, unit: str, low: float, high: float) -> Callable[[Apply], Apply]:
+def degradation(name: str, *, unit: str, low: float, high: float) -> Callable[[Apply], Apply]:
+    """Register a function as a degradation with strengths from `low` to `high`, in `unit`."""
+
     def enter(apply: Apply) -> Apply:
         DEGRADATIONS.register(name)(Degradation(apply, unit, low, high))
         return apply
@@ -166,49 +164,49 @@ def degrade_crops(crops: FaceDataset, name: str, strength: float, *, seed: int =
     return replace(crops, images=np.concatenate(blocks)) if blocks else crops
 
 
-@_degradation("lower_face", unit="share of the height that a bar hides from below", low=0, high=1)
+@degradation("lower_face", unit="share of the height that a bar hides from below", low=0, high=1)
 def _lower_face(images: Tensor, strength: Tensor, generator: Generator | None) -> Tensor:
     return _bar(images, 1 - strength, torch.ones_like(strength), generator)
 
 
-@_degradation("eyes", unit="share of the height that a bar over the eyes hides", low=0, high=1)
+@degradation("eyes", unit="share of the height that a bar over the eyes hides", low=0, high=1)
 def _eyes(images: Tensor, strength: Tensor, generator: Generator | None) -> Tensor:
     return _bar(images, EYE_LINE - strength / 2, EYE_LINE + strength / 2, generator)
 
 
-@_degradation("gamma", unit="exponent; above 1 darkens", low=0.1, high=10)
+@degradation("gamma", unit="exponent; above 1 darkens", low=0.1, high=10)
 def _gamma(images: Tensor, strength: Tensor, generator: Generator | None) -> Tensor:
     return images.pow(strength.view(-1, 1, 1, 1))
 
 
-@_degradation("blur", unit="standard deviation of a Gaussian, pixels", low=0, high=16)
+@degradation("blur", unit="standard deviation of a Gaussian, pixels", low=0, high=16)
 def _blur(images: Tensor, strength: Tensor, generator: Generator | None) -> Tensor:
     rows, columns = (_gaussian(size, strength) for size in images.shape[-2:])
     return _separable(images, rows, columns)
 
 
-@_degradation(
+@degradation(
     "resolution", unit="side that the image is shrunk to and enlarged from, pixels", low=4, high=1024
 )
 def _resolution(images: Tensor, strength: Tensor, generator: Generator | None) -> Tensor:
     """Shrink and enlarge bilinearly; `resampling` draws its filters."""
     chosen = torch.full((len(images), 2), FILTERS.index(Image.Resampling.BILINEAR))
-    return _through(images, strength, chosen)
+    return through(images, strength, chosen)
 
 
-@_degradation("resampling", unit="as resolution, with filters drawn at random", low=4, high=1024)
+@degradation("resampling", unit="as resolution, with filters drawn at random", low=4, high=1024)
 def _resampling(images: Tensor, strength: Tensor, generator: Generator | None) -> Tensor:
     chosen = torch.randint(len(FILTERS), (len(images), 2), generator=generator, device=images.device)
-    return _through(images, strength, chosen)
+    return through(images, strength, chosen)
 
 
-@_degradation("noise", unit="standard deviation, grey levels of 255", low=0, high=255)
+@degradation("noise", unit="standard deviation, grey levels of 255", low=0, high=255)
 def _noise(images: Tensor, strength: Tensor, generator: Generator | None) -> Tensor:
     drawn = torch.randn(images.shape, generator=generator, device=images.device, dtype=images.dtype)
     return (images + drawn * (strength / 255).view(-1, 1, 1, 1)).clamp(0, 1)
 
 
-@_degradation("jpeg", unit="quality", low=1, high=100)
+@degradation("jpeg", unit="quality", low=1, high=100)
 def _jpeg(images: Tensor, strength: Tensor, generator: Generator | None) -> Tensor:
     """Compress with Pillow, image by image on the CPU: approximations on devices lose less than files do."""
     if images.shape[1] not in (1, 3):
@@ -220,70 +218,6 @@ def _jpeg(images: Tensor, strength: Tensor, generator: Generator | None) -> Tens
         Image.fromarray(grey_or_rgb).save(file, "JPEG", quality=round(quality))
         image[:] = np.asarray(Image.open(file)).reshape(image.shape)
     return torch.from_numpy(pixels).permute(0, 3, 1, 2).to(images) / 255
-
-
-@_degradation("pixelate", unit="side in blocks of one grey each", low=4, high=1024)
-def _pixelate(images: Tensor, strength: Tensor, generator: Generator | None) -> Tensor:
-    """Box filters both ways."""
-    return _through(images, strength, torch.full((len(images), 2), FILTERS.index(Image.Resampling.BOX)))
-
-
-@_degradation("motion_blur", unit="length of a straight motion, pixels", low=0, high=64)
-def _motion_blur(images: Tensor, strength: Tensor, generator: Generator | None) -> Tensor:
-    """Mean over positions on a line through the centre, in a random direction; borders are repeated."""
-    angle = torch.rand(len(images), generator=generator, device=images.device) * torch.pi
-    height, width = images.shape[-2:]
-    identity = torch.eye(2, device=images.device).expand(len(images), 2, 2)
-    step = 2 * torch.stack([angle.cos() / width, angle.sin() / height], dim=1)
-    total = torch.zeros_like(images, dtype=torch.float32)
-    for share in torch.linspace(-0.5, 0.5, EXPOSURES).tolist():
-        shift = share * strength.float().view(-1, 1) * step
-        total += _moved(images.float(), torch.cat([identity, shift.unsqueeze(2)], dim=2))
-    return (total / EXPOSURES).to(images.dtype).clamp(0, 1)
-
-
-@_degradation("contrast", unit="factor of the differences from the image's mean", low=0, high=1)
-def _contrast(images: Tensor, strength: Tensor, generator: Generator | None) -> Tensor:
-    mean = images.mean((1, 2, 3), keepdim=True)
-    return (mean + (images - mean) * strength.view(-1, 1, 1, 1)).clamp(0, 1)
-
-
-@_degradation("brightness", unit="share of the range, added or subtracted", low=0, high=1)
-def _brightness(images: Tensor, strength: Tensor, generator: Generator | None) -> Tensor:
-    return (images + (strength * _sign(images, generator)).view(-1, 1, 1, 1)).clamp(0, 1)
-
-
-@_degradation("rotation", unit="degrees, to either side", low=0, high=180)
-def _rotation(images: Tensor, strength: Tensor, generator: Generator | None) -> Tensor:
-    """Bilinear, about the centre; borders are repeated."""
-    angle = torch.deg2rad(strength.float()) * _sign(images, generator).float()
-    height, width = images.shape[-2:]
-    cosine, sine, zero = angle.cos(), angle.sin(), torch.zeros_like(angle)
-    rows = [[cosine, sine * (height / width), zero], [-sine * (width / height), cosine, zero]]
-    turned = _moved(images.float(), torch.stack([torch.stack(row, dim=1) for row in rows], dim=1))
-    return turned.to(images.dtype).clamp(0, 1)
-
-
-@_degradation("scale", unit="factor by which the face is larger or smaller", low=1, high=4)
-def _scale(images: Tensor, strength: Tensor, generator: Generator | None) -> Tensor:
-    """Bilinear, about the centre; borders are repeated."""
-    factor = strength.float() ** _sign(images, generator).float()
-    zoom = torch.eye(2, 3, device=images.device) * factor.view(-1, 1, 1)
-    return _moved(images.float(), zoom).to(images.dtype).clamp(0, 1)
-
-
-def _sign(images: Tensor, generator: Generator | None) -> Tensor:
-    """Draw +1 or -1 for each image."""
-    heads = torch.rand(len(images), generator=generator, device=images.device) < 0.5
-    return torch.where(heads, 1.0, -1.0).to(images.dtype)
-
-
-def _moved(images: Tensor, transform: Tensor) -> Tensor:
-    """Sample images at affine transforms (N, 2, 3) of their normalised coordinates, bilinearly."""
-    if not len(images):
-        return images
-    grid = affine_grid(transform, list(images.shape), align_corners=False)
-    return grid_sample(images, grid, padding_mode="border", align_corners=False)
 
 
 def _bar(images: Tensor, top: Tensor, bottom: Tensor, generator: Generator | None) -> Tensor:
@@ -311,7 +245,7 @@ def _gaussian(size: int, sigma: Tensor) -> Tensor:
     return weights / weights.sum(-1, keepdim=True)
 
 
-def _through(images: Tensor, side: Tensor, filters: Tensor) -> Tensor:
+def through(images: Tensor, side: Tensor, filters: Tensor) -> Tensor:
     """Shrink to `side` pixels (N,), rounded, and enlarge again by two filters each (N, 2), indices."""
     if not len(images):
         return images
