@@ -75,7 +75,6 @@ def build_page(choices: Choices, limits: Limits | None = None) -> gradio.Blocks:
         import gradio as gr
         from gradio.utils import get_upload_folder
     desk = Desk(choices, limits, uploads=get_upload_folder())
-    page: Any
     with (
         _restored_globals(),
         gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(_LEFTOVERS, _LEFTOVERS)) as page,
@@ -199,7 +198,8 @@ def mount_demo(
     mounted: FastAPI = gr.mount_gradio_app(app, page, path, **options)
     page.has_launched = True  # only then does Gradio check the paths of files itself
     site: Any = mounted.routes[-1]
-    site.app.add_middleware(KeepUploads, uploads=vars(page)["fer_attention_uploads"])
+    own: Any = page  # with an attribute of ours
+    site.app.add_middleware(KeepUploads, uploads=own.fer_attention_uploads)
     return mounted
 
 
