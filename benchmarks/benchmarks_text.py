@@ -42,6 +42,7 @@ REPEAT = """## Repeat it
 
 On an idle machine, in the root of the repository, after `pip install '.[dev]'`:
 
+<!-- not run: hours on an idle machine -->
 ```
 R=benchmarks/records/attention_cost
 cost="python benchmarks/attention_cost.py"

@@ -14,6 +14,7 @@ from fer_attention.activations.functional import functional_calls
 from fer_attention.activations.registry import ACTIVATIONS, create_activation
 from fer_attention.activations.tree import Reference, Scope, activation_classes, classes_of, references
 from fer_attention.elu import ELU
+from fer_attention.registry import check_choice
 
 Source: TypeAlias = str | type[nn.Module]
 
@@ -62,10 +63,7 @@ def swap_activation(
     >>> model[1]
     ELU(alpha=1.0, inplace=True)
     """
-    if scope not in ("backbone", "all"):
-        raise ValueError(
-            f"Unknown scope {scope!r}. Use 'backbone' to skip attention gates or 'all' to include them."
-        )
+    check_choice("scope", scope, ("all", "backbone"))
     make = _maker(to)
     classes = _source_classes(source)
     if type(model) in classes:

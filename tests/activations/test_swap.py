@@ -192,7 +192,7 @@ def test_the_root_cannot_be_replaced():
     [
         ({"to": "elo"}, UnknownNameError, "Did you mean 'elu'"),
         ({"to": "elu", "source": "rellu"}, UnknownNameError, "Did you mean 'relu'"),
-        ({"to": "elu", "scope": "gates"}, ValueError, "'gates'. Use 'backbone' .* 'all'"),
+        ({"to": "elu", "scope": "gates"}, ValueError, "Unknown scope 'gates'. Known: all, backbone"),
         ({"to": nn.ELU()}, TypeError, "new module"),
         ({"to": 3}, TypeError, "got 3"),
         ({"to": lambda: nn.ELU}, TypeError, "must create modules"),
