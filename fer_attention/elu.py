@@ -19,7 +19,7 @@ from torch.utils._python_dispatch import _get_current_dispatch_mode
 PART = 2**16
 """Values that a thread processes at a time, so that the temporary tensor stays in its cache."""
 
-_ONES = {dtype: torch.ones(1, dtype=dtype, device="cpu") for dtype in (torch.float32, torch.float64)}
+_ONES = {dtype: torch.ones((), dtype=dtype, device="cpu") for dtype in (torch.float32, torch.float64)}
 _derivative: Any = torch.ops.aten.elu_backward.default
 
 
