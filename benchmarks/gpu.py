@@ -233,14 +233,21 @@ def print_bars(folder: Path, device: str) -> None:
         print(f"{found.word.strip('*'):12} {found.bar.text}{value}")
 
 
+def _absolute(path: str) -> Path:
+    """Return an absolute path, since the steps run in the root of the repository."""
+    return Path(path).absolute()
+
+
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     made.add_argument("--minutes", type=float, default=9, help="length of a slice")
-    made.add_argument("--records", type=Path, default=ROOT / "benchmarks" / "records")
-    made.add_argument("--state", type=Path, default=ROOT / "runs" / "gpu", help="folder of state and logs")
+    made.add_argument("--records", type=_absolute, default=ROOT / "benchmarks" / "records")
+    made.add_argument(
+        "--state", type=_absolute, default=ROOT / "runs" / "gpu", help="folder of state and logs"
+    )
     made.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
-    made.add_argument("--yolo", type=Path, help="weights of a YOLO face model")
+    made.add_argument("--yolo", type=_absolute, help="weights of a YOLO face model")
     made.add_argument("--quick", action="store_true", help="tiny sizes, to try the command itself")
     made.add_argument("--list", action="store_true", help="print the steps and their state only")
     made.add_argument("--retry", action="store_true", help="also repeat the steps that failed")

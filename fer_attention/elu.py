@@ -7,6 +7,7 @@ differs by no more than the rounding of numbers near 1: 6e-8 in float32.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -15,11 +16,11 @@ from torch.autograd import forward_ad
 from torch.nn import functional as F
 from torch.utils._python_dispatch import _get_current_dispatch_mode
 
-PART = 2**18
-"""Values that are processed at a time, so that the temporary tensor stays in the cache."""
+PART = 2**16
+"""Values that a thread processes at a time, so that the temporary tensor stays in its cache."""
 
-TRAINED = 2**14
-"""Values of a map below which a call through autograd costs more than it saves."""
+_ONES = {dtype: torch.ones((), dtype=dtype, device="cpu") for dtype in (torch.float32, torch.float64)}
+_derivative: Any = torch.ops.aten.elu_backward.default
 
 
 def elu_(x: Tensor, alpha: float = 1.0) -> Tensor:
@@ -28,13 +29,24 @@ def elu_(x: Tensor, alpha: float = 1.0) -> Tensor:
     >>> elu_(torch.tensor([-1.0, 0.0, 2.0])).tolist()
     [-0.6321205496788025, 0.0, 2.0]
     """
-    if x.device.type != "cpu" or x.dtype not in (torch.float32, torch.float64) or not 0 <= alpha <= 1:
+    one = _ONES.get(x.dtype)
+    if one is None or x.device.type != "cpu" or not 0 <= alpha <= 1:
         return F.elu_(x, alpha)
-    step = PART * len(x) // max(1, x.numel()) if x.ndim else 0
-    for part in torch.split(x, step) if 0 < step < len(x) else (x,):
-        low = part.clamp_max(0).exp_().sub_(1)
+    for part in _parts(x) if x.numel() > PART else (x,):
+        # the derivative of ELU is exp(min(x, 0)), and its operator computes that in one pass
+        low = _derivative(one, 1, 1, 1, False, part).sub_(1)
         torch.maximum(part, low if alpha == 1 else low.mul_(alpha), out=part)
     return x
+
+
+def _parts(x: Tensor) -> Sequence[Tensor]:
+    """Split a large dense tensor."""
+    size = PART * torch.get_num_threads()
+    if x.is_contiguous():
+        return torch.split(x.view(-1), size)
+    if x.ndim == 4 and x.is_contiguous(memory_format=torch.channels_last):
+        return torch.split(x.permute(0, 2, 3, 1).view(-1), size)
+    return (x,)
 
 
 class ELU(nn.ELU):
@@ -48,11 +60,9 @@ class ELU(nn.ELU):
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply ELU to a tensor of any shape."""
-        if not _eager(x):
+        if not 0 <= self.alpha <= 1 or not _eager(x):
             return super().forward(x)
         if torch.is_grad_enabled() and x.requires_grad:
-            if x.numel() < TRAINED or not 0 <= self.alpha <= 1:
-                return super().forward(x)
             return _ELU.apply(x, self.alpha, self.inplace)
         return elu_(x if self.inplace else x.clone(), self.alpha)
 
@@ -72,7 +82,7 @@ class _ELU(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:
         [y] = ctx.saved_tensors
-        return torch.ops.aten.elu_backward(grads[0], ctx.alpha, 1, 1, True, y), None, None
+        return _derivative(grads[0], ctx.alpha, 1, 1, True, y), None, None
 
 
 def _eager(x: Tensor) -> bool:
@@ -80,7 +90,7 @@ def _eager(x: Tensor) -> bool:
     return (
         type(x) in (Tensor, nn.Parameter)
         and x.device.type == "cpu"
-        and x.dtype in (torch.float32, torch.float64)
+        and x.dtype in _ONES
         and not torch.compiler.is_compiling()
         and torch._C._get_tracing_state() is None
         and torch._C._functorch.peek_interpreter_stack() is None

@@ -8,10 +8,11 @@ from torch import nn
 from torch.autograd import forward_ad
 from torch.utils.flop_counter import FlopCounterMode
 
+from fer_attention import elu
 from fer_attention.activations import create_activation
-from fer_attention.elu import ELU, PART, TRAINED, elu_
+from fer_attention.elu import ELU, PART, elu_
 
-SHAPES = [(), (0, 3), (5,), (2, 3, 40, 50), (7, PART // 4), (1, PART + 3)]
+SHAPES = [(), (0, 3), (5,), (2, 3, 40, 50), (7, PART), (1, 8 * PART + 3)]
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.5, 1.0, 1.5])
@@ -33,26 +34,45 @@ def test_special_numbers_and_memory_formats_are_preserved():
     x = torch.tensor([math.nan, math.inf, -math.inf, 100.0, -100.0])
     assert torch.equal(ELU()(x).nan_to_num(7), nn.ELU()(x).nan_to_num(7))
     maps = torch.randn(2, 8, 6, 6).to(memory_format=torch.channels_last)
+    expected = nn.functional.elu(maps)
     y = ELU(inplace=True)(maps)
     assert y is maps
     assert y.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(y, expected)
+
+
+@pytest.mark.parametrize("layout", ["contiguous", "channels last", "other"])
+def test_large_maps_of_any_layout_are_computed_in_parts(layout, monkeypatch):
+    monkeypatch.setattr(elu, "PART", 100)
+    x = torch.randn(2, 5, 30, 40)
+    if layout == "channels last":
+        x = x.to(memory_format=torch.channels_last)
+    elif layout == "other":
+        x = x[..., ::2]
+    expected = nn.functional.elu(x)
+    torch.testing.assert_close(elu_(x), expected)
 
 
 @pytest.mark.parametrize("inplace", [False, True])
-@pytest.mark.parametrize("size", [8, TRAINED])
-def test_gradients_are_those_of_torch(size, inplace):
-    x = torch.randn(size, dtype=torch.float64, requires_grad=True)
+@pytest.mark.parametrize("alpha", [0.5, 1.5])
+def test_gradients_are_those_of_torch(alpha, inplace):
+    x = torch.randn(50, dtype=torch.float64, requires_grad=True)
     found, expected = (
         torch.autograd.grad(act(x * 2).pow(2).sum(), x, create_graph=True)[0]
-        for act in (ELU(0.5, inplace), nn.ELU(0.5, inplace))
+        for act in (ELU(alpha, inplace), nn.ELU(alpha, inplace))
     )
     torch.testing.assert_close(found, expected)
     second = [torch.autograd.grad(one.pow(2).sum(), x)[0] for one in (found, expected)]
     torch.testing.assert_close(*second)
 
 
-def test_an_input_changed_afterwards_is_an_error_in_the_backward_pass():
-    x = torch.randn(TRAINED, requires_grad=True)
+def test_training_and_inference_give_the_same_numbers():
+    x = torch.randn(2, 50)
+    assert torch.equal(ELU()(x), ELU()(x.clone().requires_grad_()))
+
+
+def test_an_output_changed_afterwards_is_an_error_in_the_backward_pass():
+    x = torch.randn(50, requires_grad=True)
     y = ELU()(x)
     with torch.no_grad():
         y.add_(1)
@@ -61,7 +81,7 @@ def test_an_input_changed_afterwards_is_an_error_in_the_backward_pass():
 
 
 def test_compilers_tracers_and_transforms_see_the_operator():
-    x = torch.randn(2, TRAINED)
+    x = torch.randn(2, 50)
     program = torch.export.export(nn.Sequential(ELU()), (x,))
     targets = {str(node.target) for node in program.graph.nodes if node.op == "call_function"}
     assert targets == {"aten.elu.default"}

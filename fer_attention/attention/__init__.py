@@ -10,7 +10,6 @@ from fer_attention.attention.base import (
     attention_options,
     check_attention_options,
     create_attention,
-    watch_inputs,
 )
 from fer_attention.attention.cbam import CBAM, CBAMChannelGate, CBAMSpatialGate
 from fer_attention.attention.controls import ConstantGate, HalfGate
@@ -24,6 +23,7 @@ from fer_attention.attention.se import SEBlock
 from fer_attention.attention.sge import SGEBlock
 from fer_attention.attention.simam import SimAM
 from fer_attention.attention.triplet import TripletAttention
+from fer_attention.attention.watching import watch_inputs
 
 __all__ = [
     "ATTENTIONS",

@@ -17,9 +17,7 @@ A new block is one file with `@ATTENTIONS.register("name")` above its class and 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, TypeAlias, get_args
 
 import torch
@@ -27,6 +25,7 @@ from timm.layers import register_notrace_module
 from torch import Tensor, nn
 
 from fer_attention.attention.contract import NUMBERS, check_constructor
+from fer_attention.attention.watching import current_watcher
 from fer_attention.bounded import bounded
 from fer_attention.plugins import open_registry
 from fer_attention.registry import Registry, check_choice
@@ -42,34 +41,6 @@ CONTROLS: Registry[type[AttentionBlock]] = Registry(
 
 Start: TypeAlias = Literal["published", "open"]
 """Start of a gate: with the published equations and weights, or at exactly 1."""
-
-Watcher: TypeAlias = "Callable[[AttentionBlock, Tensor], None]"
-
-_watcher: ContextVar[Watcher | None] = ContextVar("watcher", default=None)
-
-
-@contextmanager
-def watch_inputs(watcher: Watcher) -> Iterator[None]:
-    """Call a function with each attention block that runs, and with the block's input.
-
-    No hooks are set, so every block runs the implementation, plain or fused, that it would run anyway. A
-    block inside another block is reported only if it is called. Use evaluation mode: the fused implementation
-    repeats the norm for the watcher, which in training mode would count the batch twice.
-
-    >>> with watch_inputs(lambda block, x: print(type(block).__name__, tuple(x.shape))):
-    ...     y = create_attention("eca", channels=8)(torch.zeros(1, 8, 4, 4))
-    ECABlock (1, 8, 4, 4)
-    """
-    token = _watcher.set(watcher)
-    try:
-        yield
-    finally:
-        _watcher.reset(token)
-
-
-def inputs_are_watched() -> bool:
-    """Return whether this code runs within `watch_inputs`."""
-    return _watcher.get() is not None
 
 
 class AttentionBlock(nn.Module):
@@ -145,7 +116,7 @@ class AttentionBlock(nn.Module):
                 f"{type(self).__name__} was built for maps (N, {self.channels}, H, W); got {tuple(x.shape)}."
             )
         # torch 2.8 cannot compile access to a context variable, and compiled code has no watcher
-        watcher = None if torch.compiler.is_compiling() else _watcher.get()
+        watcher = None if torch.compiler.is_compiling() else current_watcher()
         if watcher is not None:
             watcher(self, x if norm is None else norm(x))
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from fer_attention.attention.base import inputs_are_watched
+from fer_attention.attention.watching import current_watcher
 from fer_attention.classifiers.base import Classifier, Pixels, softmax
 from fer_attention.classifiers.prepared import PreparedModel
 from fer_attention.device import resolve_device
@@ -74,7 +74,7 @@ class TorchClassifier:
 
     @torch.inference_mode()
     def _logits(self, inputs: torch.Tensor) -> torch.Tensor:
-        prepared = None if inputs_are_watched() else self._current_copy(inputs[:1])
+        prepared = self._current_copy(inputs[:1]) if current_watcher() is None else None
         if prepared is None or prepared.graph is None:
             return predict_logits(self.model, inputs, batch_size=len(inputs))
         return prepared.logits(inputs)

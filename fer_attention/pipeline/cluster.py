@@ -111,7 +111,7 @@ def predict_on_cluster(
     ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING, **own)
     try:
         ray.data.DataContext.get_current().enable_progress_bars = False
-        size = actors or max(1, int(ray.cluster_resources().get("CPU", 1)))  # type: ignore[no-untyped-call]
+        size = actors or max(1, int(ray.cluster_resources().get("CPU", 1)))
         items = [{"photo": os.fsencode(photo)} for photo in photos]  # names need not be UTF-8
         on_gpu = str(getattr(worker.recognizer.classifier, "device", "cpu")).startswith("cuda")
         ray.data.from_items(items, override_num_blocks=-(-len(items) // BLOCK)).map_batches(

@@ -16,7 +16,7 @@ from tests.support.paths import ROOT
 
 BENCHMARKS = ROOT / "benchmarks"
 
-TINY = ["--rounds", "3", "--least-ms", "0", "--threads", "1"]
+TINY = ["--rounds", "3", "--least-ms", "0", "--threads", "1", "--allow-busy"]
 
 FACTS = {"subject": "block", "mode": "inference", "size": 8, "shape": (1, 8, 2, 2)}
 SETUP = Setup(effort=Effort(rounds=3, least_ms=0))
@@ -162,6 +162,6 @@ def test_networks_are_timed_on_a_gpu(tmp_path):
 def test_the_documented_commands_are_valid():
     text = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
     commands = re.findall(r"^\$cost (.+)$", text, re.M)
-    assert len(commands) >= 10
+    assert len(commands) == 7
     for command in commands:
         assert parser().parse_args(command.split()).record is not None
