@@ -11,6 +11,7 @@ from fer_attention.messages import validate
 from fer_attention.models import read_metadata
 from fer_attention.models.bundled import weights_path
 from fer_attention.plugins import RECIPES, register_recipes
+from fer_attention.registry import UnknownNameError
 from fer_attention.training.config import TrainConfig
 from fer_attention.yaml_files import load_yaml
 
@@ -55,7 +56,7 @@ def load_recipe(name: str | Path, changes: Mapping[str, Any] | None = None) -> T
     if changes.get("model", recipe.get("model")) != recipe.get("model"):
         recipe |= {"structure": {}, "weights": None}
     weights = changes.get("weights", recipe.get("weights"))
-    if isinstance(weights, str) and os.path.isfile(file := weights_path(weights)):
+    if isinstance(weights, str) and os.path.isfile(file := _weights_file(weights, name)):
         model = {"model": read_metadata(file).spec.name}
         recipe = {**recipe, **model} if changes.get("weights") else {**model, **recipe}
     if changes.get("weights") is not None:
@@ -72,6 +73,13 @@ def load_recipe(name: str | Path, changes: Mapping[str, Any] | None = None) -> T
             changes[field] = {**former, **changes.get(field, {})}
     where = f"The recipe {name}{' with these changes' if given else ''}"
     return validate(TrainConfig, {**recipe, **changes}, where=where)
+
+
+def _weights_file(weights: str, recipe: str | Path) -> Path:
+    try:
+        return weights_path(weights)
+    except UnknownNameError as error:
+        raise UnknownNameError(f"The recipe {recipe}: {error}") from error
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:
