@@ -108,14 +108,24 @@ def evaluate(
 
 
 def _print(report: EvaluationReport) -> None:
-    from fer_attention.evaluation.tables import accuracy_table, class_table, crowd_table
+    from fer_attention.evaluation.tables import accuracy_table, class_table, crowd_table, doubt_table
 
     out.print(accuracy_table(report))
     for name, crowd in report.crowd.items():
         out.print(crowd_table(name, crowd))
         say(crowd.summary)
+    for name, doubts in report.doubt.items():
+        out.print(doubt_table(name, doubts))
     for name, metrics in report.results.items():
         out.print(class_table(name, metrics))
-    say("Intervals are Wilson's; ECE is the expected calibration error in 15 bins.")
+    say(
+        "Intervals are Wilson's. ECE: expected calibration error in 15 bins. Covered: the truth is among the "
+        "candidates. Sure: one candidate. AURC: area under the risk-coverage curve."
+    )
+    if report.calibration.truth is None:
+        say(
+            "The model is not calibrated: its candidates are the fewest emotions that have 90 % of the "
+            "probability together. Fit them with fer-attention calibrate."
+        )
     for remark in report.remarks:
         say(remark)

@@ -52,8 +52,10 @@ class Accuracy:
         return f"{self.value:.2%} (95 % interval {self.low:.2%} to {self.high:.2%}, n = {self.n})"
 
 
-def wilson_interval(correct: int, n: int, *, z: float = 1.959963984540054) -> tuple[float, float]:
+def wilson_interval(correct: float, n: int, *, z: float = 1.959963984540054) -> tuple[float, float]:
     """Compute the score interval of a proportion (Wilson 1927); z is the normal quantile, here for 95 %.
+
+    For the mean of n shares, whose sum is `correct`, the interval is too wide rather than too narrow.
 
     >>> tuple(round(end, 4) for end in wilson_interval(8, 10))
     (0.4902, 0.9433)

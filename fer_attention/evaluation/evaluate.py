@@ -9,13 +9,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from fer_attention.calibration import Calibration
 from fer_attention.classifiers import Classifier, as_classifier
+from fer_attention.classifiers.base import calibration_of
 from fer_attention.data import FaceDataset, default_test_split, degrade_crops
 from fer_attention.data.splits import TRAIN
 from fer_attention.evaluation.answers import choose_answers, leave_out_emotions, restriction_note
 from fer_attention.evaluation.copies import seen_by, training_copies
 from fer_attention.evaluation.crops import match_labels, predict_crops
-from fer_attention.evaluation.crowd import CrowdAgreement, crowd_agreement
+from fer_attention.evaluation.crowd import CrowdAgreement, crowd_agreement, plurality_of, vote_shares
+from fer_attention.evaluation.doubt import LABELS, PLURALITY, VOTES, Doubt, measure_doubt
 from fer_attention.evaluation.metrics import ClassificationMetrics, classification_metrics
 from fer_attention.evaluation.tta import VIEWS
 from fer_attention.models import FERModel
@@ -36,6 +39,9 @@ class Evaluation:
         results: Measures by set of images; the first is the headline: `ALL`, then, where training images
             are known and others are left, `NEW`.
         crowd: Agreement with the voters by the same sets of images, where the data has votes.
+        doubt: Candidates and confidence by the same sets, and by truth: the data's labels and, where the data
+            has votes, the emotion with the most votes and the votes themselves.
+        calibration: Temperature of the probabilities, and the rule for the candidates.
         crops: The N images as they are in the data set, labelled by the model's answers.
         probabilities: float64 (N, C), over the labels of `crops`; each row sums to 1.
         copies: bool (N,), true where an image is known to be a training image.
@@ -48,6 +54,8 @@ class Evaluation:
     split: str
     results: dict[str, ClassificationMetrics]
     crowd: dict[str, CrowdAgreement]
+    doubt: dict[str, dict[str, Doubt]]
+    calibration: Calibration
     crops: FaceDataset
     probabilities: NDArray[np.float64]
     copies: NDArray[np.bool_]
@@ -143,17 +151,21 @@ def evaluate(
     sets = {ALL: np.ones(len(chosen), dtype=bool)}
     if copies.known and not copies.rows.all():
         sets[NEW] = ~copies.rows
-    results, crowd = {}, {}
+    calibration = calibration_of(classifier)
+    results, crowd, doubt = {}, {}, {}
     for name, rows in sets.items():
         results[name] = classification_metrics(probabilities[rows], chosen.labels[rows], answers)
         if chosen.votes is not None and chosen.votes[rows].any():
             crowd[name] = crowd_agreement(
                 probabilities[rows], chosen.votes[rows], answers, labels=chosen.labels[rows]
             )
+        doubt[name] = _doubts(probabilities[rows], chosen.take(rows), calibration)
     return Evaluation(
         split=split,
         results=results,
         crowd=crowd,
+        doubt=doubt,
+        calibration=calibration,
         crops=chosen,
         probabilities=probabilities,
         copies=copies.rows,
@@ -162,6 +174,20 @@ def evaluate(
         notes=tuple(notes),
         seconds=seconds,
     )
+
+
+def _doubts(
+    probabilities: NDArray[np.float64], faces: FaceDataset, calibration: Calibration
+) -> dict[str, Doubt]:
+    """Measure the doubt against each kind of truth that the data has."""
+    found = {LABELS: measure_doubt(probabilities, faces.labels, calibration)}
+    if faces.votes is not None:
+        plurality = plurality_of(faces.votes, faces.label_names)
+        shares = vote_shares(faces.votes, faces.label_names)
+        for name, truth, rows in ((PLURALITY, plurality, plurality >= 0), (VOTES, shares, shares.any(1))):
+            if rows.any():
+                found[name] = measure_doubt(probabilities[rows], truth[rows], calibration)
+    return found
 
 
 def _sampled(part: FaceDataset, count: int, seed: int) -> FaceDataset:
