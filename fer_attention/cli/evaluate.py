@@ -85,6 +85,8 @@ def evaluate(
         crops = with_votes(crops, votes, on_error=on_error)  # type: ignore[arg-type]
     if protocol is not None:
         crops = datasets.split_by(crops, protocol, fold)
+    elif fold:
+        raise ValueError(f"--fold {fold} needs a --protocol that makes folds.")
     found = measure(
         classifier,
         crops,

@@ -70,7 +70,7 @@ def train(
     else:
         crops = datasets.read(data, data_format, on_error, labels)
     protocol = protocol or default_protocol(crops)
-    if protocol != "official":  # whose splits the data set has already
+    if protocol != "official" or fold:  # the data set has the official splits already
         crops = datasets.split_by(crops, protocol, fold, seed=config.seed)
     crops = limit_training(crops, fraction, seed=config.seed)
     bar = training_bar()

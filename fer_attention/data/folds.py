@@ -21,7 +21,12 @@ RowIndices = NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class Fold:
-    """One division of a set: rows that train, that select, and that are reported.
+    """Division of a data set: rows that train, rows that select and rows that are reported.
+
+    >>> images, names = np.zeros((4, 48, 48), dtype=np.uint8), np.array(list("abcd"))
+    >>> faces = FaceDataset(images, np.array([0, 1, 0, 1]), names, np.repeat("all", 4), ("happy", "sad"))
+    >>> Fold("by hand", np.array([0, 1]), np.array([2]), np.array([3])).apply(faces).splits.tolist()
+    ['train', 'train', 'validation', 'test']
 
     Attributes:
         name: Such as `fold 3` or `KA`.
@@ -70,7 +75,13 @@ class Fold:
 
 @dataclass(frozen=True, eq=False)
 class Protocol:
-    """The folds of a set.
+    """Folds of a data set.
+
+    >>> images, names = np.zeros((3, 48, 48), dtype=np.uint8), np.array(list("abc"))
+    >>> faces = FaceDataset(images, np.zeros(3, dtype=np.int64), names, np.repeat("all", 3), ("happy",))
+    >>> protocol = Protocol("by hand", (Fold("fold 0", np.array([0]), np.array([1]), np.array([2])),))
+    >>> Protocol.from_json(protocol.to_json(faces), faces).fold(0).test
+    array([2])
 
     Attributes:
         name: Of the registry.
@@ -85,7 +96,7 @@ class Protocol:
     options: dict[str, Any] = field(default_factory=dict)
 
     def fold(self, number: int) -> Fold:
-        """One of the folds, counted from 0; a DataError if it does not exist."""
+        """Return one of the folds, counted from 0; a DataError if it does not exist."""
         if not 0 <= number < len(self.folds):
             raise DataError(f"{self.name} has folds 0 to {len(self.folds) - 1}, got fold {number}.")
         return self.folds[number]
@@ -133,7 +144,9 @@ class Protocol:
             ]
             protocol = cls(record["name"], tuple(folds), record["seed"], record["options"])
         except (KeyError, TypeError, json.JSONDecodeError) as error:
-            raise DataError(f"This is not a protocol: {type(error).__name__}: {error}.") from error
+            damaged = isinstance(error, json.JSONDecodeError)
+            reason = "not valid JSON" if damaged else "a field is missing or has another type"
+            raise DataError(f"This is not a file of `fer-attention data split`: {reason}.") from error
         for fold in protocol.folds:
             fold.check(data)
         return protocol
@@ -148,4 +161,7 @@ class Protocol:
         """Read a file of `save`."""
         if not Path(path).is_file():
             raise DataError(f"The protocol file {path} does not exist.")
-        return cls.from_json(Path(path).read_text(encoding="utf-8"), data)
+        try:
+            return cls.from_json(Path(path).read_text(encoding="utf-8"), data)
+        except DataError as error:
+            raise DataError(f"{path}: {error}") from error

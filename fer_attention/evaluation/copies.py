@@ -28,7 +28,7 @@ class Copies:
 
 
 def seen_by(classifier: Classifier) -> SeenImages | None:
-    """Images that a classifier's weights have seen; None if it does not say, as classifiers of others.
+    """Return the images that a classifier's weights have seen; None if they are not recorded.
 
     Raises:
         DataError: The record is damaged.

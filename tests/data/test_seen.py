@@ -38,7 +38,7 @@ def mixture():
     )
 
 
-def test_a_record_gives_back_the_digests_of_either_kind():
+def test_a_record_restores_training_and_selection_digests():
     crops = stripes()
     seen = SeenImages.of(crops.split("train"), crops.split("public"))
     read = SeenImages.from_record({"seed": 0, **seen.to_record()})
@@ -51,12 +51,12 @@ def test_a_record_gives_back_the_digests_of_either_kind():
 @pytest.mark.parametrize(
     "entry", [5, {}, {"training": "AAAA", "selection": ""}, {"training": "?", "selection": ""}]
 )
-def test_a_damaged_entry_is_refused_rather_than_forgotten(entry):
+def test_a_damaged_entry_is_refused(entry):
     with pytest.raises(DataError, match="the images that they have seen is damaged"):
         SeenImages.from_record({SEEN: entry})
 
 
-def test_evaluations_on_data_without_a_training_split_leave_out_what_the_weights_saw(trained):
+def test_evaluation_without_a_training_split_omits_images_seen_by_weights(trained):
     found = evaluate(trained, mixture())
     assert (found.results[ALL].n, found.results[NEW].n) == (12, 8)
     assert found.copies.tolist() == [True] * 4 + [False] * 8
@@ -64,7 +64,7 @@ def test_evaluations_on_data_without_a_training_split_leave_out_what_the_weights
     assert any(note.startswith("3 of the 12 images selected the model's epoch") for note in found.notes)
 
 
-def test_images_of_the_datas_own_training_split_are_copies_too(trained):
+def test_images_of_the_training_split_count_as_copies(trained):
     tested, again = mixture(), as_split(mixture().take([10, 11]), "train")
     both = FaceDataset(
         np.concatenate([tested.images, again.images]),
@@ -78,7 +78,7 @@ def test_images_of_the_datas_own_training_split_are_copies_too(trained):
     assert "2 of the 12 images are, pixel for pixel, also in the data's split train." in found.notes
 
 
-def test_a_training_split_counts_as_seen_only_as_far_as_the_weights_say_so(trained, tmp_path):
+def test_a_training_split_counts_as_seen_only_if_the_weights_record_it(trained, tmp_path):
     assert list(evaluate(trained, stripes(), split="train").results) == [ALL]
     foreign = as_split(mixture(), "train")
     assert evaluate(trained, foreign, split="train").results[NEW].n == 8
@@ -88,14 +88,14 @@ def test_a_training_split_counts_as_seen_only_as_far_as_the_weights_say_so(train
     assert found.notes == ("These are the training images themselves.",)
 
 
-def test_unknown_training_images_are_said_to_be_unknown(tmp_path):
+def test_unknown_training_images_are_reported(tmp_path):
     found = evaluate(load_weights(untrained(tmp_path / "w.safetensors")), mixture())
     assert list(found.results) == [ALL]
     assert not found.copies.any()
     assert "could not be looked for" in found.notes[0]
 
 
-def test_an_evaluation_carries_what_it_was_computed_from(trained):
+def test_an_evaluation_holds_crops_probabilities_and_copies(trained):
     data = stripes()
     found = evaluate(trained, data, split="public")
     np.testing.assert_array_equal(found.crops.names, data.split("public").names)
@@ -104,7 +104,7 @@ def test_an_evaluation_carries_what_it_was_computed_from(trained):
     assert right == found.results[ALL].accuracy.correct
 
 
-def test_start_weights_and_teachers_hand_on_what_they_have_seen(trained, tmp_path):
+def test_seen_images_of_initial_weights_and_teachers_are_inherited(trained, tmp_path):
     save_weights(trained, tmp_path / "first.safetensors")  # keeps the record that it was loaded with
     first = str(tmp_path / "first.safetensors")
     assert SEEN in read_metadata(first).record
@@ -116,9 +116,7 @@ def test_start_weights_and_teachers_hand_on_what_they_have_seen(trained, tmp_pat
         assert seen.trained_on(stripes()).tolist() == (stripes().splits == "train").tolist()
 
 
-def test_a_run_that_was_stopped_keeps_what_it_has_seen_without_reading_the_images_again(
-    tmp_path, monkeypatch
-):
+def test_a_resumed_run_keeps_its_seen_images_without_rereading_them(tmp_path, monkeypatch):
     with pytest.raises(TrainingStopped):
         train(tiny(epochs=2), stripes(), tmp_path, stop=lambda: True)
     monkeypatch.setattr(records, "digest", lambda image: pytest.fail("read again"))
@@ -138,7 +136,7 @@ def test_digests_of_a_data_set_are_computed_once_for_all_evaluations(trained, mo
     assert len(computed) == len(data) + 32  # other images have digests of their own
 
 
-def test_a_report_names_the_record_without_the_digests(trained):
+def test_a_report_omits_the_digests_of_the_record(trained):
     report = EvaluationReport.of(evaluate(trained, stripes(), split="public"), trained, weights="w", data="d")
     assert SEEN in trained.record
     assert report.to_dict()["record"] == without_digests(trained.record)
@@ -146,7 +144,7 @@ def test_a_report_names_the_record_without_the_digests(trained):
     assert SEEN not in report.to_html()
 
 
-def test_an_exported_file_remembers_what_the_weights_have_seen(trained, tmp_path):
+def test_an_exported_file_keeps_the_record_of_seen_images(trained, tmp_path):
     classifier = OnnxClassifier(export_onnx(trained, tmp_path / "model.onnx").path, threads=1)
     found = evaluate(classifier, mixture())
     assert found.copies.tolist() == [True] * 4 + [False] * 8
@@ -173,7 +171,7 @@ def test_any_classifier_is_evaluated_and_reported():
     assert "AlwaysHappy" in report.to_html()
 
 
-def test_images_on_the_disk_are_compared_by_their_pixels(tmp_path):
+def test_images_on_disk_are_compared_by_pixels(tmp_path):
     crops = stripes().take(range(4))
     files = tuple(tmp_path / f"{row}.png" for row in range(4))
     for file, image in zip(files, crops.images, strict=True):
@@ -182,7 +180,7 @@ def test_images_on_the_disk_are_compared_by_their_pixels(tmp_path):
     np.testing.assert_array_equal(on_disk.digests, crops.digests)
 
 
-def test_a_model_knows_the_record_of_its_weights_however_it_is_created():
+def test_every_way_of_loading_keeps_the_record_of_the_weights():
     name = "resnetv2_18_eca_elu.fer2013"
     expected = read_metadata(bundled_path(name)).record
     assert create_model(name, pretrained=True).record == expected
