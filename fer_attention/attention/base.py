@@ -26,47 +26,24 @@ import torch
 from timm.layers import register_notrace_module
 from torch import Tensor, nn
 
+from fer_attention.attention.contract import NUMBERS, check_constructor
 from fer_attention.bounded import bounded
 from fer_attention.plugins import open_registry
 from fer_attention.registry import Registry, check_choice
 
+ATTENTIONS: Registry[type[AttentionBlock]] = open_registry(
+    "attention", check=lambda b: check_constructor(b, AttentionBlock)
+)
 
-def _check_block(block: type[AttentionBlock]) -> None:
-    """Check the contract of a block's constructor where the block is registered."""
-    contract = (
-        "A block is a subclass of AttentionBlock, built as Block(channels, *, options with defaults, "
-        "device=None, dtype=None), with its parameters on that device and of that type."
-    )
-    if not (isinstance(block, type) and issubclass(block, AttentionBlock)):
-        raise TypeError(f"{bounded(block)} is not a subclass of AttentionBlock. {contract}")
-    first, *others = inspect.signature(block).parameters.values()
-    parameters = {one.name: one for one in others}
-    if first.name != "channels" or first.kind is first.KEYWORD_ONLY:
-        raise TypeError(
-            f"the first parameter of {block.__name__} is {first.name!r}, not 'channels'. {contract}"
-        )
-    if missing := [name for name in ("device", "dtype") if name not in parameters]:
-        raise TypeError(f"{block.__name__} has no parameter {' and no '.join(missing)}. {contract}")
-    if without := [name for name, one in parameters.items() if one.default is one.empty]:
-        raise TypeError(f"{block.__name__} has no default for {', '.join(without)}. {contract}")
-
-
-ATTENTIONS: Registry[type[AttentionBlock]] = open_registry("attention", check=_check_block)
-
-CONTROLS: Registry[type[AttentionBlock]] = Registry("control block", check=_check_block)
+CONTROLS: Registry[type[AttentionBlock]] = Registry(
+    "control block", check=lambda b: check_constructor(b, AttentionBlock)
+)
 """Blocks to compare attention with. They can be built by name, but no list of blocks or models shows them."""
 
 Start: TypeAlias = Literal["published", "open"]
 """Start of a gate: with the published equations and weights, or at exactly 1."""
 
 Watcher: TypeAlias = "Callable[[AttentionBlock, Tensor], None]"
-
-_NUMBERS: dict[str, tuple[tuple[type, ...], str]] = {
-    "int": ((int,), "an integer"),
-    "int | None": ((int, type(None)), "an integer or None"),
-    "float": ((int, float), "a number"),
-}
-"""Types of values and their names by the annotations of a block's options."""
 
 _watcher: ContextVar[Watcher | None] = ContextVar("watcher", default=None)
 
@@ -313,6 +290,6 @@ def check_attention_options(name: str, options: Mapping[str, Any]) -> None:
         )
     for option, value in options.items():
         annotation = inspect.signature(block_class(name)).parameters[option].annotation
-        kinds, called = _NUMBERS.get(inspect.formatannotation(annotation).strip("'"), ((object,), ""))
+        kinds, called = NUMBERS.get(inspect.formatannotation(annotation).strip("'"), ((object,), ""))
         if not isinstance(value, kinds):
-            raise ValueError(f"{option} of attention {name!r} is {called}; got {value!r}.")
+            raise ValueError(f"{option} of attention {name!r} is {called}; got {bounded(value)}.")

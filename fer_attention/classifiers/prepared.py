@@ -9,6 +9,8 @@ on one thread.
 from __future__ import annotations
 
 import operator
+import threading
+from collections.abc import Callable
 from copy import deepcopy
 from typing import Any
 
@@ -23,6 +25,9 @@ from fer_attention.elu import ELU, elu_
 
 TOLERANCE = 1e-5
 """Largest difference between the logits of model and copy, relative to logits above 1."""
+
+
+_tracing = threading.Lock()  # two threads that trace would restore each other's replacement
 
 
 class PreparedModel:
@@ -111,7 +116,21 @@ def _run(network: nn.Module, example: Tensor) -> tuple[Tensor, dict[nn.Module, l
 
 
 class _Tracer(fx.Tracer):
-    """Keep our ELU and timm's norms whole."""
+    """Keep our ELU and timm's norms whole, and leave the calls of other threads alone.
+
+    While torch.fx traces, it replaces `nn.Module.__call__` for all threads.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._thread = threading.get_ident()
+
+    def call_module(
+        self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        if threading.get_ident() != self._thread:
+            return forward(*args, **kwargs)
+        return super().call_module(m, forward, args, kwargs)
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return isinstance(m, (BatchNormAct2d, ELU)) or super().is_leaf_module(m, module_qualified_name)
@@ -121,7 +140,8 @@ class _Preparation:
     """Rewrite the graph of a network, node by node in the order of execution."""
 
     def __init__(self, network: nn.Module, sizes: dict[nn.Module, list[int]]) -> None:
-        self.graph = _Tracer().trace(network)
+        with _tracing:
+            self.graph = _Tracer().trace(network)
         self.graph_module = fx.GraphModule(network, self.graph)
         self.sizes = sizes
         self.fresh: set[fx.Node] = set()  # maps that only their users read

@@ -25,6 +25,7 @@ def calibrate(
         Path | None, typer.Option(help="The new weights file; by default WEIGHTS is replaced.")
     ] = None,
     data_format: datasets.DataFormat = "auto",
+    labels: datasets.Labels = None,
     votes: datasets.Votes = None,
     protocol: datasets.ProtocolName = None,
     fold: datasets.FoldNumber = 0,
@@ -35,7 +36,7 @@ def calibrate(
         float, typer.Option(help="Share of faces whose right emotion shall be among the candidates.")
     ] = 0.9,
     drop_unknown_labels: Annotated[
-        bool, typer.Option("--drop-unknown-labels", help="Skip images whose label the model lacks.")
+        bool, typer.Option("--drop-unknown-labels", help="Skip images whose label is no known emotion.")
     ] = False,
     on_error: datasets.OnError = "raise",
     batch_size: Annotated[int, typer.Option(min=1, help="Images per pass.")] = 256,
@@ -60,11 +61,13 @@ def calibrate(
         raise ValueError(f"{weights} is part of the package. Name a file for the new weights with --output.")
     make_parents(output)
     classifier = load_classifier(path, device=device)
-    crops = datasets.read(data, data_format, on_error)
+    crops = datasets.read(data, data_format, on_error, labels)
     if votes is not None:
         crops = with_votes(crops, votes, on_error=on_error)  # type: ignore[arg-type]
     if protocol is not None:
         crops = datasets.split_by(crops, protocol, fold)
+    elif fold:
+        raise ValueError(f"--fold {fold} needs a --protocol that makes folds.")
     found = fit(
         classifier,
         crops,

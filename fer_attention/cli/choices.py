@@ -22,7 +22,10 @@ BUILT_IN = {
     "faces.DETECTORS": "mtcnn, none, yolo, yunet",
     "data.FORMATS": "affectnet, ckplus, fer2013, ferplus, folder, jaffe, rafdb, table",
     "data.PROTOCOLS": "holdout, loso, official, paper, stratified_kfold, subject_kfold",
-    "data.DEGRADATIONS": "blur, eyes, gamma, jpeg, lower_face, noise, resampling, resolution",
+    "data.DEGRADATIONS": (
+        "blur, brightness, contrast, eyes, gamma, jpeg, lower_face, motion_blur, noise, pixelate, "
+        "resampling, resolution, rotation, scale"
+    ),
     "evaluation.VIEWS": "flip, none, ten-crop",
     "explain.grad_cam.CLASSES": "gradcam, gradcam++, hirescam, xgradcam, layercam, eigencam",
     "training.recipes.RECIPES": ", ".join(sorted(file.stem for file in _RECIPES)),

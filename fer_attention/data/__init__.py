@@ -1,5 +1,6 @@
 """Data sets as labelled crops, and the one way from a crop to a tensor."""
 
+import fer_attention.data.distortions  # noqa: F401  (registers its degradations)
 from fer_attention.data.audit import DataAudit, audit
 from fer_attention.data.ckplus import load_ckplus
 from fer_attention.data.degradations import DEGRADATIONS, degrade, degrade_crops

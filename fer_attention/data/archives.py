@@ -1,10 +1,11 @@
-"""Tar archives, unpacked to a temporary folder: their files cannot be read in any order."""
+"""Archives: zip files, read in place, and tar files, unpacked since theirs cannot be read in any order."""
 
 from __future__ import annotations
 
 import shutil
 import tarfile
 import tempfile
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -51,3 +52,21 @@ def unpacked(path: Path) -> Iterator[Path]:
                 raise
             raise DataError(f"{path} is not a whole tar archive: {cut(str(error))}.") from error
         yield Path(folder)
+
+
+def open_zip(path: Path) -> zipfile.ZipFile:
+    """Open a zip file.
+
+    Raises:
+        DataError: It is damaged, or of a later version of the format.
+    """
+    try:
+        return zipfile.ZipFile(path)
+    except NotImplementedError as error:  # of a later version of the format
+        raise DataError(
+            f"{path} cannot be read ({error}). Unpack it with another program, and pass the folder."
+        ) from error
+    except Exception as error:  # damaged directories of archives raise many kinds
+        raise DataError(
+            f"{path} is neither a folder nor a table nor a whole zip or tar file: {cut(str(error))}."
+        ) from error

@@ -1,4 +1,4 @@
-"""Ways in which real photos are worse than a data set's: blur, noise, few pixels, JPEG, light, hidden parts.
+"""Ways in which photos are worse than a data set's: blur, noise, few pixels, JPEG, light, pose, hidden parts.
 
 Each works on a batch at once, every image with a strength of its own, on the device of the batch. Training
 draws strengths at random (`training.DegradeConfig`); `evaluate --degrade` applies one to a whole test set.
@@ -57,7 +57,9 @@ class Degradation:
 DEGRADATIONS: Registry[Degradation] = open_registry("degradation")
 
 
-def _degradation(name: str, *, unit: str, low: float, high: float) -> Callable[[Apply], Apply]:
+def degradation(name: str, *, unit: str, low: float, high: float) -> Callable[[Apply], Apply]:
+    """Register a function as a degradation with strengths from `low` to `high`, in `unit`."""
+
     def enter(apply: Apply) -> Apply:
         DEGRADATIONS.register(name)(Degradation(apply, unit, low, high))
         return apply
@@ -162,49 +164,49 @@ def degrade_crops(crops: FaceDataset, name: str, strength: float, *, seed: int =
     return replace(crops, images=np.concatenate(blocks)) if blocks else crops
 
 
-@_degradation("lower_face", unit="share of the height that a bar hides from below", low=0, high=1)
+@degradation("lower_face", unit="share of the height that a bar hides from below", low=0, high=1)
 def _lower_face(images: Tensor, strength: Tensor, generator: Generator | None) -> Tensor:
     return _bar(images, 1 - strength, torch.ones_like(strength), generator)
 
 
-@_degradation("eyes", unit="share of the height that a bar over the eyes hides", low=0, high=1)
+@degradation("eyes", unit="share of the height that a bar over the eyes hides", low=0, high=1)
 def _eyes(images: Tensor, strength: Tensor, generator: Generator | None) -> Tensor:
     return _bar(images, EYE_LINE - strength / 2, EYE_LINE + strength / 2, generator)
 
 
-@_degradation("gamma", unit="exponent; above 1 darkens", low=0.1, high=10)
+@degradation("gamma", unit="exponent; above 1 darkens", low=0.1, high=10)
 def _gamma(images: Tensor, strength: Tensor, generator: Generator | None) -> Tensor:
     return images.pow(strength.view(-1, 1, 1, 1))
 
 
-@_degradation("blur", unit="standard deviation of a Gaussian, pixels", low=0, high=16)
+@degradation("blur", unit="standard deviation of a Gaussian, pixels", low=0, high=16)
 def _blur(images: Tensor, strength: Tensor, generator: Generator | None) -> Tensor:
     rows, columns = (_gaussian(size, strength) for size in images.shape[-2:])
     return _separable(images, rows, columns)
 
 
-@_degradation(
+@degradation(
     "resolution", unit="side that the image is shrunk to and enlarged from, pixels", low=4, high=1024
 )
 def _resolution(images: Tensor, strength: Tensor, generator: Generator | None) -> Tensor:
     """Shrink and enlarge bilinearly; `resampling` draws its filters."""
     chosen = torch.full((len(images), 2), FILTERS.index(Image.Resampling.BILINEAR))
-    return _through(images, strength, chosen)
+    return through(images, strength, chosen)
 
 
-@_degradation("resampling", unit="as resolution, with filters drawn at random", low=4, high=1024)
+@degradation("resampling", unit="as resolution, with filters drawn at random", low=4, high=1024)
 def _resampling(images: Tensor, strength: Tensor, generator: Generator | None) -> Tensor:
     chosen = torch.randint(len(FILTERS), (len(images), 2), generator=generator, device=images.device)
-    return _through(images, strength, chosen)
+    return through(images, strength, chosen)
 
 
-@_degradation("noise", unit="standard deviation, grey levels of 255", low=0, high=255)
+@degradation("noise", unit="standard deviation, grey levels of 255", low=0, high=255)
 def _noise(images: Tensor, strength: Tensor, generator: Generator | None) -> Tensor:
     drawn = torch.randn(images.shape, generator=generator, device=images.device, dtype=images.dtype)
     return (images + drawn * (strength / 255).view(-1, 1, 1, 1)).clamp(0, 1)
 
 
-@_degradation("jpeg", unit="quality", low=1, high=100)
+@degradation("jpeg", unit="quality", low=1, high=100)
 def _jpeg(images: Tensor, strength: Tensor, generator: Generator | None) -> Tensor:
     """Compress with Pillow, image by image on the CPU: approximations on devices lose less than files do."""
     if images.shape[1] not in (1, 3):
@@ -243,7 +245,7 @@ def _gaussian(size: int, sigma: Tensor) -> Tensor:
     return weights / weights.sum(-1, keepdim=True)
 
 
-def _through(images: Tensor, side: Tensor, filters: Tensor) -> Tensor:
+def through(images: Tensor, side: Tensor, filters: Tensor) -> Tensor:
     """Shrink to `side` pixels (N,), rounded, and enlarge again by two filters each (N, 2), indices."""
     if not len(images):
         return images

@@ -85,10 +85,14 @@ def load_data(
     load = FORMATS[name].load
     check_options(options, load, f"the data format {name!r}")
     if given is not None and "labels" in inspect.signature(load).parameters:
-        data = load(path, on_error=on_error, labels=given, **options)
-    else:
+        options["labels"], given = given, None
+    try:
         data = load(path, on_error=on_error, **options)
         data = data if given is None else relabel(data, given)
+    except DataError as error:
+        if str(path) in str(error):
+            raise
+        raise DataError(f"{path}: {error}") from error
     return replace(data, layout="; ".join(filter(None, [name, data.layout])))
 
 

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from fer_attention.bounded import cut
-from fer_attention.data.archives import unpacked
+from fer_attention.data.archives import open_zip, unpacked
 from fer_attention.data.files import ImageFiles, fit
 from fer_attention.data.records import DataError, FaceDataset
 from fer_attention.faces.decoding import MAX_PIXELS, open_image
@@ -34,10 +34,8 @@ Pixels: TypeAlias = npt.NDArray[np.uint8]
 FEW = 3
 """Number of rows that may be damaged in a set of any size, without its layout being in doubt."""
 
-MAX_FILE = 200_000_000
-"""Bytes of an image or label file, unpacked; larger ones are refused by name."""
-
-MAX_NAME = 1000
+MAX_FILE, MAX_NAME = 200_000_000, 1000
+"""Bytes of an image or label file, unpacked, and characters of its path; larger ones are refused by name."""
 
 MANY = 20
 """Number of damaged rows after which a reader stops, if they are more than half of the rows so far."""
@@ -120,25 +118,12 @@ def open_source(path: PathLike, *, expected: str = "") -> Iterator[Source]:
         with unpacked(place) as folder:
             yield _folder_source(place, folder)
     elif place.is_file():
-        with _zip_file(place) as archive:
+        with open_zip(place) as archive:
             members = {n.replace("\\", "/"): n for n in archive.namelist()}  # as some Windows programs write
             files = _in_order(name for name in members if not name.endswith("/"))
             yield Source(place, files, lambda name: archive.open(members[name]))
     else:
         raise DataError(" ".join(filter(None, [f"{path} does not exist.", _meant(place), expected])))
-
-
-def _zip_file(path: Path) -> zipfile.ZipFile:
-    try:
-        return zipfile.ZipFile(path)
-    except NotImplementedError as error:  # of a later version of the format
-        raise DataError(
-            f"{path} cannot be read ({error}). Unpack it with another program, and pass the folder."
-        ) from error
-    except Exception as error:  # damaged directories of archives raise many kinds
-        raise DataError(
-            f"{path} is neither a folder nor a table nor a whole zip or tar file: {cut(str(error))}."
-        ) from error
 
 
 def is_table_name(name: str) -> bool:

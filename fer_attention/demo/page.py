@@ -198,7 +198,8 @@ def mount_demo(
     mounted: FastAPI = gr.mount_gradio_app(app, page, path, **options)
     page.has_launched = True  # only then does Gradio check the paths of files itself
     site: Any = mounted.routes[-1]
-    site.app.add_middleware(KeepUploads, uploads=page.fer_attention_uploads)
+    own: Any = page  # with an attribute of ours
+    site.app.add_middleware(KeepUploads, uploads=own.fer_attention_uploads)
     return mounted
 
 

@@ -199,7 +199,8 @@ class _TooLargeError(Exception):
 
 async def _whole(receive: Receive) -> Receive:
     """Read a request's body within the limit, and return a `receive` that gives it once more."""
-    parts, within = [], bounded(receive, BODY_BYTES, _TooLargeError)
+    parts: list[Message] = []
+    within = bounded(receive, BODY_BYTES, _TooLargeError)
     while not parts or parts[-1].get("more_body"):
         parts.append(await within())
 

@@ -6,6 +6,7 @@
 from fer_attention.evaluation.accuracy import Accuracy, accuracy, wilson_interval
 from fer_attention.evaluation.calibrate import calibrate, fit_temperature, fit_threshold
 from fer_attention.evaluation.complexity import Complexity, complexity, paper_parameters
+from fer_attention.evaluation.corruptions import CORRUPTIONS, CorruptionReport, evaluate_corruptions
 from fer_attention.evaluation.crops import match_labels, predict_crops
 from fer_attention.evaluation.crowd import CrowdAgreement, crowd_agreement
 from fer_attention.evaluation.doubt import Doubt, measure_doubt
@@ -22,6 +23,7 @@ from fer_attention.evaluation.tta import VIEWS, tta_probabilities
 
 __all__ = [
     "ALL",
+    "CORRUPTIONS",
     "NEW",
     "VIEWS",
     "Accuracy",
@@ -29,6 +31,7 @@ __all__ = [
     "ClassificationMetrics",
     "Complexity",
     "Confusion",
+    "CorruptionReport",
     "CrowdAgreement",
     "Doubt",
     "Evaluation",
@@ -40,6 +43,7 @@ __all__ = [
     "complexity",
     "crowd_agreement",
     "evaluate",
+    "evaluate_corruptions",
     "fit_temperature",
     "fit_threshold",
     "library_versions",

@@ -76,6 +76,14 @@ def leave_out_emotions(part: FaceDataset, answers: tuple[str, ...]) -> tuple[Fac
     return (part.take(~np.isin(part.labels, foreign)) if left_out else part), left_out
 
 
+def restrict(
+    probabilities: NDArray[np.float64], labels: tuple[str, ...], answers: tuple[str, ...]
+) -> NDArray[np.float64]:
+    """Return the probabilities (N, answers) of some labels out of (N, labels); each row sums to 1 again."""
+    chosen = probabilities[:, [labels.index(answer) for answer in answers]]
+    return chosen / chosen.sum(1, keepdims=True)
+
+
 def restriction_note(
     probabilities: NDArray[np.float64],
     true: NDArray[np.int64],

@@ -13,6 +13,7 @@ from fer_attention.classifiers import Classifier, as_classifier
 from fer_attention.classifiers.base import calibration_of, softmax
 from fer_attention.data import DataError, FaceDataset
 from fer_attention.data.splits import selection_split
+from fer_attention.evaluation.answers import leave_out_emotions
 from fer_attention.evaluation.copies import seen_by, training_copies
 from fer_attention.evaluation.crops import match_labels, predict_crops
 from fer_attention.evaluation.crowd import plurality_of, vote_shares
@@ -52,7 +53,7 @@ def calibrate(
         data: The whole data set, with its splits.
         split: The split; by default `validation` or `public`, which selects epochs.
         coverage: Share of new faces whose truth shall be among the candidates.
-        drop_unknown: Leave out images of labels that the model lacks, instead of raising.
+        drop_unknown: Leave out images of labels that are no emotions, instead of raising.
         batch_size: Images per pass.
 
     Raises:
@@ -64,7 +65,8 @@ def calibrate(
         raise ValueError(f"coverage is between 0 and 1, for instance 0.9; got {coverage}.")
     classifier = as_classifier(model)
     split = split or selection_split(data)
-    part, _ = match_labels(data.split(split), classifier.labels, drop_unknown=drop_unknown)
+    known_emotions, _ = leave_out_emotions(data.split(split), classifier.labels)
+    part, _ = match_labels(known_emotions, classifier.labels, drop_unknown=drop_unknown)
     faces = part.take(~training_copies(part, data, split, seen_by(classifier)).rows)
     voted = None if faces.votes is None else vote_shares(faces.votes, classifier.labels)
     if not len(faces) or (voted is not None and not voted.any()):

@@ -14,7 +14,12 @@ from fer_attention.classifiers import Classifier, as_classifier
 from fer_attention.classifiers.base import calibration_of
 from fer_attention.data import FaceDataset, default_test_split, degrade_crops
 from fer_attention.data.splits import TRAIN
-from fer_attention.evaluation.answers import choose_answers, leave_out_emotions, restriction_note
+from fer_attention.evaluation.answers import (
+    choose_answers,
+    leave_out_emotions,
+    restrict,
+    restriction_note,
+)
 from fer_attention.evaluation.copies import seen_by, training_copies
 from fer_attention.evaluation.crops import match_labels, predict_crops
 from fer_attention.evaluation.crowd import CrowdAgreement, crowd_agreement, plurality_of, vote_shares
@@ -130,7 +135,7 @@ def evaluate(
         _ = data.digests  # computed once, and kept for later evaluations on this data
     part = data.split(split)
     if sample is not None:
-        part = _sampled(part, sample, seed)
+        part = draw_sample(part, sample, seed)
     drawn = len(part)
     part, foreign = leave_out_emotions(part, answers)
     chosen, dropped = match_labels(part, answers, drop_unknown=drop_unknown)
@@ -149,8 +154,7 @@ def evaluate(
     seconds = time.perf_counter() - start
     if answers != labels:
         notes.append(restriction_note(probabilities, chosen.labels, labels, answers))
-    probabilities = probabilities[:, [labels.index(answer) for answer in answers]]
-    probabilities /= probabilities.sum(1, keepdims=True)
+    probabilities = restrict(probabilities, labels, answers)
     sets = {ALL: np.ones(len(chosen), dtype=bool)}
     if copies.known and not copies.rows.all():
         sets[NEW] = ~copies.rows
@@ -193,7 +197,12 @@ def _doubts(
     return found
 
 
-def _sampled(part: FaceDataset, count: int, seed: int) -> FaceDataset:
+def draw_sample(part: FaceDataset, count: int, seed: int) -> FaceDataset:
+    """Draw images at random, in their order; all of them if there are fewer.
+
+    Raises:
+        ValueError: `count` is below 1.
+    """
     if count < 1:
         raise ValueError(f"sample is 1 image or more, got {count}.")
     if count >= len(part):

@@ -9,6 +9,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from fer_attention.evaluation.accuracy import Accuracy
+from fer_attention.evaluation.corruptions import CorruptionReport
 from fer_attention.evaluation.crowd import CrowdAgreement
 from fer_attention.evaluation.doubt import Doubt
 from fer_attention.evaluation.metrics import ClassificationMetrics, ClassMetrics
@@ -58,6 +59,21 @@ def doubt_table(name: str, doubts: Mapping[str, Doubt]) -> Table:
         right = "-" if math.isnan(one.sure_accuracy) else f"{one.sure_accuracy:.2%}"
         row = (str(one.n), f"{one.coverage:.2%}", _interval(one), f"{one.candidates:.2f}", f"{one.sure:.1%}")
         table.add_row(truth, *row, right, f"{one.aurc:.4f}", f"{one.ece:.2%}")
+    return table
+
+
+def corruption_table(report: CorruptionReport, truth: str, title: str) -> Table:
+    """Accuracy in % by corruption and severity, against one kind of truth."""
+    headings = (*(str(severity) for severity in range(1, 6)), "mean")
+    numbers = [Column(heading, no_wrap=True, justify="right") for heading in headings]
+    table = Table("severity", *numbers, title=Text(title, "table.title"))
+    for name, severities in report.corrupted.items():
+        values = [*(one[truth].value for one in severities), report.mean(truth, name)]
+        table.add_row(name, *(f"{value * 100:.1f}" for value in values))
+    clean, mean = report.clean[truth].value, report.mean(truth)
+    table.add_section()
+    table.add_row("all", *[""] * 5, f"{mean * 100:.1f}")
+    table.caption = f"clean {clean:.1%}, n = {report.clean[truth].n}"
     return table
 
 

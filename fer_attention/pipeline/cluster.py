@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -110,7 +111,7 @@ def predict_on_cluster(
     ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING, **own)
     try:
         ray.data.DataContext.get_current().enable_progress_bars = False
-        size = actors or max(1, int(ray.cluster_resources().get("CPU", 1)))
+        size = actors or max(1, int(ray.cluster_resources().get("CPU", 1)))  # type: ignore[no-untyped-call]
         items = [{"photo": os.fsencode(photo)} for photo in photos]  # names need not be UTF-8
         on_gpu = str(getattr(worker.recognizer.classifier, "device", "cpu")).startswith("cuda")
         ray.data.from_items(items, override_num_blocks=-(-len(items) // BLOCK)).map_batches(
@@ -121,7 +122,7 @@ def predict_on_cluster(
             concurrency=size,
             num_cpus=1,
             num_gpus=int(on_gpu),
-            ray_remote_args_fn=lambda: {"max_task_retries": _DEATHS},
+            **_bounded_deaths(ray.data.Dataset.map_batches),
         ).write_parquet(output)
     except ray.exceptions.RayError as error:
         raise RuntimeError(
@@ -130,6 +131,13 @@ def predict_on_cluster(
     finally:
         ray.shutdown()
     return _counts(output)
+
+
+def _bounded_deaths(map_batches: Callable[..., Any]) -> dict[str, Any]:
+    """Return the argument that bounds the deaths of actors; Ray 2.64 drops it, and repeats without end."""
+    name = "ray_remote_args_fn"
+    known = name in inspect.signature(map_batches).parameters
+    return {name: lambda: {"max_task_retries": _DEATHS}} if known else {}
 
 
 class _Actor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, Field, model_validator
@@ -165,7 +166,7 @@ class TrainConfig(BaseModel, frozen=True, extra="forbid"):
                 "logit_adjustment needs a softmax: use loss=cross_entropy, focal or generalised."
             )
         for source in (self.weights, *self.teachers):
-            if source is not None and not weights_path(source).is_file():
+            if source is not None and not os.path.isfile(weights_path(source)):
                 raise ValueError(f"There is no weights file {source}.")
         if self.layer_decay is not None and self.schedule in ("one_cycle", "plateau"):
             raise ValueError(f"layer_decay does not work with schedule={self.schedule}; use schedule=cosine.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -54,24 +55,33 @@ def load_recipe(name: str | Path, changes: Mapping[str, Any] | None = None) -> T
     if changes.get("model", recipe.get("model")) != recipe.get("model"):
         recipe |= {"structure": {}, "weights": None}
     weights = changes.get("weights", recipe.get("weights"))
-    if isinstance(weights, str) and (file := weights_path(weights)).is_file():
+    if isinstance(weights, str) and os.path.isfile(file := weights_path(weights)):
         model = {"model": read_metadata(file).spec.name}
         recipe = {**recipe, **model} if changes.get("weights") else {**model, **recipe}
     if changes.get("weights") is not None:
         recipe["structure"] = {}
     if isinstance(changes.get("augment"), Mapping) and isinstance(changes["augment"].get("degrade"), Mapping):
-        degrade = _merged(recipe.get("augment", {}).get("degrade", {}), changes["augment"]["degrade"])
+        former = _mapping(_mapping(recipe.get("augment")).get("degrade"))
+        degrade = _merged(former, changes["augment"]["degrade"])
         changes["augment"] = {**changes["augment"], "degrade": degrade}
     for field in ("structure", "augment"):
-        if isinstance(changes.get(field, {}), Mapping):
-            changes[field] = {**recipe.get(field, {}), **changes.get(field, {})}
+        former = recipe.get(field, {})
+        if not isinstance(former, Mapping):  # which validation refuses
+            changes.pop(field, None)
+        elif isinstance(changes.get(field, {}), Mapping):
+            changes[field] = {**former, **changes.get(field, {})}
     where = f"The recipe {name}{' with these changes' if given else ''}"
     return validate(TrainConfig, {**recipe, **changes}, where=where)
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    """Return a mapping as it is, and an empty one for anything else."""
+    return value if isinstance(value, Mapping) else {}
 
 
 def _merged(former: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """Merge degradations field by field; None removes one."""
     merged = dict(former)
     for name, fields in changes.items():
-        merged[name] = {**former.get(name, {}), **fields} if isinstance(fields, Mapping) else fields
+        merged[name] = {**_mapping(former.get(name)), **fields} if isinstance(fields, Mapping) else fields
     return {name: fields for name, fields in merged.items() if fields is not None}

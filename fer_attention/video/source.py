@@ -95,7 +95,10 @@ def open_file(path: Path) -> av.container.InputContainer:
         raise IsADirectoryError("it is a folder, not a file.")
     if not path.exists():
         raise FileNotFoundError(ADDRESS if is_address(path) else "there is no such file.")
-    return av.open(str(path), "r", metadata_errors="replace")  # tags may be in an old encoding
+    try:
+        return av.open(str(path), "r", metadata_errors="replace")  # tags may be in an old encoding
+    except TypeError:  # PyAV 19 has no such argument
+        return av.open(str(path), "r")
 
 
 def open_camera(number: int) -> av.container.InputContainer:

@@ -476,7 +476,7 @@ class _OtherFirst(AttentionGate):
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
-def test_a_block_that_breaks_the_contract_is_refused_where_it_is_registered(block, message, registry):
+def test_a_block_that_breaks_the_contract_cannot_be_registered(block, message, registry):
     with pytest.raises(TypeError, match=f"'mine' cannot be registered: .*{message}") as caught:
         registry.register("mine")(block)
     assert "Block(channels, *, options with defaults, device=None, dtype=None)" in str(caught.value)

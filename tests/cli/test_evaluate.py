@@ -62,6 +62,17 @@ def test_measures_with_and_without_copies_and_writes_both_files(run, tmp_path):
     assert "w.safetensors" in (tmp_path / "deep" / "r.html").read_text()
 
 
+def test_measures_corruptions_and_refuses_options_that_do_not_fit(run):
+    result, record = run(faces(), "--corruptions", "--sample", "5")
+    assert result.exit_code == 0, result.output
+    assert "motion_blur" in result.stdout
+    assert "Split private, 5 images, seed 0." in result.stdout
+    assert (record["weights"], record["n"], len(record["corruptions"])) == ("w.safetensors", 5, 11)
+    refused, _ = run(faces(), "--corruptions", "--tta", "flip")
+    assert refused.exit_code == 2
+    assert "--corruptions goes with neither" in refused.stderr
+
+
 def test_matches_labels_in_any_order_and_spelling(run):
     crops = faces()
     names = ("Happiness", "sad", "anger", "neutral", "FEAR", "surprise", "disgust")

@@ -1,6 +1,7 @@
 """Degradations: what all of them promise, and each against a formula or a library of others."""
 
 import io
+import math
 from dataclasses import fields
 
 import numpy as np
@@ -21,7 +22,7 @@ from fer_attention.data.degradations import EYE_LINE, FILTERS
 from fer_attention.emotions import FER2013
 from tests.support.datasets import noise, save
 
-RANDOM = {"lower_face", "eyes", "resampling", "noise"}
+RANDOM = {"lower_face", "eyes", "resampling", "noise", "motion_blur", "brightness", "rotation", "scale"}
 HARMLESS = {
     "lower_face": 0,
     "eyes": 0,
@@ -30,6 +31,12 @@ HARMLESS = {
     "resolution": 1024,
     "resampling": 1024,
     "noise": 0,
+    "pixelate": 1024,
+    "motion_blur": 0,
+    "contrast": 1,
+    "brightness": 0,
+    "rotation": 0,
+    "scale": 1,
 }
 
 
@@ -227,6 +234,52 @@ def test_noise_has_the_given_standard_deviation_and_zero_mean():
     assert np.mean(np.abs(values) < 10) == pytest.approx(0.6827, abs=0.01)  # as a Gaussian has
 
 
+def test_pixelated_images_have_blocks_of_their_mean():
+    images = photos(1, 1, 48, 48)
+    blocks = images.reshape(12, 4, 12, 4).mean((1, 3)).repeat_interleave(4, 0).repeat_interleave(4, 1)
+    torch.testing.assert_close(degrade(images, "pixelate", 12)[0, 0], blocks)
+
+
+def test_contrast_and_brightness_are_their_formulas():
+    images = photos(40) * 0.2 + 0.4  # nothing is clipped
+    mean = images.mean((1, 2, 3), keepdim=True)
+    torch.testing.assert_close(degrade(images, "contrast", 0.25), mean + (images - mean) / 4)
+    added = (degrade(images, "brightness", 0.3, generator=seeded()) - images).mean((1, 2, 3))
+    torch.testing.assert_close(added.abs(), torch.full((40,), 0.3))
+    assert 0.2 < (added > 0).float().mean() < 0.8
+
+
+def test_a_moving_point_becomes_a_line_of_its_length():
+    images = torch.zeros(60, 1, 49, 49)
+    images[:, :, 24, 24] = 1
+    found = degrade(images, "motion_blur", 10, generator=seeded())[:, 0].numpy()
+    np.testing.assert_allclose(found.sum((1, 2)), 1, atol=1e-5)
+    rows, columns = np.mgrid[-24:25, -24:25]
+    np.testing.assert_allclose((found * rows).sum((1, 2)), 0, atol=1e-4)
+    spreads = (found * rows**2).sum((1, 2)), (found * columns**2).sum((1, 2))
+    # a uniform line has a variance of length² / 12; bilinear sampling adds up to 1/4 pixel² to an axis
+    assert np.all(np.abs(sum(spreads) - 100 / 12) < 1.2)
+    assert spreads[0].min() < 1 < 6 < spreads[0].max()  # in all directions
+
+
+def test_rotation_and_scale_are_scipys_about_the_centre():
+    image = photos(1, 1, 49, 49)
+    for seed in range(4):
+        for name, strength in (("rotation", 30.0), ("scale", 1.5)):
+            found = degrade(image, name, strength, generator=seeded(seed))[0, 0].numpy()
+            angle = math.radians(strength)
+            turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+            both = (turn, turn.T) if name == "rotation" else (np.eye(2) * strength, np.eye(2) / strength)
+            errors = []
+            for matrix in both:
+                centre = np.array([24.0, 24.0])
+                expected = ndimage.affine_transform(
+                    image[0, 0].numpy(), matrix, centre - matrix @ centre, order=1, mode="nearest"
+                )
+                errors.append(np.abs(found - expected).max())
+            assert min(errors) < 1e-4 < max(errors)
+
+
 def test_gamma_is_a_power():
     images, gammas = photos(4, 3, dtype=torch.float64), np.array([0.1, 0.5, 2, 10])
     worse = degrade(images, "gamma", torch.from_numpy(gammas))
@@ -280,7 +333,7 @@ def test_degrading_crops_changes_only_pixels(name, form):
     before = crops.images.copy()
     torch.manual_seed(7)
     state = torch.get_rng_state()
-    strength = 20 if name.startswith("res") else middle(name)
+    strength = 20 if DEGRADATIONS[name].high == 1024 else middle(name)  # pixels of a side
     worse = degrade_crops(crops, name, strength, seed=1)
     assert torch.equal(torch.get_rng_state(), state)
     assert worse.images.dtype == np.uint8

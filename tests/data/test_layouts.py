@@ -293,7 +293,7 @@ def test_a_label_map_also_changes_sets_with_known_labels(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("0: [a]", r"labels: 0 is mapped to \['a'\]; it must be an emotion"),
+        ("0: [a]", r"map.yaml: 0 is mapped to \['a'\]; it must be an emotion"),
         ("a: null", "maps no label to an emotion"),
         ("- a", "must hold named fields"),
         ("a: b: c", "is not valid YAML"),

@@ -111,7 +111,7 @@ def test_the_readme_has_the_registries_counts_and_blocks():
     assert re.findall(r"`(\w+)`", blocks) == list(ATTENTIONS)
 
 
-def test_the_readme_s_answer_is_that_of_the_finished_study():
+def test_the_answer_in_the_readme_is_that_of_the_study():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     (answer,) = re.findall(r"\[start:answer\] -->\n(.*?)<!--", text, re.S)
     table = ROOT / "docs" / "studies" / "smoke" / "report" / "tables" / "comparisons.csv"

@@ -209,9 +209,12 @@ def members(draw):
     layout = draw.choice(
         ["{e}/{i}.png", "train/{e}/{i}.jpg", "{e}/{i}.bmp", "outer/test/{e}/Training_{i}.png"]
     )
+    number = draw.choice([6, 6, 6, 7, 8])
     files = {
         layout.format(e=emotion, i=i): picture(draw)
-        for emotion in draw.sample(["happy", "sad", "angry", "fear", "0", "1", "joy", "neutral"], 3)
+        for emotion in draw.sample(
+            ["happy", "sad", "angry", "fear", "joy", "neutral", "odd", "1"][:number], 3
+        )
         for i in range(3)
     }
     odd = {

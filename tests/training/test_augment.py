@@ -49,7 +49,9 @@ def faces(count=64, size=16):
 def test_degradations_draw_a_strength_per_image(name):
     low, high = {
         "blur": (0.5, 2), "eyes": (0.2, 0.6), "gamma": (1.5, 3), "jpeg": (5, 40), "lower_face": (0.2, 0.6),
-        "noise": (5, 50), "resampling": (5, 12), "resolution": (5, 12),
+        "noise": (5, 50), "resampling": (5, 12), "resolution": (5, 12), "pixelate": (5, 12),
+        "motion_blur": (3, 9), "contrast": (0.2, 0.8), "brightness": (0.1, 0.4), "rotation": (10, 60),
+        "scale": (1.2, 2),
     }[name]  # fmt: skip
     images = faces(1).expand(64, 1, 16, 16).contiguous()
     never = degraded(images, **{name: degradation(low, high, probability=0.0)})

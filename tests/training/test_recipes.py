@@ -51,6 +51,15 @@ def test_start_weights_determine_model_and_structure(tmp_path):
     assert (anew.weights, anew.model) == (None, load_recipe("robust").model)
 
 
+@pytest.mark.parametrize("field", ["augment", "structure"])
+@pytest.mark.parametrize("value", ["x", [1], 3])
+def test_a_part_that_is_not_a_mapping_is_refused_with_and_without_changes(field, value, tmp_path):
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump({"model": "resnet18", field: value}))
+    for changes in ({}, {"augment": {"degrade": {"blur": {"probability": 0.1}}}}, {"epochs": 2}):
+        with pytest.raises(ValueError, match=rf"mine\.yaml(.|\n)*{field}: .*valid dictionary"):
+            load_recipe(tmp_path / "mine.yaml", changes)
+
+
 def test_a_recipe_can_be_a_file(tmp_path):
     config = load_recipe("compact", {"epochs": 3})
     saved = tmp_path / "config.json"
