@@ -79,7 +79,9 @@ def campaign(
 
 
 def _on_data(name: str, crops: FaceDataset) -> None:
-    text = f"data set {name}: {len(crops):,} images"
+    from fer_attention.data import describe
+
+    text = f"data set {name}: {describe(crops)}"
     if crops.skipped:
         image, reason = crops.skipped[0]
         text += f"; left out: {len(crops.skipped):,}, the first {image} ({as_typed(reason)})"

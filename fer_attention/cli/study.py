@@ -51,6 +51,7 @@ def plan(
     device: Device = "auto",
 ) -> None:
     """Show the runs of a study, how long they take here and how much disk space they need."""
+    from fer_attention.data import describe
     from fer_attention.study import expand, load_study
     from fer_attention.study.datasets import DataSets
     from fer_attention.study.estimate import estimate
@@ -58,6 +59,8 @@ def plan(
 
     config = load_study(study)
     sets = DataSets(config, _paths(data, config)).all()
+    for name, crops in sets.items():
+        say(f"data set {name}: {describe(crops)}", err)
     left = runs = expand(config, sets)
     _print_conditions(config, runs)
     if output is not None:

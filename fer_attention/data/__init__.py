@@ -5,7 +5,7 @@ from fer_attention.data.audit import DataAudit, audit
 from fer_attention.data.ckplus import load_ckplus
 from fer_attention.data.degradations import DEGRADATIONS, degrade, degrade_crops
 from fer_attention.data.fer2013 import load_fer2013
-from fer_attention.data.ferplus import label_by_votes, load_ferplus
+from fer_attention.data.ferplus import label_by_votes, load_ferplus, vote_targets
 from fer_attention.data.files import ImageFiles
 from fer_attention.data.folds import Fold, Protocol
 from fer_attention.data.image_folder import load_image_folder
@@ -57,5 +57,6 @@ __all__ = [
     "open_protocol",
     "selection_split",
     "training_fraction",
+    "vote_targets",
     "with_votes",
 ]

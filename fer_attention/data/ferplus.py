@@ -6,7 +6,7 @@ it. `votes.py` joins the votes to the images.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Literal, TypeAlias, get_args
 
@@ -41,6 +41,7 @@ def load_ferplus(
     target: Target = "distribution",
     emotions: Emotions = "ferplus",
     label_share: float = 0.0,
+    own_labels: Sequence[str] = (),
     on_error: OnError = "raise",
 ) -> FaceDataset:
     """Read FER2013 with labels from the votes of ten people; rows are named as in `load_fer2013`.
@@ -61,14 +62,18 @@ def load_ferplus(
             votes for contempt.
         label_share: Share of FER2013's own label in each row of `targets`, from 0 to 1; the rest is what
             the votes say.
-        on_error: `"raise"` on the first row that cannot be used, or `"skip"` it and list it in `skipped`.
+        own_labels: Splits that keep FER2013's own labels, for training on them and testing on what people
+            saw; with `target="majority"` and `emotions="fer2013"` only.
+        on_error: `"raise"` if rows cannot be used, or `"skip"` them and list them in `skipped`.
 
     Raises:
         DataError: Images or votes are absent or damaged, or do not belong together.
         UnknownNameError: The target or the emotions are unknown.
-        ValueError: `label_share` is not between 0 and 1.
+        ValueError: `label_share` is not between 0 and 1, or `own_labels` does not fit the other options.
     """
     _check(target, emotions, label_share)
+    if own_labels and (target, emotions, label_share) != ("majority", "fer2013", 0):
+        raise ValueError("own_labels needs target='majority', emotions='fer2013' and label_share=0.")
     table = read_votes(path if votes is None else votes, on_error=on_error)
     faces = load_fer2013(path, on_error=on_error)
     voted = table.join(faces)
@@ -78,7 +83,14 @@ def load_ferplus(
             f"FER2013 in {path} has {there} rows and the votes in {table.path} have {rows}. FER+ has one row "
             "for each of FER2013's 35,887, in its order: take the whole of both tables."
         )
-    return label_by_votes(voted, target=target, emotions=emotions, label_share=label_share)
+    by_votes = label_by_votes(voted, target=target, emotions=emotions, label_share=label_share)
+    if not own_labels:
+        return by_votes
+    for name in own_labels:
+        by_votes.split(name)
+    own = voted.labels[np.isin(voted.names, by_votes.names)]
+    kept = np.isin(by_votes.splits, list(own_labels))
+    return by_votes.relabelled(np.where(kept, own, by_votes.labels), by_votes.label_names)
 
 
 def label_by_votes(
@@ -118,10 +130,7 @@ def label_by_votes(
     kept, distributions, left_out = [], [], []
     for row, (name, counts) in enumerate(zip(crops.names.tolist(), crops.votes.tolist(), strict=True)):
         agreed, reason = agreed_emotions(counts, target) if any(counts) else ([], "no votes")
-        shares = np.zeros(len(names))
-        for index, count in enumerate(agreed):
-            if (new := place[index]) is not None:
-                shares[new] += count
+        shares = _shares(agreed, place, len(names))
         if reason or not shares.any():
             left_out.append((name, reason or "none of the emotions"))
         else:
@@ -136,6 +145,35 @@ def label_by_votes(
         targets = ((1 - label_share) * by_votes + own).astype(np.float32)
     labelled = chosen.relabelled(by_votes.argmax(1).astype(np.int64), names, targets=targets)
     return replace(labelled, skipped=(*crops.skipped, *left_out))
+
+
+def vote_targets(crops: FaceDataset) -> NDArray[np.float32]:
+    """Compute each image's distribution over the labels by FER+'s rules, float32 (N, classes).
+
+    Images on which the rules leave nothing keep their label.
+
+    Raises:
+        DataError: There are no votes.
+    """
+    if crops.votes is None:
+        raise DataError("These images have no votes; add them with fer_attention.data.with_votes.")
+    place = label_map(FERPLUS, crops.label_names)
+    targets = np.eye(len(crops.label_names), dtype=np.float32)[crops.labels]
+    for row, counts in enumerate(crops.votes.tolist()):
+        agreed, reason = agreed_emotions(counts, "distribution") if any(counts) else ([], "no votes")
+        shares = _shares(agreed, place, len(crops.label_names))
+        if not reason and shares.any():
+            targets[row] = shares / shares.sum()
+    return targets
+
+
+def _shares(agreed: Sequence[int], place: Mapping[int, int | None], classes: int) -> NDArray[np.float64]:
+    """Sum the votes of FER+'s emotions by class."""
+    shares = np.zeros(classes)
+    for index, count in enumerate(agreed):
+        if (new := place[index]) is not None:
+            shares[new] += count
+    return shares
 
 
 def _check(target: str, emotions: str, label_share: float) -> None:

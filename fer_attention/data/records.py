@@ -141,7 +141,7 @@ class FaceDataset:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hash of the images (of files that stay on the disk: of their names), labels, targets and splits."""
+        """Hash of images (of files on the disk: of their names), labels, targets, votes and splits."""
         content = hashlib.blake2b(digest_size=16)
         if isinstance(self.images, ImageFiles):
             content.update("\n".join(self.names.tolist()).encode())
@@ -150,6 +150,8 @@ class FaceDataset:
         content.update(np.ascontiguousarray(self.labels).data)
         if self.targets is not None:
             content.update(np.ascontiguousarray(self.targets).data)
+        if self.votes is not None:
+            content.update(np.ascontiguousarray(self.votes).data)
         content.update("\n".join([*self.splits.tolist(), *self.label_names]).encode())
         return content.hexdigest()
 

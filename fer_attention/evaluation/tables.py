@@ -15,7 +15,7 @@ from fer_attention.evaluation.doubt import Doubt
 from fer_attention.evaluation.metrics import ClassificationMetrics, ClassMetrics
 from fer_attention.evaluation.report import EvaluationReport
 
-NUMBERS = ("n", "accuracy", "95 % interval", "balanced")
+NUMBERS = ("n", "accuracy\n95 % interval", "balanced\n95 % interval")
 
 
 def accuracy_table(report: EvaluationReport) -> Table:
@@ -78,11 +78,11 @@ def corruption_table(report: CorruptionReport, truth: str, title: str) -> Table:
 
 
 def _numbers(right: Accuracy) -> tuple[str, ...]:
-    return str(right.n), f"{right.value:.2%}", _interval(right), _balanced(right)
+    return str(right.n), f"{right.value:.2%}\n{_interval(right)}", _balanced(right)
 
 
 def _balanced(right: Accuracy) -> str:
-    return f"{right.balanced:.2%}\n({right.balanced_low * 100:.2f} to {right.balanced_high:.2%})"
+    return f"{right.balanced:.2%}\n{right.balanced_low * 100:.2f} to {right.balanced_high:.2%}"
 
 
 def _interval(one: Accuracy | ClassMetrics | Doubt) -> str:

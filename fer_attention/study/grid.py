@@ -16,7 +16,7 @@ from fer_attention.study.config import FACTORS, DataConfig, Level, Source, Study
 from fer_attention.training import RandomSource, TrainConfig, load_recipe
 from fer_attention.training.checkpoint import FREE_FIELDS
 
-LATER_FIELDS = ("decay_gates",)
+LATER_FIELDS = ("decay_gates", "targets", "gce_q")
 """Newer fields of the config: at their default they are not part of an id, so that older ids stay valid."""
 
 

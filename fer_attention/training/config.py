@@ -100,8 +100,14 @@ class TrainConfig(BaseModel, frozen=True, extra="forbid"):
     decay_rate: float = Field(0.75, gt=0, lt=1, description="plateau, step: factor of the learning rate")
     decay_epochs: int = Field(10, ge=1, description="step: epochs between two reductions")
 
-    loss: Literal["cross_entropy", "focal", "binary"] = "cross_entropy"
+    targets: Literal["labels", "votes"] = Field("labels", description="votes: shares of the voters' emotions")
+    loss: Literal["cross_entropy", "focal", "binary", "generalised"] = Field(
+        "cross_entropy", description="generalised: cross-entropy that noisy labels harm less"
+    )
     focal_gamma: float = Field(2.0, ge=0)
+    gce_q: float = Field(
+        0.7, gt=0, le=1, description="generalised: towards 0 cross-entropy, 1 the mean absolute error"
+    )
     label_smoothing: float = Field(0.1, ge=0, lt=1)
     class_weights: Literal["none", "balanced"] = Field("none", description="balanced: 1 / class frequency")
     teachers: tuple[str, ...] = Field(
@@ -156,7 +162,9 @@ class TrainConfig(BaseModel, frozen=True, extra="forbid"):
                 "structure={}, or weights=null to train from scratch."
             )
         if self.logit_adjustment and self.loss == "binary":
-            raise ValueError("logit_adjustment needs a softmax: use loss=cross_entropy or loss=focal.")
+            raise ValueError(
+                "logit_adjustment needs a softmax: use loss=cross_entropy, focal or generalised."
+            )
         for source in (self.weights, *self.teachers):
             if source is not None and not os.path.isfile(weights_path(source)):
                 raise ValueError(f"There is no weights file {source}.")

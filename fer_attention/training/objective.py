@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
-from fer_attention.data import DataError, FaceDataset
+from fer_attention.data import DataError, FaceDataset, vote_targets
 from fer_attention.emotions import label_map
 from fer_attention.evaluation import predict_crops
 from fer_attention.models import load_weights
@@ -31,9 +31,14 @@ def target_distributions(
 ) -> torch.Tensor:
     """Compute the training targets, float32 (N, classes): votes or labels, mixed with the teachers' answers.
 
+    With `targets="votes"` they are FER+'s distributions of the data's votes (Barsoum et al. 2016), whatever
+    the data's own targets and labels are.
+
     `between` is called between blocks of a teacher's predictions; it can raise an exception to stop.
     """
-    if data.targets is not None:
+    if config.targets == "votes":
+        targets = torch.from_numpy(vote_targets(data))
+    elif data.targets is not None:
         targets = torch.from_numpy(np.asarray(data.targets))
     else:
         targets = F.one_hot(torch.from_numpy(data.labels), len(data.label_names)).float()
@@ -139,7 +144,14 @@ def create_loss(
         each = F.binary_cross_entropy_with_logits(logits, smooth(targets), weight=weights, reduction="none")
         return each.sum(1).mean()
 
+    def generalised(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """Compute the generalised cross-entropy (Zhang and Sabuncu 2018, arXiv:1805.07836, eq. 6)."""
+        q = config.gce_q
+        each = (1 - (q * F.log_softmax(logits, 1)).exp()) / q
+        return (smooth(targets) * weights * each).sum(1).mean()
+
     def smooth(targets: torch.Tensor) -> torch.Tensor:
         return targets * (1 - smoothing) + smoothing / classes
 
-    return {"cross_entropy": cross_entropy, "focal": focal, "binary": binary}[config.loss]
+    losses = {"cross_entropy": cross_entropy, "focal": focal, "binary": binary, "generalised": generalised}
+    return losses[config.loss]

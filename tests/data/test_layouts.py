@@ -1,6 +1,7 @@
 """Layouts, labels and splits as people bring them: each is read rightly, or refused in one helpful line."""
 
 import tarfile
+import zipfile
 
 import numpy as np
 import pytest
@@ -63,6 +64,15 @@ def tarred(write, suffix=".tar.gz"):
     return pack
 
 
+def backslashed(root):
+    """A zip with the separators that some programs on Windows write."""
+    path = root.with_suffix(".zip")
+    with zipfile.ZipFile(path, "w") as archive:
+        for file in root.rglob("*.png"):
+            archive.writestr(str(file.relative_to(root)).replace("/", "\\"), file.read_bytes())
+    return path
+
+
 def in_zip(write):
     return lambda root: zipped(write(root))
 
@@ -110,6 +120,10 @@ LAYOUTS = {
     "a tar": (tarred(tree("happy/1.png", "sad/2.png"), ".tar"), [(HAPPY, "all"), (SAD, "all")]),
     "a gzipped tar of a table": (
         tarred(lambda root: pixels("emotion,pixels,Usage", "3,#,Training")(root)), [(HAPPY, "train")],
+    ),
+    "backslashes in a zip": (
+        lambda root: backslashed(tree("train/happy/1.png", "test/sad/2.png")(root)),
+        [(HAPPY, "train"), (SAD, "test")],
     ),
     "junk folders": (tree("happy/1.png", "sad/2.png", *JUNK), [(HAPPY, "all"), (SAD, "all")]),
     "junk folders in a zip": (

@@ -79,7 +79,7 @@ def test_the_command_reports_progress_and_trains_only_once(tmp_path, faces, whol
     result = run(*command)
     assert result.exit_code == 0, result.output
     lines = result.output.splitlines()
-    assert lines[0] == "data set faces: 77 images"
+    assert lines[0].startswith("data set faces: fer2013; 77 images: ")
     steps = [line.split(":")[0] for line in lines if line.startswith(("first", "second"))]
     assert steps == ["first starts", "first is done", "second starts", "second is done"]
     best = json.loads((tmp_path / "runs" / "first" / "result.json").read_text())["best"]
@@ -108,9 +108,9 @@ def test_skipped_images_are_reported(tmp_path, faces):
     path.write_text(yaml.safe_dump(content))
     result = run(path, "--output", tmp_path / "runs", "--minutes", "0")
     assert result.exit_code == 0, result.output
-    assert "data set faces: 77 images; left out: 1, the first row 78 (3 pixels instead of 2304" in output_of(
-        result
-    )
+    text = output_of(result)
+    assert "data set faces: fer2013; 77 images: " in text
+    assert "; left out: 1, the first row 78 (3 pixels instead of 2304" in text
 
 
 def test_a_campaign_stopped_by_minutes_ends_with_identical_weights(tmp_path, faces, whole, monkeypatch):

@@ -207,18 +207,48 @@ def loss_by_loops(name, logits, targets, weights, smoothing, gamma):
             total += {
                 "cross_entropy": -w * t * math.log(p),
                 "focal": -w * t * (1 - p) ** gamma * math.log(p),
+                "generalised": w * t * (1 - p**0.4) / 0.4,
                 "binary": -w * (t * math.log(sigmoid) + (1 - t) * math.log(1 - sigmoid)),
             }[name]
     return total / len(logits)
 
 
-@pytest.mark.parametrize("name", ["cross_entropy", "focal", "binary"])
+def test_the_generalised_loss_lies_between_cross_entropy_and_the_absolute_error():
+    logits, targets = torch.randn(8, 4, generator=torch.Generator().manual_seed(1)), torch.eye(4).repeat(2, 1)
+
+    def loss(**options):
+        config = tiny(class_weights="none", label_smoothing=0.0, **options)
+        return create_loss(config, LABELS, classes=4, device=CPU)(logits, targets).item()
+
+    assert loss(loss="generalised", gce_q=1e-4) == pytest.approx(loss(loss="cross_entropy"), rel=1e-3)
+    absolute = (targets - logits.softmax(1)).abs().sum(1).mean() / 2
+    assert loss(loss="generalised", gce_q=1.0) == pytest.approx(absolute.item(), rel=1e-5)
+
+
+def test_votes_are_targets_in_place_of_labels():
+    data = stripes().take(np.arange(14))
+    votes = np.zeros((14, 10), np.int64)
+    votes[:, FERPLUS.index("happy")], votes[:, FERPLUS.index("sad")] = 6, 4
+    votes[0] = 0  # nobody voted
+    votes[1, :] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 10]  # not a face
+    data = replace(data, votes=votes)
+    found = target_distributions(data, tiny(targets="votes"), device=CPU).numpy()
+    expected = np.zeros((14, 7))
+    expected[:, FER2013.index("happy")], expected[:, FER2013.index("sad")] = 0.6, 0.4
+    expected[:2] = np.eye(7)[data.labels[:2]]
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    assert data.fingerprint != replace(data, votes=votes[::-1]).fingerprint
+    with pytest.raises(DataError, match="no votes"):
+        target_distributions(stripes(), tiny(targets="votes"), device=CPU)
+
+
+@pytest.mark.parametrize("name", ["cross_entropy", "focal", "binary", "generalised"])
 @pytest.mark.parametrize("class_weights", ["none", "balanced"])
 def test_losses_agree_with_their_formula(name, class_weights):
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn(6, 4, generator=generator)
     targets = torch.rand(6, 4, generator=generator).softmax(1)
-    config = tiny(loss=name, class_weights=class_weights, label_smoothing=0.2, focal_gamma=1.5)
+    config = tiny(loss=name, class_weights=class_weights, label_smoothing=0.2, focal_gamma=1.5, gce_q=0.4)
     loss = create_loss(config, LABELS, classes=4, device=CPU)(logits, targets)
     # balanced: n / (occurring classes × count); a class that does not occur has weight 0
     weights = [6 / (3 * 3), 6 / 3, 6 / (3 * 2), 0.0] if class_weights == "balanced" else [1.0] * 4

@@ -111,7 +111,7 @@ def degrade(name, low, high, probability=1.0):
         ({"weights": DEFAULT, "structure": {"width": 0.5}}, "weights determine the structure.* weights=null"),
         ({"weights": "a.safetensors", "backbone_weights": "b"}, "set one of them"),
         ({"logit_adjustment": -1}, "logit_adjustment"),
-        ({"logit_adjustment": 1, "loss": "binary"}, "loss=cross_entropy or loss=focal"),
+        ({"logit_adjustment": 1, "loss": "binary"}, "loss=cross_entropy, focal or generalised"),
         ({"adjust": "wieghts"}, "'loss' or 'weights'"),
         ({"precision": "int8"}, "'auto', 'float32', 'bfloat16' or 'float16'"),
         ({"augment": {"degrade": {"nois": {}}}}, "probability: is missing"),
