@@ -35,7 +35,7 @@ def recognises(source: Source) -> bool:
     return depth == 2 or any(_split(name) in SPLITS for name in source.images())
 
 
-@reader(FALLBACK, recognises=recognises, layout=LAYOUTS)
+@reader(FALLBACK, recognises=recognises, layout=LAYOUTS, splits=("all", *dict.fromkeys(SPLITS.values())))
 def load_image_folder(
     path: PathLike,
     *,

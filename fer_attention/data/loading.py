@@ -25,21 +25,25 @@ class Reader:
         load: Takes the path and `on_error`, and options by keyword; gives the record.
         recognises: Whether an opened source has this set's layout; reads no more than names and a header.
         layout: What it looks for, in words, for the error if nothing fits.
+        splits: Splits that it can give; empty where any is possible.
     """
 
     load: Callable[..., FaceDataset]
     recognises: Callable[[Source], bool]
     layout: str
+    splits: tuple[str, ...] = ()
 
 
 FORMATS: Registry[Reader] = open_registry("data format")
 
 
-def reader(name: str, *, recognises: Callable[[Source], bool], layout: str) -> Callable[[Load], Load]:
+def reader(
+    name: str, *, recognises: Callable[[Source], bool], layout: str, splits: tuple[str, ...] = ()
+) -> Callable[[Load], Load]:
     """Register a reading function in `FORMATS`; see `Reader` for the arguments."""
 
     def enter(load: Load) -> Load:
-        FORMATS.register(name)(Reader(load, recognises, layout))
+        FORMATS.register(name)(Reader(load, recognises, layout, splits))
         return load
 
     return enter

@@ -3,19 +3,39 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_attention.data.files import ImageFiles, digest
+from fer_attention.data.files import ImageFiles, digest, file_digest
 
 
 class DataError(ValueError):
     """A data set that is absent, damaged or not in the expected layout."""
+
+
+@dataclass(frozen=True)
+class Division:
+    """Fold of a protocol that gave a data set its splits.
+
+    >>> Division("stratified_kfold", fold=2, seed=1).protocol
+    'stratified_kfold'
+
+    Attributes:
+        protocol: Name of the protocol.
+        fold: Number of the fold, from 0.
+        seed: Seed of the protocol's random choices.
+        options: Options of the protocol.
+    """
+
+    protocol: str
+    fold: int
+    seed: int = 0
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +56,7 @@ class FaceDataset:
         votes: int64, (N, 10), how many people voted for each of FER+'s eight emotions, for unknown and for
             "not a face" (`data.votes.VOTE_COLUMNS`); zeros where nobody did.
         skipped: (name, reason) of the files that were left out, where the caller allowed that.
+        division: Fold that gave the splits, where a protocol did.
     """
 
     images: NDArray[np.uint8] | ImageFiles
@@ -48,6 +69,7 @@ class FaceDataset:
     targets: NDArray[np.float32] | None = None
     votes: NDArray[np.int64] | None = None
     skipped: tuple[tuple[str, str], ...] = ()
+    division: Division | None = None
 
     def __post_init__(self) -> None:
         lengths = {name: len(getattr(self, name)) for name in self._columns()}
@@ -67,7 +89,8 @@ class FaceDataset:
             raise DataError(f"votes are (N, 10) counts, got {self.votes.shape}.")
 
     def _columns(self) -> list[str]:
-        names = [field.name for field in fields(self) if field.name not in ("label_names", "skipped")]
+        others = ("label_names", "skipped", "division")
+        names = [column.name for column in fields(self) if column.name not in others]
         return [name for name in names if getattr(self, name) is not None]
 
     def __len__(self) -> int:
@@ -94,6 +117,10 @@ class FaceDataset:
         made = replace(self, labels=labels, label_names=tuple(label_names), targets=targets)
         return made._with_digests_of(self)
 
+    def with_splits(self, splits: NDArray[np.str_], division: Division | None = None) -> FaceDataset:
+        """Return the same images in other splits."""
+        return replace(self, splits=splits, division=division)._with_digests_of(self)
+
     def _with_digests_of(self, other: FaceDataset, rows: Any = ...) -> FaceDataset:
         """Itself, with the digests of the same images if they have been computed."""
         if "digests" in other.__dict__:
@@ -117,10 +144,11 @@ class FaceDataset:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hash of the images (of files that stay on the disk: of their names), labels, targets and splits."""
+        """Hash of the images (on the disk: of their files), labels, targets and splits."""
         content = hashlib.blake2b(digest_size=16)
         if isinstance(self.images, ImageFiles):
-            content.update("\n".join(self.names.tolist()).encode())
+            for name, path in zip(self.names.tolist(), self.images.paths, strict=True):
+                content.update(f"{name}\n{file_digest(path)}\n".encode())
         else:
             content.update(np.ascontiguousarray(self.images).data)
         content.update(np.ascontiguousarray(self.labels).data)

@@ -68,6 +68,7 @@ class EvaluationReport:
         record: Origin of the weights, as their file says.
         dropped: Images left out by label, because the model lacks it.
         notes: Sentences that belong to the numbers.
+        warnings: Those of the notes without which the numbers would mislead.
         machine: Where it was computed, in words.
         seconds: Time that the predictions took.
         versions: Libraries and their versions; by default those of this process.
@@ -88,6 +89,7 @@ class EvaluationReport:
     record: Mapping[str, Any] = field(default_factory=dict)
     dropped: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     machine: str = "not recorded"
     seconds: float | None = None
     versions: Mapping[str, str] = field(default_factory=library_versions)
@@ -111,7 +113,7 @@ class EvaluationReport:
             name, record = metadata.spec.name, without_digests(metadata.record)
             structure = from_spec(metadata.spec, device="meta")
             parameters = sum(parameter.numel() for parameter in structure.parameters())
-        shared = ("split", "results", "crowd", "tta", "dropped", "notes", "seconds")
+        shared = ("split", "results", "crowd", "tta", "dropped", "notes", "warnings", "seconds")
         return cls(
             weights=weights,
             model=name,
@@ -155,6 +157,7 @@ class EvaluationReport:
             "crowd": {name: found.to_dict() for name, found in self.crowd.items()},
             "dropped": dict(self.dropped),
             "notes": list(self.notes),
+            "warnings": list(self.warnings),
             "record": dict(self.record),
             "versions": dict(self.versions),
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Mapping
@@ -54,8 +55,18 @@ def save_weights(
     if dtype is not None:
         tensors = {name: t.to(dtype) if t.ndim > 1 else t for name, t in tensors.items()}
     path = Path(path)
-    write_atomically(path, serialise(tensors, metadata=metadata.to_strings()))
+    write_atomically(path, _in_order(serialise(tensors, metadata=metadata.to_strings())))
     return path
+
+
+def _in_order(content: bytes) -> bytes:
+    """Sort the metadata in a safetensors file, so that equal models give equal files."""
+    size = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + size])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)  # tensors start at multiples of eight bytes
+    return len(text).to_bytes(8, "little") + text + content[8 + size :]
 
 
 def load_weights(path: str | os.PathLike[str], *, device: Device = None) -> FERModel:

@@ -5,6 +5,7 @@ from fer_attention.training.config import AugmentConfig, DegradeConfig, RandomSo
 from fer_attention.training.engine import TrainingCallbacks, TrainingResult, TrainingWarning, train
 from fer_attention.training.history import Epoch, TrainingProgress
 from fer_attention.training.interrupts import TrainingStopped
+from fer_attention.training.preflight import check_run
 from fer_attention.training.recipes import load_recipe, recipe_names
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "TrainingResult",
     "TrainingStopped",
     "TrainingWarning",
+    "check_run",
     "load_recipe",
     "recipe_names",
     "train",

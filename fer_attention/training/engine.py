@@ -5,31 +5,49 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from operator import attrgetter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from fer_attention.data import FaceDataset, selection_split
+from fer_attention.data.seen import division_record
 from fer_attention.data.splits import TRAIN
 from fer_attention.models import save_weights
 from fer_attention.training.checkpoint import (
     identity,
     make_folder,
     read_checkpoint,
+    run_lock,
     write_checkpoint,
     write_errors,
     write_result,
 )
 from fer_attention.training.config import TrainConfig
+from fer_attention.training.curves import curves_png
 from fer_attention.training.diagnostics import overfitting_warning, vanishing_warning
 from fer_attention.training.history import Epoch, TrainingProgress, to_csv
 from fer_attention.training.interrupts import TrainingStopped, deferred_signals, end_run
 from fer_attention.training.objective import target_distributions
 from fer_attention.training.run import Run
-from fer_attention.training.setup import create_accelerator, environment, from_main_process, seen_images
+from fer_attention.training.setup import (
+    create_accelerator,
+    environment,
+    from_main_process,
+    leakage_warning,
+    seen_images,
+)
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+
+DRAWN_AFTER = 20.0
+"""Seconds of an epoch from which on curves are drawn after it; drawing takes less than one."""
 
 
 class TrainingWarning(UserWarning):
@@ -92,6 +110,7 @@ def train(
     device: torch.device | str = "auto",
     callbacks: TrainingCallbacks | None = None,
     stop: Callable[[], bool] | None = None,
+    curves: bool = True,
 ) -> TrainingResult:
     """Train a model on `data.split("train")` and save the epoch that is best on the selection split.
 
@@ -123,23 +142,52 @@ def train(
         callbacks: Functions to call during the run.
         stop: Called after every few steps and every epoch, and while teachers predict; once it returns true,
             the run is saved and stopped. With several processes, only the main one's result counts.
+        curves: Draw the learning curves to `curves.png` at the end, and after each epoch of 20 seconds or
+            more, if matplotlib is installed.
 
     Raises:
         TrainingStopped: `stop` returned true; the same call resumes the run.
-        TrainingError: The loss is not finite or has diverged, `output` contains another run, a file cannot be
-            written, or the data does not fill one batch.
+        TrainingError: The loss is not finite or has diverged, `output` contains another run or is in use, a
+            file cannot be written, or the data does not fill one batch.
         DataError: A split is missing.
         ImportError: The training libraries are not installed: `fer_attention[train]`.
     """
-    callbacks = callbacks or TrainingCallbacks()
-    training = data.split(TRAIN)
+    data.split(TRAIN)
     select_on = select_on or selection_split(data)
-    validation = data.split(select_on)
+    data.split(select_on)
     accelerator, precision = create_accelerator(config, device, output)
     main = accelerator.is_main_process
     if main:
         make_folder(output)
-    accelerator.wait_for_everyone()
+    with run_lock(output) if main else nullcontext():
+        accelerator.wait_for_everyone()
+        return _train(
+            config,
+            data,
+            output,
+            accelerator,
+            precision,
+            select_on=select_on,
+            callbacks=callbacks or TrainingCallbacks(),
+            stop=stop,
+            curves=curves,
+        )
+
+
+def _train(
+    config: TrainConfig,
+    data: FaceDataset,
+    output: Path,
+    accelerator: Accelerator,
+    precision: str,
+    *,
+    select_on: str,
+    callbacks: TrainingCallbacks,
+    stop: Callable[[], bool] | None,
+    curves: bool,
+) -> TrainingResult:
+    training, validation = data.split(TRAIN), data.split(select_on)
+    main = accelerator.is_main_process
     devices = [accelerator.device] if accelerator.device.type == "cuda" else []
 
     def stops() -> bool:
@@ -161,8 +209,11 @@ def train(
         if state:
             run.load(state["run"])
         seen = state.get("seen") or (seen_images(config, training, validation).to_record() if main else {})
+        if main and not state and (leak := leakage_warning(config, training, validation)) is not None:
+            run.warnings["selection"] = leak
+            callbacks.on_warning(leak)
         precisions = list(dict.fromkeys([*state.get("precisions", []), precision]))
-        if main and precisions[0] != precision and not _is_finished(run.history, config):
+        if main and precisions[0] != precision and not is_finished(run.history, config):
             change = f"the run started in {precisions[0]} and resumes in {precision}"
             callbacks.on_warning(f"{change}, which is faster here (precision=auto)")
         facts = {
@@ -170,6 +221,7 @@ def train(
             "training_images": len(training),
             "selection_images": len(validation),
             "data_fingerprint": expected["data"],
+            **division_record(data),
             "environment": environment(
                 accelerator.device, accelerator.num_processes, precision=" and ".join(precisions)
             ),
@@ -186,7 +238,7 @@ def train(
 
         if not state and config.teachers:
             save()
-        while not _is_finished(run.history, config):
+        while not is_finished(run.history, config):
             for progress in run.steps(config.checkpoint_minutes * 60, save):
                 if progress.step < progress.steps and (received or stops()):
                     save()
@@ -200,14 +252,15 @@ def train(
             save()
             if main:
                 write_result(output / "history.csv", to_csv(run.history))
+                if curves and (epoch.seconds >= DRAWN_AFTER or is_finished(run.history, config)):
+                    _draw_curves(output / "curves.png", run.history, _best(run.history, config))
                 accelerator.log({k: v for k, v in asdict(epoch).items() if k != "epoch"}, step=epoch.epoch)
                 for text in new_warnings:
                     callbacks.on_warning(text)
                 callbacks.on_epoch(epoch)
-            if received or (not _is_finished(run.history, config) and stops()):
+            if received or (not is_finished(run.history, config) and stops()):
                 end_run(received, output)
-        best, texts = _best(run.history, config), tuple(run.warnings.values())
-        result = TrainingResult(output / "best.safetensors", best, tuple(run.history), texts)
+        result = result_of(config, output, run.history, run.warnings)
         if main:
             summary = {"best": asdict(result.best), "epochs": len(run.history), "warnings": result.warnings}
             write_result(output / "result.json", json.dumps({**summary, **facts}, indent=2).encode())
@@ -219,6 +272,11 @@ def train(
     return result
 
 
+def _draw_curves(path: Path, history: list[Epoch], best: Epoch) -> None:
+    if find_spec("matplotlib") is not None:
+        write_result(path, curves_png(history, best))
+
+
 def _new_warnings(run: Run) -> list[str]:
     """Record and return training problems of a new kind after an epoch."""
     found = {"overfitting": overfitting_warning(run.history), "gradients": vanishing_warning(run.gradients)}
@@ -227,7 +285,16 @@ def _new_warnings(run: Run) -> list[str]:
     return [run.warnings[kind] for kind in new]
 
 
-def _is_finished(history: list[Epoch], config: TrainConfig) -> bool:
+def result_of(
+    config: TrainConfig, output: Path, history: list[Epoch], warned: dict[str, str]
+) -> TrainingResult:
+    """Return the result of a run with these epochs and warnings in a folder."""
+    best = _best(history, config)
+    return TrainingResult(output / "best.safetensors", best, tuple(history), tuple(warned.values()))
+
+
+def is_finished(history: list[Epoch], config: TrainConfig) -> bool:
+    """Return whether a run has trained all its epochs, or has stopped early."""
     if not history or config.stop_after is None:
         return len(history) >= config.epochs
     lowest = min(history, key=lambda epoch: epoch.validation_loss)

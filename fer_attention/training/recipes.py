@@ -43,7 +43,8 @@ def load_recipe(name: str | Path, changes: Mapping[str, Any] | None = None) -> T
 
     Raises:
         UnknownNameError: There is no recipe of this name.
-        ValueError: The file cannot be read or is not a mapping, or a field is unknown or out of range.
+        ValueError: The file cannot be read or is not a mapping, a field is unknown or out of range, or a
+            change has no effect.
         WeightsError: `weights` cannot be read.
     """
     path = Path(name)
@@ -67,10 +68,13 @@ def load_recipe(name: str | Path, changes: Mapping[str, Any] | None = None) -> T
         if isinstance(changes.get(field, {}), Mapping):
             changes[field] = {**recipe.get(field, {}), **changes.get(field, {})}
     try:
-        return TrainConfig.model_validate({**recipe, **changes})
+        config = TrainConfig.model_validate({**recipe, **changes})
     except ValidationError as error:
         where = f"The recipe {name}{' with these changes' if given else ''}"
         raise ValueError(readable(error, TrainConfig, where=where)) from error
+    if idle := config.idle(given or {}):
+        raise ValueError(f"The recipe {name} with these changes: {idle}")
+    return config
 
 
 def _merged(former: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
