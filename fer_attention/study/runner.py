@@ -112,7 +112,7 @@ def check_configs(runs: Sequence[RunSpec], device: torch.device | str) -> None:
     Raises:
         StudyError: A model cannot be built or trained.
     """
-    checked = set()
+    checked, device = set(), resolve_device(device)
     for run in runs:
         config = run.config
         counts_of(run)
@@ -136,7 +136,8 @@ def _finished_before(
 
     None if a run is open or damaged, or anything has changed: then the data are read.
     """
-    if (before := store.origins()) is None or before != data.origins():
+    now = data.origins()
+    if store.origins() != now or any(origin["files"] is None for origin in now.values()):
         return None
     manifest = store.manifest()
     place = {"data": {"__all__": {"path"}}}

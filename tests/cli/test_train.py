@@ -251,7 +251,6 @@ EARLY = [
     (["--set", "freeze=[stemm]"], "freeze: no submodule 'stemm'"),
     (["--set", "backbone_weights=absent.pth"], "absent.pth is not a file"),
     (["--set", "teachers=[absent.safetensors]"], "There is no weights file absent.safetensors"),
-    (["--set", "trackers=[wandbb]"], "wandbb"),
     (["--set", "focal_gamma=3"], "focal_gamma has no effect without loss=focal"),
     (["--set", "teacher_weight=0.9"], "teacher_weight has no effect without teachers"),
     (["--set", "patience=3"], "patience has no effect without schedule=plateau"),
