@@ -1,51 +1,17 @@
-"""Read YAML files, and turn validation errors into messages: field, value given, value expected."""
+"""Turn validation errors into messages: field, value given, value expected."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, get_args, get_origin
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
+from fer_attention.bounded import bounded, cut
 from fer_attention.registry import unknown_name
 
-
-class _Loader(yaml.SafeLoader):
-    """Loader that refuses duplicate fields, where PyYAML silently takes the last one."""
-
-    def compose_mapping_node(self, anchor: Any) -> Any:
-        node = super().compose_mapping_node(anchor)
-        names = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode):
-                if key.value in names:
-                    problem = f"the field {key.value!r} is given twice"
-                    raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
-                names.add(key.value)
-        return node
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """Read the fields of a YAML (or JSON) file.
-
-    Raises:
-        ValueError: The file cannot be read, is not valid YAML, repeats a field or is not a mapping. The
-            message names the file and the line.
-    """
-    try:
-        fields = yaml.load(path.read_bytes(), _Loader)  # noqa: S506  (a SafeLoader)
-    except OSError as error:
-        raise ValueError(f"{path} cannot be read: {error.strerror}.") from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        position = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
-        raise ValueError(f"{path} is not valid YAML: {position}{problem}.") from error
-    if not isinstance(fields, dict):
-        raise ValueError(f"{path} must hold named fields; got {type(fields).__name__}.")
-    return fields
+MAX_ERRORS = 12
+"""Errors of one file that a message lists."""
 
 
 def check_on_error(value: str) -> None:
@@ -59,23 +25,22 @@ def check_on_error(value: str) -> None:
 
 
 def readable(error: ValidationError, model: type[BaseModel], *, where: str) -> str:
-    """Describe all validation errors of a file, one line per field."""
+    """Describe the validation errors of a file, one line per field, at most `MAX_ERRORS` of them."""
+    causes = _causes(error)
     lines = [
-        f"  {'.'.join(map(str, one['loc'])) or 'as a whole'}: {_reason(one, model)}" for one in _causes(error)
+        f"  {cut('.'.join(map(str, one['loc'])), 100) or 'as a whole'}: {_reason(one, model)}"
+        for one in causes[:MAX_ERRORS]
     ]
-    return f"{where} cannot be used:\n" + "\n".join(lines)
+    if len(causes) > MAX_ERRORS:
+        lines.append(f"  and {len(causes) - MAX_ERRORS} more")
+    return f"{cut(where)} cannot be used:\n" + "\n".join(lines)
 
 
 def _causes(error: ValidationError) -> list[Any]:
     """Return the errors that do not follow from another: a list is also too short without its bad item."""
-    errors = error.errors()
-    locations = [one["loc"] for one in errors]
-    return [
-        one
-        for one in errors
-        if one["type"] != "too_short"
-        or not any(len(loc) > len(one["loc"]) and loc[: len(one["loc"])] == one["loc"] for loc in locations)
-    ]
+    errors = error.errors(include_url=False)
+    parents = {one["loc"][:depth] for one in errors for depth in range(len(one["loc"]))}
+    return [one for one in errors if one["type"] != "too_short" or one["loc"] not in parents]
 
 
 def _reason(error: Any, model: type[BaseModel]) -> str:
@@ -85,10 +50,10 @@ def _reason(error: Any, model: type[BaseModel]) -> str:
         return str(unknown_name("field", name, known))
     if error["type"] == "missing":
         return "is missing."
-    reason = error["msg"].removeprefix("Value error, ").rstrip(".")
-    given = error.get("input")
-    shown = isinstance(given, (dict, BaseModel)) or (error["type"] == "value_error" and repr(given) in reason)
-    return f"{reason}." if shown else f"{reason}; got {given!r}."
+    reason = cut(error["msg"].removeprefix("Value error, ").rstrip("."), 500)
+    given, shown = error.get("input"), bounded(error.get("input"))
+    said = isinstance(given, (dict, BaseModel)) or (error["type"] == "value_error" and shown in reason)
+    return f"{reason}." if said else f"{reason}; got {shown}."
 
 
 def _model_at(model: type[BaseModel], path: Sequence[int | str]) -> type[BaseModel]:

@@ -16,6 +16,8 @@ import difflib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TypeVar
 
+from fer_attention.bounded import bounded, cut
+
 T = TypeVar("T")
 
 
@@ -28,13 +30,15 @@ class UnknownNameError(ValueError, KeyError):
 
 def unknown_name(kind: str, name: object, known: Iterable[str]) -> UnknownNameError:
     """Return the error for a name that is not in `known`, with the nearest name and up to 30 known ones."""
-    known = sorted(known)
-    near = difflib.get_close_matches(str(name).lower(), known, n=3, cutoff=0.5)
+    known, shown = sorted(known), bounded(name)
+    near = difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.5) if isinstance(name, str) else []
+    near = [cut(one, 60) for one in near]
     hint = f" Did you mean {near[0]!r}?" if near else ""
     if len(known) <= 30:
-        return UnknownNameError(f"Unknown {kind} {name!r}.{hint} Known: {', '.join(known) or 'none'}.")
+        names = ", ".join(cut(one, 60) for one in known)
+        return UnknownNameError(f"Unknown {kind} {shown}.{hint} Known: {names or 'none'}.")
     others = f" Also near: {', '.join(near[1:])}." if near[1:] else ""
-    return UnknownNameError(f"Unknown {kind} {name!r}.{hint}{others} {len(known)} are known.")
+    return UnknownNameError(f"Unknown {kind} {shown}.{hint}{others} {len(known)} are known.")
 
 
 class Registry(Mapping[str, T]):

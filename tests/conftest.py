@@ -1,6 +1,7 @@
 """What several test files share."""
 
 import copy
+import os
 import signal
 
 import pytest
@@ -10,6 +11,8 @@ from tests.support.paths import SHARED
 
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # so in a shell's background, and children inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+os.environ.pop("COLUMNS", None)  # xdist sets it, and a console would keep that width for all tests
 
 settings.register_profile("shared-machine", deadline=None)  # another process may hold any example up
 settings.load_profile("shared-machine")

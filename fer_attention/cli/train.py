@@ -129,7 +129,7 @@ def _divided(crops: FaceDataset, division: Division) -> FaceDataset:
 
 
 def _changes(settings: list[str]) -> dict[str, Any]:
-    import yaml
+    from fer_attention.yaml_files import parse_yaml
 
     changes: dict[str, Any] = {}
     for setting in settings:
@@ -142,8 +142,5 @@ def _changes(settings: list[str]) -> dict[str, Any]:
             fields = fields.setdefault(parent, {})
             if not isinstance(fields, dict):
                 raise ValueError(f"--set {setting}: {parent} has a value of its own in another --set.")
-        try:
-            fields[last] = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise ValueError(f"--set {setting}: the value is not valid YAML.") from error
+        fields[last] = parse_yaml(text, where=f"--set {setting}: the value")
     return changes

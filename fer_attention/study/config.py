@@ -6,18 +6,21 @@ An invalid file is rejected with one message that lists all its errors, before a
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 
+from fer_attention.bounded import cut
 from fer_attention.data import PROTOCOLS
 from fer_attention.evaluation import VIEWS
-from fer_attention.messages import read_yaml, readable
+from fer_attention.messages import readable
 from fer_attention.plugins import STUDIES, register_studies
 from fer_attention.registry import unknown_name
 from fer_attention.study.factors import AttentionLevel, Factors, Fields, OneOrSeveral, Several, each_once
+from fer_attention.yaml_files import load_yaml
 
 register_studies(Path(__file__).parent / "studies")
 
@@ -27,6 +30,8 @@ Level = str | float
 
 FACTORS: tuple[Factor, ...] = get_args(Factor)
 """Factors that may vary between the conditions of a study, in the order of the tables."""
+
+MAX_RUNS = 100_000
 
 
 class StudyError(ValueError):
@@ -162,24 +167,34 @@ class StudyConfig(Fields):
     budget: Budget = Budget()
 
     @model_validator(mode="after")
+    def _can_be_listed(self) -> StudyConfig:
+        counts = [*(len(self.levels(factor)) for factor in FACTORS), len(self.replications.seeds)]
+        if math.prod(counts) > MAX_RUNS:
+            raise ValueError(
+                f"the levels and seeds give {math.prod(counts)} runs; a study has at most {MAX_RUNS}"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _questions_have_answers(self) -> StudyConfig:
         pairs = [(pair.first, pair.second) for pair in self.interactions]
         for first, second in pairs:
             if first == second:
                 raise ValueError(f"interactions: {first} cannot interact with itself")
+        levels = {factor: frozenset(self.levels(factor)) for factor in FACTORS}
         for comparison in self.comparisons:
-            factor, known = comparison.factor, self.levels(comparison.factor)
+            factor, known = comparison.factor, levels[comparison.factor]
             for level in (comparison.baseline, *(comparison.levels or ())):
                 if level not in known:
                     error = unknown_name(f"level of {factor}", level, map(str, known))
                     raise ValueError(f"comparisons: {error}")
             if comparison.baseline in (comparison.levels or ()):
-                raise ValueError(
-                    f"comparisons: {factor} {comparison.baseline} cannot be compared with itself"
-                )
+                baseline = cut(str(comparison.baseline))
+                raise ValueError(f"comparisons: {factor} {baseline} cannot be compared with itself")
         for factor in (*(one.factor for one in self.comparisons), *itertools.chain(*pairs)):
-            if len(levels := self.levels(factor)) < 2:
-                raise ValueError(f"{factor} has only one level, {levels[0]}: there is nothing to compare")
+            if len(levels[factor]) < 2:
+                only = cut(str(*levels[factor]))
+                raise ValueError(f"{factor} has only one level, {only}: there is nothing to compare")
         return self
 
     def levels(self, factor: str) -> tuple[Level, ...]:
@@ -226,7 +241,7 @@ def load_study(name: str | Path) -> StudyConfig:
     if not path.exists():
         raise StudyError(f"There is no study file {path}. Studies by name: {', '.join(study_names())}.")
     try:
-        return StudyConfig.model_validate(read_yaml(path))
+        return StudyConfig.model_validate(load_yaml(path))
     except ValidationError as error:
         raise StudyError(readable(error, StudyConfig, where=str(name))) from error
     except ValueError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Annotated, Any, TypeVar
 
@@ -15,6 +16,7 @@ from pydantic import (
     model_validator,
 )
 
+from fer_attention.bounded import bounded, cut
 from fer_attention.models import ModelSpec
 
 T = TypeVar("T")
@@ -26,8 +28,9 @@ def _as_list(value: Any) -> Any:
 
 def each_once(values: tuple[T, ...]) -> tuple[T, ...]:
     """Check that no value appears twice."""
-    if repeated := [value for value in values if values.count(value) > 1]:
-        raise ValueError(f"{repeated[0]} appears twice in {list(values)}")
+    repeated = [value for value, count in Counter(values).items() if count > 1]
+    if repeated:
+        raise ValueError(f"{cut(str(repeated[0]))} appears twice in {bounded(list(values))}")
     return values
 
 
@@ -54,7 +57,9 @@ class AttentionLevel(Fields):
     @classmethod
     def _from_a_name(cls, value: Any) -> Any:
         if not isinstance(value, (str, Mapping, AttentionLevel)):
-            raise ValueError(f"a level is a name, or {{name: se, options: {{start: open}}}}; got {value!r}")
+            raise ValueError(
+                f"a level is a name, or {{name: se, options: {{start: open}}}}; got {bounded(value)}"
+            )
         return {"name": value} if isinstance(value, str) else value
 
     @model_validator(mode="after")

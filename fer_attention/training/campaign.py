@@ -12,6 +12,7 @@ import json
 import os
 import re
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,10 +21,11 @@ from typing import Any, Literal
 import torch
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
+from fer_attention.bounded import bounded, cut
 from fer_attention.data import FaceDataset, selection_split
 from fer_attention.data.loading import load_data
 from fer_attention.data.splits import TRAIN
-from fer_attention.messages import read_yaml, readable
+from fer_attention.messages import readable
 from fer_attention.models.bundled import DEFAULT
 from fer_attention.optional import needs_extra
 from fer_attention.registry import unknown_name
@@ -32,6 +34,7 @@ from fer_attention.training.config import TrainConfig
 from fer_attention.training.engine import TrainingCallbacks, train
 from fer_attention.training.interrupts import TrainingStopped
 from fer_attention.training.recipes import load_recipe
+from fer_attention.yaml_files import load_yaml
 
 State = Literal["done", "started", "waiting"]
 
@@ -66,12 +69,12 @@ class Campaign(BaseModel, frozen=True, extra="forbid"):
 
     @model_validator(mode="after")
     def _names_fit(self) -> Campaign:
-        names = [run.name for run in self.runs]
-        if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise ValueError(f"Two runs are named {twice[0]!r}.")
+        names = Counter(run.name for run in self.runs)
+        if twice := sorted(name for name, count in names.items() if count > 1):
+            raise ValueError(f"Two runs are named {bounded(twice[0])}.")
         for run in self.runs:
             if run.data not in self.data:
-                raise ValueError(f"run {run.name}: {unknown_name('data set', run.data, self.data)}")
+                raise ValueError(f"run {cut(run.name)}: {unknown_name('data set', run.data, self.data)}")
         return self
 
 
@@ -82,7 +85,7 @@ def load_campaign(path: str | Path) -> Campaign:
         ValueError: The file cannot be read, is not valid YAML, or does not describe a campaign; the message
             names the field.
     """
-    fields = read_yaml(Path(path))
+    fields = load_yaml(Path(path))
     try:
         return Campaign.model_validate(fields)
     except ValidationError as error:

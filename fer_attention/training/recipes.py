@@ -8,11 +8,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from fer_attention.messages import read_yaml, readable
+from fer_attention.messages import readable
 from fer_attention.models import read_metadata
 from fer_attention.models.bundled import weights_path
 from fer_attention.plugins import RECIPES, register_recipes
 from fer_attention.training.config import TrainConfig
+from fer_attention.yaml_files import load_yaml
 
 register_recipes(Path(__file__).parent / "recipes")
 
@@ -52,7 +53,7 @@ def load_recipe(name: str | Path, changes: Mapping[str, Any] | None = None) -> T
         path = RECIPES[str(name)]
     elif not path.is_file():
         raise ValueError(f"There is no recipe file {path}. Recipes by name: {', '.join(RECIPES)}.")
-    recipe, given, changes = read_yaml(path), changes, dict(changes or {})
+    recipe, given, changes = load_yaml(path), changes, dict(changes or {})
     if changes.get("model", recipe.get("model")) != recipe.get("model"):
         recipe |= {"structure": {}, "weights": None}
     weights = changes.get("weights", recipe.get("weights"))

@@ -101,8 +101,8 @@ def test_all_errors_of_a_file_are_reported_together(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[1, 2]", "study.yaml must hold named fields; got list"),
-        ("", "study.yaml must hold named fields; got NoneType"),
+        ("[1, 2]", "study.yaml must hold named fields; got a list"),
+        ("", "study.yaml must hold named fields; got nothing"),
         ("title: [", "study.yaml is not valid YAML: line 1, column 9"),
         (
             "title: A\ntitle: B",

@@ -346,8 +346,8 @@ def test_errors_in_any_run_are_found_before_training(tmp_path, faces, change, me
     [
         (None, "campaign.yaml cannot be read: No such file or directory."),
         ("runs: [", "campaign.yaml is not valid YAML: line 1, column 8: expected the node content"),
-        ("- first", "campaign.yaml must hold named fields; got list."),
-        ("", "campaign.yaml must hold named fields; got NoneType"),
+        ("- first", "campaign.yaml must hold named fields; got a list."),
+        ("", "campaign.yaml must hold named fields; got nothing"),
         ("data: {}\nruns: []\ndata: {}", "line 3, column 1: the field 'data' is given twice"),
         (b"\x80\x81", "campaign.yaml is not valid YAML: "),
     ],

@@ -60,7 +60,7 @@ def test_a_recipe_can_be_a_file(tmp_path):
     own.write_text(yaml.safe_dump({"model": "vgg11_cbam", "epochs": 7}))
     assert load_recipe(str(own), {"lr": 0.5}).lr == 0.5
     own.write_text("- a list")
-    with pytest.raises(ValueError, match="must hold named fields; got list"):
+    with pytest.raises(ValueError, match="must hold named fields; got a list"):
         load_recipe(own)
     own.write_text("epochs: 3\nmodel: [")
     with pytest.raises(ValueError, match=r"mine.yaml is not valid YAML: line 2, column 9: expected"):
