@@ -221,6 +221,7 @@ def _train(
             "training_images": len(training),
             "selection_images": len(validation),
             "data_fingerprint": expected["data"],
+            "files": expected["files"],
             **division_record(data),
             "environment": environment(
                 accelerator.device, accelerator.num_processes, precision=" and ".join(precisions)

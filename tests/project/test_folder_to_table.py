@@ -19,7 +19,7 @@ from tests.support.tiny_studies import InlineEngine
 
 PAGE = (ROOT / "docs" / "folder_to_table.md").read_text(encoding="utf-8")
 STUDY, COMMANDS = re.findall(r"```(?:yaml)?\n(.*?)```", PAGE, re.DOTALL)
-SMALL = {"structure": {"width": 0.125}, "epochs": 1, "batch_size": 16, "precision": "float32"}
+SMALL = {"structure": {"width": 0.25}, "epochs": 1, "batch_size": 16, "precision": "float32"}
 EMOTIONS = ("angry", "fear", "happy", "sad", "surprise")
 
 
@@ -36,7 +36,7 @@ def workplace(tmp_path, monkeypatch):
             pixels = generator.integers(0, 120, (32, 32, 3), dtype=np.uint8)
             pixels[6 * label : 6 * label + 6, :, label % 3] += 130
             Image.fromarray(pixels).save(tmp_path / "faces" / emotion / f"{number}.png")
-    model = build_model("resnet18", width=0.125, num_classes=1000, in_chans=3, img_size=32)
+    model = build_model("resnet18", width=0.25, num_classes=1000, in_chans=3, img_size=32)
     assert model.state_dict().keys() == torchvision.models.resnet18().state_dict().keys()
     torch.save(model.state_dict(), tmp_path / "resnet18.pth")
     fields = yaml.safe_load(STUDY.replace("200", "32"))
@@ -48,7 +48,7 @@ def workplace(tmp_path, monkeypatch):
 def call(line):
     words = shlex.split(line.replace("=200", "=32"))
     if words[1] == "train" and "finetune" in words:
-        settings = ["structure.width=0.125", "epochs=1", "batch_size=16", "trackers=[]", "precision=float32"]
+        settings = ["structure.width=0.25", "epochs=1", "batch_size=16", "trackers=[]", "precision=float32"]
         words += [word for setting in settings for word in ("--set", setting)]
     result = CliRunner().invoke(app, words[1:])
     assert result.exit_code == 0, f"{line}\n{result.output}"
