@@ -264,8 +264,8 @@ def _check_finished_run(folder: Path, config: TrainConfig, crops: FaceDataset | 
     contents = list(file_digests(config).values())
     if list(result.get("files", {}).values()) not in ([], contents):
         raise TrainingError(
-            f"{folder} contains a finished run whose start weights, ImageNet weights or teachers have changed "
-            "since. Remove that folder to train it again."
+            f"{folder} contains a finished run whose start weights, ImageNet weights or teachers have "
+            "changed since. Remove that folder to train it again."
         )
     standard = TrainConfig(model=config.model).model_dump(mode="json")
     before = json.loads((folder / "config.json").read_text(encoding="utf-8"))
