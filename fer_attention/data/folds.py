@@ -133,14 +133,10 @@ class Protocol:
                     f"The protocol was made for {record['images']} images, this set has {len(data)}. "
                     "Read the set as it was then, or divide it anew."
                 )
-            folds = [
-                Fold(
-                    fold["name"],
-                    *(np.array([row[name] for name in fold[part]], dtype=np.int64) for part in PARTS),
-                    shared=tuple(fold["shared"]),
-                )
-                for fold in record["folds"]
-            ]
+            folds = []
+            for fold in record["folds"]:
+                rows = [np.array([row[name] for name in fold[part]], dtype=np.int64) for part in PARTS]
+                folds.append(Fold(fold["name"], rows[0], rows[1], rows[2], shared=tuple(fold["shared"])))
             protocol = cls(record["name"], tuple(folds), record["seed"], record["options"])
         except (KeyError, TypeError, json.JSONDecodeError) as error:
             raise DataError(f"This is not a protocol: {type(error).__name__}: {error}.") from error
