@@ -88,9 +88,9 @@ def print_result(result: TrainingResult, data: Path) -> None:
     rows = {
         "training loss": ("loss", "{:.4f}"),
         "selection loss": ("validation_loss", "{:.4f}"),
-        "training accuracy, as augmented": ("train_accuracy", "{:.2%}"),
+        "training accuracy": ("train_accuracy", "{:.2%}"),
         "selection accuracy": ("validation_accuracy", "{:.2%}"),
-        "selection accuracy, balanced": ("validation_balanced_accuracy", "{:.2%}"),
+        "balanced accuracy": ("validation_balanced_accuracy", "{:.2%}"),
     }
     for label, (name, form) in rows.items():
         values = [form.format(getattr(epoch, name)) for epoch in (first, best, last)]

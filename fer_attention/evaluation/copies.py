@@ -95,5 +95,5 @@ def check_unseen(copies: Copies, split: str) -> None:
     if len(copies.leaked) and copies.leaked.all():
         raise DataError(
             f"No image of the split {split} is new to the model. {' '.join(copies.warnings)} Measure on "
-            "other images or another fold, or pass allow_seen=True (--allow-seen)."
+            "other images or another fold, or pass --allow-seen (allow_seen=True)."
         )

@@ -143,7 +143,7 @@ def evaluate(
         warnings.append("Numbers on all images are too good.")
     elif copies.leaked.any():
         check_unseen(copies, split)
-        warnings.append("They are left out; allow_seen=True (--allow-seen) measures on them, too.")
+        warnings.append("They are left out; --allow-seen (allow_seen=True) measures on them, too.")
         chosen, rows = chosen.take(~copies.leaked), rows[~copies.leaked]
     worse = chosen
     for name, strength in degradations:

@@ -28,7 +28,7 @@ def curves_png(history: Sequence[Epoch], best: Epoch) -> bytes:
             axes.plot(epochs, values, color=colour, label=label, marker="." if len(epochs) < 20 else None)
         axes.set(xlabel="epoch", ylabel=kind)
     rate.plot(epochs, [epoch.lr for epoch in history], color=ACCENT, marker="." if len(epochs) < 20 else None)
-    rate.set(xlabel="epoch", ylabel="learning rate at the end", ylim=(0, None))
+    rate.set(xlabel="epoch", ylabel="learning rate", ylim=(0, None))
     for axes in (loss, accuracy, rate):
         axes.axvline(best.epoch, color=WARM, linewidth=1, linestyle="--", label=f"best: epoch {best.epoch}")
         axes.xaxis.get_major_locator().set_params(integer=True)
@@ -37,7 +37,7 @@ def curves_png(history: Sequence[Epoch], best: Epoch) -> bytes:
     return png_file(figure)
 
 
-def sparkline(values: Sequence[float], width: int = 30) -> str:
+def sparkline(values: Sequence[float], width: int = 20) -> str:
     """Draw a curve in a line of text, at most `width` characters wide.
 
     >>> sparkline([0.2, 0.4, 0.3, 0.9])

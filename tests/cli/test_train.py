@@ -353,7 +353,7 @@ def test_a_wrong_option_of_evaluate_fails_before_the_data_are_read(tmp_path, unr
 def test_a_finished_run_is_shown_by_its_epochs_and_curves(finished):
     data, output = finished
     result = run("--data", data, "--output", output)
-    for heading in ("first", "best: 1", "last: 1", "curve", "selection accuracy, balanced"):
+    for heading in ("first", "best: 1", "last: 1", "curve", "balanced accuracy"):
         assert heading in result.output
     with Image.open(output / "curves.png") as picture:
         assert picture.size[0] > 1000

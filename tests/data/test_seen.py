@@ -122,7 +122,7 @@ def test_evaluations_on_data_without_a_training_split_leave_out_what_the_weights
     assert found.crops.names.tolist() == ["7", "8", "9", "10", "11"]
     assert found.warnings == (
         "7 of the 12 images have been seen by the model: 4 trained it, 3 selected its epoch.",
-        "They are left out; allow_seen=True (--allow-seen) measures on them, too.",
+        "They are left out; --allow-seen (allow_seen=True) measures on them, too.",
     )
     assert found.notes == found.warnings
     insisted = evaluate(trained, mixture(), allow_seen=True)

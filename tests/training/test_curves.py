@@ -39,7 +39,7 @@ def test_the_same_history_gives_the_same_picture():
 )
 def test_a_line_of_text_follows_the_values(values, line):
     drawn = sparkline(list(values))
-    assert len(drawn) == min(30, len(values))
+    assert len(drawn) == min(20, len(values))
     assert drawn == (line or "".join(sorted(drawn)))
 
 
