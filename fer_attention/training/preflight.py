@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,8 @@ def check_run(
     check_config(config, device=device)
     if not output.exists():
         return None
-    with run_lock(output):
+    first = os.environ.get("RANK", "0") == "0"  # of torchrun's processes, one holds the lock
+    with run_lock(output) if first else nullcontext():
         processes = int(os.environ.get("WORLD_SIZE", "1"))
         state = read_checkpoint(output, {**config_identity(config), "processes": processes})
     if state is None or not (output / "result.json").is_file():
