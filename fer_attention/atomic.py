@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePath
 from secrets import token_hex
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Numbers of the errors that say that a file finds no room: on the disk, in a quota, below a limit."""
 
 _LONGEST = 255  # bytes in the name of a file, on most systems
 _SUFFIX = 20  # characters of the longest suffix that means anything
@@ -46,13 +50,31 @@ def replacing(path: Path) -> Iterator[Path]:
         raise FileNotFoundError(f"Cannot write {path}: the folder {path.parent} does not exist.")
     temporary = path.with_name(temporary_name(path.name))
     try:
-        temporary.touch(exist_ok=False)
-        yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
+        with errors_with_name(path):
+            temporary.touch(exist_ok=False)
+            yield temporary
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def errors_with_name(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Add a file's name to the errors of a full disk, which come without one.
+
+    >>> with errors_with_name("faces.csv"):
+    ...     raise OSError(28, "No space left on device")
+    Traceback (most recent call last):
+    OSError: [Errno 28] No space left on device: 'faces.csv'
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in FULL and error.filename is None:
+            error.filename = os.fspath(path)
         raise
 
 

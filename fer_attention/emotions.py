@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 FER2013 = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
@@ -16,35 +17,51 @@ CKPLUS = ("angry", "contempt", "disgust", "fear", "happy", "sad", "surprise")
 JAFFE = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
 """JAFFE's seven in alphabetical order (Lyons et al. 1998)."""
 
-LABEL_SETS = {"fer2013": FER2013, "ferplus": FERPLUS, "ckplus": CKPLUS, "jaffe": JAFFE}
+RAFDB = ("surprise", "fear", "disgust", "happy", "sad", "angry", "neutral")
+"""RAF-DB's seven basic emotions, codes 1 to 7 of its list (Li et al. 2017, CVPR, 2584-2593)."""
 
-SYNONYMS = {
-    "anger": "angry",
-    "an": "angry",
-    "disgusted": "disgust",
-    "di": "disgust",
-    "afraid": "fear",
-    "fearful": "fear",
-    "fe": "fear",
-    "happiness": "happy",
-    "joy": "happy",
-    "ha": "happy",
-    "sadness": "sad",
-    "sa": "sad",
-    "surprised": "surprise",
-    "su": "surprise",
-    "ne": "neutral",
+AFFECTNET = ("neutral", "happy", "sad", "surprise", "fear", "disgust", "angry", "contempt")
+"""AffectNet's eight expressions, codes 0 to 7 (Mollahosseini et al. 2017, arXiv:1708.03985, table 4)."""
+
+LABEL_SETS = {
+    "fer2013": FER2013,
+    "ferplus": FERPLUS,
+    "ckplus": CKPLUS,
+    "jaffe": JAFFE,
+    "rafdb": RAFDB,
+    "affectnet": AFFECTNET,
 }
-"""Other spellings: the nouns of FER+ and CK+, and JAFFE's two-letter file codes."""
+
+FIRST_CODES = {"fer2013": 0, "ferplus": 0, "ckplus": 1, "rafdb": 1, "affectnet": 0}
+"""Number of the first label, in the sets that number theirs."""
+
+_SPELLINGS = {
+    "angry": "anger an angery anrgy agry angrey",  # codespell:ignore
+    "contempt": "contemptuous comtempt contemp contemt",  # codespell:ignore
+    "disgust": "disgusted disgusting di digust disguist disgus discust disgut",  # codespell:ignore
+    "fear": "afraid fearful fearfull fe scared",  # codespell:ignore
+    "happy": "happiness happines hapiness hapy happpy joy joyful ha",  # codespell:ignore
+    "neutral": "ne nuetral netural neutrality neutal nutral natural",  # codespell:ignore
+    "sad": "sadness sadnes saddness sa",  # codespell:ignore
+    "surprise": "surprised su suprise suprised surprize surprized supprise suprize",  # codespell:ignore
+}
+SYNONYMS = {spelling: emotion for emotion, text in _SPELLINGS.items() for spelling in text.split()}
+"""Other spellings: nouns and adjectives, frequent misspellings, and JAFFE's two-letter file codes."""
+
+_NUMBERED = re.compile(r"\d+[\s_.-]+(?=[^\W\d])")
 
 
 def canonical(label: str) -> str:
-    """Return the library's spelling of an emotion; an unknown label is only put in lower case.
+    """Return the library's spelling of an emotion; of an unknown label only case and number change.
 
     >>> canonical("Happiness"), canonical("HA"), canonical("Bored")
     ('happy', 'happy', 'bored')
+    >>> canonical("0_Angry"), canonical("Digust")
+    ('angry', 'disgust')
     """
     name = label.strip().lower()
+    while found := _NUMBERED.match(name):
+        name = name[found.end() :].strip()
     return SYNONYMS.get(name, name)
 
 

@@ -9,6 +9,8 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from fer_attention.atomic import errors_with_name
+
 
 class JournalFile:
     """A file of JSON lines that one process at a time appends to.
@@ -65,9 +67,10 @@ class JournalFile:
 
     def append(self, entry: dict[str, Any]) -> None:
         """Append a line and flush it to the disk."""
-        self._file.write(_line(entry))
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        with errors_with_name(self.path):
+            self._file.write(_line(entry))
+            self._file.flush()
+            os.fsync(self._file.fileno())
 
     def reset(self, *entries: dict[str, Any]) -> None:
         """Replace all lines; a kill leaves the lines before or these."""
@@ -82,8 +85,11 @@ class JournalFile:
 
     def close(self) -> None:
         """Close the file and let other runs in."""
-        self._file.close()
-        self._lock.release()
+        try:
+            with errors_with_name(self.path):
+                self._file.close()  # writes what a full disk has refused before
+        finally:
+            self._lock.release()
 
     def __enter__(self) -> JournalFile:
         return self

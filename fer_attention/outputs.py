@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from fer_attention.atomic import replacing
+from fer_attention.atomic import errors_with_name, replacing
 
 STDOUT = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
 """Names of standard output."""
@@ -48,17 +48,18 @@ def output_file(target: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
         target: A path, or "-" for standard output.
     """
     if os.fspath(target) in STDOUT:
-        sys.stdout.flush()
-        if hasattr(sys.stdout, "buffer"):
-            yield sys.stdout.buffer
-        else:  # standard output for text alone, as in notebooks
-            text = io.BytesIO()
-            yield text
-            sys.stdout.write(text.getvalue().decode())
-        sys.stdout.flush()
+        with errors_with_name("standard output"):
+            sys.stdout.flush()
+            if hasattr(sys.stdout, "buffer"):
+                yield sys.stdout.buffer
+            else:  # standard output for text alone, as in notebooks
+                text = io.BytesIO()
+                yield text
+                sys.stdout.write(text.getvalue().decode())
+            sys.stdout.flush()
         return
     if _is_stream(Path(target)):
-        with Path(target).open("wb") as stream:
+        with errors_with_name(target), Path(target).open("wb") as stream:
             yield stream
         return
     failure: BaseException | None = None
@@ -68,7 +69,8 @@ def output_file(target: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
         except BaseException as error:
             failure = error  # raised once the file is in its place
     if failure is not None:
-        raise failure
+        with errors_with_name(target):
+            raise failure
 
 
 def _is_stream(path: Path) -> bool:

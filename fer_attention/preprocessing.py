@@ -16,7 +16,13 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from fer_attention.bounded import bounded
 from fer_attention.registry import unknown_name
+
+MAX_SIDE = 4096
+"""Longest side of a model's input, pixels: larger ones come from damaged files."""
+
+MAX_SCALE = 100
 
 Shape: TypeAlias = Literal["square", "box", "aligned"]
 Reference: TypeAlias = Literal["height", "width", "longest"]
@@ -48,7 +54,7 @@ class CropRule:
 
     Raises:
         UnknownNameError: The shape, reference or border is unknown.
-        ValueError: The scale is not a finite number above 0.
+        ValueError: The scale is not a number above 0 or too large.
     """
 
     scale: float | None = None
@@ -66,8 +72,10 @@ class CropRule:
                 raise unknown_name(kind, value, get_args(known))
         if self.scale is None:
             object.__setattr__(self, "scale", _SCALES[self.shape])
-        elif not 0 < self.scale < math.inf:
-            raise ValueError(f"scale is a finite number above 0, for instance 0.95; got {self.scale}.")
+        elif not isinstance(self.scale, (int, float)) or not 0 < self.scale <= MAX_SCALE:
+            raise ValueError(
+                f"scale is a number above 0, at most {MAX_SCALE}, such as 0.95; got {bounded(self.scale)}."
+            )
 
 
 class Images(Protocol):
@@ -115,15 +123,19 @@ class Preprocessing:
     def __post_init__(self) -> None:
         if self.interpolation not in get_args(Interpolation):
             raise unknown_name("interpolation", self.interpolation, get_args(Interpolation))
-        if len(self.size) != 2 or min(self.size) < 1:
-            raise ValueError(f"size is (height, width) in pixels, got {self.size}.")
-        if self.channels not in (1, 3):
-            raise ValueError(f"channels is 1 (grey) or 3 (RGB), got {self.channels}.")
+        sides = [side for side in self.size if type(side) is int and 1 <= side <= MAX_SIDE]
+        if len(self.size) != 2 or len(sides) != 2:
+            raise ValueError(
+                f"size is (height, width), whole pixels from 1 to {MAX_SIDE}; got {bounded(self.size)}."
+            )
+        if type(self.channels) is not int or self.channels not in (1, 3):
+            raise ValueError(f"channels is 1 (grey) or 3 (RGB), got {bounded(self.channels)}.")
         if not all(isinstance(n, (int, float)) and math.isfinite(n) for n in (*self.mean, *self.std)):
-            raise ValueError(f"mean and std are finite numbers, got {self.mean} and {self.std}.")
+            raise ValueError(f"mean and std are finite numbers, got {bounded((self.mean, self.std))}.")
         if len(self.mean) != self.channels or len(self.std) != self.channels or min(self.std) <= 0:
             raise ValueError(
-                f"mean and std need {self.channels} numbers each, std above 0; got {self.mean}, {self.std}."
+                f"mean and std need {self.channels} numbers each, std above 0; got "
+                f"{bounded(self.mean)}, {bounded(self.std)}."
             )
 
     def prepare(self, images: Images) -> NDArray[np.uint8]:

@@ -29,7 +29,7 @@ class _Constructor(SafeConstructor):
     """Constructor that refuses numbers that Python cannot print."""
 
 
-def _whole_number(constructor: _Constructor, node: Any) -> int:
+def _whole_number(constructor: Any, node: Any) -> int:
     if len(node.value) > 40:
         raise ConstructorError(None, None, "a whole number has too many digits", node.start_mark)
     return int(constructor.construct_yaml_int(node))
@@ -38,8 +38,8 @@ def _whole_number(constructor: _Constructor, node: Any) -> int:
 _Constructor.add_constructor("tag:yaml.org,2002:int", _whole_number)
 
 
-def load_yaml(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Read the fields of a YAML (or JSON) file.
+def load_yaml(path: str | os.PathLike[str], *, numbered: bool = False) -> dict[Any, Any]:
+    """Read the fields of a YAML (or JSON) file; with `numbered`, their names may be whole numbers.
 
     >>> from tempfile import TemporaryDirectory
     >>> with TemporaryDirectory() as folder:
@@ -61,7 +61,8 @@ def load_yaml(path: str | os.PathLike[str]) -> dict[str, Any]:
     fields = parse_yaml(content, where=str(path))
     if not isinstance(fields, dict):
         raise ValueError(f"{path} must hold named fields; got {_NOUNS.get(type(fields), 'a single value')}.")
-    if unnamed := [name for name in fields if not isinstance(name, str)]:
+    allowed = (str, int) if numbered else str
+    if unnamed := [name for name in fields if not isinstance(name, allowed)]:
         raise ValueError(f"{path} must hold named fields; {bounded(unnamed[0])} is not a name.")
     return fields
 

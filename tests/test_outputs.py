@@ -62,6 +62,12 @@ def test_a_named_pipe_is_written_to_and_stays_a_pipe(tmp_path):
     assert pipe.is_fifo()
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a device of Linux")
+def test_a_full_device_is_named():
+    with pytest.raises(OSError, match="/dev/full"):
+        write("/dev/full")
+
+
 @pytest.mark.skipif(os.name != "posix", reason="a device of POSIX")
 def test_a_device_stays_a_device():
     write("/dev/null")

@@ -20,7 +20,7 @@ _RECIPES = (Path(fer_attention.__file__).parent / "training" / "recipes").glob("
 
 BUILT_IN = {
     "faces.DETECTORS": "mtcnn, none, yolo, yunet",
-    "data.FORMATS": "ckplus, fer2013, ferplus, folder, jaffe",
+    "data.FORMATS": "affectnet, ckplus, fer2013, ferplus, folder, jaffe, rafdb, table",
     "data.PROTOCOLS": "holdout, loso, official, paper, stratified_kfold, subject_kfold",
     "data.DEGRADATIONS": "blur, eyes, gamma, jpeg, lower_face, noise, resampling, resolution",
     "evaluation.VIEWS": "flip, none, ten-crop",

@@ -105,9 +105,10 @@ def interruptions(output: Path) -> Iterator[None]:
 
 @contextmanager
 def warnings_as_lines() -> Iterator[None]:
-    """Print each warning of the library as one line, and others unchanged."""
+    """Print each warning of the library as one line, none of Pillow, and others unchanged."""
     with warnings.catch_warnings():
         warnings.filterwarnings("default", category=UserWarning, module="fer_attention")
+        warnings.filterwarnings("ignore", module=r"PIL\.")  # about files that are read or refused anyway
         others = warnings.showwarning
 
         def show(message: Warning | str, category: type[Warning], *location: Any, **more: Any) -> None:

@@ -12,7 +12,7 @@ from rich.table import Column, Table
 from fer_attention.atomic import write_atomically
 from fer_attention.cli.choices import choices
 from fer_attention.cli.common import counting, examples, make_parents, out
-from fer_attention.cli.datasets import DATA_HELP, DataFormat, OnError, read
+from fer_attention.cli.datasets import DATA_HELP, DataFormat, Labels, OnError, read
 
 if TYPE_CHECKING:
     from fer_attention.data import DataAudit
@@ -26,6 +26,7 @@ DataPath = Annotated[Path, typer.Argument(help=DATA_HELP)]
 def audit(
     path: DataPath,
     data_format: DataFormat = "auto",
+    labels: Labels = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="File for all findings.")] = None,
     near: Annotated[bool, typer.Option(help="Find near-duplicates, too.")] = True,
     threshold: Annotated[float, typer.Option(help="Correlation of near-duplicates, at least.")] = 0.95,
@@ -35,7 +36,7 @@ def audit(
     from fer_attention.data import audit as look_through
 
     make_parents(json_file)
-    data = read(path, data_format, on_error)
+    data = read(path, data_format, on_error, labels)
     with counting("comparing") as on_progress:
         found = look_through(data, near=near, threshold=threshold, on_progress=on_progress)
     if json_file is not None:
@@ -58,6 +59,7 @@ def split(
     seed: Annotated[int, typer.Option(help="Random seed.", min=0)] = 0,
     folds: Annotated[int | None, typer.Option(help="Number of folds, for protocols that take one.")] = None,
     data_format: DataFormat = "auto",
+    labels: Labels = None,
     on_error: OnError = "raise",
 ) -> None:
     """Split a data set into folds for training, validation and test, and save them by image name."""
@@ -65,7 +67,7 @@ def split(
     from fer_attention.data.splits import PARTS
 
     make_parents(output)
-    data = read(path, data_format, on_error)
+    data = read(path, data_format, on_error, labels)
     options = {} if folds is None else {"folds": folds}
     made = create_protocol(protocol, data, seed=seed, **options)
     made.save(output, data)

@@ -13,6 +13,7 @@ from fer_attention.atomic import write_atomically
 from fer_attention.cli.choices import choices
 from fer_attention.cli.common import DATA, err, say
 from fer_attention.cli.wording import as_typed
+from fer_attention.emotions import FIRST_CODES
 
 if TYPE_CHECKING:
     from fer_attention.data import FaceDataset
@@ -23,11 +24,20 @@ ORIGIN = "data.json"
 MEMORY = 4e9
 """Bytes of images from which on a folder is streamed from the disk."""
 
-DATA_HELP = "FER2013, FER+, CK+, JAFFE or a folder of images by class: a folder, zip or CSV file."
+DATA_HELP = "Faces with labels, such as FER2013 or a folder of images by class: a folder, archive or table."
 
 DataFormat = Annotated[
     str,
     typer.Option(help=f"Layout of the data: auto, or {choices('data.FORMATS')}.", rich_help_panel=DATA),
+]
+Labels = Annotated[
+    str | None,
+    typer.Option(
+        "--labels",
+        help="Emotions by label: a YAML file with lines such as '0: angry', or whose numbers they are: "
+        f"{', '.join(FIRST_CODES)}.",
+        rich_help_panel=DATA,
+    ),
 ]
 OnError = Annotated[
     str,
@@ -41,7 +51,15 @@ ProtocolName = Annotated[
         rich_help_panel=DATA,
     ),
 ]
-FoldNumber = Annotated[int, typer.Option(help="Fold of the protocol, from 0.", min=0, rich_help_panel=DATA)]
+FoldNumber = Annotated[
+    int | None,
+    typer.Option(
+        "--fold",
+        help="Fold of the protocol, from 0; by default that of the given weights or run, else 0.",
+        min=0,
+        rich_help_panel=DATA,
+    ),
+]
 Votes = Annotated[
     Path | None,
     typer.Option(
@@ -52,11 +70,14 @@ Votes = Annotated[
 ]
 
 
-def read(path: Path, data_format: str, on_error: str, **options: Any) -> FaceDataset:
-    """Read the data set and report skipped images."""
-    from fer_attention.data import load_data
+def read(
+    path: Path, data_format: str, on_error: str, labels: str | None = None, **options: Any
+) -> FaceDataset:
+    """Read the data set; report how it was understood, and skipped images."""
+    from fer_attention.data import describe, load_data
 
-    crops = load_data(path, data_format=data_format, on_error=on_error, **options)  # type: ignore[arg-type]
+    crops = load_data(path, data_format=data_format, on_error=on_error, labels=labels, **options)  # type: ignore[arg-type]
+    say(f"{path.name}: {describe(crops)}", err)
     if crops.skipped:
         name, reason = crops.skipped[0]
         say(f"{len(crops.skipped)} images were skipped, the first: {name} ({as_typed(reason)})", err)

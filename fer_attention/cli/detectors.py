@@ -45,6 +45,15 @@ def detector_options(weights: Path | None, min_score: float | None) -> dict[str,
     return {name: value for name, value in given.items() if value is not None}
 
 
+def no_face_hint(detector: str, photos: int, total: int) -> str:
+    """Return the advice for photos in which the detector found no face."""
+    return (
+        f"{detector} found no face in {photos} of {total} photos. Try another --detector, a lower "
+        "--min-score or, for photos that lie on their side, --rotations; for pictures that show one face "
+        "each, --detector none takes the whole picture."
+    )
+
+
 def load_recognizer(
     weights: str,
     detector: str,

@@ -29,12 +29,10 @@ def evaluate(
     weights: Annotated[str, typer.Argument(help="Bundled weights by name, a weights file or an .onnx file.")],
     data: Annotated[Path, typer.Option(help=datasets.DATA_HELP)],
     data_format: datasets.DataFormat = "auto",
+    labels: datasets.Labels = None,
     votes: datasets.Votes = None,
     protocol: datasets.ProtocolName = None,
-    fold: Annotated[
-        int | None,
-        typer.Option(help="Fold of the protocol; by default that of the weights, else 0.", min=0),
-    ] = None,
+    fold: datasets.FoldNumber = None,
     split: Annotated[
         str | None, typer.Option(help="Split to measure on; by default private, else test.")
     ] = None,
@@ -102,7 +100,7 @@ def evaluate(
     form = datasets.form_options(
         data, data_format, classifier.preprocessing.size, classifier.preprocessing.channels
     )
-    crops = datasets.read(data, data_format, on_error, **form)
+    crops = datasets.read(data, data_format, on_error, labels, **form)
     if votes is not None:
         crops = with_votes(crops, votes, on_error=on_error)  # type: ignore[arg-type]
     if protocol is not None or fold is not None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fer_attention.cli.common import examples, say
-from fer_attention.cli.datasets import DATA_HELP, DataFormat, OnError, read
+from fer_attention.cli.datasets import DATA_HELP, DataFormat, Labels, OnError, read
 
 if TYPE_CHECKING:
     from fer_attention.data import FaceDataset
@@ -44,6 +44,7 @@ def export(
     int8: Annotated[bool, typer.Option("--int8", help="ONNX only: quantise and compare.")] = False,
     calibration: Annotated[Path | None, typer.Option(help=f"For --int8. {DATA_HELP}")] = None,
     data_format: DataFormat = "auto",
+    labels: Labels = None,
     split: Annotated[
         str | None, typer.Option(help="Split to measure int8 on; by default private, else test.")
     ] = None,
@@ -64,7 +65,7 @@ def export(
     suffix = (".int8.onnx" if int8 else ".onnx") if kind is Kind.onnx else ".pt2"
     target = output or Path(path.name.removesuffix(".safetensors") + suffix)
     if calibration is not None:
-        crops = read(calibration, data_format, on_error)
+        crops = read(calibration, data_format, on_error, labels)
         summary = _int8(model, target, *_split_faces(crops, split), opset=opset)
     else:
         summary = _plain(model, target, kind, opset)

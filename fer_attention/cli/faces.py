@@ -9,9 +9,16 @@ import typer
 from rich.table import Column, Table
 
 from fer_attention.cli.choices import MAX_PIXELS
-from fer_attention.cli.common import MACHINE, Device, counting, examples, fail, interruptions, out, say
+from fer_attention.cli.common import MACHINE, Device, counting, err, examples, fail, interruptions, out, say
 from fer_attention.cli.datasets import OnError
-from fer_attention.cli.detectors import DetectorName, DetectorWeights, MinScore, Rotations, detector_options
+from fer_attention.cli.detectors import (
+    DetectorName,
+    DetectorWeights,
+    MinScore,
+    Rotations,
+    detector_options,
+    no_face_hint,
+)
 
 if TYPE_CHECKING:
     from fer_attention.faces.folders import FolderResult
@@ -102,6 +109,8 @@ def faces(
             source, output, options, device=device, workers=workers, restart=restart, on_progress=on_progress
         )
     _print(result)
+    if result.without_face:
+        say(no_face_hint(detector, len(result.without_face), result.photos), err)
     if not result.photos:
         fail("no image was found. For videos, use fer-attention video.")
     if result.unreadable:

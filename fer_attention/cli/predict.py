@@ -19,13 +19,10 @@ from fer_attention.cli.detectors import (
     Rotations,
     WeightsName,
     load_recognizer,
+    no_face_hint,
 )
 
 _SHOWN = 1000  # rows of the table; result files have all
-_NO_FACE = (
-    "{detector} found no face. Try another --detector, a lower --min-score or, for photos that lie on their "
-    "side, --rotations; for pictures that show one face each, --detector none takes the whole picture."
-)
 _RESULTS = "Results"
 
 EXAMPLES = examples(
@@ -112,8 +109,8 @@ def predict(
     if found.others:
         some = ", ".join(file.name for file in found.others[:3])
         say(f"left out, not images: {len(found.others)} ({some}{', …' * (len(found.others) > 3)})", err)
-    if answers.read and not answers.faces and detector != "none":
-        say(_NO_FACE.format(detector=detector), err)
+    if answers.without_face:
+        say(no_face_hint(detector, answers.without_face, answers.read), err)
     if answers.failed:
         fail(f"{answers.failed} of {len(found.photos)} photos could not be read.")
         raise typer.Exit(1)
@@ -133,7 +130,7 @@ class _Answers:
     """Counts and a table of the answers."""
 
     def __init__(self) -> None:
-        self.read = self.faces = self.failed = 0
+        self.read = self.without_face = self.failed = 0
         self._rows: list[tuple[str, ...]] = []
 
     def add(self, record: dict[str, Any]) -> None:
@@ -142,7 +139,7 @@ class _Answers:
             fail(f"{record['error']} Skipped.")
             return
         self.read += 1
-        self.faces += len(record["faces"])
+        self.without_face += not record["faces"]
         if len(self._rows) >= _SHOWN:
             return
         if not record["faces"]:

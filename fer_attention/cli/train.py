@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -37,6 +38,7 @@ def train(
         list[str] | None, typer.Option("--set", help="Change a field: epochs=10, augment.flip=0.")
     ] = None,
     data_format: datasets.DataFormat = "auto",
+    labels: datasets.Labels = None,
     votes: datasets.Votes = None,
     target: Annotated[
         str | None,
@@ -49,7 +51,7 @@ def train(
         float | None, typer.Option(help="Share of FER2013's own label beside the votes; by default 0.")
     ] = None,
     protocol: datasets.ProtocolName = None,
-    fold: datasets.FoldNumber = 0,
+    fold: datasets.FoldNumber = None,
     fraction: Annotated[float, typer.Option(help="Share of the training images, by class.")] = 1.0,
     on_error: datasets.OnError = "raise",
     device: Device = "auto",
@@ -73,11 +75,14 @@ def train(
     changes = _changes(settings or [])
     if model is not None:
         changes["model"] = model
-    before = None
+    division = None
     if Path(recipe).is_dir():
-        recipe, changes, before = _extended(Path(recipe), changes)
+        recipe, changes, division = _extended(Path(recipe), changes)
     config = load_recipe(recipe, changes)
-    division = Division(protocol, fold, config.seed) if protocol is not None else before
+    if protocol is not None:
+        division = Division(protocol, fold or 0, config.seed)
+    elif division is not None and fold is not None:
+        division = replace(division, fold=fold)
     check_fraction(fraction)
     if division is not None:
         check_protocol(division.protocol, division.fold, **division.options)
@@ -88,17 +93,17 @@ def train(
         raise ValueError(
             f"{given} are for votes on FER2013; --data-format {data_format} is another data set."
         )
+    data_format = "ferplus" if by_votes else data_format
     form = datasets.form_options(data, data_format, *input_form(config))
     result = check_run(config, output, device=device)
-    reading = {"format": data_format, "on_error": on_error, **by_votes, **form}
+    reading = {"format": data_format, "labels": labels, "on_error": on_error, **by_votes, **form}
     reading |= {"protocol": protocol, "fold": fold, "fraction": fraction, "division": division}
     if result is not None and datasets.read_before(output, data, reading):
         say(f"{output} contains this run, finished on these data; nothing was trained.")
         print_result(result, data)
         return
-    data_format = "ferplus" if by_votes else data_format
-    crops = datasets.read(data, data_format, on_error, **by_votes, **form)
-    division = division or Division(default_protocol(crops), fold, config.seed)
+    crops = datasets.read(data, data_format, on_error, labels, **by_votes, **form)
+    division = division or Division(default_protocol(crops), fold or 0, config.seed)
     crops = limit_training(_divided(crops, division), fraction, seed=config.seed)
     bar = training_bar()
     precision = resolve_precision(config, resolve_device(device))

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+from fer_attention.atomic import FULL
+
 _REASONS: dict[type[OSError], str] = {
     FileExistsError: "it is a file, and a folder is needed",
     NotADirectoryError: "a part of the path is a file, not a folder",
@@ -42,6 +44,8 @@ def message_of(error: BaseException, parameters: Iterable[Any] = ()) -> str:
     """
     if isinstance(error, OSError) and error.filename is not None:
         reason = _REASONS.get(type(error), str(error.strerror).lower())
+        if error.errno in FULL:
+            reason += ". Free some space, or choose another disk"
         return f"Cannot use {error.filename2 or error.filename}: {reason}."
     return as_typed(str(error), parameters)
 

@@ -8,8 +8,9 @@ from fer_attention.data.ferplus import label_by_votes, load_ferplus
 from fer_attention.data.files import ImageFiles
 from fer_attention.data.folds import Fold, Protocol
 from fer_attention.data.image_folder import load_image_folder
+from fer_attention.data.image_table import load_affectnet, load_rafdb, load_table
 from fer_attention.data.jaffe import load_jaffe
-from fer_attention.data.loading import FORMATS, load_data
+from fer_attention.data.loading import FORMATS, describe, load_data
 from fer_attention.data.protocols import (
     PROTOCOLS,
     ProtocolWarning,
@@ -40,14 +41,18 @@ __all__ = [
     "default_test_split",
     "degrade",
     "degrade_crops",
+    "describe",
     "label_by_votes",
     "limit_training",
+    "load_affectnet",
     "load_ckplus",
     "load_data",
     "load_fer2013",
     "load_ferplus",
     "load_image_folder",
     "load_jaffe",
+    "load_rafdb",
+    "load_table",
     "open_protocol",
     "selection_split",
     "training_fraction",

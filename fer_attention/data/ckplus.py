@@ -20,8 +20,10 @@ from typing import TypeAlias
 
 from PIL import Image
 
-from fer_attention.data.fer2013_csv import csv_rows, find_csv, is_pixel_csv
+from fer_attention.data.fer2013 import label_of
+from fer_attention.data.fer2013_csv import find_csv, is_pixel_csv, pixel_rows, row_image, row_name
 from fer_attention.data.files import check_form
+from fer_attention.data.labels import LabelMap
 from fer_attention.data.loading import reader
 from fer_attention.data.records import DataError, FaceDataset
 from fer_attention.data.sources import Crop, OnError, PathLike, Pixels, Rows, Source, face_of, open_source
@@ -68,8 +70,9 @@ def load_ckplus(
             original frames are photos of 640×490 or 640×480 with their background: without a crop they are
             squeezed to the size as they are, which is rarely wanted.
         neutral: Whether neutral faces come along: the first frame of each labelled sequence of the original
-            release, or the neutral rows of the CSV file. `label_names` then ends with `neutral`. CK+48 has
-            none, so that its label names are the seven.
+            release, the neutral rows of the CSV file, or a folder `neutral` that was added to CK+48.
+            `label_names` then ends with `neutral`. CK+48 as published has none, so that its label names are
+            the seven.
         on_error: `"raise"` on the first file or row that cannot be used, or `"skip"` it and list it in
             `skipped`.
 
@@ -87,8 +90,9 @@ def load_ckplus(
         elif _is_original(source):
             _read_original(source, rows, label_names, face)
         else:
-            label_names = CKPLUS
-            _read_ck48(source, rows, face)
+            if "neutral" not in {canonical(PurePosixPath(name).parent.name) for name in source.images()}:
+                label_names = CKPLUS
+            _read_ck48(source, rows, label_names, face)
     return rows.faces(label_names, missing=f"No CK+ frame under {path}. {expected} Found none")
 
 
@@ -105,27 +109,31 @@ def _sequence(name: str) -> tuple[str, str]:
     return match[1].upper(), f"{match[1]}_{match[2]}".upper()
 
 
-def _read_ck48(source: Source, rows: Rows, face: ToFace) -> None:
+def _read_ck48(source: Source, rows: Rows, label_names: tuple[str, ...], face: ToFace) -> None:
     for name in source.images():
         with rows.reading(name):
             folder = PurePosixPath(name).parent.name
-            if canonical(folder) not in CKPLUS:
-                raise DataError(f"the folder {folder!r} is not one of {', '.join(CKPLUS)}.")
+            emotion = canonical(folder)
+            if emotion not in (*CKPLUS, "neutral"):
+                raise DataError(f"the folder {folder!r} is not one of {', '.join(label_names)}.")
             subject, sequence = _sequence(name)
-            label = CKPLUS.index(canonical(folder))
+            if emotion not in label_names:
+                rows.skipped.append((name, "neutral"))
+                continue
+            label = label_names.index(emotion)
             rows.add(name, face(source.image(name)), label, subject=subject, sequence=sequence)
 
 
 def _read_csv(source: Source, table: str, rows: Rows, label_names: tuple[str, ...], face: ToFace) -> None:
     rows.unit = "rows"
-    for row in csv_rows(source, table, needed=("emotion", "pixels")):
+    emotions = LabelMap({str(code): emotion for code, emotion in enumerate(CSV_EMOTIONS)}, CSV_EMOTIONS)
+    for row in pixel_rows(source, table):
         with rows.reading(f"row {row.number}"):
-            emotion, split = CSV_EMOTIONS[row.emotion(len(CSV_EMOTIONS))], row.split
-            if emotion in label_names:
-                image = face(Image.fromarray(row.image()))
-                rows.add(row.name, image, label_names.index(emotion), split=split)
-            else:
+            if emotions[row["emotion"]] == "neutral" and "neutral" not in label_names:
                 rows.skipped.append((f"row {row.number}", "neutral"))
+            elif (label := label_of(row["emotion"], emotions, label_names)) is not None:
+                image = face(Image.fromarray(row_image(row)))
+                rows.add(row_name(row), image, label, split=row.split("train"))
 
 
 def _read_original(source: Source, rows: Rows, label_names: tuple[str, ...], face: ToFace) -> None:

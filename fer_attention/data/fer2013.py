@@ -7,6 +7,7 @@ split is in the file names or in the column Usage: train on `train`, select on `
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -17,14 +18,17 @@ from fer_attention.data.fer2013_csv import (
     SIZE,
     SPLITS,
     VOTES_CSV,
-    csv_rows,
     find_csv,
     is_pixel_csv,
+    pixel_rows,
+    row_image,
+    row_name,
 )
+from fer_attention.data.labels import CODES, LabelMap, Labels, order_of
 from fer_attention.data.loading import reader
 from fer_attention.data.records import DataError, FaceDataset
 from fer_attention.data.sources import OnError, PathLike, Pixels, Rows, Source, open_source
-from fer_attention.emotions import FER2013, canonical
+from fer_attention.emotions import FER2013
 
 
 def recognises(source: Source) -> bool:
@@ -43,7 +47,7 @@ def recognises(source: Source) -> bool:
     layout="train/<emotion>/Training_*.jpg, or one of " + ", ".join(FER2013_CSV),
     splits=("train", "public", "private"),
 )
-def load_fer2013(path: PathLike, *, on_error: OnError = "raise") -> FaceDataset:
+def load_fer2013(path: PathLike, *, labels: Labels | None = None, on_error: OnError = "raise") -> FaceDataset:
     """Load FER2013, or the part that is there: 35,887 grey faces of 48×48 in three splits.
 
     Rows of a CSV file are named by their number among the data rows, from 1: `row0000017`. They are not named
@@ -53,26 +57,47 @@ def load_fer2013(path: PathLike, *, on_error: OnError = "raise") -> FaceDataset:
         path: The folder that holds `train` and `test`, or a zip file of it; or `fer2013.csv` (columns
             emotion, pixels, Usage), `icml_face_data.csv` (the same in another order) or Kaggle's `train.csv`
             (no Usage: all is `train`), or a folder or zip that holds one: the first in this order counts.
-        on_error: `"raise"` on the first file or row that cannot be used, or `"skip"` it and list it in
-            `skipped`.
+        labels: Emotions by the code in the table or the name of the folder, in place of FER2013's seven;
+            None leaves a label's images out.
+        on_error: `"raise"` on files or rows that cannot be used, or `"skip"` them and list them in `skipped`.
 
     Raises:
         DataError: Nothing is there, the layout is another, or a file or row is damaged.
     """
     rows = Rows(path, on_error)
+    emotions = LabelMap(CODES["fer2013"] if labels is None else labels, FER2013)
+    names: Sequence[str] = FER2013
+    if labels is not None:
+        written = FER2013 if labels.keys() <= {*FER2013} else labels
+        names = order_of({emotion for label in written if (emotion := emotions[label]) is not None})
     expected = "FER2013 is expected as a folder or zip with train/ and test/, or as fer2013.csv."
     with open_source(path, expected=expected) as source:
         table = None if _has_images(source) else find_csv(source, FER2013_CSV)
         if table is None:
-            _read_images(source, rows)
+            _read_images(source, rows, emotions, names)
             missing = f"No FER2013 image under {path}: expected train/<emotion>/Training_*.jpg"
         else:
             rows.unit = "rows"
-            for row in csv_rows(source, table, needed=("emotion", "pixels")):
+            for row in pixel_rows(source, table):
                 with rows.reading(f"row {row.number}"):
-                    rows.add(row.name, row.image(), row.emotion(len(FER2013)), split=row.split)
+                    if (label := label_of(row["emotion"], emotions, names)) is None:
+                        rows.skipped.append((f"row {row.number}", f"its label {row['emotion']} is left out"))
+                    else:
+                        rows.add(row_name(row), row_image(row), label, split=row.split("train"))
             missing = f"No FER2013 row in {table} of {path}"
-    return rows.faces(FER2013, missing=missing)
+    return rows.faces(names, missing=missing)
+
+
+def label_of(text: str, emotions: LabelMap, names: Sequence[str]) -> int | None:
+    """Return the index of a label's emotion, or None if the label is left out.
+
+    Raises:
+        DataError: The label is unknown, or its emotion is not among the names.
+    """
+    emotion = emotions[text]
+    if emotion is not None and emotion not in names:
+        raise DataError(f"the emotion {emotion!r} is not one of {', '.join(names)}.")
+    return None if emotion is None else names.index(emotion)
 
 
 def _has_images(source: Source) -> bool:
@@ -87,23 +112,18 @@ def _prefix(name: str) -> str:
     return _file(name).split("_")[0]
 
 
-def _read_images(source: Source, rows: Rows) -> None:
+def _read_images(source: Source, rows: Rows, emotions: LabelMap, names: Sequence[str]) -> None:
     for name in source.images():
         with rows.reading(name):
-            label, split = _meaning(name)
-            rows.add(name, _grey(source.image(name)), label, split=split)
-
-
-def _meaning(name: str) -> tuple[int, str]:
-    """Label and split of a file name."""
-    folder = PurePosixPath(name).parent.name
-    emotion = canonical(folder)
-    if emotion not in FER2013:
-        raise DataError(f"the folder {folder!r} is not one of {', '.join(FER2013)}.")
-    prefix = _prefix(name)
-    if prefix not in SPLITS:
-        raise DataError(f"the file name starts with none of {', '.join(SPLITS)}, so its split is unknown.")
-    return FER2013.index(emotion), SPLITS[prefix]
+            folder = PurePosixPath(name).parent.name
+            if (label := label_of(folder, emotions, names)) is None:
+                rows.skipped.append((name, f"its label {folder} is left out"))
+            elif (prefix := _prefix(name)) not in SPLITS:
+                raise DataError(
+                    f"the file name starts with none of {', '.join(SPLITS)}, so its split is unknown."
+                )
+            else:
+                rows.add(name, _grey(source.image(name)), label, split=SPLITS[prefix])
 
 
 def _grey(image: Image.Image) -> Pixels:

@@ -38,6 +38,10 @@ class Division:
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
+NOT_COLUMNS = ("label_names", "skipped", "layout", "division")
+"""Fields of a data set that have no entry for each image."""
+
+
 @dataclass(frozen=True, eq=False)
 class FaceDataset:
     """Face crops of one size with their labels, N of them.
@@ -56,6 +60,7 @@ class FaceDataset:
         votes: int64, (N, 10), how many people voted for each of FER+'s eight emotions, for unknown and for
             "not a face" (`data.votes.VOTE_COLUMNS`); zeros where nobody did.
         skipped: (name, reason) of the files that were left out, where the caller allowed that.
+        layout: How the files were understood: the reader, and labels that are written differently.
         division: Fold that gave the splits, where a protocol did.
     """
 
@@ -69,6 +74,7 @@ class FaceDataset:
     targets: NDArray[np.float32] | None = None
     votes: NDArray[np.int64] | None = None
     skipped: tuple[tuple[str, str], ...] = ()
+    layout: str = ""
     division: Division | None = None
 
     def __post_init__(self) -> None:
@@ -89,8 +95,7 @@ class FaceDataset:
             raise DataError(f"votes are (N, 10) counts, got {self.votes.shape}.")
 
     def _columns(self) -> list[str]:
-        others = ("label_names", "skipped", "division")
-        names = [column.name for column in fields(self) if column.name not in others]
+        names = [field.name for field in fields(self) if field.name not in NOT_COLUMNS]
         return [name for name in names if getattr(self, name) is not None]
 
     def __len__(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import tarfile
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,26 +16,34 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from fer_attention.data.archives import unpacked
 from fer_attention.data.files import ImageFiles, fit
 from fer_attention.data.records import DataError, FaceDataset
 from fer_attention.faces.decoding import MAX_PIXELS, open_image
 from fer_attention.faces.images import ImageError, load_image
 from fer_attention.faces.photo_files import is_image_name, is_junk
+from fer_attention.messages import check_on_error
 
 OnError: TypeAlias = Literal["raise", "skip"]
 Crop: TypeAlias = Callable[[Image.Image], Image.Image]
 PathLike: TypeAlias = str | os.PathLike[str]
 Pixels: TypeAlias = npt.NDArray[np.uint8]
 
+FEW = 3
+"""Number of rows that may be damaged in a set of any size, without its layout being in doubt."""
+
+MANY = 20
+"""Number of damaged rows after which a reader stops, if they are more than half of the rows so far."""
+
 
 @dataclass(frozen=True)
 class Source:
-    """Files by name: those of a folder and its subfolders, those of a zip file, or one lone CSV file.
+    """Files by name: those of a folder and its subfolders, those of an archive, or one lone table.
 
     Attributes:
-        path: The folder, the zip file or the CSV file.
+        path: The folder, the zip or tar file, or the table.
         names: Paths inside it with forward slashes, sorted; the order does not depend on the file system.
-        open: Opens one of the names as binary; of a zip, only inside the `with` of `open_source`.
+        open: Opens one of the names as binary; of an archive, only inside the `with` of `open_source`.
     """
 
     path: Path
@@ -66,32 +75,49 @@ class Source:
 
 @contextmanager
 def open_source(path: PathLike, *, expected: str = "") -> Iterator[Source]:
-    """Open a folder, a zip file or a `.csv` file for the `with` block.
+    """Open a folder, a zip or tar file, or a lone table for the `with` block.
 
-    Linked folders are followed, each once. What macOS adds to files (`._x`) is left out.
+    Linked folders are followed, each once. What systems add to files (`._x`, `@eaDir`) is left out.
 
     Args:
-        path: Where to look.
+        path: Where to look. A table ends with `.csv`, `.tsv` or `.txt`.
         expected: A sentence on what should be there, for the error if nothing is.
 
     Raises:
-        DataError: Nothing is there, a folder cannot be read, or a file is neither CSV nor a whole zip.
+        DataError: Nothing is there, a folder cannot be read, or a file is neither a table nor a whole
+            archive.
     """
     place = Path(path)
     if place.is_dir():
-        names = _in_order(file.relative_to(place).as_posix() for file in _walk(place))
-        yield Source(place, names, lambda name: (place / name).open("rb"))
-    elif place.is_file() and place.suffix.lower() == ".csv":
+        yield _folder_source(place, place)
+    elif place.is_file() and is_table_name(place.name):
         yield Source(place, (place.name,), lambda _: place.open("rb"))
+    elif place.is_file() and not zipfile.is_zipfile(place) and tarfile.is_tarfile(place):
+        with unpacked(place) as folder:
+            yield _folder_source(place, folder)
     elif place.is_file():
         try:
             archive = zipfile.ZipFile(place)
         except zipfile.BadZipFile as error:
-            raise DataError(f"{path} is neither a folder nor a whole zip file: {error}.") from error
+            raise DataError(
+                f"{path} is neither a folder nor a table nor a whole zip or tar file: {error}."
+            ) from error
         with archive:
-            yield Source(place, _in_order(n for n in archive.namelist() if not n.endswith("/")), archive.open)
+            members = {n.replace("\\", "/"): n for n in archive.namelist()}  # as some Windows programs write
+            files = _in_order(name for name in members if not name.endswith("/"))
+            yield Source(place, files, lambda name: archive.open(members[name]))
     else:
         raise DataError(" ".join(filter(None, [f"{path} does not exist.", _meant(place), expected])))
+
+
+def is_table_name(name: str) -> bool:
+    """Return whether a file is a table by its suffix."""
+    return name.lower().endswith((".csv", ".tsv", ".txt"))
+
+
+def _folder_source(path: Path, folder: Path) -> Source:
+    names = _in_order(file.relative_to(folder).as_posix() for file in _walk(folder))
+    return Source(path, names, lambda name: (folder / name).open("rb"))
 
 
 def _in_order(names: Iterable[str]) -> tuple[str, ...]:
@@ -146,9 +172,10 @@ class Rows:
 
     Args:
         path: The set, for messages.
-        on_error: `"raise"` on the first row that cannot be used, or `"skip"` it and list it.
+        on_error: `"raise"` if rows cannot be used, or `"skip"` them and list them.
         unit: What the rows are in the set, in the plural, for messages.
         skipped: (name, reason) of what was left out, by an error or by a rule of the set.
+        layout: How labels were understood, for the record.
 
     Raises:
         ValueError: `on_error` is something else.
@@ -158,23 +185,48 @@ class Rows:
     on_error: OnError
     unit: str = "files"
     skipped: list[tuple[str, str]] = field(default_factory=list)
+    layout: str = ""
     _rows: list[tuple[Any, ...]] = field(default_factory=list)
+    _failed: dict[str, DataError] = field(default_factory=dict)
+    _seen: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        if self.on_error not in ("raise", "skip"):
-            raise ValueError(f"on_error is 'raise' or 'skip', got {self.on_error!r}.")
+        check_on_error(self.on_error)
 
     @contextmanager
     def reading(self, name: str) -> Iterator[None]:
-        """Around the reading of one row: its DataError names the row and how to skip it, or is a skip."""
+        """Around the reading of one row: its DataError is collected, or is a skip.
+
+        Errors are raised by `check` and `faces`, so that they can say how many rows they concern, and at once
+        where nearly all of many rows have failed.
+        """
+        self._seen.add(name)
         try:
             yield
         except DataError as error:
-            if self.on_error == "raise":
-                raise DataError(
-                    f"{self.path}: {name}: {error} Pass on_error='skip' to leave such {self.unit} out."
-                ) from error
-            self.skipped.append((name, str(error)))
+            if self.on_error == "skip":
+                self.skipped.append((name, str(error)))
+                return
+            self._failed.setdefault(name, error)
+            if len(self._failed) >= MANY and 2 * len(self._failed) > len(self._seen):
+                self.check()
+
+    def check(self) -> None:
+        """Raise the first of the errors so far, with their number; skipping is advised where they are few.
+
+        Raises:
+            DataError: Rows cannot be used.
+        """
+        if not self._failed:
+            return
+        name, error = next(iter(self._failed.items()))
+        bad, seen = len(self._failed), len(self._seen)
+        message = f"{self.path}: {name}: {error}"
+        if bad > 1:
+            message += f" {bad} of the first {seen} {self.unit} cannot be used."
+        if bad < seen and (bad <= FEW or bad <= 0.05 * seen):
+            message += f" Pass on_error='skip' to leave such {self.unit} out."
+        raise DataError(message) from error
 
     def add(
         self,
@@ -199,8 +251,10 @@ class Rows:
         """Return the rows as a data set, in order; `pack` combines the images into one object.
 
         Raises:
-            DataError: There is no row; `missing` is the message, up to the full stop.
+            DataError: Rows could not be used, or there is none; `missing` is its message, up to the full
+                stop.
         """
+        self.check()
         if not self._rows:
             count = len(self.skipped)
             found = f"; {count} {self.unit} were skipped, the first: {self.skipped[0]}" if count else ""
@@ -215,4 +269,5 @@ class Rows:
             subjects=None if subjects[0] is None else np.array(subjects),
             sequences=None if sequences[0] is None else np.array(sequences),
             skipped=tuple(self.skipped),
+            layout=self.layout,
         )

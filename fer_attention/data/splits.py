@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,6 +23,38 @@ SELECTION = ("validation", "public")
 
 TEST = ("private", "test")
 """Splits that may be reported, the first one that is there."""
+
+
+_NAMES = {
+    "train": TRAIN,
+    "training": TRAIN,
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+    "validate": "validation",
+    "dev": "validation",
+    "test": "test",
+    "testing": "test",
+    "public": "public",
+    "publictest": "public",
+    "private": "private",
+    "privatetest": "private",
+}
+_AROUND = re.compile(r"^(fer2013|ferplus|fer)|(sets?|data|images|imgs|faces|files|list|split)$")
+
+
+def split_of(text: str) -> str | None:
+    """Return the split that a folder or a cell names, or None.
+
+    >>> split_of("Training"), split_of("FER2013Valid"), split_of("test_set"), split_of("PrivateTest")
+    ('train', 'validation', 'test', 'private')
+    >>> split_of("happy") is None
+    True
+    """
+    name = re.sub(r"[^a-z0-9]", "", text.lower())
+    while name not in _NAMES and (shorter := _AROUND.sub("", name)) != name:
+        name = shorter
+    return _NAMES.get(name)
 
 
 def split_names(data: FaceDataset) -> list[str]:

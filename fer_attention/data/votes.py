@@ -15,17 +15,11 @@ from typing import TypeAlias
 
 import numpy as np
 
-from fer_attention.data.fer2013_csv import (
-    FER2013_CSV,
-    SPLITS,
-    VOTES_CSV,
-    CsvRow,
-    csv_rows,
-    find_csv,
-    is_count,
-)
+from fer_attention.data.fer2013_csv import FER2013_CSV, VOTES_CSV, find_csv, is_count
 from fer_attention.data.records import DataError, FaceDataset
 from fer_attention.data.sources import OnError, PathLike, Source, open_source
+from fer_attention.data.splits import split_of
+from fer_attention.data.tables import Row, table_rows
 from fer_attention.emotions import canonical
 
 VOTE_COLUMNS = (
@@ -89,7 +83,7 @@ class VoteTable:
             )
         usable, damaged = [], []
         for row, (name, split, ballot) in enumerate(zip(crops.names, crops.splits, found, strict=True)):
-            if ballot and ballot.usage is not None and SPLITS.get(ballot.usage) != split:
+            if ballot and ballot.usage is not None and split_of(ballot.usage) != split:
                 raise DataError(
                     f"{name} is of the split {str(split)!r} in the images and {ballot.usage!r} in "
                     f"{self.path}: they do not belong together, so no row can be trusted. Take FER2013 as it "
@@ -159,7 +153,7 @@ def read_votes(path: PathLike, *, on_error: OnError = "raise") -> VoteTable:
     skipped = []
     names_files = False
     with open_source(path) as source:
-        for row in csv_rows(source, _table(source), needed=("usage", *VOTE_COLUMNS)):
+        for row in table_rows(source, _table(source), needed=("usage", *VOTE_COLUMNS)):
             names_files = {"label", "file"} <= row.columns.keys()
             if not names_files and "image name" not in row.columns:
                 raise DataError(
@@ -195,7 +189,7 @@ def _table(source: Source) -> str:
     return found
 
 
-def _ballot(row: CsvRow) -> Ballot:
+def _ballot(row: Row) -> Ballot:
     usage = None
     try:
         usage = row["usage"]
@@ -211,7 +205,7 @@ def _ballot(row: CsvRow) -> Ballot:
     return Ballot(usage, tuple(map(int, texts)))
 
 
-def _keys(row: CsvRow) -> list[Key]:
+def _keys(row: Row) -> list[Key]:
     """All that name the image of a row in a table that names files; none if one of them is damaged."""
     if not row.whole:
         return []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import stat
 import threading
 import warnings
@@ -25,6 +26,9 @@ IMAGE_SUFFIXES = (
 """Suffixes of image files, in lower case. Every command looks for the same ones."""
 
 MAX_PIXELS = 120_000_000  # more than any camera but a scanning one produces; 360 MB as RGB
+
+ADDRESS = "addresses are not downloaded. Save the file first, for instance with curl -O."
+"""Reason why an address cannot be read."""
 
 _SIGNED = tuple(name for name in FORMATS if name not in ("TGA", "PPM"))  # recognised by their first bytes
 _TINY = 40_000_000, 20_000  # above so many pixels, fewer than one byte for so many pixels is not a photo
@@ -64,10 +68,8 @@ def open_image(source: str | os.PathLike[str] | bytes | IO[bytes], *, max_pixels
             sentence that begins with "Cannot read …".
     """
     if isinstance(source, str | os.PathLike):
-        if str(source).startswith(("http://", "https://")):
-            raise ImageError(
-                "addresses are not downloaded. Pass the bytes: urllib.request.urlopen(address).read()."
-            )
+        if is_address(source):
+            raise ImageError(f"{ADDRESS} Or pass the bytes: urllib.request.urlopen(address).read().")
         return _checked(_opened(_regular(source)), max_pixels, os.path.getsize(source))
     content = source if isinstance(source, bytes) else source.read()
     if not isinstance(content, bytes):
@@ -77,12 +79,21 @@ def open_image(source: str | os.PathLike[str] | bytes | IO[bytes], *, max_pixels
     return _checked(_opened(io.BytesIO(content)), max_pixels, len(content))
 
 
+def is_address(source: str | os.PathLike[str]) -> bool:
+    """Return True for an address such as https://…, also if a path has made one slash of two.
+
+    >>> is_address("https://example.org/a.jpg"), is_address(Path("s3://bucket/a.jpg")), is_address("C:/a.jpg")
+    (True, True, False)
+    """
+    return re.match("[A-Za-z][A-Za-z0-9+.-]+:/", os.fspath(source)) is not None
+
+
 def is_image_content(path: Path) -> bool:
     """Return True for a regular file that begins as an image does, whatever its name."""
     try:
         if _is_heif(_regular(path)):
             return True
-        with Image.open(path, formats=[name for name in _SIGNED if name in Image.OPEN]):
+        with Image.open(path, formats=_loaded(_SIGNED)):
             return True
     except Exception:  # not an image, damaged or unreadable
         return False
@@ -123,7 +134,10 @@ def reason(error: Exception) -> str:
         return "it is not an image, or has a format that is not supported."
     if isinstance(error, OSError) and error.strerror:
         return f"{error.strerror}."
-    return f"{error or type(error).__name__}. The file is damaged or incomplete."
+    if isinstance(error, MemoryError):
+        return "there is not enough memory for its pixels."
+    said = isinstance(error, OSError | SyntaxError) and str(error)  # others tell of Python, not of the file
+    return f"{said}. The file is damaged or incomplete." if said else "the file is damaged or incomplete."
 
 
 def _regular(path: str | os.PathLike[str]) -> Path:
@@ -134,14 +148,19 @@ def _regular(path: str | os.PathLike[str]) -> Path:
 
 
 def _opened(file: Path | io.BytesIO) -> Image.Image:
-    Image.init()
     with _quiet():  # about sizes: max_pixels is the limit
         try:
-            return Image.open(file, formats=[name for name in FORMATS if name in Image.OPEN])
+            return Image.open(file, formats=_loaded(FORMATS))
         except UnidentifiedImageError:
             if not _is_heif(file):
                 raise
             return _open_heif(file)
+
+
+def _loaded(formats: tuple[str, ...]) -> list[str]:
+    """Load Pillow's plug-ins, and return those of the formats that this Pillow can read."""
+    Image.init()
+    return [name for name in formats if name in Image.OPEN]
 
 
 @contextmanager

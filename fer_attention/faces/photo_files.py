@@ -8,8 +8,21 @@ from pathlib import Path, PurePosixPath
 
 from fer_attention.faces.decoding import IMAGE_SUFFIXES, is_image_content
 
-JUNK = frozenset({"__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information", "lost+found"})
-"""Folders that systems add beside photos. Names that begin with a dot are left out, too."""
+JUNK = frozenset(
+    {
+        "__macosx",
+        "__pycache__",
+        "$recycle.bin",
+        "@eadir",
+        "@recycle",
+        "@tmp",
+        "#recycle",
+        "#snapshot",
+        "lost+found",
+        "system volume information",
+    }
+)
+"""Folders that systems add beside photos, in lower case. Names that begin with a dot are left out, too."""
 
 
 def is_image_name(name: str) -> bool:
@@ -27,7 +40,7 @@ def is_junk(name: str) -> bool:
     >>> is_junk("happy/._one.jpg"), is_junk("__MACOSX/happy/one.jpg"), is_junk("happy/one.jpg")
     (True, True, False)
     """
-    return any(part in JUNK or part.startswith(".") for part in PurePosixPath(name).parts)
+    return any(part.lower() in JUNK or part.startswith(".") for part in PurePosixPath(name).parts)
 
 
 def walk(folder: Path, *, without: Iterable[Path] = ()) -> list[Path]:

@@ -1,25 +1,39 @@
-"""Start from timm's ImageNet weights: fill everything but the gates."""
+"""Start from weights of others: fill everything but what they lack, the gates and often the classifier."""
 
 from __future__ import annotations
 
+import difflib
+import os
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 
 import timm
 import torch
-from timm.models import adapt_input_conv, load_state_dict
+from timm.models import adapt_input_conv
 
 from fer_attention.activations import create_activation
+from fer_attention.bounded import bounded, cut
 from fer_attention.models.base import FERModel
+from fer_attention.models.state_dicts import StateDict, StateDictError, check_values, read_state_dict
+
+SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".t7", ".tar", ".pkl", ".h5", ".onnx", ".zip")
+"""Suffixes of files; a source with another one that is not a file is taken for a name of timm."""
+
+COUNTER = "num_batches_tracked"
 
 
-def fill_backbone(model: FERModel, source: str) -> list[str]:
-    """Copy a state dict of timm or torchvision into a model, in place.
+def fill_backbone(model: FERModel, source: str | os.PathLike[str]) -> list[str]:
+    """Copy a state dict of timm, torchvision or a checkpoint into a model, in place.
 
-    Gates, activations with weights and a classifier of another shape stay as they are initialised. The first
-    convolution is adapted to the model's input channels as in timm: for grey, it is summed over RGB. The
-    fully connected head of a VGG for another input size stays as initialised, with a warning. State dicts of
-    torchvision's ResNets and VGGs are accepted as well.
+    A file may be a PyTorch checkpoint of any age and suffix (`.pth`, `.pth.tar`, `.ckpt`, `.t7`) or a
+    safetensors file. The state dict may be nested in it (`{"net": …, "acc": 70}`) and its names may have
+    prefixes (`module.`, `backbone.`, `_orig_mod.`). Counters of batches may be missing. No code in it is run.
+
+    Activations with weights, gates that the source lacks, and a classifier of another shape stay as they are
+    initialised. Gates of timm's SE- and ECA-ResNets fit ours. The first convolution is adapted to the model's
+    input channels as in timm: for grey, it is summed over RGB. The fully connected head of a VGG for another
+    input size stays as initialised, with a warning.
 
     The pools of our VGGs round up and those of timm and torchvision round down, so that a 48×48 face leaves a
     2×2 map instead of 1×1. With the same weights, maps and logits are equal only at multiples of 32 pixels.
@@ -29,21 +43,25 @@ def fill_backbone(model: FERModel, source: str) -> list[str]:
 
     Args:
         model: The model to fill.
-        source: A timm model name with pretrained weights (`"resnet50.a1_in1k"`), or the path of a
-            `.safetensors` or `.pth` file with the state dict of timm's or torchvision's model.
+        source: A timm model name with pretrained weights (`"resnet50.a1_in1k"`), or the path of a file with
+            the weights of this backbone.
 
     Returns:
         Names of the tensors that were not filled, sorted.
 
     Raises:
-        ValueError: The source has another architecture, or is neither a file nor a timm name.
+        ValueError: The source has another architecture, is damaged, contains NaN or Python objects, or is
+            neither a file nor a timm name. Nothing has been filled; the message names what is missing and
+            what is left over.
     """
-    state = _as_in_timm(_state_dict(source, model))
-    first = f"{model.first_conv}.weight"
-    if first in state:
-        state[first] = adapt_input_conv(model.in_chans, state[first])
     own = model.state_dict()
-    fresh = {name for name in own if "attn" in name.split(".")} | _activation_weights(model)
+    state = _renamed(_state_dict(source, model), model)
+    first = f"{model.first_conv}.weight"
+    if first in state and state[first].ndim == 4:
+        state[first] = _adapted(state[first], model.in_chans)
+    gates = {name for name in own if "attn" in name.split(".")}
+    fresh = _activation_weights(model) | (gates if gates.isdisjoint(state) else set())
+    fresh |= {name for name in own.keys() - state.keys() if name.endswith(f".{COUNTER}")}
     if _shape(state, f"{model.classifier}.weight") != _shape(own, f"{model.classifier}.weight"):
         fresh |= {name for name in own.keys() | state.keys() if name.startswith(f"{model.classifier}.")}
     hidden = {name for name in own.keys() | state.keys() if name.startswith(f"{model.hidden_layers}.")}
@@ -58,41 +76,123 @@ def fill_backbone(model: FERModel, source: str) -> list[str]:
         )
         fresh |= refitted
     filled = {name: tensor for name, tensor in state.items() if name not in fresh}
-    if misfits := [
-        f"{name}: {_shape(filled, name)} in the source, {_shape(own, name)} in the model"
-        for name in sorted(filled.keys() ^ (own.keys() - fresh) | _other_shape(filled, own))
-    ]:
+    wanted = {name: tensor for name, tensor in own.items() if name not in fresh}
+    if misfits := _misfits(filled, wanted):
         raise ValueError(
             f"{source} does not fit {model.spec.name} (stem={model.spec.stem!r}, width={model.spec.width}): "
-            f"{'; '.join(misfits[:3])}{f'; and {len(misfits) - 3} more' if len(misfits) > 3 else ''}."
+            f"{misfits}."
         )
     model.load_state_dict(filled, strict=False)
-    return sorted(fresh & own.keys())
+    return sorted(name for name in fresh & own.keys() if name in gates or not name.endswith(f".{COUNTER}"))
 
 
-def _state_dict(source: str, model: FERModel) -> dict[str, torch.Tensor]:
-    if Path(source).suffix in (".safetensors", ".pth", ".pt", ".bin"):
-        if not Path(source).is_file():
-            raise ValueError(f"backbone_weights: {source} is not a file.")
+def _misfits(filled: StateDict, wanted: StateDict) -> str:
+    """Describe what the source lacks, what is left over and what has another shape; empty if all fits."""
+    if wanted and not filled.keys() & wanted.keys():
+        return f"they share no name; it has {_some(filled)}, the model {_some(wanted)}"
+    other = [
+        f"{name} is {_shape(filled, name)}, expected {_shape(wanted, name)}"
+        for name in sorted(_other_shape(filled, wanted))
+    ]
+    parts = {
+        "missing": _some(wanted.keys() - filled.keys()),
+        "left over": _some(filled.keys() - wanted.keys()),
+        "of another shape": _some(other, limit=200),
+    }
+    return "; ".join(f"{what}: {names}" for what, names in parts.items() if names)
+
+
+def _some(names: Iterable[str], *, limit: int = 80) -> str:
+    names = sorted(names)
+    shown = ", ".join(cut(name, limit) for name in names[:3])
+    return f"{shown} and {len(names) - 3} more" if len(names) > 3 else shown
+
+
+def _state_dict(source: str | os.PathLike[str], model: FERModel) -> StateDict:
+    path, name = Path(source), str(source)
+    suffix = path.suffix.lower()
+    known = timm.is_model_pretrained(name)
+    if os.path.isfile(path) or (not known and (suffix in SUFFIXES or len(path.parts) > 1)):
         try:
-            return dict(load_state_dict(source, weights_only=True))
-        except Exception as error:  # torch's and safetensors' readers have no common error class
-            raise ValueError(f"backbone_weights: {source} cannot be read: {error}") from error
-    if not timm.is_model_pretrained(source):
+            return read_state_dict(path)
+        except StateDictError as error:
+            raise ValueError(f"backbone_weights: {source} {error}{_near(path)}") from error
+    if not known:
         near = timm.list_pretrained(f"{model.spec.backbone}.*")
         raise ValueError(
-            f"backbone_weights: {source!r} is neither a weights file nor a pretrained model of timm. "
+            f"backbone_weights: {bounded(name)} is neither a weights file nor a pretrained model of timm. "
             f"For {model.spec.backbone} timm has: {', '.join(near) or 'none'}."
         )
-    return dict(timm.create_model(source, pretrained=True).state_dict())
+    state = dict(timm.create_model(name, pretrained=True).state_dict())
+    check_values(state)
+    return state
 
 
-def _as_in_timm(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def _near(path: Path) -> str:
+    if os.path.exists(path) or not os.path.isdir(path.parent):
+        return ""
+    near = difflib.get_close_matches(path.name, os.listdir(path.parent), n=1)
+    return f" Did you mean {str(path.with_name(near[0]))!r}?" if near else ""
+
+
+def _adapted(weight: torch.Tensor, in_chans: int) -> torch.Tensor:
+    """Adapt the first convolution to other input channels, where timm can."""
+    try:
+        return adapt_input_conv(in_chans, weight) if weight.shape[1] != in_chans else weight
+    except (
+        NotImplementedError,
+        AssertionError,
+    ):  # from other channels than RGB; the shapes are compared later
+        return weight
+
+
+def _renamed(state: StateDict, model: FERModel) -> StateDict:
+    """Give the tensors of a source the model's names: no prefix, timm's layers, `attn` for gates."""
+    known, renamed = model.state_dict(), {}
+    for name, tensor in _as_in_timm(_without_prefix(state, model)).items():
+        gate = name.replace(".se.", ".attn.")  # as timm's SE- and ECA-ResNets call it
+        if gate in known or not name.endswith(COUNTER):
+            renamed[gate if gate in known else name] = tensor
+    return renamed
+
+
+def _without_prefix(state: StateDict, model: FERModel) -> StateDict:
+    """Strip the prefixes of wrappers (`module.`, `backbone.`, `_orig_mod.`), alone or nested.
+
+    What lies outside the prefix, such as a projection head, is dropped with a warning.
+    """
+    first = f"{model.first_conv}.weight"
+    names = {name for name in model.state_dict() if not name.endswith(COUNTER) and "attn" not in name}
+    if first in state:
+        return state
+    prefixes = [name.removesuffix(first) for name in state if name.endswith(f".{first}")]
+    found = [prefix for prefix in prefixes if 2 * sum(prefix + name in state for name in names) > len(names)]
+    if not found:
+        return state
+    if len(found) > 1:
+        several = _some(prefix.rstrip(".") for prefix in found)
+        raise ValueError(
+            f"backbone_weights: the file contains several networks: {several}. Save one of them alone."
+        )
+    inside = {
+        name.removeprefix(found[0]): tensor for name, tensor in state.items() if name.startswith(found[0])
+    }
+    if len(inside) < len(state):
+        outside = [name for name in state if not name.startswith(found[0])]
+        prefix = cut(found[0], 60)
+        warnings.warn(
+            f"Only the weights below {prefix!r} were used; left over: {_some(outside)}.", stacklevel=5
+        )
+    return inside
+
+
+def _as_in_timm(state: StateDict) -> StateDict:
     """Convert the linear layers of torchvision's VGG to timm's convolutions, and nothing else.
 
     The first hidden layer reads a map of 7×7 positions, the second one position.
     """
-    if "classifier.6.weight" not in state:
+    layers = {f"classifier.{number}.{part}" for number in (0, 3, 6) for part in ("weight", "bias")}
+    if not layers <= state.keys() or state["classifier.0.weight"].shape[-1] % 49:
         return state
     converted = {name: tensor for name, tensor in state.items() if not name.startswith("classifier.")}
     for theirs, ours, side in (("0", "pre_logits.fc1", 7), ("3", "pre_logits.fc2", 1)):
@@ -115,9 +215,9 @@ def _activation_weights(model: FERModel) -> set[str]:
     }
 
 
-def _shape(state: dict[str, torch.Tensor], name: str) -> str:
+def _shape(state: StateDict, name: str) -> str:
     return str(tuple(state[name].shape)) if name in state else "absent"
 
 
-def _other_shape(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> set[str]:
+def _other_shape(a: StateDict, b: StateDict) -> set[str]:
     return {name for name in a.keys() & b.keys() if a[name].shape != b[name].shape}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -119,7 +120,7 @@ def weights_path(source: str | Path) -> Path:
         UnknownNameError: `source` is neither a file nor the name of bundled weights.
     """
     path = Path(source)
-    if path.suffix == _SUFFIX or path.is_file() or len(path.parts) > 1:
+    if path.suffix == _SUFFIX or os.path.isfile(path) or len(path.parts) > 1:
         return path
     return bundled_path(str(source))
 

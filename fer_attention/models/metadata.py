@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from fer_attention.bounded import bounded, cut
 from fer_attention.models.spec import ModelSpec
 from fer_attention.preprocessing import Preprocessing
 
@@ -53,10 +55,19 @@ class ModelMetadata:
     def __post_init__(self) -> None:
         if len(self.labels) != self.spec.num_classes:
             raise WeightsError(f"{self.spec.num_classes} outputs, but {len(self.labels)} labels.")
+        if twice := [label for label, count in Counter(self.labels).items() if count > 1]:
+            raise WeightsError(f"The label {bounded(twice[0])} is given twice.")
+        if odd := [one for one in self.labels if not one.strip() or len(one) > 100 or not one.isprintable()]:
+            raise WeightsError(f"A label is a name of at most 100 characters; got {bounded(odd[0])}.")
         if self.preprocessing.channels != self.spec.in_chans:
             raise WeightsError(
                 f"The model takes {self.spec.in_chans} channels, its preprocessing gives "
                 f"{self.preprocessing.channels}."
+            )
+        if self.spec.head == "fc" and self.preprocessing.size != self.spec.input_size[1:]:
+            raise WeightsError(
+                f"The model's fully connected head takes faces of {self.spec.input_size[1:]} pixels, its "
+                f"preprocessing gives {self.preprocessing.size}."
             )
 
     @classmethod
@@ -94,16 +105,16 @@ class ModelMetadata:
         Raises:
             WeightsError: The file is not from this library, or its metadata is damaged.
         """
-        if strings.get("format") != FORMAT:
+        if (found := strings.get("format")) != FORMAT:
             raise WeightsError(
-                f"{path} is not a model file of this library: its format is {strings.get('format')!r}, "
-                f"expected {FORMAT!r}. Files of save_weights() and export_onnx() carry labels and "
+                f"{path} is not a model file of this library: its format is {bounded(found)}, expected "
+                f"{FORMAT!r}. Files of save_weights() and export_onnx() carry labels and "
                 "preprocessing; for plain ImageNet weights see build_model(backbone_weights=...)."
             )
         try:
             labels = json.loads(strings["labels"])
             if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
-                raise WeightsError(f"its labels are not a list of names: {labels!r}")
+                raise WeightsError(f"its labels are not a list of names: {bounded(labels)}")
             return cls(
                 ModelSpec.from_json(strings["spec"]),
                 tuple(labels),
@@ -111,7 +122,7 @@ class ModelMetadata:
                 dict(json.loads(strings.get("record", "{}"))),
             )
         except WeightsError as error:
-            raise WeightsError(f"{path}: {error}") from error
+            raise WeightsError(f"{path}: {cut(str(error), 300)}") from error
         except Exception as error:  # a damaged file can cause any
-            reason = f"{type(error).__name__}: {error}"
+            reason = cut(f"{type(error).__name__}: {error}", 300)
             raise WeightsError(f"{path}: its metadata cannot be used: {reason}") from error

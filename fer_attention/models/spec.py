@@ -18,7 +18,9 @@ from typing import Any
 
 from fer_attention.activations import ACTIVATIONS
 from fer_attention.attention import ATTENTIONS, CONTROLS, check_attention_options
+from fer_attention.bounded import bounded, cut
 from fer_attention.models.family import BACKBONES, DEFAULT_STEM, Traits
+from fer_attention.preprocessing import MAX_SIDE
 from fer_attention.registry import unknown_name
 
 POOLS = ("avg", "max", "avgmax", "catavgmax", "")
@@ -85,10 +87,10 @@ class ModelSpec:
         check_attention_options(self.attention, self.attention_options)
 
     def _check_numbers(self) -> None:
-        for name, least in (("num_classes", 0), ("in_chans", 1)):
+        for name, least, most in (("num_classes", 0, 100_000), ("in_chans", 1, 1_000)):
             number = getattr(self, name)
-            if not isinstance(number, int) or number < least:
-                raise ValueError(f"{name} is an integer of at least {least}, got {number!r}.")
+            if not isinstance(number, int) or not least <= number <= most:
+                raise ValueError(f"{name} is an integer from {least} to {most}, got {bounded(number)}.")
         if not 0 < self.width <= 16:
             raise ValueError(f"width is a factor above 0, at most 16; got {self.width}.")
         for name in ("drop_rate", "drop_path_rate"):
@@ -169,7 +171,7 @@ class ModelSpec:
         """Read a spec from JSON; unknown fields and invalid values raise a ValueError or TypeError."""
         record = json.loads(text)
         if not isinstance(record, dict) or set(record) - {f.name for f in fields(cls)}:
-            raise ValueError(f"Not a model spec: {text[:200]}")
+            raise ValueError(f"Not a model spec: {cut(text)}")
         return cls(**record)
 
 
@@ -198,8 +200,10 @@ def listed_names() -> list[str]:
 
 def _square_as_int(size: Any) -> int | tuple[int, int]:
     sides = tuple(size) if isinstance(size, (tuple, list)) else (size, size)
-    if len(sides) != 2 or any(not isinstance(side, int) or side < 1 for side in sides):
-        raise ValueError(f"img_size is one positive integer or (height, width) in pixels, got {size!r}.")
+    if len(sides) != 2 or any(not isinstance(side, int) or not 1 <= side <= MAX_SIDE for side in sides):
+        raise ValueError(
+            f"img_size is one integer or (height, width), pixels from 1 to {MAX_SIDE}; got {bounded(size)}."
+        )
     return sides[0] if sides[0] == sides[1] else sides
 
 

@@ -16,9 +16,21 @@ from safetensors.torch import save as serialise
 from torch.types import Device
 
 from fer_attention.atomic import write_atomically
+from fer_attention.bounded import cut
 from fer_attention.models.base import FERModel
 from fer_attention.models.family import BACKBONES
 from fer_attention.models.metadata import ModelMetadata, WeightsError
+from fer_attention.models.state_dicts import StateDictError, check_values, kind_of, safetensors_reason
+
+FLOATING = ("F64", "F32", "F16", "BF16")
+INTEGERS = {
+    "I64": "torch.int64",
+    "I32": "torch.int32",
+    "I16": "torch.int16",
+    "I8": "torch.int8",
+    "U8": "torch.uint8",
+}
+"""Names of types in safetensors headers."""
 
 
 def save_weights(
@@ -45,8 +57,8 @@ def save_weights(
         dtype: Store convolution and linear weights in this type; `torch.float16` halves the file.
 
     Raises:
-        WeightsError: The model lacks labels, matching preprocessing or weights, or its structure is no longer
-            that of its spec.
+        WeightsError: The model lacks labels, matching preprocessing or weights, its structure is no longer
+            that of its spec, or a weight is not finite or too large for `dtype`.
         FileNotFoundError: The folder does not exist.
     """
     metadata = ModelMetadata.of(model, record)
@@ -54,6 +66,10 @@ def save_weights(
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     if dtype is not None:
         tensors = {name: t.to(dtype) if t.ndim > 1 else t for name, t in tensors.items()}
+    try:
+        check_values(tensors)
+    except StateDictError as error:
+        raise WeightsError(f"The model {error}") from error
     path = Path(path)
     write_atomically(path, _in_order(serialise(tensors, metadata=metadata.to_strings())))
     return path
@@ -77,19 +93,26 @@ def load_weights(path: str | os.PathLike[str], *, device: Device = None) -> FERM
     ('neutral', 'happy')
 
     Raises:
-        WeightsError: The file is missing, truncated or from another library, or its tensors do not fit its
-            spec; the message names the part. A model is never loaded partially.
+        WeightsError: The file is missing, truncated or from another library, its record is not possible, its
+            tensors do not fit its spec, or one is not finite; the message names the part. A model is never
+            loaded partially.
     """
     path = Path(path)
     with _open(path) as file:
         metadata = ModelMetadata.from_strings(file.metadata() or {}, path)
         try:
             model: FERModel = BACKBONES[metadata.spec.backbone](metadata.spec, device="meta")
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a mapping)
+            found = {name: _kind(file.get_slice(name)) for name in file.keys()}  # noqa: SIM118  (not a mapping)
+            _check_tensors(path, model, found)
+            tensors = {name: file.get_tensor(name) for name in found}
+            check_values(tensors)
+        except WeightsError:
+            raise
+        except StateDictError as error:
+            raise WeightsError(f"{path} {error}") from error
         except Exception as error:  # a damaged file can cause any
-            reason = f"{type(error).__name__}: {error}"
+            reason = cut(f"{type(error).__name__}: {error}", 300)
             raise WeightsError(f"{path}: its metadata or tensors cannot be used: {reason}") from error
-    _check_tensors(path, model, tensors)
     for name, tensor in tensors.items():  # copies: safetensors maps the file, which may be overwritten later
         tensors[name] = tensor.to(torch.float32 if tensor.is_floating_point() else tensor.dtype, copy=True)
     model.load_state_dict(tensors, assign=True)
@@ -114,26 +137,40 @@ def read_metadata(path: str | os.PathLike[str]) -> ModelMetadata:
 
 
 def _open(path: Path) -> Any:
-    if not path.is_file():
-        raise WeightsError(f"{path} is not a file.")
+    try:
+        kind = kind_of(path)
+    except StateDictError as error:
+        raise WeightsError(f"{path} {error}") from error
+    if kind == "torch":
+        raise WeightsError(
+            f"{path} is a PyTorch checkpoint, not a weights file of this library: it lacks labels and "
+            f"preprocessing. Train from it with backbone_weights={path}."
+        )
     try:
         return safe_open(path, framework="pt")
     except (SafetensorError, OSError) as error:
-        raise WeightsError(f"{path} is not a valid safetensors file: {error}.") from error
+        raise WeightsError(f"{path} is not a valid safetensors file: {safetensors_reason(error)}.") from error
 
 
-def _check_tensors(path: Path, model: FERModel, tensors: Mapping[str, torch.Tensor]) -> None:
-    expected = {name: _kind(tensor) for name, tensor in model.state_dict().items()}
-    found = {name: _kind(tensor) for name, tensor in tensors.items()}
+def _check_tensors(path: Path, model: FERModel, found: Mapping[str, str]) -> None:
+    """Compare the header of a file with the model of its spec, before a tensor is read."""
+    expected = {name: _described(tensor) for name, tensor in model.state_dict().items()}
     for name in sorted(expected.keys() | found.keys()):
         if expected.get(name) != found.get(name):
             raise WeightsError(
-                f"{path} does not fit its own spec {model.spec.name}: {name} is "
+                f"{path} does not fit its own spec {model.spec.name}: {cut(name, 100)} is "
                 f"{found.get(name, 'missing')}, expected {expected.get(name, 'no such tensor')}."
             )
 
 
-def _kind(tensor: torch.Tensor) -> str:
+def _kind(part: Any) -> str:
+    """Describe a tensor in a safetensors file by its entry in the header."""
+    dtype = str(part.get_dtype())
+    kind = "floating" if dtype in FLOATING else INTEGERS.get(dtype, dtype)
+    return f"{kind} {tuple(part.get_shape())}"
+
+
+def _described(tensor: torch.Tensor) -> str:
     return f"{'floating' if tensor.is_floating_point() else tensor.dtype} {tuple(tensor.shape)}"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,13 +81,24 @@ class PhotoRun:
         self._journal = JournalFile(folder / JOURNAL)
         self._names: dict[str, str] = {}
         self._done: dict[Stamp, Record] = {}
-        for entry in self._journal.entries:
-            self._names |= entry.get("names", {})
-            if entry.get("options") == self._options:
-                self._done |= {tuple(stamp): record for stamp, record in entry["done"]}
+        try:
+            self._resume()
+        except BaseException:
+            self._journal.close()
+            raise
+
+    def _resume(self) -> None:
+        try:
+            for entry in self._journal.entries:
+                self._names |= {photo: os.fspath(name) for photo, name in entry.get("names", {}).items()}
+                done = {(name, *facts): dict(record) for (name, *facts), record in entry.get("done", ())}
+                if entry.get("options") == self._options:
+                    self._done |= done
+        except (AttributeError, TypeError, ValueError) as error:
+            raise ValueError(f"{self._journal.path} is damaged: {error!r}. Choose a new folder.") from error
         for name in self._names.values():
-            inside(folder, name)
-            for half in folder.glob(f".{_escaped(name)}.*.png"):  # left by a kill within `replacing`
+            inside(self.folder, name)
+            for half in self.folder.glob(f".{_escaped(name)}.*.png"):  # left by a kill within `replacing`
                 half.unlink(missing_ok=True)
 
     @property

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from fer_attention.faces.decoding import ADDRESS, is_address
+
 if TYPE_CHECKING:
     import av.container
 
@@ -92,7 +94,7 @@ def open_file(path: Path) -> av.container.InputContainer:
     if path.is_dir():
         raise IsADirectoryError("it is a folder, not a file.")
     if not path.exists():
-        raise FileNotFoundError("there is no such file.")
+        raise FileNotFoundError(ADDRESS if is_address(path) else "there is no such file.")
     return av.open(str(path), "r", metadata_errors="replace")  # tags may be in an old encoding
 
 

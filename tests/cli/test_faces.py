@@ -36,6 +36,7 @@ def test_a_folder_becomes_crops_a_manifest_and_a_summary(photos, tmp_path):
     assert result.exit_code == 0, result.output
     with Image.open(tmp_path / "crops" / "happy" / "one.png") as crop:
         assert (crop.size, crop.mode) == ((48, 48), "L")
+    assert "mtcnn found no face in 1 of 3 photos. Try another --detector" in result.stderr
     for line in ("images", "without a face", "wall.png", "other files", "notes.txt", "manifest.csv"):
         assert line in result.output
 

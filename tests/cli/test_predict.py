@@ -153,9 +153,10 @@ def test_files_that_are_not_images_are_counted(photo):
     assert "left out, not images: 1 (notes.txt)" in result.stderr
 
 
-def test_photos_without_any_face_come_with_a_hint(tmp_path):
-    Image.new("RGB", (80, 60), "white").save(tmp_path / "wall.png")
-    assert "Try another --detector" in run("predict", tmp_path / "wall.png").stderr
+def test_photos_without_a_face_come_with_a_hint(photo):
+    Image.new("RGB", (80, 60), "white").save(photo.parent / "wall.png")
+    result = run("predict", photo.parent)
+    assert "mtcnn found no face in 1 of 2 photos. Try another --detector" in result.stderr
 
 
 def test_faces_are_selected_by_size_and_position(photo, tmp_path):

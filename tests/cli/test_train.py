@@ -334,7 +334,7 @@ def test_a_folder_of_images_is_read_at_the_size_and_in_the_colours_of_the_model(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--split", "tset"], "No split 'tset': the data format folder gives all, train, validation, test"),
+        (["--split", "tset"], "No split 'tset': the data format folder gives all, train, validation, public"),
         (["--protocol", "losso"], "Did you mean 'loso'"),
         (["--protocol", "holdout", "--fold", "3"], "holdout has fold 0 only, got fold 3"),
         (["--protocol", "holdout", "--split", "public"], "No split 'public': a protocol gives train"),

@@ -170,7 +170,12 @@ def test_a_camera_shows_its_rate_and_faces_in_a_line(clip, tmp_path, monkeypatch
 
 @pytest.mark.parametrize(
     ("source", "message"),
-    [("none.mp4", "no such file"), ("camera:x", "camera:0"), ("camera:4321", "camera 4321")],
+    [
+        ("none.mp4", "no such file"),
+        ("http://a.org/b.mp4", "curl -O"),
+        ("camera:x", "camera:0"),
+        ("camera:4321", "camera 4321"),
+    ],
 )
 def test_sources_that_cannot_be_read_are_named(tmp_path, source, message):
     result = run(source, "--json", tmp_path / "r.json")

@@ -1,12 +1,16 @@
 """Messages on the command line: options and plain words, whatever the library says."""
 
+import errno
+
 import pytest
 import typer
 from typer.testing import CliRunner
 
+from fer_attention.atomic import replacing
 from fer_attention.cli import app
 from fer_attention.cli.lazy import LazyGroup
 from fer_attention.cli.wording import as_typed, message_of
+from fer_attention.outputs import output_file
 
 
 @pytest.mark.parametrize(
@@ -50,6 +54,14 @@ def test_errors_of_the_operating_system_name_path_and_reason(tmp_path):
         with pytest.raises(OSError, match="Errno") as caught:
             action()
         assert message_of(caught.value) == f"Cannot use {caught.value.filename}: {reason}."
+
+
+def test_a_full_disk_is_named_with_the_remedy(tmp_path):
+    for writing in (replacing(tmp_path / "a.csv"), output_file(tmp_path / "a.csv")):
+        with pytest.raises(OSError, match="No space") as caught, writing:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        reason = "no space left on device. Free some space, or choose another disk"
+        assert message_of(caught.value) == f"Cannot use {tmp_path / 'a.csv'}: {reason}."
 
 
 def test_a_number_out_of_range_is_explained_in_plain_words():

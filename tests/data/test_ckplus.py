@@ -114,10 +114,21 @@ def test_a_photo_without_a_face_is_an_error_or_a_listed_skip(tmp_path):
     assert faces.skipped == (("CK+48/anger/S010_004_00000013.png", "no face here"),)
 
 
+def test_neutral_faces_that_were_added_to_ck48_come_along_or_are_listed(tmp_path):
+    write_ck48(tmp_path)
+    save(tmp_path / "CK+48/Neutral/S010_004_00000001.png", noise(0))
+    faces = load_ckplus(tmp_path)
+    assert faces.label_names == (*CKPLUS, "neutral")
+    assert emotions(faces).count("neutral") == 1
+    without = load_ckplus(tmp_path, neutral=False)
+    assert (without.label_names, len(without)) == (CKPLUS, 9)
+    assert without.skipped == (("CK+48/Neutral/S010_004_00000001.png", "neutral"),)
+
+
 def test_foreign_folders_and_file_names_of_ck48_are_named(tmp_path):
     write_ck48(tmp_path)
-    save(tmp_path / "CK+48/neutral/S010_004_00000001.png", noise(0))
-    with pytest.raises(DataError, match="'neutral' is not one of angry, contempt"):
+    save(tmp_path / "CK+48/bored/S010_004_00000001.png", noise(0))
+    with pytest.raises(DataError, match="'bored' is not one of angry, contempt"):
         load_ckplus(tmp_path)
     save(tmp_path / "CK+48/fear/photo.png", noise(0))
     faces = load_ckplus(tmp_path, on_error="skip")

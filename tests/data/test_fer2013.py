@@ -83,7 +83,7 @@ def test_absent_empty_and_foreign_sources_say_what_was_expected(tmp_path):
         with pytest.raises(DataError, match=message):
             load_fer2013(path)
     (tmp_path / "x.zip").write_bytes(b"PK no")
-    with pytest.raises(DataError, match="neither a folder nor a whole zip"):
+    with pytest.raises(DataError, match="neither a folder nor a table nor a whole zip or tar file"):
         load_fer2013(tmp_path / "x.zip")
     with pytest.raises(ValueError, match="'raise' or 'skip'"):
         load_fer2013(tmp_path, on_error="ignore")

@@ -201,7 +201,7 @@ def test_rows_that_are_skipped_count_as_rows(tables):
     fer2013, table = tables
     lines = fer2013.read_text(encoding="utf-8").splitlines()
     write_text(fer2013, lines[0], f"9,{lines[1].split(',', 1)[1]}", *lines[2:])
-    with pytest.raises(DataError, match="row 1: the emotion '9'"):
+    with pytest.raises(DataError, match="row 1: the label '9'"):
         load_ferplus(fer2013, votes=table)
     faces = load_ferplus(fer2013, votes=table, target="majority", on_error="skip")
     assert faces.names.tolist() == ["row0000004"]

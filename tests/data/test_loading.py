@@ -9,11 +9,14 @@ from tests.support.datasets import (
     cell,
     noise,
     save,
+    write_affectnet,
     write_ck48,
     write_fer2013_csv,
     write_jaffe,
     write_kaggle,
     write_original_ck,
+    write_rafdb,
+    write_table,
     write_text,
     write_votes,
     zipped,
@@ -50,6 +53,9 @@ WRITERS = {
     "ckplus as released": (write_original_ck, "ckplus"),
     "jaffe": (write_jaffe, "jaffe"),
     "folder": (folder, "folder"),
+    "rafdb": (write_rafdb, "rafdb"),
+    "affectnet": (write_affectnet, "affectnet"),
+    "a table of files": (write_table, "table"),
 }
 
 

@@ -105,7 +105,7 @@ def test_a_table_of_another_sets_files_is_refused(tmp_path, twins):
         with_votes(load_fer2013(twins), table)
 
 
-@pytest.mark.parametrize("usage", ["PublicTest", "training", ""])
+@pytest.mark.parametrize("usage", ["PublicTest", "fold", ""])
 def test_another_split_of_one_row_is_refused(tmp_path, twins, usage):
     table = write_named_votes(tmp_path / "votes.csv", *ROWS)
     write_text(table, table.read_text(encoding="utf-8").replace("Training,anger", f"{usage},anger").rstrip())

@@ -5,6 +5,7 @@ import os
 import struct
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -122,6 +123,18 @@ def test_any_exif_leaves_the_pixels(block):
     assert sorted(photo.size) == [24, 40]
 
 
+def test_content_is_recognised_before_pillow_has_loaded_its_plug_ins(tmp_path):
+    """As at the start of a command, which lists its photos first."""
+    (tmp_path / "photo").write_bytes(encoded("JPEG"))
+    code = (
+        "import sys; from fer_attention.faces.photo_files import *; print(list_photos([Path(sys.argv[1])]))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=True
+    )
+    assert "others=()" in result.stdout
+
+
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes are POSIX")
 def test_pipes_devices_and_folders_are_refused_at_once(tmp_path):
     os.mkfifo(tmp_path / "pipe.png")
@@ -138,8 +151,9 @@ def test_pipes_devices_and_folders_are_refused_at_once(tmp_path):
 
 
 def test_addresses_are_refused_with_the_line_that_helps():
-    with pytest.raises(ImageError, match=r"urllib\.request\.urlopen"):
-        load_image("https://example.org/photo.jpg")
+    for address in ("https://example.org/photo.jpg", Path("s3://bucket/photo.jpg")):
+        with pytest.raises(ImageError, match=r"curl -O.* urllib\.request\.urlopen"):
+            load_image(address)
 
 
 def test_a_file_opened_as_text_is_refused(tmp_path):

@@ -102,6 +102,46 @@ def write_original_ck(root, *, size=(490, 640)):
     return root
 
 
+def write_rafdb(root):
+    """Six images of RAF-DB's basic emotions, as released: the list, originals and aligned images."""
+    lines = []
+    for number, (part, code) in enumerate([("train", c) for c in (5, 1, 4, 7)] + [("test", 2), ("test", 6)]):
+        lines.append(f"{part}_{number:05}.jpg {code}")
+        save(root / f"basic/Image/original/{part}_{number:05}.png", noise(number, (60, 50, 3)))
+        save(root / f"basic/Image/aligned/{part}_{number:05}_aligned.png", noise(50 + number, (100, 100, 3)))
+    write_text(root / "basic/EmoLabel/list_patition_label.txt", *lines)
+    return root
+
+
+AFFECTNET_HEADER = (
+    "subDirectory_filePath,face_x,face_y,face_width,face_height,facial_landmarks,expression,valence,arousal"
+)
+
+
+def write_affectnet(root):
+    """Eleven training images, one of each code, and two for validation."""
+    for table, codes in (("training", range(11)), ("validation", (6, 7))):
+        lines = []
+        for code in codes:
+            name = f"{code}/{table}{code}.png"
+            save(root / "Manually_Annotated_Images" / name, noise(code, (60, 60, 3)))
+            lines.append(f"{name},1,1,50,50,1.5;2.5,{code},0.1,-0.2")
+        write_text(root / f"Manually_Annotated_file_lists/{table}.csv", AFFECTNET_HEADER, *lines)
+    return root
+
+
+def write_table(root):
+    """Images in one folder, with a table of their names, emotions and splits."""
+    rows = []
+    for number, (emotion, split) in enumerate(
+        [("Happiness", "Train"), ("surprised", "train"), ("sad", "TEST")]
+    ):
+        save(root / f"faces/{number}.png", noise(number))
+        rows.append(f"{number}.png,{emotion},{split}")
+    write_text(root / "labels.csv", "filename,label,split", *rows)
+    return root
+
+
 def write_jaffe(root, *, suffix=".tiff"):
     """A photo of each emotion of two women, 256×256."""
     for number, subject in enumerate(["KA", "YM"]):

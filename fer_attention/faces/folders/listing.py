@@ -10,6 +10,7 @@ from itertools import groupby
 from pathlib import Path, PurePosixPath
 
 from fer_attention.atomic import shortened
+from fer_attention.faces.decoding import ADDRESS, is_address
 from fer_attention.faces.folders.journal import Stamp
 from fer_attention.faces.photo_files import walk
 
@@ -37,7 +38,8 @@ def list_jobs(source: Path, output: Path) -> list[Job]:
         ValueError: The source contains no file, or is the output itself.
     """
     if not source.exists():
-        raise FileNotFoundError(f"The source {source} does not exist.")
+        reason = ADDRESS if is_address(source) else "it does not exist."
+        raise FileNotFoundError(f"Cannot read the source {source}: {reason}")
     if source.resolve() == output.resolve():
         raise ValueError(f"Source and output are the same folder, {source}. Choose another for the crops.")
     root = source if source.is_dir() else source.parent

@@ -269,8 +269,9 @@ def test_hidden_files_and_link_cycles_are_skipped_broken_links_listed(photos, tm
 
 
 def test_invalid_sources_and_outputs_are_refused(photos, tmp_path):
-    with pytest.raises(FileNotFoundError, match="does not exist"):
-        crop_folder(tmp_path / "absent", tmp_path / "crops")
+    for source, reason in ((tmp_path / "absent", "does not exist"), ("https://a.org/a.jpg", "curl -O")):
+        with pytest.raises(FileNotFoundError, match=reason):
+            crop_folder(source, tmp_path / "crops")
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match="contains no file"):
         crop_folder(tmp_path / "empty", tmp_path / "crops")

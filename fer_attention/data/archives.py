@@ -1,0 +1,43 @@
+"""Tar archives, unpacked to a temporary folder: their files cannot be read in any order."""
+
+from __future__ import annotations
+
+import shutil
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from fer_attention.data.records import DataError
+from fer_attention.faces.photo_files import is_junk
+
+FREE = 0.9
+"""Share of the free space of the temporary folder that an archive may fill."""
+
+
+@contextmanager
+def unpacked(path: Path) -> Iterator[Path]:
+    """Unpack the files of a tar archive, compressed or not, for the `with` block; links are left out.
+
+    Raises:
+        DataError: The archive is damaged, larger than the free space, or has a file outside its folder.
+    """
+    with tempfile.TemporaryDirectory(prefix="fer_attention_") as folder:
+        room = int(FREE * shutil.disk_usage(folder).free)
+        try:
+            with tarfile.open(path) as archive:
+                for member in archive:
+                    if not member.isfile() or is_junk(member.name):
+                        continue
+                    room -= member.size
+                    if room < 0:
+                        raise DataError(
+                            f"{path} does not fit into {tempfile.gettempdir()}. Unpack it, pass the folder."
+                        )
+                    archive.extract(member, folder, filter="data")
+        except (tarfile.TarError, OSError, EOFError, ValueError) as error:
+            if isinstance(error, DataError):
+                raise
+            raise DataError(f"{path} is not a whole tar archive: {error}.") from error
+        yield Path(folder)
