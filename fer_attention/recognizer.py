@@ -12,7 +12,9 @@ import numpy as np
 import torch
 from PIL import Image
 
+from fer_attention.calibration import Calibration, answer_of
 from fer_attention.classifiers import Classifier, as_classifier, load_classifier
+from fer_attention.classifiers.base import calibration_of
 from fer_attention.faces import Face, FaceDetector, ImageSource, create_detector, cut_input
 from fer_attention.faces.cropper import FaceSelection
 from fer_attention.faces.images import borrow_image
@@ -30,10 +32,13 @@ class FacePrediction:
     >>> found = FacePrediction(Face(box=(10, 10, 50, 60), score=0.98), {"happy": 0.75, "sad": 0.25})
     >>> found.emotion, found.probability
     ('happy', 0.75)
+    >>> found.unsure, found.candidates
+    (True, ('happy', 'sad'))
 
     Attributes:
         face: Box, score and landmarks, in pixels of the upright photo.
         probabilities: Probability of each emotion, in the order of the model's labels; they sum to 1.
+        calibration: Rule for the candidates, from the model.
 
     Raises:
         ValueError: The probabilities do not sum to 1.
@@ -41,6 +46,7 @@ class FacePrediction:
 
     face: Face
     probabilities: Mapping[str, float]
+    calibration: Calibration = Calibration()
 
     def __post_init__(self) -> None:
         total = sum(self.probabilities.values())
@@ -57,8 +63,31 @@ class FacePrediction:
         """Probability of `emotion`."""
         return self.probabilities[self.emotion]
 
+    @property
+    def candidates(self) -> tuple[str, ...]:
+        """Emotions that remain possible, the most probable first.
+
+        By a fitted calibration, the right emotion is among them for 90 % of faces.
+        """
+        return self.calibration.candidates(self.probabilities)
+
+    @property
+    def unsure(self) -> bool:
+        """True if there is more than one candidate."""
+        return len(self.candidates) > 1
+
+    @property
+    def answer(self) -> str:
+        """The emotion, or the candidates if there are several: `unsure (happy / neutral)`."""
+        return answer_of(self.candidates)
+
+    @property
+    def caption(self) -> str:
+        """The emotion with its probability, `happy 97%`, or the candidates if there are several."""
+        return self.answer if self.unsure else f"{self.emotion} {self.probability:.0%}"
+
     def to_dict(self) -> dict[str, Any]:
-        """Return box, score, landmarks, emotion and probabilities for JSON, rounded for readers.
+        """Return box, score, landmarks, emotion, candidates and probabilities for JSON, rounded for readers.
 
         The `turn` of the face is added if it is not 0.
         """
@@ -69,6 +98,8 @@ class FacePrediction:
             "landmarks": None if landmarks is None else [[round(v, 2) for v in point] for point in landmarks],
             **({"turn": self.face.turn} if self.face.turn else {}),
             "emotion": self.emotion,
+            "unsure": self.unsure,
+            "candidates": list(self.candidates),
             "probabilities": {name: round(p, 4) for name, p in self.probabilities.items()},
         }
 
@@ -240,7 +271,8 @@ class EmotionRecognizer:
             return []
         crops = np.stack([cut_input(photo, face, self.preprocessing) for photo, face in faces])
         rows = self.classifier.probabilities(crops, batch_size=self.batch_size).tolist()
+        calibration = calibration_of(self.classifier)
         return [
-            FacePrediction(face, dict(zip(self.labels, row, strict=True)))
+            FacePrediction(face, dict(zip(self.labels, row, strict=True)), calibration)
             for (_, face), row in zip(faces, rows, strict=True)
         ]

@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 from fer_attention import EmotionRecognizer, FacePrediction, create_model
+from fer_attention.calibration import Calibration
 from fer_attention.faces import Face, ImageError, create_detector, cut_input
 from fer_attention.models import WeightsError, bundled_path, load_weights, save_weights
 from tests.support.exported_models import FixedDetector
@@ -128,6 +129,29 @@ def test_a_prediction_is_validated_and_converts_to_json():
     record = FacePrediction(COLLINS, {"sad": 0.25, "happy": 0.75}).to_dict()
     assert record["emotion"] == "happy"
     assert json.loads(json.dumps(record)) == record
+
+
+def test_a_prediction_in_doubt_names_its_candidates():
+    rule = Calibration(threshold=0.6)
+    sure = FacePrediction(COLLINS, {"sad": 0.25, "happy": 0.75}, rule)
+    assert (sure.candidates, sure.unsure, sure.answer, sure.caption) == (
+        ("happy",),
+        False,
+        "happy",
+        "happy 75%",
+    )
+    torn = FacePrediction(COLLINS, {"sad": 0.45, "happy": 0.55}, rule)
+    assert (torn.candidates, torn.unsure) == (("happy", "sad"), True)
+    assert torn.answer == torn.caption == "unsure (happy / sad)"
+    record = torn.to_dict()
+    assert (record["emotion"], record["unsure"], record["candidates"]) == ("happy", True, ["happy", "sad"])
+
+
+def test_the_bundled_calibration_reaches_every_prediction(recognizer, astronaut):
+    [found] = recognizer.predict(astronaut)
+    assert found.calibration.truth == "votes"
+    assert found.candidates == ("happy",)
+    assert recognizer.classifier.calibration is found.calibration
 
 
 @pytest.mark.data

@@ -7,6 +7,7 @@ from typing import Any, Protocol, TypeAlias, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from fer_attention.calibration import Calibration
 from fer_attention.preprocessing import Preprocessing
 
 Pixels: TypeAlias = NDArray[np.uint8]
@@ -27,6 +28,8 @@ class Classifier(Protocol):
     Attributes:
         labels: Emotions in the order of the probabilities.
         preprocessing: How a face in a photo becomes a crop.
+
+    A classifier may also have a `calibration`, the rule for the candidates of a face.
     """
 
     labels: tuple[str, ...]
@@ -45,8 +48,15 @@ class Classifier(Protocol):
         ...
 
 
-def softmax(logits: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
-    """Compute probabilities (N, classes), float64, from logits; each row sums to 1."""
+def calibration_of(classifier: Classifier) -> Calibration:
+    """Return a classifier's calibration; one that has none is taken at face value."""
+    found = getattr(classifier, "calibration", None)
+    return found if isinstance(found, Calibration) else Calibration()
+
+
+def softmax(logits: NDArray[np.floating[Any]], *, temperature: float = 1.0) -> NDArray[np.float64]:
+    """Compute probabilities (N, classes), float64, from logits over a temperature; each row sums to 1."""
     shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True, initial=-np.inf)
+    shifted /= temperature
     exponentials = np.exp(shifted)
     return exponentials / exponentials.sum(axis=1, keepdims=True)

@@ -30,6 +30,7 @@ class OnnxClassifier:
         metadata: Structure, labels, preprocessing and origin of the model, as stored in the file.
         labels: Emotions in the order of the logits.
         preprocessing: How a face in a photo becomes a crop.
+        calibration: Temperature of the probabilities and rule for the candidates, as stored in the file.
         device: Where it computes.
 
     Args:
@@ -62,6 +63,7 @@ class OnnxClassifier:
         strings = self.session.get_modelmeta().custom_metadata_map
         self.metadata = ModelMetadata.from_strings(strings, self.path)
         self.labels, self.preprocessing = self.metadata.labels, self.metadata.preprocessing
+        self.calibration = self.metadata.calibration
         form = self.preprocessing.channels, *self.preprocessing.size
         expected = [(INPUT, "tensor(uint8)", form)], [(OUTPUT, "tensor(float)", (len(self.labels),))]
         found = tuple(
@@ -90,4 +92,5 @@ class OnnxClassifier:
 
     def probabilities(self, crops: Pixels, *, batch_size: int = 64) -> NDArray[np.float64]:
         """Compute probabilities as `Classifier.probabilities` does."""
-        return softmax(self.logits(crops, batch_size=batch_size))
+        logits = self.logits(crops, batch_size=batch_size)
+        return softmax(logits, temperature=self.calibration.temperature)

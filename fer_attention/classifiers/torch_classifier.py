@@ -26,6 +26,7 @@ class TorchClassifier:
         metadata: Structure, labels, preprocessing and origin of the model.
         labels: Emotions in the order of the logits.
         preprocessing: How a face in a photo becomes a crop.
+        calibration: Temperature of the probabilities and rule for the candidates, from the model's record.
 
     Args:
         model: A model with labels and preprocessing, as `load_weights` returns it.
@@ -39,6 +40,7 @@ class TorchClassifier:
     def __init__(self, model: FERModel, *, device: str | torch.device | None = None) -> None:
         self.metadata = ModelMetadata.of(model)
         self.labels, self.preprocessing = self.metadata.labels, self.metadata.preprocessing
+        self.calibration = self.metadata.calibration
         self.model = model if device is None else model.to(resolve_device(device))
         keep_forks_safe()
 
@@ -55,7 +57,7 @@ class TorchClassifier:
             batch = torch.from_numpy(np.ascontiguousarray(crops[start : start + batch_size]))
             inputs = self.preprocessing.normalize(batch.to(self.device))
             parts.append(predict_logits(self.model, inputs, batch_size=batch_size))
-        return softmax(torch.cat(parts).numpy())
+        return softmax(torch.cat(parts).numpy(), temperature=self.calibration.temperature)
 
 
 def as_classifier(model: FERModel | Classifier, *, device: str | torch.device | None = None) -> Classifier:

@@ -76,7 +76,9 @@ def read(
     """Read the data set; report how it was understood, and skipped images."""
     from fer_attention.data import describe, load_data
 
-    crops = load_data(path, data_format=data_format, on_error=on_error, labels=labels, **options)  # type: ignore[arg-type]
+    if labels is not None:
+        options["labels"] = labels
+    crops = load_data(path, data_format=data_format, on_error=on_error, **options)  # type: ignore[arg-type]
     say(f"{path.name}: {describe(crops)}", err)
     if crops.skipped:
         name, reason = crops.skipped[0]

@@ -40,7 +40,10 @@ def evaluate(
         str, typer.Option(help=f"Test-time augmentation: {choices('evaluation.VIEWS')}.")
     ] = "none",
     emotions: Annotated[
-        str | None, typer.Option(help=f"Answer with the labels of one set only: {', '.join(LABEL_SETS)}.")
+        str | None,
+        typer.Option(
+            help=f"Labels to answer with: {', '.join(LABEL_SETS)} or all; by default those of the data, too."
+        ),
     ] = None,
     degrade: Annotated[
         list[str] | None,
@@ -53,7 +56,7 @@ def evaluate(
     json_file: Annotated[Path | None, typer.Option("--json", help="File for the numbers.")] = None,
     html_file: Annotated[Path | None, typer.Option("--html", help="File for a report in HTML.")] = None,
     drop_unknown_labels: Annotated[
-        bool, typer.Option("--drop-unknown-labels", help="Skip images whose label the model lacks.")
+        bool, typer.Option("--drop-unknown-labels", help="Skip images whose label is no known emotion.")
     ] = False,
     allow_seen: Annotated[
         bool, typer.Option("--allow-seen", help="Measure on images that the model has seen, too.")
@@ -76,16 +79,16 @@ def evaluate(
     from fer_attention.data.seen import division_of
     from fer_attention.evaluation import VIEWS, EvaluationReport
     from fer_attention.evaluation import evaluate as measure
+    from fer_attention.evaluation.answers import ALL_LABELS, label_set
     from fer_attention.evaluation.copies import record_of
-    from fer_attention.evaluation.evaluate import label_set
     from fer_attention.evaluation.report import check_libraries
     from fer_attention.models.bundled import weights_path
 
     make_parents(json_file, html_file)
     check_libraries(html=html_file is not None)
     VIEWS[tta]
-    if emotions is not None:
-        label_set(emotions)
+    if emotions not in (None, ALL_LABELS):
+        label_set(str(emotions))
     degradations = [parse_degradation(text) for text in degrade or []]
     classifier = load_classifier(weights, device=device)
     division = division_of(record_of(classifier))
@@ -144,15 +147,25 @@ def _options(protocol: str, division: Division | None) -> Mapping[str, Any]:
 
 
 def _print(report: EvaluationReport) -> None:
-    from fer_attention.evaluation.tables import accuracy_table, class_table, crowd_table
+    from fer_attention.evaluation.tables import accuracy_table, class_table, crowd_table, doubt_table
 
     out.print(accuracy_table(report))
     for name, crowd in report.crowd.items():
         out.print(crowd_table(name, crowd))
         say(crowd.summary)
+    for name, doubts in report.doubt.items():
+        out.print(doubt_table(name, doubts))
     for name, metrics in report.results.items():
         out.print(class_table(name, metrics))
-    say("Intervals are Wilson's; ECE is the expected calibration error in 15 bins.")
+    say(
+        "Intervals are Wilson's. ECE: expected calibration error in 15 bins. Covered: the truth is among the "
+        "candidates. Sure: one candidate. AURC: area under the risk-coverage curve."
+    )
+    if report.calibration.truth is None:
+        say(
+            "The model is not calibrated: its candidates are the fewest emotions that have 90 % of the "
+            "probability together. Fit them with fer-attention calibrate."
+        )
     for remark in report.remarks:
         if remark not in report.warnings:
             say(remark)

@@ -92,4 +92,4 @@ def _png(output: Path, photo: Path) -> None:
 def _answer(explanation: Explanation) -> str:
     prediction = explanation.prediction
     explained = "" if explanation.target == prediction.emotion else f", explained for {explanation.target}"
-    return f"{prediction.emotion} {prediction.probability:.0%}{explained}"
+    return f"{prediction.caption}{explained}"

@@ -21,6 +21,7 @@ COMMANDS = {
     "evaluate": (
         "Measure a weights file on labelled faces: accuracy with its interval, class by class, calibration."
     ),
+    "calibrate": "Fit probabilities and candidates to labelled faces that a model was not trained on.",
     "explain": "Show what the network looked at: attention by stage, class activation map, probabilities.",
     "export": (
         "Write a model in a format that other programs run, verified against the model before it is written."

@@ -134,6 +134,8 @@ class _Answers:
         self._rows: list[tuple[str, ...]] = []
 
     def add(self, record: dict[str, Any]) -> None:
+        from fer_attention.calibration import answer_of
+
         if "error" in record:
             self.failed += 1
             fail(f"{record['error']} Skipped.")
@@ -148,7 +150,7 @@ class _Answers:
             box = " ".join(f"{value:.0f}" for value in face["box"])
             share = f"{face['probabilities'][face['emotion']]:.0%}"
             name = record["image"] if number == 1 else ""
-            self._rows.append((name, str(number), box, face["emotion"], share))
+            self._rows.append((name, str(number), box, answer_of(face["candidates"]), share))
 
     def table(self) -> Table:
         headings = ("face", "box", "emotion", "probability")

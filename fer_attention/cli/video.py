@@ -6,9 +6,8 @@ import json
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations
-from operator import itemgetter
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Annotated, Any
@@ -25,7 +24,8 @@ from fer_attention.cli.detectors import DetectorName, DetectorWeights, MinScore,
 if TYPE_CHECKING:
     import numpy as np
 
-    from fer_attention.video import FrameResult, VideoPrediction
+    from fer_attention.recognizer import FacePrediction
+    from fer_attention.video import FrameResult
 
 _INTERRUPTED = 130  # what shells report for a program that Ctrl-C ended
 
@@ -35,15 +35,21 @@ class _Track:
     """One person so far: times in seconds, number of analysed frames, sums of probabilities."""
 
     first: float
+    latest: FacePrediction
     last: float = 0.0
     frames: int = 0
     sums: dict[str, float] = field(default_factory=lambda: defaultdict(float))
 
-    def add(self, time: float, face: VideoPrediction) -> None:
-        self.last = time
+    def add(self, time: float, face: FacePrediction) -> None:
+        self.last, self.latest = time, face
         self.frames += 1
-        for name, probability in face.prediction.probabilities.items():
+        for name, probability in face.probabilities.items():
             self.sums[name] += probability
+
+    @property
+    def mean(self) -> FacePrediction:
+        """The latest face with the mean probabilities."""
+        return replace(self.latest, probabilities={name: p / self.frames for name, p in self.sums.items()})
 
 
 EXAMPLES = examples(
@@ -105,8 +111,8 @@ def video(
                     if add_record is not None:
                         add_record(result.to_dict())
                     for face in result.faces:
-                        time = result.frame.time
-                        tracks.setdefault(face.track, _Track(time)).add(time, face)
+                        time, found = result.frame.time, face.prediction
+                        tracks.setdefault(face.track, _Track(time, found)).add(time, found)
                 done += 1
         except KeyboardInterrupt:
             code = _INTERRUPTED
@@ -179,9 +185,7 @@ def _annotated(result: FrameResult) -> np.ndarray[Any, np.dtype[np.uint8]]:
     from fer_attention.faces import annotate
 
     faces = [face.prediction for face in result.faces]
-    captions = [
-        f"#{face.track} {face.prediction.emotion} {face.prediction.probability:.0%}" for face in result.faces
-    ]
+    captions = [f"#{face.track} {face.prediction.caption}" for face in result.faces]
     return np.asarray(annotate(result.frame.image, [face.face for face in faces], captions))
 
 
@@ -194,9 +198,9 @@ def _table(tracks: dict[int, _Track]) -> Table:
     table = Table(*(Column(heading, no_wrap=True) for heading in headings))
     lasting = {number: person for number, person in tracks.items() if person.frames > 1} or tracks
     for number, person in sorted(lasting.items()):
-        label, total = max(person.sums.items(), key=itemgetter(1))
+        mean = person.mean
         times = f"{person.first:.2f} s", f"{person.last:.2f} s"
-        table.add_row(str(number), *times, str(person.frames), label, f"{total / person.frames:.0%}")
+        table.add_row(str(number), *times, str(person.frames), mean.answer, f"{mean.probability:.0%}")
     if not tracks:
         table.add_row("none found")
     if passing := len(tracks) - len(lasting):

@@ -123,7 +123,7 @@ def analyse(
 
 
 def _marked(photo: Image.Image, predictions: Sequence[FacePrediction], shown: int) -> Image.Image:
-    captions = [f"{number} {face.emotion}" for number, face in enumerate(predictions[:shown], start=1)]
+    captions = [f"{number} {face.answer}" for number, face in enumerate(predictions[:shown], start=1)]
     captions += [""] * (len(predictions) - len(captions))
     picture = annotate(photo, [prediction.face for prediction in predictions], captions)
     picture.thumbnail((PICTURE_SIDE, PICTURE_SIDE), Image.Resampling.LANCZOS)

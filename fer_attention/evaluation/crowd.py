@@ -93,10 +93,9 @@ def crowd_agreement(
             f"Needs probabilities (N, {len(label_names)}) and votes (N, {len(FERPLUS) + 2}), got "
             f"{probabilities.shape} and {votes.shape}."
         )
-    places = label_map(FERPLUS, label_names).values()
-    class_of = np.array([-1 if place is None else place for place in (*places, None, None)])
+    class_of = _class_of(label_names)
     most = votes.max(1)
-    plurality = np.where((votes == most[:, None]).sum(1) == 1, class_of[votes.argmax(1)], -1)
+    plurality = plurality_of(votes, label_names)
     chosen = {"majority": _majority(votes, class_of), "plurality": plurality}
     chosen |= {f"{count} votes or more": np.where(most >= count, plurality, -1) for count in AGREEING}
     answers = probabilities.argmax(1)
@@ -105,14 +104,11 @@ def crowd_agreement(
         for name, true in chosen.items()
         if (true >= 0).any()
     }
-    shares = np.zeros(probabilities.shape)
-    for column, index in enumerate(class_of):
-        if index >= 0:
-            shares[:, index] += votes[:, column]
-    voted = shares.sum(1) > 0
+    shares = vote_shares(votes, label_names)
+    voted = shares.any(1)
     if not voted.any():
         raise ValueError(f"Nobody voted for any of {', '.join(label_names)} on these {len(votes)} images.")
-    shares = shares[voted] / shares[voted].sum(1, keepdims=True)
+    shares = shares[voted]
     tiny = np.finfo(np.float64).tiny
     own = None
     if labels is not None and (plurality >= 0).any():
@@ -129,6 +125,37 @@ def crowd_agreement(
         },
         label_accuracy=own,
     )
+
+
+def plurality_of(votes: NDArray[np.int64], label_names: Sequence[str]) -> NDArray[np.int64]:
+    """Return the class (N,) with the most votes; -1 for a tie, and if none of the classes has the most.
+
+    Args:
+        votes: (N, 10), as in `crowd_agreement`.
+        label_names: Names of the classes.
+    """
+    alone = (votes == votes.max(1, keepdims=True)).sum(1) == 1
+    return np.where(alone, _class_of(label_names)[votes.argmax(1)], -1)
+
+
+def vote_shares(votes: NDArray[np.int64], label_names: Sequence[str]) -> NDArray[np.float64]:
+    """Return the share of each class among the votes for the classes, (N, C); rows without any are zeros.
+
+    Args:
+        votes: (N, 10), as in `crowd_agreement`.
+        label_names: C names of classes.
+    """
+    shares = np.zeros((len(votes), len(label_names)))
+    for column, index in enumerate(_class_of(label_names)):
+        if index >= 0:
+            shares[:, index] += votes[:, column]
+    return shares / np.maximum(shares.sum(1, keepdims=True), 1)
+
+
+def _class_of(label_names: Sequence[str]) -> NDArray[np.int64]:
+    """Return the class of each column of votes, -1 for none."""
+    places = label_map(FERPLUS, label_names).values()
+    return np.array([-1 if place is None else place for place in (*places, None, None)])
 
 
 def _majority(votes: NDArray[np.int64], class_of: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -9,18 +9,20 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from fer_attention.calibration import Calibration
 from fer_attention.classifiers import Classifier, as_classifier
+from fer_attention.classifiers.base import calibration_of
 from fer_attention.data import FaceDataset, SeenImages, default_test_split, degrade_crops
 from fer_attention.data.seen import divided_as_trained
 from fer_attention.data.splits import TRAIN
-from fer_attention.emotions import LABEL_SETS, label_map
+from fer_attention.evaluation.answers import choose_answers, leave_out_emotions, restriction_note
 from fer_attention.evaluation.copies import check_unseen, record_of, training_copies
 from fer_attention.evaluation.crops import match_labels, predict_crops
-from fer_attention.evaluation.crowd import CrowdAgreement, crowd_agreement
+from fer_attention.evaluation.crowd import CrowdAgreement, crowd_agreement, plurality_of, vote_shares
+from fer_attention.evaluation.doubt import LABELS, PLURALITY, VOTES, Doubt, measure_doubt
 from fer_attention.evaluation.metrics import ClassificationMetrics, classification_metrics
 from fer_attention.evaluation.tta import VIEWS
 from fer_attention.models import FERModel
-from fer_attention.registry import unknown_name
 
 ALL = "all images"
 """Name of the first set of results: every image of the split."""
@@ -38,6 +40,9 @@ class Evaluation:
         results: Measures by set of images; the first is the headline: `ALL`, then, where training images
             are known and others are left, `NEW`.
         crowd: Agreement with the voters by the same sets of images, where the data has votes.
+        doubt: Candidates and confidence by the same sets, and by truth: the data's labels and, where the data
+            has votes, the emotion with the most votes and the votes themselves.
+        calibration: Temperature of the probabilities, and the rule for the candidates.
         crops: The N images as they are in the data set, labelled by the model's answers.
         probabilities: float64 (N, C), over the labels of `crops`; each row sums to 1.
         copies: bool (N,), true where an image is known to be a training image.
@@ -51,6 +56,8 @@ class Evaluation:
     split: str
     results: dict[str, ClassificationMetrics]
     crowd: dict[str, CrowdAgreement]
+    doubt: dict[str, dict[str, Doubt]]
+    calibration: Calibration
     crops: FaceDataset
     probabilities: NDArray[np.float64]
     copies: NDArray[np.bool_]
@@ -100,8 +107,10 @@ def evaluate(
         split: The part to measure on; by default `private`, else `test`, else `all`.
         tta: Test-time augmentation, a name in `VIEWS`.
         emotions: Let the model answer only with this label set, `fer2013` or `ferplus`: the probabilities of
-            its other labels are dropped, and the rest sums to 1 again.
-        drop_unknown: Leave out images of labels that are not among the answers, instead of raising.
+            its other labels are dropped, and the rest sums to 1 again. By default the labels that the data
+            has, too; `"all"` for all of the model's.
+        drop_unknown: Leave out images of labels that are no known emotions, instead of raising. Images of
+            emotions that are not among the answers are always left out, and counted in `dropped`.
         degradations: (name, strength) of `data.DEGRADATIONS`, applied in order to the images as they are in
             the data set.
         sample: Take so many images of the split at random; None takes all.
@@ -119,7 +128,7 @@ def evaluate(
     VIEWS[tta]
     classifier = as_classifier(model)
     labels = classifier.labels
-    answers = labels if emotions is None else _answers(labels, emotions)
+    answers = choose_answers(labels, data, emotions)
     record = record_of(classifier)
     seen = SeenImages.from_record(record)
     if seen is not None or TRAIN in data.splits:
@@ -136,6 +145,8 @@ def evaluate(
     part = data.split(split)
     if sample is not None:
         part = _sampled(part, sample, seed)
+    drawn = len(part)
+    part, foreign = leave_out_emotions(part, answers)
     chosen, dropped = match_labels(part, answers, drop_unknown=drop_unknown)
     copies = training_copies(chosen, data, split, seen)
     warnings, rows = list(copies.warnings), copies.rows | copies.leaked
@@ -153,57 +164,55 @@ def evaluate(
         said = ", ".join(f"{name} {strength:g}" for name, strength in degradations)
         notes.append(f"The images were degraded first: {said}, seed {seed}.")
     if sample is not None:
-        notes.append(f"{len(part)} images of the split were drawn, seed {seed}.")
-    if answers != labels:
-        notes.append(f"The model answers with {', '.join(answers)} only.")
+        notes.append(f"{drawn} images of the split were drawn, seed {seed}.")
     start = time.perf_counter()
     probabilities = predict_crops(classifier, worse, tta=tta, batch_size=batch_size)
     seconds = time.perf_counter() - start
+    if answers != labels:
+        notes.append(restriction_note(probabilities, chosen.labels, labels, answers))
     probabilities = probabilities[:, [labels.index(answer) for answer in answers]]
     probabilities /= probabilities.sum(1, keepdims=True)
     sets = {ALL: np.ones(len(chosen), dtype=bool)}
     if copies.known and not rows.all():
         sets[NEW] = ~rows
-    results, crowd = {}, {}
+    calibration = calibration_of(classifier)
+    results, crowd, doubt = {}, {}, {}
     for name, among in sets.items():
         results[name] = classification_metrics(probabilities[among], chosen.labels[among], answers)
         if chosen.votes is not None and chosen.votes[among].any():
             crowd[name] = crowd_agreement(
                 probabilities[among], chosen.votes[among], answers, labels=chosen.labels[among]
             )
+        doubt[name] = _doubts(probabilities[among], chosen.take(among), calibration)
     return Evaluation(
         split=split,
         results=results,
         crowd=crowd,
+        doubt=doubt,
+        calibration=calibration,
         crops=chosen,
         probabilities=probabilities,
         copies=rows,
         tta=tta,
-        dropped=dropped,
+        dropped=foreign | dropped,
         notes=tuple(notes),
         warnings=tuple(warnings),
         seconds=seconds,
     )
 
 
-def label_set(name: str) -> tuple[str, ...]:
-    """Look up the emotions of a label set.
-
-    Raises:
-        UnknownNameError: The label set is unknown.
-    """
-    if name not in LABEL_SETS:
-        raise unknown_name("label set", name, LABEL_SETS)
-    return LABEL_SETS[name]
-
-
-def _answers(labels: tuple[str, ...], emotions: str) -> tuple[str, ...]:
-    """Return the model's labels that are in a label set, in the model's order."""
-    known = label_map(labels, label_set(emotions))
-    kept = tuple(label for index, label in enumerate(labels) if known[index] is not None)
-    if len(kept) < 2:
-        raise ValueError(f"The model knows {', '.join(labels)}: fewer than two are in {emotions}.")
-    return kept
+def _doubts(
+    probabilities: NDArray[np.float64], faces: FaceDataset, calibration: Calibration
+) -> dict[str, Doubt]:
+    """Measure the doubt against each kind of truth that the data has."""
+    found = {LABELS: measure_doubt(probabilities, faces.labels, calibration)}
+    if faces.votes is not None:
+        plurality = plurality_of(faces.votes, faces.label_names)
+        shares = vote_shares(faces.votes, faces.label_names)
+        for name, truth, rows in ((PLURALITY, plurality, plurality >= 0), (VOTES, shares, shares.any(1))):
+            if rows.any():
+                found[name] = measure_doubt(probabilities[rows], truth[rows], calibration)
+    return found
 
 
 def _sampled(part: FaceDataset, count: int, seed: int) -> FaceDataset:

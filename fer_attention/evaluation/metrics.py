@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_attention.evaluation.accuracy import Accuracy, accuracy, wilson_interval
-from fer_attention.evaluation.calibration import Reliability, checked, reliability
+from fer_attention.evaluation.reliability import Reliability, checked, reliability
 from fer_attention.optional import needs_extra
 
 

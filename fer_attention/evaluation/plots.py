@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from fer_attention.evaluation.calibration import Reliability
 from fer_attention.evaluation.metrics import ClassificationMetrics
+from fer_attention.evaluation.reliability import Reliability
 from fer_attention.rendering.figures import ACCENT, INK, MUTED, WARM, inline_svg, new_figure, plain
 
 

@@ -6,7 +6,7 @@ import json
 import math
 import platform
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from importlib import resources
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -16,9 +16,11 @@ from typing import Any
 import torch
 
 from fer_attention.atomic import write_atomically
+from fer_attention.calibration import Calibration
 from fer_attention.classifiers import Classifier, as_classifier
 from fer_attention.data.seen import without_digests
 from fer_attention.evaluation.crowd import CrowdAgreement
+from fer_attention.evaluation.doubt import Doubt
 from fer_attention.evaluation.evaluate import Evaluation
 from fer_attention.evaluation.metrics import ClassificationMetrics
 from fer_attention.evaluation.plots import recall_svg, reliability_svg
@@ -64,6 +66,8 @@ class EvaluationReport:
         split: The part of it.
         results: Measures by set of images; the first is the headline.
         crowd: Agreement with the voters by set of images, where the data has votes.
+        doubt: Candidates and confidence by set of images and kind of truth.
+        calibration: Temperature of the probabilities, and the rule for the candidates.
         tta: Test-time augmentation, a name in `VIEWS`.
         record: Origin of the weights, as their file says.
         dropped: Images left out by label, because the model lacks it.
@@ -85,6 +89,8 @@ class EvaluationReport:
     split: str
     results: Mapping[str, ClassificationMetrics]
     crowd: Mapping[str, CrowdAgreement] = field(default_factory=dict)
+    doubt: Mapping[str, Mapping[str, Doubt]] = field(default_factory=dict)
+    calibration: Calibration = Calibration()
     tta: str = "none"
     record: Mapping[str, Any] = field(default_factory=dict)
     dropped: Mapping[str, int] = field(default_factory=dict)
@@ -113,7 +119,7 @@ class EvaluationReport:
             name, record = metadata.spec.name, without_digests(metadata.record)
             structure = from_spec(metadata.spec, device="meta")
             parameters = sum(parameter.numel() for parameter in structure.parameters())
-        shared = ("split", "results", "crowd", "tta", "dropped", "notes", "warnings", "seconds")
+        shared = ("split", "results", "crowd", "doubt", "calibration", "tta", "dropped", "notes", "warnings")
         return cls(
             weights=weights,
             model=name,
@@ -121,6 +127,7 @@ class EvaluationReport:
             data=data,
             record=record,
             machine=_machine(torch.device(getattr(classifier, "device", "cpu"))),
+            seconds=found.seconds,
             **{name: getattr(found, name) for name in shared},
         )
 
@@ -143,7 +150,7 @@ class EvaluationReport:
     def remarks(self) -> list[str]:
         """Sentences for a reader: the notes, and the images left out."""
         dropped = (
-            f"Left out: {count} images labelled {label}, which the model does not know."
+            f"Left out: {count} images labelled {label}, which is not among the answers."
             for label, count in self.dropped.items()
         )
         return [*self.notes, *dropped]
@@ -155,6 +162,11 @@ class EvaluationReport:
             "labels": list(self.headline.label_names),
             "results": {name: metrics.to_dict() for name, metrics in self.results.items()},
             "crowd": {name: found.to_dict() for name, found in self.crowd.items()},
+            "doubt": {
+                name: {truth: one.to_dict() for truth, one in found.items()}
+                for name, found in self.doubt.items()
+            },
+            "calibration": asdict(self.calibration),
             "dropped": dict(self.dropped),
             "notes": list(self.notes),
             "warnings": list(self.warnings),

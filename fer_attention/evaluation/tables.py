@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
+
 from rich.table import Column, Table
 from rich.text import Text
 
 from fer_attention.evaluation.accuracy import Accuracy
 from fer_attention.evaluation.crowd import CrowdAgreement
+from fer_attention.evaluation.doubt import Doubt
 from fer_attention.evaluation.metrics import ClassificationMetrics, ClassMetrics
 from fer_attention.evaluation.report import EvaluationReport
 
@@ -45,9 +49,25 @@ def crowd_table(name: str, crowd: CrowdAgreement) -> Table:
     return table
 
 
+def doubt_table(name: str, doubts: Mapping[str, Doubt]) -> Table:
+    """Candidates and confidence by kind of truth, on the set of images called `name`."""
+    headings = ("n", "covered", "95 % interval", "candidates", "sure", "right if sure", "AURC", "ECE")
+    numbers = [Column(heading, no_wrap=True) for heading in headings]
+    table = Table("truth", *numbers, title=f"doubt, {name}")
+    for truth, one in doubts.items():
+        right = "-" if math.isnan(one.sure_accuracy) else f"{one.sure_accuracy:.2%}"
+        row = (str(one.n), f"{one.coverage:.2%}", _interval(one), f"{one.candidates:.2f}", f"{one.sure:.1%}")
+        table.add_row(truth, *row, right, f"{one.aurc:.4f}", f"{one.ece:.2%}")
+    return table
+
+
 def _numbers(right: Accuracy) -> tuple[str, ...]:
-    return str(right.n), f"{right.value:.2%}", _interval(right), f"{right.balanced:.2%}"
+    return str(right.n), f"{right.value:.2%}", _interval(right), _balanced(right)
 
 
-def _interval(one: Accuracy | ClassMetrics) -> str:
+def _balanced(right: Accuracy) -> str:
+    return f"{right.balanced:.2%}\n({right.balanced_low * 100:.2f} to {right.balanced_high:.2%})"
+
+
+def _interval(one: Accuracy | ClassMetrics | Doubt) -> str:
     return f"{one.low * 100:.2f} to {one.high:.2%}"

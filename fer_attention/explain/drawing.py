@@ -180,10 +180,11 @@ def _attention(
 
 
 def _probabilities(axes: Axes, explanation: Explanation) -> None:
-    probabilities = explanation.prediction.probabilities
-    names, values = list(probabilities), list(probabilities.values())
+    """Draw bars, those of the candidates in colour."""
+    prediction = explanation.prediction
+    names, values = list(prediction.probabilities), list(prediction.probabilities.values())
     plain(axes)
-    colours = [ACCENT if name == explanation.prediction.emotion else "#b8c4d6" for name in names]
+    colours = [ACCENT if name in prediction.candidates else "#b8c4d6" for name in names]
     axes.barh(names, values, color=colours, height=0.7)
     for row, value in enumerate(values):
         axes.text(min(value, 1.0) + 0.02, row, f"{value:.0%}", va="center", fontsize=7, color=INK)
@@ -191,4 +192,4 @@ def _probabilities(axes: Axes, explanation: Explanation) -> None:
     axes.spines["bottom"].set_visible(False)
     axes.invert_yaxis()
     axes.tick_params(labelsize=7.5, length=0)
-    axes.set_title("probabilities", fontsize=8, color=INK)
+    axes.set_title(prediction.caption, fontsize=8, color=INK)

@@ -26,6 +26,7 @@ from torch import nn
 
 from fer_attention.activations import create_activation
 from fer_attention.attention import AttentionBlock, create_attention
+from fer_attention.calibration import CALIBRATION
 from fer_attention.models.family import BACKBONES, Backbone, Traits
 from fer_attention.models.spec import ModelSpec
 from fer_attention.preprocessing import Preprocessing
@@ -226,6 +227,7 @@ class FERModel(nn.Module):
         self.spec = replace(self.spec, num_classes=num_classes, global_pool=pool)
         if num_classes != self.num_classes:
             self.labels = None
+            self.record = {name: entry for name, entry in self.record.items() if name != CALIBRATION}
         self.num_classes = num_classes
         self.build_classifier(num_classes, global_pool)
         _initialise_classifier(self.get_classifier())

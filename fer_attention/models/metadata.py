@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from fer_attention.bounded import bounded, cut
+from fer_attention.calibration import Calibration
 from fer_attention.models.spec import ModelSpec
 from fer_attention.preprocessing import Preprocessing
 
@@ -41,10 +42,10 @@ class ModelMetadata:
         spec: Structure of the model.
         labels: Class names in the order of the logits.
         preprocessing: How a face becomes the input.
-        record: Origin of the weights, JSON-serialisable.
+        record: Origin of the weights, JSON-serialisable, and their calibration.
 
     Raises:
-        WeightsError: Spec, labels and preprocessing contradict each other.
+        WeightsError: Spec, labels and preprocessing contradict each other, or the calibration is damaged.
     """
 
     spec: ModelSpec
@@ -69,6 +70,15 @@ class ModelMetadata:
                 f"The model's fully connected head takes faces of {self.spec.input_size[1:]} pixels, its "
                 f"preprocessing gives {self.preprocessing.size}."
             )
+        try:
+            _ = self.calibration
+        except ValueError as error:
+            raise WeightsError(str(error)) from error
+
+    @property
+    def calibration(self) -> Calibration:
+        """Temperature and rule for the candidates, from the record."""
+        return Calibration.from_record(self.record)
 
     @classmethod
     def of(cls, model: FERModel, record: Mapping[str, Any] | None = None) -> ModelMetadata:

@@ -6,6 +6,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from difflib import ndiff
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,38 @@ def _in_order(content: bytes) -> bytes:
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % 8)  # tensors start at multiples of eight bytes
     return len(text).to_bytes(8, "little") + text + content[8 + size :]
+
+
+def update_record(
+    path: str | os.PathLike[str], entries: Mapping[str, Any], *, output: str | os.PathLike[str] | None = None
+) -> Path:
+    """Add entries to the record of a weights file, or replace them; the tensors stay bit for bit the same.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> from fer_attention.models import bundled_path
+    >>> with TemporaryDirectory() as folder:
+    ...     source = bundled_path("resnetv2_18_eca_elu.ferplus")
+    ...     path = update_record(source, {"note": "mine"}, output=f"{folder}/mine.safetensors")
+    ...     read_metadata(path).record["note"]
+    'mine'
+
+    Args:
+        path: The weights file.
+        entries: JSON-serialisable entries by name.
+        output: Path of the new file, written atomically; by default the file itself.
+
+    Raises:
+        WeightsError: The file is missing, damaged or from another library.
+        FileNotFoundError: The folder of `output` does not exist.
+    """
+    path = Path(path)
+    with _open(path) as file:
+        metadata = ModelMetadata.from_strings(file.metadata() or {}, path)
+        tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118  (not a mapping)
+    changed = replace(metadata, record={**metadata.record, **entries})
+    target = path if output is None else Path(output)
+    write_atomically(target, _in_order(serialise(tensors, metadata=changed.to_strings())))
+    return target
 
 
 def load_weights(path: str | os.PathLike[str], *, device: Device = None) -> FERModel:

@@ -67,11 +67,13 @@ def source_name(source: object, number: int) -> str:
 def columns(labels: Iterable[str]) -> tuple[str, ...]:
     """Return the columns of `rows` for a model with these emotions."""
     box = ("x1", "y1", "x2", "y2")
-    return (*_PHOTO, "face", *box, "score", "emotion", "probability", *labels)
+    return (*_PHOTO, "face", *box, "score", "emotion", "probability", "unsure", "candidates", *labels)
 
 
 def rows(record: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Flatten the record of a photo: one row for each face, or one without a face.
+
+    Candidates are separated by `|`.
 
     >>> list(rows({"image": "wall.jpg", "width": 64, "height": 48, "faces": []}))
     [{'image': 'wall.jpg', 'width': 64, 'height': 48}]
@@ -86,6 +88,8 @@ def rows(record: dict[str, Any]) -> Iterator[dict[str, Any]]:
             "score": face["score"],
             "emotion": face["emotion"],
             "probability": probabilities[face["emotion"]],
+            "unsure": face["unsure"],
+            "candidates": "|".join(face["candidates"]),
             **probabilities,
         }
     if not record.get("faces"):

@@ -27,7 +27,7 @@ Stamp: TypeAlias = tuple[str, int, int]
 
 def captions(prediction: PhotoPrediction) -> list[str]:
     """Return a caption for each face."""
-    return [f"{face.emotion} {face.probability:.0%}" for face in prediction.faces]
+    return [face.caption for face in prediction.faces]
 
 
 def stamp_of(photo: Path) -> Stamp:

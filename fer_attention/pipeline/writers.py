@@ -60,6 +60,7 @@ def _parquet(file: IO[bytes], labels: Sequence[str]) -> Iterator[Add]:
     from pyarrow import parquet
 
     kinds = {"image": pa.string(), "error": pa.string(), "emotion": pa.string()}
+    kinds |= {"unsure": pa.bool_(), "candidates": pa.string()}
     kinds |= {"width": pa.int32(), "height": pa.int32(), "face": pa.int32()}
     schema = pa.schema([(name, kinds.get(name, pa.float64())) for name in columns(labels)])
     waiting: list[Record] = []

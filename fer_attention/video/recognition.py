@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from fer_attention.recognizer import EmotionRecognizer, FacePrediction
@@ -133,7 +133,7 @@ def recognize_video(
         numbers = tracker.update([prediction.face for prediction in found])
         smoother.keep(tracker.alive)
         return [
-            VideoPrediction(n, FacePrediction(one.face, smoother.update(n, time, one.probabilities)))
+            VideoPrediction(n, replace(one, probabilities=smoother.update(n, time, one.probabilities)))
             for n, one in zip(numbers, found, strict=True)
         ]
 

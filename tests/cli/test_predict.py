@@ -33,7 +33,9 @@ def test_predict_writes_table_json_and_picture(photo, tmp_path):
     [record] = json.loads((tmp_path / "out" / "r.json").read_text())
     assert (record["image"], record["width"], record["height"]) == (str(photo), 512, 512)
     [face] = record["faces"]
-    assert set(face) == {"box", "score", "landmarks", "emotion", "probabilities"}
+    parts = {"box", "score", "landmarks", "emotion", "unsure", "candidates", "probabilities"}
+    assert set(face) == parts
+    assert (face["candidates"], face["unsure"]) == (["happy"], False)
     assert face["emotion"] == "happy"
     with Image.open(tmp_path / "out" / "collins.png") as annotated:
         assert annotated.size == (512, 512)

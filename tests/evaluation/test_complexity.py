@@ -15,6 +15,7 @@ from fer_attention.evaluation import (
     predict_crops,
     wilson_interval,
 )
+from fer_attention.evaluation.accuracy import mean_interval
 from fer_attention.models import build_model, create_model, list_models
 from fer_attention.preprocessing import Preprocessing
 
@@ -89,6 +90,18 @@ def test_wilson_interval_solves_its_defining_equation():
     correct, n, z = 2400, 3589, 1.959963984540054
     for end in wilson_interval(correct, n):
         assert abs(correct / n - end) == pytest.approx(z * np.sqrt(end * (1 - end) / n), rel=1e-9)
+
+
+@pytest.mark.parametrize("recalls", [(0.5, 0.9), (0.97, 0.6, 0.8)])
+def test_the_interval_of_balanced_accuracy_covers_the_truth_in_95_of_100_samples(recalls):
+    generator = np.random.default_rng(0)
+    sizes = [20, 60, 200][: len(recalls)]
+    covered = []
+    for _ in range(2000):
+        right = [int(generator.binomial(n, recall)) for n, recall in zip(sizes, recalls, strict=True)]
+        low, high = mean_interval(list(zip(right, sizes, strict=True)))
+        covered.append(low <= np.mean(recalls) <= high)
+    assert 0.935 < np.mean(covered) < 0.975  # three standard errors of 2,000 draws are 0.015
 
 
 def test_accuracy_and_balanced_accuracy_by_hand():

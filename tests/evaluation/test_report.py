@@ -184,7 +184,7 @@ def run(weights, tmp_path, monkeypatch):
     """`fer-attention evaluate` on crops in memory: the result and the JSON."""
 
     def call(crops, *options):
-        monkeypatch.setattr("fer_attention.data.load_data", lambda path, *, data_format, on_error: crops)
+        monkeypatch.setattr("fer_attention.data.load_data", lambda path, **_: crops)
         file, data = tmp_path / "new" / "r.json", ["--data", tmp_path / "faces", "--data-format", "fer2013"]
         arguments = ["evaluate", weights, *data, "--json", file, *options]
         result = CliRunner().invoke(app, [str(argument) for argument in arguments], env={"COLUMNS": "160"})
@@ -213,18 +213,44 @@ def test_evaluate_matches_labels_by_name_whatever_their_order_and_spelling(run):
     assert run(renamed)[1]["results"] == run(crops)[1]["results"]
 
 
-def test_evaluate_refuses_unknown_labels_or_leaves_them_out_and_says_so(run):
-    crops = faces(names=(*FER2013, "contempt"), each=16)
+def test_evaluate_refuses_labels_that_are_no_emotions_or_leaves_them_out(run):
+    crops = faces(names=(*FER2013, "awe"), each=16)
     result, record = run(crops)
     assert result.exit_code == 2
     assert record is None
-    assert "contempt (images: 2)" in result.stderr
+    assert "awe (images: 2)" in result.stderr
     assert "--drop-unknown-labels" in result.stderr
     result, record = run(crops, "--drop-unknown-labels")
-    assert record["dropped"] == {"contempt": 2}
+    assert record["dropped"] == {"awe": 2}
     assert record["n"] == 14
-    assert "Left out: 2 images labelled contempt" in result.stdout
+    assert "Left out: 2 images labelled awe" in result.stdout
     assert run(faces(names=("contempt", "awe")), "--drop-unknown-labels")[0].exit_code == 2
+
+
+def test_emotions_that_the_model_lacks_are_left_out_and_counted(run):
+    result, record = run(faces(names=(*FER2013, "contempt"), each=16))
+    assert result.exit_code == 0, result.output
+    assert (record["dropped"], record["n"]) == ({"contempt": 2}, 14)
+    assert "Left out: 2 images labelled contempt, which is not among the answers." in result.stdout
+
+
+def test_answers_that_the_data_lacks_are_left_out_with_their_effect(run):
+    crops = faces(names=("sad", "Happiness", "angry"), each=15)
+    result, record = run(crops)
+    assert result.exit_code == 0, result.output
+    assert record["labels"] == ["angry", "happy", "sad"]
+    [note] = [note for note in record["notes"] if "With all of its labels" in note]
+    assert note.startswith(
+        "The model answers with angry, happy, sad only, without disgust, fear, surprise, neutral."
+    )
+    _, free = run(crops, "--emotions", "all")
+    assert free["labels"] == list(FER2013)
+    assert f"its accuracy is {free['results'][ALL]['accuracy']:.2%} (95 % interval" in note
+    assert free["results"][ALL]["accuracy"] <= record["results"][ALL]["accuracy"]
+    low, high = record["results"][ALL]["balanced_interval_95"]
+    assert low < record["results"][ALL]["balanced_accuracy"] < high
+    nothing = run(faces(names=("sad", "awe")))[0]
+    assert "fewer than two are the same" in nothing.stderr
 
 
 @pytest.mark.parametrize(
@@ -305,7 +331,7 @@ def test_evaluate_restricts_the_answers_to_a_label_set(run, weights, tmp_path):
         eight.fc.weight[7], eight.fc.bias[7] = 0, 100
     eight.labels, eight.preprocessing = (*FER2013, "contempt"), Preprocessing()
     save_weights(eight, weights, record={"seed": 0})
-    _, record = run(faces())
+    _, record = run(faces(), "--emotions", "all")
     assert record["results"][ALL]["accuracy"] == 0
     _, seven = run(faces(), "--emotions", "fer2013")
     save_weights(model, weights, record={"seed": 0})

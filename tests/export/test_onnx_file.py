@@ -13,6 +13,7 @@ from numpy.testing import assert_allclose
 import fer_attention
 from fer_attention import build_model, create_model
 from fer_attention.attention import ATTENTIONS
+from fer_attention.calibration import Calibration
 from fer_attention.classifiers import OnnxClassifier
 from fer_attention.export import ExportError, export_onnx, onnx_file
 from fer_attention.export.graph import largest_difference
@@ -88,6 +89,19 @@ def test_the_file_has_the_metadata_of_a_weights_file(model, file):
     dimensions = crops.type.tensor_type.shape.dim
     assert (crops.name, crops.type.tensor_type.elem_type) == ("crops", onnx.TensorProto.UINT8)
     assert [one.dim_param or one.dim_value for one in dimensions] == ["batch", 1, 48, 48]
+
+
+def test_the_file_carries_the_calibration(tmp_path):
+    model = lively_model()
+    before = OnnxClassifier(export_onnx(model, tmp_path / "plain.onnx").path, threads=1)
+    model.record = {**model.record, **Calibration(temperature=2.0, threshold=0.4).to_record()}
+    after = OnnxClassifier(export_onnx(model, tmp_path / "fitted.onnx").path, threads=1)
+    crops = noise_crops(model, 3)
+    assert after.calibration == Calibration(temperature=2.0, threshold=0.4)
+    np.testing.assert_array_equal(before.logits(crops), after.logits(crops))
+    expected = np.log(before.probabilities(crops)) / 2
+    expected -= np.log(np.exp(expected).sum(1, keepdims=True))
+    np.testing.assert_allclose(np.log(after.probabilities(crops)), expected, rtol=1e-5)
 
 
 def test_the_file_contains_no_paths_of_this_machine(file):

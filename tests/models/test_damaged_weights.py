@@ -227,6 +227,12 @@ def test_a_damaged_record_is_refused(record, whole, tmp_path):
     refused(path, "metadata cannot be used")
 
 
+@pytest.mark.parametrize("entry", [{"heat": 2}, {"temperature": -1}, "hot"])
+def test_a_damaged_calibration_is_refused(entry, whole, tmp_path):
+    path = rewritten(whole, tmp_path / "w.safetensors", record=json.dumps({"calibration": entry}))
+    refused(path, "calibration")
+
+
 @pytest.mark.parametrize(
     ("tensors", "texts"),
     [

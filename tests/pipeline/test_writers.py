@@ -54,6 +54,10 @@ def test_csv_has_a_row_for_each_face_and_for_each_photo_without_any(tmp_path):
         ("wall.png", "", ""),
         ("[b]old.jpg", "", ""),
     ]
+    assert [(row["unsure"], row["candidates"]) for row in rows[:2]] == [
+        ("True", "happy|sad"),
+        ("True", "sad|happy"),
+    ]
     assert float(rows[1]["sad"]) == float(rows[1]["probability"]) == 0.75
     assert rows[3]["error"].endswith("it is empty.")
 

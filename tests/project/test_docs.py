@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from fer_attention import create_model
 from fer_attention.attention import ATTENTIONS, AttentionGate
 from fer_attention.cli import app
+from fer_attention.evaluation.doubt import LABELS, PLURALITY
 from fer_attention.models import (
     BACKBONES,
     bundled_names,
@@ -20,8 +21,9 @@ from fer_attention.models import (
     list_models,
     list_pretrained,
     load_weights,
+    read_metadata,
 )
-from fer_attention.models.bundled import DEFAULT, file_sha256
+from fer_attention.models.bundled import DEFAULT, file_sha256, pretrained_record
 from fer_attention.study import expand, load_study, study_names
 from tests.support.paths import ROOT
 
@@ -148,6 +150,15 @@ def test_a_record_is_of_the_file_that_it_lies_beside(model):
     assert bundled_path(model.name).stat().st_size == model.size
     assert weights.labels == model.labels
     assert sum(parameter.numel() for parameter in weights.parameters()) == model.parameters
+
+
+@pytest.mark.parametrize("model", list_pretrained(), ids=lambda model: model.name)
+def test_candidates_of_bundled_models_covered_nine_tenths_of_privatetest(model):
+    fitted = read_metadata(bundled_path(model.name)).calibration
+    assert (fitted.split, fitted.coverage) == ("public", 0.9)
+    plain = next(iter(pretrained_record(model.name)["evaluations"].values()))
+    found = plain["doubt"]["all images"][PLURALITY if fitted.truth == "votes" else LABELS]
+    assert found["coverage"] == pytest.approx(0.9, abs=0.015)
 
 
 @pytest.mark.data

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fer_attention import EmotionRecognizer
+from fer_attention.calibration import Calibration
 from fer_attention.recognizer import FacePrediction
 from fer_attention.video import ExpressionSmoother, VideoError, recognize_video
 from tests.support.videos import SquareDetector, index_of, make_clip, square
@@ -33,6 +35,22 @@ class SquareRecognizer:
             ]
             for image, faces in zip(images, SquareDetector().detect(images), strict=True)
         ]
+
+
+class FittedRecognizer(SquareRecognizer):
+    """The same with a calibration."""
+
+    def predict(self, images):
+        rule = Calibration(threshold=0.55)
+        return [[replace(face, calibration=rule) for face in faces] for faces in super().predict(images)]
+
+
+def test_doubt_follows_from_the_smoothed_probabilities(clip):
+    results = recognize_video(FittedRecognizer(), clip, smoothing=0.1)
+    found = [result.faces[0].prediction for result in results]
+    assert {one.calibration.threshold for one in found} == {0.55}
+    assert [one.unsure for one in found] == [max(one.probabilities.values()) <= 0.55 for one in found]
+    assert len({one.unsure for one in found}) == 2
 
 
 def plain_smoothing(times, values, seconds):

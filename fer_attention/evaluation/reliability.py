@@ -27,7 +27,8 @@ class Reliability:
     Attributes:
         count: int64 (bins,), answers whose confidence falls in ((b - 1) / bins, b / bins].
         confidence: float64 (bins,), their mean confidence; NaN in empty bins.
-        accuracy: float64 (bins,), the share of right answers among them; NaN in empty bins.
+        accuracy: float64 (bins,), the share of right answers among them, or the mean share of votes for the
+            answers; NaN in empty bins.
     """
 
     count: NDArray[np.int64]
@@ -71,13 +72,16 @@ class Reliability:
 
 
 def reliability(
-    probabilities: NDArray[np.floating[Any]], labels: NDArray[np.integer[Any]], *, bins: int = 15
+    probabilities: NDArray[np.floating[Any]],
+    truth: NDArray[np.integer[Any]] | NDArray[np.floating[Any]],
+    *,
+    bins: int = 15,
 ) -> Reliability:
-    """Bins of the answers by confidence; the answer is the most probable class, the first of equal ones.
+    """Bin the answers by confidence; the answer is the most probable class, the first of equal ones.
 
     Args:
         probabilities: (N, classes), N > 0, rows that sum to 1.
-        labels: (N,), right classes.
+        truth: (N,), right classes, or (N, classes), shares of the votes, rows that sum to 1.
         bins: How many, of equal width; 15 as in the paper.
 
     Raises:
@@ -85,9 +89,9 @@ def reliability(
     """
     if bins < 1:
         raise ValueError(f"Needs at least one bin, got bins={bins}.")
-    probabilities, labels = checked(probabilities, labels)
+    probabilities, shares = checked_truth(probabilities, truth)
     confidence = probabilities.max(axis=1)
-    right = probabilities.argmax(axis=1) == labels
+    right = shares[np.arange(len(shares)), probabilities.argmax(axis=1)]
     edges = np.linspace(0, 1, bins + 1)
     bin_of = np.searchsorted(edges, confidence, side="left") - 1  # each bin holds its upper end
     bin_of = np.minimum(bin_of, bins - 1)  # rounding may lift a confidence above 1
@@ -119,6 +123,31 @@ def checked(
     classes = probabilities.shape[1]
     if not 0 <= labels.min() <= labels.max() < classes:
         raise ValueError(f"Labels run from {labels.min()} to {labels.max()}, for {classes} classes.")
+    return _distributions(probabilities), labels.astype(np.int64)
+
+
+def checked_truth(
+    probabilities: NDArray[np.floating[Any]], truth: NDArray[np.integer[Any]] | NDArray[np.floating[Any]]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Probabilities as `checked` returns them, and the truth as distributions of the same shape.
+
+    Raises:
+        ValueError: The shapes differ, rows are not distributions, or labels are not class indices.
+    """
+    truth = np.asarray(truth)
+    if truth.ndim != 2:
+        probabilities, labels = checked(probabilities, truth)  # type: ignore[arg-type]
+        return probabilities, np.eye(probabilities.shape[1])[labels]
+    if truth.shape != np.shape(probabilities) or not truth.size:
+        raise ValueError(
+            f"Needs probabilities and shares of votes, both (N, classes), N > 0, got "
+            f"{np.shape(probabilities)} and {truth.shape}."
+        )
+    return _distributions(np.asarray(probabilities)), _distributions(truth)
+
+
+def _distributions(probabilities: NDArray[Any]) -> NDArray[np.float64]:
+    """Divide rows by their sums, to undo rounding."""
     exact = probabilities.astype(np.float64)
     sums = exact.sum(axis=1, keepdims=True)
     if not np.isfinite(exact).all() or exact.min() < 0 or np.abs(sums - 1).max() > 1e-3:
@@ -127,4 +156,4 @@ def checked(
             f"{exact.min():.4g} and {exact.max():.4g}, with sums from {sums.min():.4g} to {sums.max():.4g}. "
             "Are they logits? Take softmax(1) first."
         )
-    return exact / sums, labels.astype(np.int64)
+    return exact / sums
