@@ -38,9 +38,10 @@ from fer_attention.training.checkpoint import (
     write_result,
 )
 from fer_attention.training.config import TrainConfig
-from fer_attention.training.engine import TrainingCallbacks, train
+from fer_attention.training.engine import train
 from fer_attention.training.interrupts import TrainingStopped
 from fer_attention.training.recipes import load_recipe
+from fer_attention.training.result import TrainingCallbacks
 from fer_attention.yaml_files import load_yaml
 
 State = Literal["done", "started", "waiting"]

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib.util import find_spec
-from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,9 +28,16 @@ from fer_attention.training.checkpoint import (
 from fer_attention.training.config import TrainConfig
 from fer_attention.training.curves import curves_png
 from fer_attention.training.diagnostics import overfitting_warning, vanishing_warning
-from fer_attention.training.history import Epoch, TrainingProgress, to_csv
+from fer_attention.training.history import Epoch, to_csv
 from fer_attention.training.interrupts import TrainingStopped, deferred_signals, end_run
 from fer_attention.training.objective import target_distributions
+from fer_attention.training.result import (
+    TrainingCallbacks,
+    TrainingResult,
+    best_epoch,
+    is_finished,
+    result_of,
+)
 from fer_attention.training.run import Run
 from fer_attention.training.setup import (
     create_accelerator,
@@ -48,57 +53,6 @@ if TYPE_CHECKING:
 
 DRAWN_AFTER = 20.0
 """Seconds of an epoch from which on curves are drawn after it; drawing takes less than one."""
-
-
-class TrainingWarning(UserWarning):
-    """A training problem was detected during a run.
-
-    >>> with warnings.catch_warnings():
-    ...     warnings.simplefilter("error", TrainingWarning)  # stop at the first problem
-    ...     TrainingCallbacks().on_warning("epoch 7: overfitting")
-    Traceback (most recent call last):
-    fer_attention.training.engine.TrainingWarning: epoch 7: overfitting
-    """
-
-
-@dataclass(frozen=True)
-class TrainingCallbacks:
-    """Functions that a run calls in its main process.
-
-    Attributes:
-        on_progress: Called after every few steps.
-        on_epoch: Called after every epoch, once it is saved.
-        on_warning: Called with a description of each kind of training problem, once; the default issues a
-            TrainingWarning.
-
-    >>> losses = []
-    >>> callbacks = TrainingCallbacks(on_epoch=lambda epoch: losses.append(epoch.validation_loss))
-    """
-
-    on_progress: Callable[[TrainingProgress], None] = lambda progress: None
-    on_epoch: Callable[[Epoch], None] = lambda epoch: None
-    on_warning: Callable[[str], None] = lambda text: warnings.warn(text, TrainingWarning, stacklevel=2)
-
-
-@dataclass(frozen=True)
-class TrainingResult:
-    """Result of a training run.
-
-    Attributes:
-        weights: File of the best weights.
-        best: Epoch of the best weights.
-        history: All epochs.
-        warnings: Descriptions of the detected training problems, each kind once, including those from before
-            an interruption.
-
-    >>> def summary(result: TrainingResult) -> str:
-    ...     return f"{result.weights}: {result.best.validation_accuracy:.1%}, {len(result.history)} epochs"
-    """
-
-    weights: Path
-    best: Epoch
-    history: tuple[Epoch, ...]
-    warnings: tuple[str, ...] = ()
 
 
 def train(
@@ -248,13 +202,13 @@ def _train(
                     callbacks.on_progress(progress)
             epoch = run.finish_epoch()
             new_warnings = _new_warnings(run)
-            if main and epoch is _best(run.history, config):
+            if main and epoch is best_epoch(run.history, config):
                 _save_best(run, output / "best.safetensors", epoch, {**facts, **seen})
             save()
             if main:
                 write_result(output / "history.csv", to_csv(run.history))
                 if curves and (epoch.seconds >= DRAWN_AFTER or is_finished(run.history, config)):
-                    _draw_curves(output / "curves.png", run.history, _best(run.history, config))
+                    _draw_curves(output / "curves.png", run.history, best_epoch(run.history, config))
                 accelerator.log({k: v for k, v in asdict(epoch).items() if k != "epoch"}, step=epoch.epoch)
                 for text in new_warnings:
                     callbacks.on_warning(text)
@@ -284,28 +238,6 @@ def _new_warnings(run: Run) -> list[str]:
     new = [kind for kind, text in found.items() if text is not None and kind not in run.warnings]
     run.warnings |= {kind: f"epoch {run.history[-1].epoch}: {found[kind]}" for kind in new}
     return [run.warnings[kind] for kind in new]
-
-
-def result_of(
-    config: TrainConfig, output: Path, history: list[Epoch], warned: dict[str, str]
-) -> TrainingResult:
-    """Return the result of a run with these epochs and warnings in a folder."""
-    best = _best(history, config)
-    return TrainingResult(output / "best.safetensors", best, tuple(history), tuple(warned.values()))
-
-
-def is_finished(history: list[Epoch], config: TrainConfig) -> bool:
-    """Return whether a run has trained all its epochs, or has stopped early."""
-    if not history or config.stop_after is None:
-        return len(history) >= config.epochs
-    lowest = min(history, key=lambda epoch: epoch.validation_loss)
-    return len(history) >= min(config.epochs, lowest.epoch + config.stop_after)
-
-
-def _best(history: list[Epoch], config: TrainConfig) -> Epoch:
-    """Return the first of the best epochs."""
-    score = attrgetter(f"validation_{config.select_by}")
-    return min(history, key=score) if config.select_by == "loss" else max(history, key=score)
 
 
 def _save_best(run: Run, path: Path, epoch: Epoch, facts: dict[str, Any]) -> None:

@@ -16,8 +16,8 @@ from fer_attention.models.bundled import weights_path
 from fer_attention.models.factory import from_spec
 from fer_attention.training.checkpoint import config_identity, read_checkpoint, run_lock
 from fer_attention.training.config import TrainConfig
-from fer_attention.training.engine import TrainingResult, is_finished, result_of
 from fer_attention.training.history import Epoch
+from fer_attention.training.result import TrainingResult, is_finished, result_of
 from fer_attention.training.setup import build_model_of, check_device, freeze
 
 
