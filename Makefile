@@ -23,10 +23,8 @@ TEST_TOOLS := pytest pytest-xdist hypothesis scikit-image torchmetrics nbclient 
 
 .PHONY: demo test test-slow notebooks docs constraints dist test-wheel test-minimum clean
 
-demo: .venv/installed
-	$(BIN)/python examples/astronaut.py demo_output/photo/astronaut.png
-	$(BIN)/fer-attention predict demo_output/photo/astronaut.png \
-	    --output demo_output --json demo_output/astronaut.json
+demo: .venv/core
+	$(BIN)/fer-attention predict --sample --output demo_output --json demo_output/astronaut.json
 	@echo "Written: demo_output/astronaut.png and demo_output/astronaut.json"
 
 test: .venv/installed
@@ -45,6 +43,7 @@ notebooks: .venv/installed
 
 docs: .venv/installed
 	$(BIN)/python tools/generate_models.py
+	$(BIN)/python tools/generate_commands.py
 	$(BIN)/python benchmarks/cost_record.py
 	$(BIN)/python benchmarks/render_benchmarks.py
 	$(BIN)/python benchmarks/pretrained.py render
@@ -77,8 +76,14 @@ test-minimum:
 	$(MINIMUM)/bin/uv pip install --python $(MINIMUM) --requirements $(MINIMUM)/lowest.txt
 	$(MINIMUM)/bin/python -m pytest -q tests/demo tests/cli/test_demo.py
 
-.venv/installed: pyproject.toml
+# the library alone, which is all that the demo needs; modules are compiled when they are first imported
+.venv/core: pyproject.toml
 	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --editable .
+	touch $@
+
+# the same environment with everything for development
+.venv/installed: .venv/core
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	touch $@
 

@@ -14,7 +14,6 @@ variants, `cost_record.py` defines the record, `render_benchmarks.py` writes doc
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shlex
 import sys
@@ -25,9 +24,10 @@ from typing import Any
 
 from candidates import PAPER, VARIANTS
 from cost_photo import BATCHES, photo
-from cost_record import Record, write_record
+from cost_record import Record, as_text, write_record
 from cost_sections import GRID, STAGES, blocks, grid, networks
 from cost_setup import DTYPES, STEPS, Setup, environment_of, log, machine
+from machine_load import add_option, check_before, refuse_if_busy, watched_load
 from operator_profile import profiles
 from timing import Effort
 
@@ -69,22 +69,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     if options.record:
         options.record.parent.mkdir(parents=True, exist_ok=True)  # fail now, not after minutes of work
+    check_before(allow=options.allow_busy, record=options.record)
     began = time.perf_counter()
     with machine(options.threads, options.device, compiling=options.compile):
-        content = {"profiles" if section == "profile" else "cases": tuple(measure(section, options, setup))}
+        with watched_load() as load:
+            found = tuple(measure(section, options, setup))
+        content = {"profiles" if section == "profile" else "cases": found}
         record = Record(
             section=section,
             command=shlex.join(["python", "benchmarks/attention_cost.py", *_without_record(arguments)]),
             minutes=round((time.perf_counter() - began) / 60, 2),
-            environment=environment_of(setup),
+            environment=environment_of(setup.device, load),
             settings=setup.settings(),
             **content,
         )
     log(f"{record.minutes} minutes")
+    if not options.record:
+        print(as_text(record))
+    refuse_if_busy(load, allow=options.allow_busy, record=options.record)
     if options.record:
         write_record(options.record, record)
-    else:
-        print(json.dumps(record.model_dump(exclude_none=True), indent=1))
 
 
 def measure(section: str, options: argparse.Namespace, setup: Setup) -> Any:
@@ -163,6 +167,7 @@ def parser() -> argparse.ArgumentParser:
     add("--contiguous", action="store_true", help="use contiguous tensors instead of channels-last")
     add("--seed", type=int, default=0)
     add("--record", type=Path, help="a JSON file to write")
+    add_option(made)
     return made
 
 

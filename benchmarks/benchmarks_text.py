@@ -42,6 +42,7 @@ REPEAT = """## Repeat it
 
 On an idle machine, in the root of the repository, after `pip install '.[dev]'`:
 
+<!-- not run: hours on an idle machine -->
 ```
 R=benchmarks/records/attention_cost
 cost="python benchmarks/attention_cost.py"
@@ -52,17 +53,18 @@ $cost networks --networks resnetv2_50 vgg16 --record $R/others.cpu.json
 $cost grid --record $R/grid.cpu.json
 $cost photo --record $R/photo.cpu.json
 $cost profile --record $R/profile.cpu.json
-
-cost="python benchmarks/attention_cost.py --device cuda --dtype bfloat16"
-$cost blocks --record $R/blocks.cuda.json
-$cost networks --networks resnet50 --sizes 224 --rounds 30 --compile --record $R/resnet50_224.cuda.json
-$cost networks --networks resnet50 --sizes 48 80 --record $R/resnet50.cuda.json
-$cost networks --networks resnetv2_50 vgg16 --record $R/others.cuda.json
-$cost grid --record $R/grid.cuda.json
-$cost photo --record $R/photo.cuda.json
-$cost profile --sizes 224 --record $R/profile.cuda.json
-
 python benchmarks/render_benchmarks.py
+```
+
+A record holds the CPU's vector instruction sets and the share of the cores' time that other work took. Above
+a tenth no record is written, unless `--allow-busy` is given; record and page then say that the machine was
+busy.
+
+On a GPU one command runs everything, the tests included, in slices of nine minutes. Repeat it until nothing
+remains:
+
+```
+python benchmarks/gpu.py
 ```
 
 `--activation relu` uses ReLU, `--dtype autocast` float32 parameters under bfloat16 autocast. `--compile` adds

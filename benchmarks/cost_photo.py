@@ -18,6 +18,7 @@ from timing import Call
 
 from fer_attention import EmotionRecognizer
 from fer_attention.attention import attention_options
+from fer_attention.classifiers.prepared import PreparedModel
 from fer_attention.faces import load_image
 from fer_attention.models import FERModel
 from fer_attention.models.factory import from_spec
@@ -82,6 +83,9 @@ def _faces(batch: int, model: FERModel, setup: Setup) -> Case:
     as_set = replace(setup, dtype="float32")
     torch_call = inference(model, images, as_set)
     calls, absent, facts = {"torch": torch_call}, {}, {}
+    if setup.device == "cpu":
+        prepared = PreparedModel(model, images)  # what a recogniser runs
+        calls["torch, prepared"] = torch.inference_mode()(lambda: prepared.logits(images))
     try:
         calls["onnxruntime"], apart = _onnx_runtime(model, images)
         facts["largest difference of logits"] = apart

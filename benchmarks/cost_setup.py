@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from cost_record import Case, Environment, Measured, Memory, Ratio, Settings, Spread
+from machine_load import Load, cpu_features
 from timing import Call, Effort, interleaved, peak_mib, ratio, spread
 from torch import nn
 from torch.nn import functional as F
@@ -219,15 +220,19 @@ def _many_versions() -> AbstractContextManager[Any]:
     return versions
 
 
-def environment_of(setup: Setup) -> Environment:
-    """Return facts about the machine and library versions."""
-    facts: dict[str, Any] = environment(torch.device(setup.device), 1)
+def environment_of(device: str | torch.device, load: Load, **more: Any) -> Environment:
+    """Return facts about the machine, its other work during the run, and library versions."""
+    device = torch.device(device)
+    facts: dict[str, Any] = environment(device, 1)
     facts |= {
         "processor": _processor(),
         "cores": len(os.sched_getaffinity(0)) if _linux() else os.cpu_count(),
+        "cpu_features": cpu_features(),
+        "others_share": load.others,
+        "busy": load.busy,
     }
     facts |= {"system": f"{platform.system()} {platform.machine()}"}
-    if setup.device == "cuda":
+    if device.type == "cuda":
         cudnn: Any = torch.backends.cudnn
         facts |= {"cuda": torch.version.cuda, "cudnn": cudnn.version()}
     for library in LIBRARIES:
@@ -235,7 +240,7 @@ def environment_of(setup: Setup) -> Environment:
             facts[library] = version(library)
         except PackageNotFoundError:
             continue
-    return Environment.model_validate(facts)
+    return Environment.model_validate(facts | more)
 
 
 def _linux() -> bool:

@@ -68,6 +68,7 @@ def bars_table(found: Sequence[Verdict], records: Mapping[str, Record]) -> str:
         verdicts = list(several)
         group = group_of(records[name]) if name else (bar.device,)
         where = ", ".join(TITLES.get(word, word) for word in group[: 2 if bar.section == "blocks" else 3])
+        where += ", **busy machine**" if name and records[name].environment.busy else ""
         rows.append([bar.text, where, *_measured(verdicts)])
     return table(["bar", "setting", "measured", "verdict"], rows, left=4)
 

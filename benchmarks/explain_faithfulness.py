@@ -16,7 +16,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
-from cost_setup import Setup, environment_of
+from cost_setup import environment_of
+from machine_load import Load
 
 from fer_attention.atomic import write_atomically
 from fer_attention.data import load_data
@@ -70,7 +71,7 @@ def main() -> None:
             "split": "public",
             "steps": STEPS,
             "repeats": REPEATS,
-            "environment": environment_of(Setup()).model_dump(exclude_none=True)
+            "environment": environment_of("cpu", Load()).model_dump(exclude_none=True)
             | {"grad-cam": version("grad-cam")},
             "results": results,
         }

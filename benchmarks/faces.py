@@ -22,7 +22,6 @@ memory (without ONNX Runtime's).
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 import warnings
@@ -37,13 +36,14 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import torch
+from cost_record import Detections, as_text, write_record
+from cost_setup import environment_of
+from machine_load import add_option, check_before, refuse_if_busy, watched_load
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from fer_attention.atomic import write_atomically
 from fer_attention.device import resolve_device
 from fer_attention.faces import create_detector, load_image
-from fer_attention.training.setup import environment
 
 Photo: TypeAlias = Image.Image | NDArray[np.uint8]
 Detect: TypeAlias = Callable[[Sequence[Photo]], Any]
@@ -113,26 +113,31 @@ def main() -> None:
         "--no-memory", action="store_true", help="skip the memory measurement, which needs Linux"
     )
     parser.add_argument("--record", type=Path)
+    add_option(parser)
     options = parser.parse_args()
     device = resolve_device(options.device)
     torch.set_num_threads(options.threads)
+    check_before(allow=options.allow_busy, record=options.record)
     results = []
-    for case in cases(options, device):
-        result = measure(case, options.rounds, options.seconds)
-        for path in () if options.no_memory else ("ours", "direct"):
-            with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as fresh:
-                result[path] |= fresh.submit(peak_memory, case, path).result()
-        results.append(result)
-        print({key: result[key] for key in SHOWN if key in result}, file=sys.stderr, flush=True)
+    with watched_load() as load:
+        for case in cases(options, device):
+            result = measure(case, options.rounds, options.seconds)
+            for path in () if options.no_memory else ("ours", "direct"):
+                with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as fresh:
+                    result[path] |= fresh.submit(peak_memory, case, path).result()
+            results.append(result)
+            print({key: result[key] for key in SHOWN if key in result}, file=sys.stderr, flush=True)
     libraries = {name: sys.modules[name].__version__ for name in LIBRARIES if name in sys.modules}
-    record = {
+    facts = {
         "photos": [path.name for path in options.photos] or "scikit-image's astronaut, tiled",
-        "environment": environment(device, 1) | libraries,
+        "environment": environment_of(device, load, **libraries),
         "results": results,
     }
-    print(json.dumps(record, indent=1))
+    record = Detections.model_validate(facts)
+    print(as_text(record))
+    refuse_if_busy(load, allow=options.allow_busy, record=options.record)
     if options.record:
-        write_atomically(options.record, json.dumps(record, indent=1).encode() + b"\n")
+        write_record(options.record, record)
 
 
 def cases(options: argparse.Namespace, device: torch.device) -> list[Case]:

@@ -34,11 +34,12 @@ from typing import Any
 import jinja2
 import numpy as np
 import torch
-from cost_setup import Setup, environment_of
+from cost_setup import environment_of
+from machine_load import add_option, check_before, watched_load
 from timing import Effort, interleaved, spread
 
 from fer_attention.atomic import write_atomically
-from fer_attention.classifiers import OnnxClassifier
+from fer_attention.classifiers import OnnxClassifier, TorchClassifier
 from fer_attention.data import SeenImages, load_fer2013, load_ferplus, with_votes
 from fer_attention.data.seen import SEEN, without_digests
 from fer_attention.data.splits import TRAIN
@@ -53,7 +54,6 @@ from fer_attention.evaluation import (
 )
 from fer_attention.evaluation.crowd import CLEAR
 from fer_attention.export import export_onnx
-from fer_attention.inference import predict_logits
 from fer_attention.models import FERModel, load_weights, read_metadata, save_weights
 from fer_attention.models.bundled import (
     bundled_names,
@@ -102,7 +102,7 @@ def main() -> None:
     two.add_argument("--data", type=Path, required=True, help="FER2013")
     two.add_argument("--votes", type=Path, required=True, help="FER+'s votes")
     two.add_argument("--keep-times", action="store_true", help="take the times of the earlier record")
-    commands.add_parser("time")
+    add_option(commands.add_parser("time"))
     commands.add_parser("render")
     options = parser.parse_args()
     if options.command == "bundle":
@@ -112,6 +112,7 @@ def main() -> None:
         measure(options.name, options.data, options.votes, keep_times=options.keep_times)
     elif options.command == "time":
         torch.set_num_threads(1)
+        check_before(allow=options.allow_busy, record=bundled_names())
         for name in bundled_names():
             record = pretrained_record(name)
             write_record(name, record | timed(record, load_weights(bundled_path(name))))
@@ -244,12 +245,13 @@ def write_record(name: str, record: dict[str, Any]) -> None:
 
 def timed(record: dict[str, Any], model: FERModel) -> dict[str, Any]:
     """Measure the parts of a record that depend on the machine."""
-    times = milliseconds(model)
+    with watched_load() as load:
+        times = milliseconds(model)
     medians = {runtime: round(time["median"], 2) for runtime, time in times.items()}
     return {
         "model": {**record["model"], "milliseconds": medians},
         "times": {**times, "load_average": round(os.getloadavg()[0], 2)},
-        "environment": environment_of(Setup()).model_dump(exclude_none=True),
+        "environment": environment_of("cpu", load).model_dump(exclude_none=True),
     }
 
 
@@ -283,10 +285,11 @@ def milliseconds(model: FERModel) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         onnx = OnnxClassifier(export_onnx(model, Path(folder) / "model.onnx").path, threads=1)
         shape = (1, preprocessing.channels, *preprocessing.size)
-        batch = torch.randint(256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+        face = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+        in_torch = TorchClassifier(model, device="cpu")
         calls = {
-            "torch": lambda: predict_logits(model, preprocessing.normalize(batch)).softmax(1),
-            "onnx": lambda: onnx.probabilities(batch.numpy()),
+            "torch": lambda: in_torch.probabilities(face),
+            "onnx": lambda: onnx.probabilities(face),
         }
         times = interleaved(calls, Effort(rounds=60, warmup=20, least_ms=20))
     return {name: spread(values) for name, values in times.items()}

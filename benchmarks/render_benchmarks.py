@@ -146,10 +146,20 @@ def _machines(records: Mapping[str, Record]) -> str:
     for name, record in records.items():
         on = record.environment
         where = f"{on.device}, {on.processor}, {on.threads} thread(s), {on.cpu_capability}"
+        others = "not recorded" if on.others_share is None else f"{on.others_share:.0%}"
         versions = f"torch {on.torch}, timm {on.timm}, Python {on.python}"
-        rows.append([f"`{name}`", where, versions, f"`{record.command}`", f"{record.minutes:.1f}"])
-    head = ["record", "machine", "versions", "command", "minutes"]
-    return f"## Records\n\n{table(head, rows, left=4)}" if rows else ""
+        others += " (**busy**)" if on.busy else ""
+        rows.append([f"`{name}`", where, others, versions, f"`{record.command}`", f"{record.minutes:.1f}"])
+    head = ["record", "machine", "other work", "versions", "command", "minutes"]
+    return f"## Records\n\n{_busy_note(records)}{table(head, rows, left=5)}" if rows else ""
+
+
+def _busy_note(records: Mapping[str, Record]) -> str:
+    """Warn of records from a busy machine; empty if there are none."""
+    busy = [f"`{name}`" for name, record in records.items() if record.environment.busy]
+    if not busy:
+        return ""
+    return f"Measured on a **busy machine**, so only ratios within a round mean much: {', '.join(busy)}.\n\n"
 
 
 if __name__ == "__main__":

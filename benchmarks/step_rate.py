@@ -11,7 +11,6 @@ are random, since their values do not affect times.
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import time
 from collections.abc import Callable
@@ -19,10 +18,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from cost_record import StepRates, as_text, write_record
+from cost_setup import environment_of
+from machine_load import add_option, check_before, refuse_if_busy, watched_load
 from torch.utils.data import DataLoader, TensorDataset
 
 from fer_attention import create_model
-from fer_attention.atomic import write_atomically
 from fer_attention.data import FaceDataset
 from fer_attention.device import resolve_device
 from fer_attention.emotions import FER2013
@@ -30,7 +31,6 @@ from fer_attention.preprocessing import Preprocessing
 from fer_attention.training import load_recipe
 from fer_attention.training.augment import augmentation
 from fer_attention.training.batches import Batches
-from fer_attention.training.setup import environment
 
 
 def main() -> None:
@@ -42,18 +42,22 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2, help="worker processes of the DataLoader")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--record", type=Path)
+    add_option(parser)
     options = parser.parse_args()
     device = resolve_device(options.device)
-    results = {name: measure(name, options, device) for name in options.models}
-    record = {
-        "batch_size": options.batch_size,
-        "rounds": options.rounds,
-        "environment": environment(device, 1),
-        "results": results,
-    }
-    print(json.dumps(record, indent=1))
+    check_before(allow=options.allow_busy, record=options.record)
+    with watched_load() as load:
+        results = {name: measure(name, options, device) for name in options.models}
+    record = StepRates(
+        batch_size=options.batch_size,
+        rounds=options.rounds,
+        environment=environment_of(device, load),
+        results=results,
+    )
+    print(as_text(record))
+    refuse_if_busy(load, allow=options.allow_busy, record=options.record)
     if options.record:
-        write_atomically(options.record, json.dumps(record, indent=1).encode())
+        write_record(options.record, record)
 
 
 def measure(name: str, options: argparse.Namespace, device: torch.device) -> dict[str, float]:

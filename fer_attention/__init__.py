@@ -3,8 +3,8 @@
 Build VGG, ResNet and ResNetV2 with SE, ECA, CBAM and other attention blocks by name, or recognise the
 expressions in a photo in two lines:
 
-    from fer_attention import EmotionRecognizer
-    print(EmotionRecognizer.from_pretrained().predict("photo.jpg"))
+    from fer_attention import EmotionRecognizer, sample_photo
+    print(EmotionRecognizer.from_pretrained().predict(sample_photo()))
 
 Each public name imports its module, and with it torch, on first use.
 """
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from fer_attention.attention import CBAM, ECABlock, SEBlock, add_attention, create_attention
     from fer_attention.models import ModelSpec, build_model, create_model, list_models, list_pretrained
     from fer_attention.recognizer import EmotionRecognizer, FacePrediction
+    from fer_attention.samples import sample_photo
 
 __all__ = [
     "CBAM",
@@ -35,6 +36,7 @@ __all__ = [
     "create_model",
     "list_models",
     "list_pretrained",
+    "sample_photo",
     "swap_activation",
 ]
 
@@ -43,6 +45,7 @@ _PARTS = {
     "attention": ("CBAM", "ECABlock", "SEBlock", "add_attention", "create_attention"),
     "models": ("ModelSpec", "build_model", "create_model", "list_models", "list_pretrained"),
     "recognizer": ("EmotionRecognizer", "FacePrediction"),
+    "samples": ("sample_photo",),
 }
 
 if not TYPE_CHECKING:  # a type checker would let every name pass

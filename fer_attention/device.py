@@ -28,7 +28,7 @@ def resolve_device(device: str | torch.device) -> torch.device:
     if resolved.type == "cuda" and (resolved.index or 0) >= torch.cuda.device_count():
         raise ValueError(
             f"device {str(device)!r} is not available: torch sees {torch.cuda.device_count()} CUDA devices. "
-            "Use 'cpu' or 'auto'."
+            "Use device='cpu' or 'auto'."
         )
     if resolved.type != "cuda":  # which would start it
         try:
@@ -36,7 +36,7 @@ def resolve_device(device: str | torch.device) -> torch.device:
         except Exception as error:  # every backend has errors of its own
             raise ValueError(
                 f"device {str(device)!r} is not available: this PyTorch ({torch.__version__}) cannot compute "
-                "on it here. Use 'cpu' or 'auto'."
+                "on it here. Use device='cpu' or 'auto'."
             ) from error
     return resolved
 

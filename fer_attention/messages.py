@@ -2,33 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, get_args, get_origin
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
 from fer_attention.bounded import bounded, cut
 from fer_attention.registry import unknown_name
 
+M = TypeVar("M", bound=BaseModel)
+
 MAX_ERRORS = 12
 """Errors of one file that a message lists."""
 
 
-def check_on_error(value: str) -> None:
-    """Check that `on_error` is "raise" or "skip".
+def validate(model: type[M], fields: Mapping[str, Any], *, where: str) -> M:
+    """Create a record from the fields of a file.
+
+    Args:
+        model: Class of the record.
+        fields: The fields, as `load_yaml` returns them.
+        where: Name of the file for the message.
 
     Raises:
-        ValueError: It is something else.
+        ValueError: Fields are unknown, missing or invalid. The message has one line for each, at most
+            `MAX_ERRORS` of them.
     """
-    if value not in ("raise", "skip"):
-        raise ValueError(f"on_error is 'raise' or 'skip'; got {value!r}.")
+    try:
+        return model.model_validate(fields)
+    except ValidationError as error:
+        raise ValueError(_readable(error, model, where)) from error
 
 
-def readable(error: ValidationError, model: type[BaseModel], *, where: str) -> str:
-    """Describe the validation errors of a file, one line per field, at most `MAX_ERRORS` of them."""
+def _readable(error: ValidationError, model: type[BaseModel], where: str) -> str:
     causes = _causes(error)
     lines = [
-        f"  {cut('.'.join(map(str, one['loc'])), 100) or 'as a whole'}: {_reason(one, model)}"
+        f"  {cut('.'.join(str(part) for part in one['loc'] if part != '[key]'), 100) or 'as a whole'}: "
+        f"{_reason(one, model)}"
         for one in causes[:MAX_ERRORS]
     ]
     if len(causes) > MAX_ERRORS:

@@ -1,14 +1,19 @@
-"""Plug-ins: other packages register blocks, families, detectors and more through an entry point.
+"""Plug-ins: code of others that registers blocks, families, detectors and more while it is imported.
 
-An entry point `my_blocks = "my_blocks"` in the group `fer_attention.plugins` names a module. That module is
-imported at the first lookup in a registry and registers its entries. docs/plugins.md has an example of each.
+A package names its module with an entry point in the group `fer_attention.plugins`, which is imported at the
+first lookup in a registry. A file or module without a package is imported by `load_plugin`, on the command
+line with `--plugin`. docs/plugins.md has an example of each.
 """
 
 from __future__ import annotations
 
+import sys
 import threading
 import warnings
+from collections.abc import Callable
+from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import TypeVar
 
@@ -44,6 +49,65 @@ def load_plugins() -> None:
         _done = True
 
 
+_named: list[str] = []
+
+
+def load_plugin(module: str) -> None:
+    """Import a module or a `.py` file that registers blocks and the like; a second call does nothing.
+
+    Worker processes of a study import it as well.
+
+    >>> load_plugin("my_block.py")  # doctest: +SKIP
+
+    Args:
+        module: Name of an importable module, also of one in the current folder, or the path of a `.py` file.
+
+    Raises:
+        ImportError: It does not exist, or fails while it is imported; the message has the reason.
+    """
+    path = Path(module)
+    name = str(path.resolve()) if path.suffix == ".py" else module
+    if name in _named:
+        return
+    try:
+        if path.suffix == ".py":
+            _import_file(path)
+        else:
+            _import_module(module)
+    except Exception as error:  # a foreign module may raise anything
+        kind = "" if isinstance(error, ImportError) else f"{type(error).__name__}: "
+        reason = f"{kind}{error}".rstrip(".")
+        raise ImportError(f"The plug-in {module} was not loaded: {reason}.") from error
+    _named.append(name)
+
+
+def named_plugins() -> tuple[str, ...]:
+    """Return the modules and files that `load_plugin` has imported, for other processes."""
+    return tuple(_named)
+
+
+def _import_file(path: Path) -> None:
+    if not path.is_file():
+        raise ImportError("there is no such file")
+    spec = spec_from_file_location(path.stem, path)
+    if path.stem in sys.modules or spec is None or spec.loader is None:
+        raise ImportError(f"there is a module {path.stem} already; rename the file")
+    sys.modules[path.stem] = module = module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[path.stem]
+        raise
+
+
+def _import_module(name: str) -> None:
+    sys.path.append("")  # the current folder, which the installed command does not search
+    try:
+        import_module(name)
+    finally:
+        sys.path.remove("")
+
+
 def _load(entry: EntryPoint) -> None:
     try:
         entry.load()
@@ -58,9 +122,14 @@ def _load(entry: EntryPoint) -> None:
         )
 
 
-def open_registry(kind: str) -> Registry[T]:
-    """Return a registry that plug-ins can extend; they are loaded at the first lookup."""
-    return Registry(kind, before_lookup=load_plugins)
+def open_registry(kind: str, *, check: Callable[[T], None] | None = None) -> Registry[T]:
+    """Return a registry that plug-ins can extend; they are loaded at the first lookup.
+
+    Args:
+        kind: The kind of entry, as in `Registry`.
+        check: The contract of an entry, as in `Registry`.
+    """
+    return Registry(kind, before_lookup=load_plugins, check=check)
 
 
 RECIPES: Registry[Path] = open_registry("recipe")

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fer_attention.bounded import bounded
-from fer_attention.registry import unknown_name
+from fer_attention.registry import check_choice
 
 MAX_SIDE = 4096
 """Longest side of a model's input, pixels: larger ones come from damaged files."""
@@ -68,8 +68,7 @@ class CropRule:
             ("reference length", self.reference, Reference),
             ("border rule", self.border, Border),
         ):
-            if value not in get_args(known):
-                raise unknown_name(kind, value, get_args(known))
+            check_choice(kind, value, get_args(known))
         if self.scale is None:
             object.__setattr__(self, "scale", _SCALES[self.shape])
         elif not isinstance(self.scale, (int, float)) or not 0 < self.scale <= MAX_SCALE:
@@ -121,8 +120,7 @@ class Preprocessing:
     crop_rule: CropRule = field(default_factory=CropRule)
 
     def __post_init__(self) -> None:
-        if self.interpolation not in get_args(Interpolation):
-            raise unknown_name("interpolation", self.interpolation, get_args(Interpolation))
+        check_choice("interpolation", self.interpolation, get_args(Interpolation))
         sides = [side for side in self.size if type(side) is int and 1 <= side <= MAX_SIDE]
         if len(self.size) != 2 or len(sides) != 2:
             raise ValueError(

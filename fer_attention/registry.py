@@ -35,10 +35,24 @@ def unknown_name(kind: str, name: object, known: Iterable[str]) -> UnknownNameEr
     near = [cut(one, 60) for one in near]
     hint = f" Did you mean {near[0]!r}?" if near else ""
     if len(known) <= 30:
-        names = ", ".join(cut(one, 60) for one in known)
+        names = ", ".join(cut(one, 60) or "''" for one in known)
         return UnknownNameError(f"Unknown {kind} {shown}.{hint} Known: {names or 'none'}.")
     others = f" Also near: {', '.join(near[1:])}." if near[1:] else ""
     return UnknownNameError(f"Unknown {kind} {shown}.{hint}{others} {len(known)} are known.")
+
+
+def check_choice(kind: str, value: object, allowed: Iterable[str]) -> None:
+    """Check that a value is one of the allowed names.
+
+    >>> check_choice("colour", "grene", ("green", "red"))
+    Traceback (most recent call last):
+    fer_attention.registry.UnknownNameError: Unknown colour 'grene'. Did you mean 'green'? Known: green, red.
+
+    Raises:
+        UnknownNameError: It is none of them; the message has the nearest one.
+    """
+    if value not in (names := tuple(allowed)):
+        raise unknown_name(kind, value, names)
 
 
 class Registry(Mapping[str, T]):
@@ -47,13 +61,21 @@ class Registry(Mapping[str, T]):
     Args:
         kind: The kind of entry, in the singular, for messages ("Unknown attention 'cbma'.").
         before_lookup: Called before every lookup; it may register further entries.
+        check: Called with each new entry; it raises a TypeError if the entry breaks the contract of its kind.
 
     Attributes:
         on_register: Functions to call after each new entry.
     """
 
-    def __init__(self, kind: str, *, before_lookup: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self,
+        kind: str,
+        *,
+        before_lookup: Callable[[], None] | None = None,
+        check: Callable[[T], None] | None = None,
+    ) -> None:
         self.kind = kind
+        self._check = check
         self.on_register: list[Callable[[], None]] = []
         self._before_lookup = before_lookup
         self._entries: dict[str, T] = {}
@@ -63,6 +85,7 @@ class Registry(Mapping[str, T]):
 
         Raises:
             ValueError: `name` is taken, or is not lower case without blanks, dots and slashes.
+            TypeError: The object breaks the contract of its kind.
         """
         if name != name.lower().strip() or not name or set(name) & set(" ./"):
             raise ValueError(
@@ -75,6 +98,11 @@ class Registry(Mapping[str, T]):
                     f"The {self.kind} {name!r} is already registered, as {self._entries[name]!r}. "
                     "Choose another name."
                 )
+            if self._check is not None:
+                try:
+                    self._check(entry)
+                except TypeError as error:
+                    raise TypeError(f"The {self.kind} {name!r} cannot be registered: {error}") from error
             self._entries[name] = entry
             for notify in self.on_register:
                 notify()

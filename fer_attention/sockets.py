@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import socket
 
+from fer_attention.os_errors import reason_of
+
 _TRIES = 20  # ports after the first
 
 
@@ -43,8 +45,10 @@ def open_socket(host: str, *, first: int, port: int | None = None) -> socket.soc
             return _bound(host, candidate)
         except OSError as error:
             if error.errno != errno.EADDRINUSE:
-                reason = error.strerror or error
-                raise OSError(f"Cannot serve on {host}, port {candidate}: {reason}.") from error
+                reason = reason_of(error).partition(" (while")[0]  # Python repeats the address
+                raise OSError(
+                    f"Cannot serve on {host or 'an empty host'}, port {candidate}: {reason}."
+                ) from error
     if port is None:
         raise OSError(f"Ports {first} to {first + _TRIES} are all taken. Name a free one: --port N.")
     raise OSError(f"Port {port} is taken by another program. Name another: --port {_free_port(host)}.")

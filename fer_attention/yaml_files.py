@@ -14,6 +14,7 @@ import yaml
 from yaml.constructor import ConstructorError, SafeConstructor
 
 from fer_attention.bounded import bounded, cut
+from fer_attention.os_errors import reason_of
 
 MAX_BYTES = 2_000_000
 MAX_DEPTH = 50
@@ -55,7 +56,7 @@ def load_yaml(path: str | os.PathLike[str], *, numbered: bool = False) -> dict[A
         with Path(path).open("rb") as file:
             content = file.read(MAX_BYTES + 1)
     except OSError as error:
-        raise ValueError(f"{path} cannot be read: {error.strerror}.") from error
+        raise ValueError(f"{path} cannot be read: {reason_of(error)}.") from error
     if len(content) > MAX_BYTES:
         raise ValueError(f"{path} is larger than {MAX_BYTES // 10**6} MB: too large for settings.")
     fields = parse_yaml(content, where=str(path))

@@ -64,3 +64,12 @@ def test_leftovers_are_temporary_files_and_nothing_else(tmp_path):
 def test_a_missing_folder_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"the folder .*absent does not exist"):
         write_atomically(tmp_path / "absent" / "a.txt", b"")
+
+
+def test_an_error_names_the_file_and_not_its_temporary_one(tmp_path):
+    def fails(temporary):
+        raise OSError(28, "No space left on device", str(temporary))
+
+    with pytest.raises(OSError, match=r"/a\.txt'$"), replacing(tmp_path / "a.txt") as temporary:
+        fails(temporary)
+    assert not list(tmp_path.iterdir())

@@ -8,9 +8,11 @@ import zipfile
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
 from tests.support.paths import ROOT
+from tests.support.tiny_studies import tiny_fields
 
 EXAMPLE = ROOT / "examples" / "plugin"
 
@@ -155,3 +157,57 @@ print(looks, "torch" in sys.modules)
 
 def test_no_module_looks_up_an_entry_while_it_is_imported():
     assert run("-c", IMPORT_ALL).stdout == "[] True\n"  # else a plug-in would find modules half imported
+
+
+BLOCK = ROOT / "examples" / "energy_block.py"
+
+
+def test_a_block_in_a_file_has_its_models_with_the_option_plugin(tmp_path):
+    shown = run("-m", "fer_attention.cli", "--plugin", BLOCK, "models", "resnet18_ener*").stdout
+    assert "resnet18_energy" in shown
+    assert "resnet18_energy_elu" in shown
+    code = (
+        "import sys, torch; from fer_attention.plugins import load_plugin; import timm, fer_attention\n"
+        f"load_plugin({str(BLOCK)!r}); load_plugin({str(BLOCK)!r})\n"
+        "model = timm.create_model('resnet18_energy', attention_options={'gain': 2.0})\n"
+        "model(torch.rand(2, 1, 48, 48)).sum().backward()\n"
+        "print(model.layer1[0].attn.weight.grad.shape)"
+    )
+    assert run("-c", code).stdout == "torch.Size([64, 1, 1])\n"
+
+
+def test_a_module_in_the_current_folder_can_be_named_as_a_plug_in(tmp_path, monkeypatch):
+    (tmp_path / "my_lab").mkdir()
+    (tmp_path / "my_lab" / "blocks.py").write_text(BLOCK.read_text())
+    monkeypatch.chdir(tmp_path)
+    shown = run("-m", "fer_attention.cli", "--plugin", "my_lab.blocks", "models", "resnet18_energy").stdout
+    assert "resnet18_energy" in shown
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (None, "there is no such file."),
+        ("1 / 0", "ZeroDivisionError: division by zero."),
+        (BLOCK.read_text().replace("device: ", "machine: "), "EnergyGate has no parameter device"),
+        (BLOCK.read_text().replace('"energy"', '"se"'), "The attention 'se' is already registered"),
+    ],
+    ids=["missing", "failing", "without device", "taken"],
+)
+def test_a_named_plug_in_that_fails_ends_the_command_with_its_reason(text, reason, tmp_path):
+    if text is not None:
+        (tmp_path / "mine.py").write_text(text)
+    done = run("-m", "fer_attention.cli", "--plugin", tmp_path / "mine.py", "models", "vgg11", code=2)
+    [line] = done.stderr.splitlines()
+    assert line.startswith(f"error: The plug-in {tmp_path / 'mine.py'} was not loaded: ")
+    assert reason in line
+
+
+@pytest.mark.slow
+def test_workers_of_a_study_know_a_named_plug_in(tmp_path):
+    fields = tiny_fields(factors__attention=["none", "energy"], replications__seeds=1)
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(fields))
+    command = ["study", "run", tmp_path / "study.yaml", "--output", tmp_path / "out", "--workers", "1"]
+    run("-m", "fer_attention.cli", "--plugin", BLOCK, *command)
+    records = [json.loads(path.read_text()) for path in (tmp_path / "out" / "runs").glob("*/record.json")]
+    assert sorted(record["model"] for record in records) == ["resnetv2_18_elu", "resnetv2_18_energy_elu"]

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from fer_attention.activations import ACTIVATIONS
 from fer_attention.attention import ATTENTIONS
 from fer_attention.models import BACKBONES
-from fer_attention.registry import Registry, UnknownNameError, unknown_name
+from fer_attention.registry import Registry, UnknownNameError, check_choice, unknown_name
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def test_an_unknown_name_is_both_a_value_error_and_a_key_error(fruits):
     assert fruits.get("kiwi") is None
 
 
-def test_the_message_is_plain_text_with_the_nearest_name_and_all_known_ones(fruits):
+def test_the_message_has_the_nearest_name_and_all_known_ones(fruits):
     with pytest.raises(UnknownNameError) as caught:
         fruits["aple"]
     expected = "Unknown fruit 'aple'. Did you mean 'apple'? Known: apple, banana, pear."
@@ -114,3 +114,10 @@ def test_registries_of_the_library_refuse_to_replace_their_entries(registry):
         with pytest.raises(ValueError, match=f"'{name}' is already registered"):
             registry.register(name)(object())
         assert registry[name] is entry
+
+
+def test_a_choice_is_one_of_the_allowed_names():
+    check_choice("colour", "red", ["red", ""])
+    for value in ("rde", None, ["red"]):
+        with pytest.raises(UnknownNameError, match="Unknown colour .* Known: '', red."):
+            check_choice("colour", value, ["red", ""])

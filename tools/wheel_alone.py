@@ -22,6 +22,7 @@ COMMANDS = [
     ("--version", None),
     ("--help", None),
     ("models resnet18_*", None),
+    ("predict --sample", None),
     ("predict photo.png --json answer.json --output annotated", None),
     ("predict photo.png --detector yunet --detector-weights detector.onnx", "faces"),
     ("predict photo.png --detector yolo --detector-weights detector.onnx", "faces"),

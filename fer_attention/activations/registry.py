@@ -15,6 +15,7 @@ from timm import layers as timm_layers
 from torch import nn
 from torch.types import Device
 
+from fer_attention.elu import ELU
 from fer_attention.plugins import open_registry
 from fer_attention.registry import Registry
 
@@ -22,7 +23,7 @@ ACTIVATIONS: Registry[Callable[..., nn.Module]] = open_registry("activation")
 
 for _name, _factory in {
     "celu": nn.CELU,
-    "elu": nn.ELU,
+    "elu": ELU,
     "gelu": nn.GELU,
     "gelu_tanh": timm_layers.GELUTanh,
     "hard_mish": timm_layers.HardMish,

@@ -13,6 +13,8 @@ from torch import nn
 from fer_attention.activations.functional import functional_calls
 from fer_attention.activations.registry import ACTIVATIONS, create_activation
 from fer_attention.activations.tree import Reference, Scope, activation_classes, classes_of, references
+from fer_attention.elu import ELU
+from fer_attention.registry import check_choice
 
 Source: TypeAlias = str | type[nn.Module]
 
@@ -37,8 +39,8 @@ def swap_activation(
     Args:
         model: Any module tree.
         to: A registered name such as `"elu"`, or a class or function that creates a module without arguments.
-        source: Activation to replace: a class (exactly that class), a registered name (which includes timm's
-            own class, as for `"gelu"`), or a tuple of those.
+        source: Activation to replace: a class (exactly that class; `nn.ELU` includes ours), a registered name
+            (which includes timm's own class, as for `"gelu"`), or a tuple of those.
         scope: `"backbone"` skips the activations inside attention gates (ours, timm's and torchvision's;
             timm's SplitAttn as a whole); `"all"` includes them.
 
@@ -61,10 +63,7 @@ def swap_activation(
     >>> model[1]
     ELU(alpha=1.0, inplace=True)
     """
-    if scope not in ("backbone", "all"):
-        raise ValueError(
-            f"Unknown scope {scope!r}. Use 'backbone' to skip attention gates or 'all' to include them."
-        )
+    check_choice("scope", scope, ("all", "backbone"))
     make = _maker(to)
     classes = _source_classes(source)
     if type(model) in classes:
@@ -114,7 +113,7 @@ def _source_classes(source: Source | tuple[Source, ...]) -> frozenset[type[nn.Mo
         if isinstance(entry, str):
             classes |= classes_of(entry)
         elif isinstance(entry, type) and issubclass(entry, nn.Module):
-            classes.add(entry)
+            classes |= {entry, ELU} if entry is nn.ELU else {entry}
         else:
             raise TypeError(
                 "source must be a class such as nn.ReLU, a registered name, or a tuple of those; "
@@ -144,7 +143,7 @@ def _record(model: Any, to: object, swapped: set[type[nn.Module]]) -> None:
     if not dataclasses.is_dataclass(spec) or isinstance(spec, type):
         return
     before = getattr(spec, "activation", None)
-    name = next((name for name in ACTIVATIONS if name == to or ACTIVATIONS[name] is to), None)
+    name = next((name for name in ACTIVATIONS if name == to or any(c is to for c in classes_of(name))), None)
     if name and isinstance(before, str) and before in ACTIVATIONS and swapped & classes_of(before):
         model.spec = dataclasses.replace(spec, activation=name)
 

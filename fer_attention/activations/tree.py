@@ -47,6 +47,7 @@ GATES: tuple[type[nn.Module], ...] = (
 """Attention gates of timm and torchvision; ours have `is_attention_gate = True`."""
 
 TWINS: dict[str, type[nn.Module]] = {
+    "elu": nn.ELU,
     "gelu": timm_activations.GELU,
     "hard_sigmoid": timm_activations.HardSigmoid,
     "hard_swish": timm_activations.HardSwish,
@@ -56,7 +57,7 @@ TWINS: dict[str, type[nn.Module]] = {
     "silu": timm_activations.Swish,
     "tanh": timm_activations.Tanh,
 }
-"""timm's own classes for functions that torch.nn has, too: models use either, and a name means both."""
+"""Second classes of a function, timm's or torch's: models use either, and a name means both."""
 
 
 class Reference(NamedTuple):

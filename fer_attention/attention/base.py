@@ -17,7 +17,7 @@ A new block is one file with `@ATTENTIONS.register("name")` above its class and 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, ClassVar, Literal, TypeAlias, get_args
@@ -26,18 +26,47 @@ import torch
 from timm.layers import register_notrace_module
 from torch import Tensor, nn
 
+from fer_attention.bounded import bounded
 from fer_attention.plugins import open_registry
-from fer_attention.registry import Registry
+from fer_attention.registry import Registry, check_choice
 
-ATTENTIONS: Registry[type[AttentionBlock]] = open_registry("attention")
 
-CONTROLS: Registry[type[AttentionBlock]] = Registry("control block")
+def _check_block(block: type[AttentionBlock]) -> None:
+    """Check the contract of a block's constructor where the block is registered."""
+    contract = (
+        "A block is a subclass of AttentionBlock, built as Block(channels, *, options with defaults, "
+        "device=None, dtype=None), with its parameters on that device and of that type."
+    )
+    if not (isinstance(block, type) and issubclass(block, AttentionBlock)):
+        raise TypeError(f"{bounded(block)} is not a subclass of AttentionBlock. {contract}")
+    first, *others = inspect.signature(block).parameters.values()
+    parameters = {one.name: one for one in others}
+    if first.name != "channels" or first.kind is first.KEYWORD_ONLY:
+        raise TypeError(
+            f"the first parameter of {block.__name__} is {first.name!r}, not 'channels'. {contract}"
+        )
+    if missing := [name for name in ("device", "dtype") if name not in parameters]:
+        raise TypeError(f"{block.__name__} has no parameter {' and no '.join(missing)}. {contract}")
+    if without := [name for name, one in parameters.items() if one.default is one.empty]:
+        raise TypeError(f"{block.__name__} has no default for {', '.join(without)}. {contract}")
+
+
+ATTENTIONS: Registry[type[AttentionBlock]] = open_registry("attention", check=_check_block)
+
+CONTROLS: Registry[type[AttentionBlock]] = Registry("control block", check=_check_block)
 """Blocks to compare attention with. They can be built by name, but no list of blocks or models shows them."""
 
 Start: TypeAlias = Literal["published", "open"]
 """Start of a gate: with the published equations and weights, or at exactly 1."""
 
 Watcher: TypeAlias = "Callable[[AttentionBlock, Tensor], None]"
+
+_NUMBERS: dict[str, tuple[tuple[type, ...], str]] = {
+    "int": ((int,), "an integer"),
+    "int | None": ((int, type(None)), "an integer or None"),
+    "float": ((int, float), "a number"),
+}
+"""Types of values and their names by the annotations of a block's options."""
 
 _watcher: ContextVar[Watcher | None] = ContextVar("watcher", default=None)
 
@@ -59,6 +88,11 @@ def watch_inputs(watcher: Watcher) -> Iterator[None]:
         yield
     finally:
         _watcher.reset(token)
+
+
+def inputs_are_watched() -> bool:
+    """Return whether this code runs within `watch_inputs`."""
+    return _watcher.get() is not None
 
 
 class AttentionBlock(nn.Module):
@@ -195,8 +229,7 @@ class SigmoidGate(AttentionGate):
 
     def __init__(self, channels: int, *, start: Start = "published") -> None:
         super().__init__(channels)
-        if start not in get_args(Start):
-            raise ValueError(f"start must be one of {', '.join(get_args(Start))}; got {start!r}.")
+        check_choice("start", start, get_args(Start))
         self.start = start
         self.ceiling = 2.0 if start == "open" else 1.0
         self.bounds = (0.0, self.ceiling)
@@ -244,7 +277,8 @@ def create_attention(name: str, channels: int, **options: Any) -> AttentionBlock
     Conv1d(1, 1, kernel_size=(5,), stride=(1,), padding=(2,), bias=False)
     """
     block = block_class(name)
-    check_attention_options(name, set(options) - {"device", "dtype"})
+    own = {option: value for option, value in options.items() if option not in ("device", "dtype")}
+    check_attention_options(name, own)
     return block(channels, **options)
 
 
@@ -260,13 +294,14 @@ def attention_options(name: str) -> tuple[str, ...]:
     return tuple(p for p in parameters if p not in ("channels", "device", "dtype"))
 
 
-def check_attention_options(name: str, options: Iterable[str]) -> None:
-    """Check that a block has all these options.
+def check_attention_options(name: str, options: Mapping[str, Any]) -> None:
+    """Check that a block has all these options, and that numbers are numbers.
 
     Raises:
-        TypeError: It does not. The message lists the options that it has.
+        TypeError: An option is unknown; the message lists the block's options.
+        ValueError: The value of a number is something else.
 
-    >>> check_attention_options("gct", ["reduction"])
+    >>> check_attention_options("gct", {"reduction": 8})
     Traceback (most recent call last):
     TypeError: Attention 'gct' has no option 'reduction'. Its options: none.
     """
@@ -276,3 +311,8 @@ def check_attention_options(name: str, options: Iterable[str]) -> None:
             f"Attention {name!r} has no option {', '.join(map(repr, unknown))}. "
             f"Its options: {', '.join(known) or 'none'}."
         )
+    for option, value in options.items():
+        annotation = inspect.signature(block_class(name)).parameters[option].annotation
+        kinds, called = _NUMBERS.get(inspect.formatannotation(annotation).strip("'"), ((object,), ""))
+        if not isinstance(value, kinds):
+            raise ValueError(f"{option} of attention {name!r} is {called}; got {value!r}.")

@@ -13,6 +13,7 @@ from fer_attention.attention.fused.computation import FusedStep
 from fer_attention.attention.fused.function import residual
 from fer_attention.attention.fused.gates import ChannelFormula, FusedActivation, MLPFormula
 from fer_attention.attention.fused.norm import FusedBatchNorm
+from fer_attention.registry import check_choice
 
 
 class GateFormula(NamedTuple):
@@ -36,8 +37,7 @@ class FusibleGate(SigmoidGate):
         self, channels: int, *, start: Start = "published", implementation: Implementation = "auto"
     ) -> None:
         super().__init__(channels, start=start)
-        if implementation not in get_args(Implementation):
-            raise ValueError(f"implementation must be one of auto, plain, fused; got {implementation!r}.")
+        check_choice("implementation", implementation, get_args(Implementation))
         self.implementation = implementation
 
     def extra_repr(self) -> str:

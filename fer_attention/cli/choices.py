@@ -11,7 +11,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 import fer_attention
-from fer_attention.plugins import GROUP
+from fer_attention.plugins import GROUP, named_plugins
 
 DEFAULT_WEIGHTS = "resnetv2_18_eca_elu.ferplus"
 MAX_PIXELS = 120_000_000
@@ -32,7 +32,7 @@ BUILT_IN = {
 
 def choices(registry: str) -> str:
     """Return the names in a registry of `BUILT_IN`, including those of plug-ins."""
-    if not entry_points(group=GROUP):
+    if not entry_points(group=GROUP) and not named_plugins():
         return BUILT_IN[registry]
     module, _, name = registry.rpartition(".")
     return ", ".join(getattr(import_module(f"fer_attention.{module}"), name))

@@ -17,6 +17,7 @@ from rich.progress import Progress, track
 from rich.text import Text
 
 from fer_attention.cli.wording import message_of
+from fer_attention.outputs import check_output
 
 T = TypeVar("T")
 
@@ -74,10 +75,10 @@ def never_fail_to_print() -> None:
 
 
 def make_parents(*files: Path | None) -> None:
-    """Create the folders of output files, before work that could not be saved."""
+    """Create the folders of output files and check that they can be written, before the work."""
     for file in files:
         if file is not None:
-            file.parent.mkdir(parents=True, exist_ok=True)
+            check_output(file)
 
 
 def progress(items: Iterable[T], what: str, total: float | None = None) -> Iterable[T]:

@@ -66,6 +66,8 @@ def split(
     from fer_attention.data import create_protocol
     from fer_attention.data.splits import PARTS
 
+    if output.suffix != ".json":
+        raise ValueError(f"--output is a .json file, as --protocol FILE expects; got {output}.")
     make_parents(output)
     data = read(path, data_format, on_error, labels)
     options = {} if folds is None else {"folds": folds}

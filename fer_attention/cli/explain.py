@@ -17,11 +17,14 @@ if TYPE_CHECKING:
 
 MOST = 8
 
-EXAMPLES = examples("fer-attention explain photo.jpg --output panel.png")
+EXAMPLES = examples("fer-attention explain --sample", "fer-attention explain photo.jpg --output panel.png")
 
 
 def explain(
-    photo: Annotated[Path, typer.Argument(help="The photo.")],
+    photo: Annotated[Path | None, typer.Argument(help="The photo.", show_default=False)] = None,
+    sample: Annotated[
+        bool, typer.Option("--sample", help="The photo that comes with the package (NASA, public domain).")
+    ] = False,
     output: Annotated[Path, typer.Option(help="The panel, a .png file.")] = Path("explanation.png"),
     weights: Annotated[
         list[str] | None,
@@ -51,7 +54,11 @@ def explain(
     from fer_attention.faces import create_detector, load_image
     from fer_attention.recognizer import EmotionRecognizer
     from fer_attention.rendering.figures import png_file
+    from fer_attention.samples import sample_photo
 
+    if (photo is None) is not sample:
+        raise ValueError("Name one photo, or add --sample for the photo of the package.")
+    photo = photo or sample_photo()
     chosen = check_method(method)
     _png(output, photo)
     names = weights or [DEFAULT_WEIGHTS]

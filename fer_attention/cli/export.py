@@ -117,7 +117,9 @@ def _split_faces(crops: FaceDataset, split: str | None) -> tuple[FaceDataset, Fa
         return crops.split(CALIBRATION), crops.split(split)
     chosen = crops if split is None else crops.split(split)
     if len(chosen) < 2:
-        raise ValueError(f"{len(chosen)} faces are too few to calibrate on some and measure on others.")
+        raise ValueError(
+            f"--int8 needs at least 2 faces, to calibrate on some and measure on others; got {len(chosen)}."
+        )
     rows = np.random.default_rng(0).permutation(len(chosen))
     part = min(SAMPLES, len(chosen) // 2)
     return chosen.take(np.sort(rows[:part])), chosen.take(np.sort(rows[part:]))

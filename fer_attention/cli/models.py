@@ -36,7 +36,9 @@ def models(
         return
     names = list_models(pattern) or [pattern]  # names with other activations are not listed, but parse
     numbers = [Column(name, justify="right") for name in ("parameters, M", "MACs, M", "activations, M")]
-    caption = f"one {in_chans}×{img_size}×{img_size} input, 7 classes; {len(names)} models"
+    caption = (
+        f"one {in_chans}×{img_size}×{img_size} input, 7 classes; {len(names)} model{'s' * (len(names) != 1)}"
+    )
     table = Table("model", *numbers, caption=caption)
     for name in progress(names, "counting"):
         spec = ModelSpec.parse(name, img_size=img_size, in_chans=in_chans)
@@ -61,7 +63,7 @@ def _print_pretrained(pattern: str) -> None:
         for heading, text in (
             ("", model.summary),
             ("emotions", ", ".join(model.labels)),
-            ("as people see it", f"{model.crowd_accuracy}, n = {model.crowd_accuracy.n:,}"),
+            ("agreement with people", f"{model.crowd_accuracy}, n = {model.crowd_accuracy.n:,}"),
             ("… without copies", f"{model.crowd_accuracy_without_copies}"),
             ("FER2013's label", f"{model.label_accuracy}, n = {model.label_accuracy.n:,}"),
             ("file", f"{model.size / 1e6:.2f} MB"),
@@ -74,6 +76,7 @@ def _print_pretrained(pattern: str) -> None:
             table.add_row(heading, text)
         out.print(table)
     say(
-        "Accuracies are on FER2013's PrivateTest in seven emotions, one plain pass, with 95 % intervals; as "
-        "people see it: where six or more of ten voters agree, and again without copies of training images."
+        "Accuracies are on FER2013's PrivateTest in seven emotions, one plain pass, with 95 % intervals. "
+        "Agreement with people is measured where six or more of ten voters agree, with and without copies of "
+        "training images."
     )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Column, Table
@@ -21,14 +22,21 @@ from fer_attention.cli.detectors import (
     load_recognizer,
     no_face_hint,
 )
+from fer_attention.registry import unknown_name
 
+if TYPE_CHECKING:
+    from fer_attention.pipeline.photos import PhotoWorker
+
+RUNNERS = ("local", "ray")
 _SHOWN = 1000  # rows of the table; result files have all
 _RESULTS = "Results"
 
 EXAMPLES = examples(
+    "fer-attention predict --sample",
     "fer-attention predict photo.jpg",
     "fer-attention predict photos/ --output annotated --csv faces.csv",
     "fer-attention predict photos/ --json - --quiet --on-error skip | jq '.[].faces'",
+    "fer-attention predict s3://bucket/photos --runner ray --address auto --parquet s3://bucket/faces",
     "fer-attention predict photo.jpg --detector yunet --weights resnetv2_18_eca_elu.fer2013",
 )
 
@@ -41,7 +49,13 @@ def _file(form: str) -> typer.models.OptionInfo:
 
 
 def predict(
-    photos: Annotated[list[Path], typer.Argument(help="Photos, or folders of photos.", metavar="PHOTO")],
+    photos: Annotated[
+        list[str] | None,
+        typer.Argument(help="Photos, or folders of photos.", metavar="PHOTO...", show_default=False),
+    ] = None,
+    sample: Annotated[
+        bool, typer.Option("--sample", help="The photo that comes with the package (NASA, public domain).")
+    ] = False,
     output: Annotated[
         Path | None,
         typer.Option(help="Folder for annotated pictures; a stopped run resumes.", rich_help_panel=_RESULTS),
@@ -67,27 +81,57 @@ def predict(
         typer.Option(help="Threads; by default one for each core.", min=1, rich_help_panel=MACHINE),
     ] = None,
     device: Device = "auto",
+    runner: Annotated[
+        str,
+        typer.Option(
+            help="local, or ray: a Ray cluster, which writes a folder of files to --parquet.",
+            rich_help_panel=MACHINE,
+        ),
+    ] = "local",
+    address: Annotated[
+        str | None,
+        typer.Option(help="Address of a running Ray cluster, or auto.", rich_help_panel=MACHINE),
+    ] = None,
 ) -> None:
     """Recognise the expressions of all faces in photos.
 
     A photo that cannot be read ends the command. With --on-error skip it is reported, and the
     exit code is 1. Result files hold the finished photos in any case. With --output, the same command resumes
     a stopped run and analyses new and changed photos only.
+
+    With --runner ray, photos may be addresses such as s3://bucket/photos, and those that cannot be read are
+    rows with an error.
     """
     from fer_attention.faces import ImageError
     from fer_attention.faces.photo_files import list_photos
     from fer_attention.pipeline.photos import PhotoOptions, PhotoWorker
     from fer_attention.pipeline.runs import PhotoRun, photo_records
     from fer_attention.pipeline.writers import check_targets, open_writers
+    from fer_attention.samples import sample_photo
     from fer_attention.threads import default_workers
 
+    wanted = [*(photos or ()), *([sample_photo()] if sample else ())]
+    if not wanted:
+        raise ValueError("Name a photo or a folder of photos, or add --sample for the photo of the package.")
     named = {"json": json_file, "jsonl": jsonl_file, "csv": csv_file, "parquet": parquet_file}
     targets = {kind: target for kind, target in named.items() if target is not None}
-    check_targets(targets)
+    if runner not in RUNNERS:
+        raise unknown_name("runner", runner, RUNNERS)
+    if runner == "ray" and (output is not None or set(targets) != {"parquet"}):
+        raise ValueError(
+            "--runner ray writes a folder of Parquet files, and nothing else: use --parquet FOLDER."
+        )
+    if runner == "local" and address is not None:
+        raise ValueError("--address is that of a Ray cluster: add --runner ray.")
+    if runner == "local":
+        check_targets(targets)
     options = PhotoOptions(on_error, faces, min_size, keep_images=pictures and output is not None)  # type: ignore[arg-type]
     recognizer = load_recognizer(weights, detector, detector_weights, min_score, device, rotations=rotations)
     worker, threads = PhotoWorker(recognizer, options), workers or default_workers()
-    answers = _Answers()
+    if runner == "ray":
+        _on_cluster([*map(str, wanted)], targets["parquet"], worker, workers, address, detector)
+        return
+    answers = _Answers({str(sample_photo()): "the sample"})
     with ExitStack() as stack:
         run = None
         if output is not None:
@@ -95,7 +139,7 @@ def predict(
             decisive |= {"weights": _digest(weights), "detector_weights": _digest(detector_weights)}
             decisive |= {"faces": faces, "min_size": min_size, "rotations": rotations}
             run = stack.enter_context(PhotoRun(output, decisive, pictures=pictures))
-        found = list_photos(photos, without=run.own_files if run else ())
+        found = list_photos(map(Path, wanted), without=run.own_files if run else ())
         records = (run.records if run else photo_records)(found.photos, worker, workers=threads)
         add = stack.enter_context(open_writers(targets, recognizer.labels))
         try:
@@ -116,6 +160,26 @@ def predict(
         raise typer.Exit(1)
 
 
+def _on_cluster(
+    photos: list[str],
+    output: str,
+    worker: PhotoWorker,
+    actors: int | None,
+    address: str | None,
+    detector: str,
+) -> None:
+    from fer_attention.pipeline.cluster import list_addresses, predict_on_cluster
+
+    found = list_addresses(photos)
+    result = predict_on_cluster(found, output, worker, actors=actors, address=address)
+    say(f"{result.photos} photos, rows in {output}")
+    if result.without_face:
+        say(no_face_hint(detector, result.without_face, result.photos - result.failed), err)
+    if result.failed:
+        fail(f"{result.failed} of {result.photos} photos could not be read; their rows have the error.")
+        raise typer.Exit(1)
+
+
 def _digest(weights: str | Path | None) -> str | None:
     """Return the digest of a weights file, or the name of weights that are not a file here."""
     from fer_attention.models.bundled import file_sha256, weights_path
@@ -127,9 +191,14 @@ def _digest(weights: str | Path | None) -> str | None:
 
 
 class _Answers:
-    """Counts and a table of the answers."""
+    """Counts and a table of the answers.
 
-    def __init__(self) -> None:
+    Args:
+        names: What the table calls some photos.
+    """
+
+    def __init__(self, names: Mapping[str, str]) -> None:
+        self._names = names
         self.read = self.without_face = self.failed = 0
         self._rows: list[tuple[str, ...]] = []
 
@@ -144,12 +213,13 @@ class _Answers:
         self.without_face += not record["faces"]
         if len(self._rows) >= _SHOWN:
             return
+        photo = self._names.get(record["image"], record["image"])
         if not record["faces"]:
-            self._rows.append((record["image"], "none found"))
+            self._rows.append((photo, "none found"))
         for number, face in enumerate(record["faces"], start=1):
             box = " ".join(f"{value:.0f}" for value in face["box"])
             share = f"{face['probabilities'][face['emotion']]:.0%}"
-            name = record["image"] if number == 1 else ""
+            name = photo if number == 1 else ""
             self._rows.append((name, str(number), box, answer_of(face["candidates"]), share))
 
     def table(self) -> Table:

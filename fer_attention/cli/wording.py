@@ -7,21 +7,18 @@ from collections.abc import Iterable
 from typing import Any
 
 from fer_attention.atomic import FULL
-
-_REASONS: dict[type[OSError], str] = {
-    FileExistsError: "it is a file, and a folder is needed",
-    NotADirectoryError: "a part of the path is a file, not a folder",
-    IsADirectoryError: "it is a folder, and a file is needed",
-}
+from fer_attention.os_errors import reason_of
 
 _PLAIN = (
     (r"\[Errno \d+\] ", ""),
     (r"\[ONNXRuntimeError\] : \d+ : \w+ : ", ""),
     (r" ?<[\w.]+ object at 0x[0-9a-f]+>", ""),
     (r"(?m)^( *)([\w.]+): Unknown field '\w+'", r"\1No field '\2'"),
-    (r"\w+\.__init__\(\) got an unexpected keyword argument", "No field"),
     ("Input should be a valid dictionary( or instance of \\w+)?", "must be a mapping of fields"),
     ("Input should be", "must be"),
+    ("a valid tuple", "a list"),
+    (", got a number with a fractional part", ""),
+    (r"\bgot None\b", "got nothing"),
     (", unable to parse string as an? \\w+", ""),
     ("greater than or equal to", "at least"),
     ("less than or equal to", "at most"),
@@ -43,7 +40,7 @@ def message_of(error: BaseException, parameters: Iterable[Any] = ()) -> str:
         parameters: Parameters of the command. Their names become options.
     """
     if isinstance(error, OSError) and error.filename is not None:
-        reason = _REASONS.get(type(error), str(error.strerror).lower())
+        reason = reason_of(error)
         if error.errno in FULL:
             reason += ". Free some space, or choose another disk"
         return f"Cannot use {error.filename2 or error.filename}: {reason}."

@@ -9,11 +9,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from fer_attention.bounded import cut
 from fer_attention.data.records import DataError
 from fer_attention.faces.photo_files import is_junk
 
 FREE = 0.9
 """Share of the free space of the temporary folder that an archive may fill."""
+
+
+MAX_MEMBER = 2_000_000_000
+"""Bytes of one file of an archive, unpacked."""
 
 
 @contextmanager
@@ -31,6 +36,11 @@ def unpacked(path: Path) -> Iterator[Path]:
                     if not member.isfile() or is_junk(member.name):
                         continue
                     room -= member.size
+                    if member.size > MAX_MEMBER:
+                        raise DataError(
+                            f"{path}: {cut(member.name)} has {member.size / 1e9:.1f} GB unpacked, too large "
+                            "for an image or a table. Unpack the rest, and pass the folder."
+                        )
                     if room < 0:
                         raise DataError(
                             f"{path} does not fit into {tempfile.gettempdir()}. Unpack it, pass the folder."
@@ -39,5 +49,5 @@ def unpacked(path: Path) -> Iterator[Path]:
         except (tarfile.TarError, OSError, EOFError, ValueError) as error:
             if isinstance(error, DataError):
                 raise
-            raise DataError(f"{path} is not a whole tar archive: {error}.") from error
+            raise DataError(f"{path} is not a whole tar archive: {cut(str(error))}.") from error
         yield Path(folder)

@@ -17,7 +17,17 @@ from fer_attention.data.splits import split_names
 
 @dataclass(frozen=True, eq=False)
 class DataAudit:
-    """The findings; rows are those of the audited set.
+    """Findings of an audit. Rows are those of the audited data set.
+
+    >>> images = np.arange(4 * 16, dtype=np.uint8).reshape(4, 4, 4)
+    >>> images[3] = images[0]
+    >>> splits = np.array(["train", "train", "train", "test"])
+    >>> faces = FaceDataset(images, np.array([0, 0, 1, 1]), np.array(list("abcd")), splits, ("happy", "sad"))
+    >>> found = audit(faces, near=False)
+    >>> found.classes()
+    {'train': {'happy': 2, 'sad': 1}, 'test': {'happy': 0, 'sad': 1}}
+    >>> found.exact, found.copies(), found.conflicts()
+    (((0, 3),), {('test', 'train'): 1, ('train', 'test'): 1}, [(0, 3)])
 
     Attributes:
         data: The set.
@@ -41,7 +51,7 @@ class DataAudit:
         return split_names(self.data)
 
     def classes(self) -> dict[str, dict[str, int]]:
-        """Images per split and class."""
+        """Count the images of each split by class."""
         names, counts = self.data.label_names, {}
         for split in self.splits:
             found = np.bincount(self.data.labels[self.data.splits == split], minlength=len(names))
@@ -49,7 +59,7 @@ class DataAudit:
         return counts
 
     def copies(self) -> dict[tuple[str, str], int]:
-        """For splits (a, b): images of b that are identical to one of a; for a = b, the surplus ones."""
+        """Count, for splits (a, b), images of b identical to one of a; for a = b, the surplus ones."""
         counts: Counter[tuple[str, str]] = Counter()
         for group in self.exact:
             inside = Counter(self.data.splits[list(group)].tolist())
@@ -58,7 +68,7 @@ class DataAudit:
         return {pair: count for pair, count in sorted(counts.items()) if count}
 
     def near_copies(self) -> dict[tuple[str, str], int]:
-        """For two splits, in either order once: pairs of one photograph that are not identical."""
+        """Count, for each two splits, the pairs of one photograph that are not identical."""
         order, splits = self.splits, self.data.splits
         found: Counter[tuple[str, str]] = Counter()
         for pair in self.near or ():
@@ -71,12 +81,12 @@ class DataAudit:
         return [group for group in self.exact if len(set(self.data.labels[list(group)].tolist())) > 1]
 
     def near_conflicts(self) -> list[NearPair]:
-        """Near pairs that bear two labels."""
+        """Return the near pairs with two different labels."""
         labels = self.data.labels
         return [pair for pair in self.near or () if labels[pair.first] != labels[pair.second]]
 
     def to_dict(self) -> dict[str, Any]:
-        """All findings, images by name, for JSON."""
+        """Return all findings for JSON, with images by name."""
         names, labels, conflicts = self.data.names, self.data.labels, self.conflicts()
 
         def image(row: int) -> dict[str, str]:
@@ -119,7 +129,14 @@ def audit(
     threshold: float = 0.95,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> DataAudit:
-    """Look a set through.
+    """Search a data set for copies across splits, contradicting labels, blank images and shared subjects.
+
+    >>> images = np.random.default_rng(0).integers(0, 256, (3, 24, 24), dtype=np.uint8)
+    >>> images[2] = images[0, :, ::-1]  # mirrored
+    >>> names, splits = np.array(list("abc")), np.array(["train", "train", "test"])
+    >>> [pair] = audit(FaceDataset(images, np.zeros(3, dtype=np.int64), names, splits, ("happy",))).near
+    >>> pair.first, pair.second, pair.mirrored
+    (0, 2, True)
 
     Args:
         data: The set, in memory or on the disk.

@@ -63,6 +63,8 @@ def load_ckplus(
     Of the original release the last three frames of a sequence have its label. Sequences without a label file
     are listed in `skipped` as "no emotion label", for any `on_error`.
 
+    >>> faces = load_ckplus("CK+48", label_names=("angry", "happy", "sad"))  # doctest: +SKIP
+
     Args:
         path: A folder or zip of one of the layouts, or `ckextended.csv`.
         size: (H, W) that every frame is resized to, pixels.
@@ -102,7 +104,7 @@ def _is_original(source: Source) -> bool:
 
 
 def _sequence(name: str) -> tuple[str, str]:
-    """Subject and sequence of a frame's or label's file name: S005 and S005_001."""
+    """Parse subject and sequence from the file name of a frame or label: S005 and S005_001."""
     match = FRAME.match(PurePosixPath(name).name)
     if match is None:
         raise DataError("the file name is not of the form S005_001_00000011, so its subject is unknown.")
@@ -164,10 +166,9 @@ def _read_original(source: Source, rows: Rows, label_names: tuple[str, ...], fac
 
 
 def _emotion(source: Source, name: str) -> str:
-    """Emotion in a label file; its number has the form `   3.0000000e+00`."""
+    """Read the emotion from a label file; its number has the form `   3.0000000e+00`."""
     codes = ("neutral", *CKPLUS)
-    with source.open(name) as file:
-        text = file.read().decode(errors="replace").strip()
+    text = source.read(name).decode(errors="replace").strip()
     try:
         code = codes[int(number)] if (number := float(text)).is_integer() and number >= 0 else None
     except (ValueError, IndexError):

@@ -101,7 +101,7 @@ def degrade(
 
 
 def check_strength(name: str, *strengths: float) -> None:
-    """Refuse strengths that a degradation does not have, and a name that no degradation has."""
+    """Check that a degradation exists and has these strengths."""
     entry = DEGRADATIONS[name]
     for strength in strengths:
         if not entry.low <= strength <= entry.high:
@@ -132,7 +132,14 @@ def parse_degradation(text: str) -> tuple[str, float]:
 
 
 def degrade_crops(crops: FaceDataset, name: str, strength: float, *, seed: int = 0) -> FaceDataset:
-    """Degrade all images of a data set, which end as whole pixel values again, in memory.
+    """Degrade all images of a data set; the result is uint8, in memory.
+
+    >>> images = np.full((2, 48, 48), 128, dtype=np.uint8)
+    >>> names, splits = np.array(["a", "b"]), np.repeat("test", 2)
+    >>> faces = FaceDataset(images, np.zeros(2, dtype=np.int64), names, splits, ("happy",))
+    >>> noisy = degrade_crops(faces, "noise", 20)
+    >>> noisy.images.shape, round(float(noisy.images.std()))
+    ((2, 48, 48), 20)
 
     Args:
         crops: Images of one size.
@@ -180,7 +187,7 @@ def _blur(images: Tensor, strength: Tensor, generator: Generator | None) -> Tens
     "resolution", unit="side that the image is shrunk to and enlarged from, pixels", low=4, high=1024
 )
 def _resolution(images: Tensor, strength: Tensor, generator: Generator | None) -> Tensor:
-    """Bilinear both ways; `resampling` draws its filters."""
+    """Shrink and enlarge bilinearly; `resampling` draws its filters."""
     chosen = torch.full((len(images), 2), FILTERS.index(Image.Resampling.BILINEAR))
     return _through(images, strength, chosen)
 
@@ -199,7 +206,7 @@ def _noise(images: Tensor, strength: Tensor, generator: Generator | None) -> Ten
 
 @_degradation("jpeg", unit="quality", low=1, high=100)
 def _jpeg(images: Tensor, strength: Tensor, generator: Generator | None) -> Tensor:
-    """By Pillow, image by image on the CPU: approximations for the device lose less than files do."""
+    """Compress with Pillow, image by image on the CPU: approximations on devices lose less than files do."""
     if images.shape[1] not in (1, 3):
         raise ValueError(f"JPEG images have 1 channel (grey) or 3 (RGB), got {images.shape[1]}.")
     pixels = images.mul(255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
@@ -224,12 +231,12 @@ def _bar(images: Tensor, top: Tensor, bottom: Tensor, generator: Generator | Non
 
 
 def _separable(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """For each image rows @ image @ columns.T, with matrices (N, H, H) and (N, W, W); within [0, 1]."""
+    """Compute rows @ image @ columns.T for each image, with (N, H, H) and (N, W, W), within [0, 1]."""
     return (rows.unsqueeze(1) @ images @ columns.unsqueeze(1).mT).clamp(0, 1)
 
 
 def _gaussian(size: int, sigma: Tensor) -> Tensor:
-    """Matrices (N, size, size) that blur along one axis; weights beyond the border are left out."""
+    """Compute matrices (N, size, size) that blur along one axis; weights beyond the border are left out."""
     position = torch.arange(size, device=sigma.device, dtype=sigma.dtype)
     distance = (position.view(-1, 1) - position) / sigma.clamp(min=1e-3).view(-1, 1, 1)
     weights = torch.exp(-distance.square() / 2)
@@ -250,7 +257,7 @@ def _through(images: Tensor, side: Tensor, filters: Tensor) -> Tensor:
 
 @lru_cache(maxsize=512)  # 100 MB for images of 224×224
 def _resampling_matrix(size: int, through: int, down: int, up: int) -> Tensor:
-    """(size, size): what Pillow's resizing to `through` pixels and back does to one axis.
+    """Compute the (size, size) effect on one axis of Pillow's resizing to `through` pixels and back.
 
     Resizing is linear, so the columns of a resized identity are its weights.
     """

@@ -43,7 +43,7 @@ def exact_groups(images: Images) -> list[list[int]]:
 
 
 def spreads(images: Images) -> NDArray[np.float64]:
-    """(N,) standard deviation of each image's pixels, in grey levels; of RGB, the widest channel's."""
+    """Compute the standard deviation of each image, (N,), in grey levels; the largest over channels."""
     return np.array([image.std(axis=(0, 1)).max() for image in images])
 
 
@@ -53,7 +53,7 @@ def near_pairs(
     threshold: float = 0.95,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[NearPair]:
-    """All pairs of images that correlate at the threshold or above, upright or mirrored, but not identical.
+    """Find all pairs that correlate at the threshold or above, upright or mirrored, but are not identical.
 
     Each image is averaged down to 24×24 grey pixels, less its mean, and divided by its norm; the correlation
     is the inner product. In FER2013, all 48 pairs drawn from those at 0.95 to 0.96 showed one photograph

@@ -53,6 +53,9 @@ def load_fer2013(path: PathLike, *, labels: Labels | None = None, on_error: OnEr
     Rows of a CSV file are named by their number among the data rows, from 1: `row0000017`. They are not named
     as FER+ names them, since its numbers do not count rows: `fer0000059.png` is the 61st row.
 
+    >>> load_fer2013("fer2013.zip").label_names  # doctest: +SKIP
+    ('angry', 'disgust', 'fear', 'happy', 'sad', 'surprise', 'neutral')
+
     Args:
         path: The folder that holds `train` and `test`, or a zip file of it; or `fer2013.csv` (columns
             emotion, pixels, Usage), `icml_face_data.csv` (the same in another order) or Kaggle's `train.csv`

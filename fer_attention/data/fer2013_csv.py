@@ -43,8 +43,8 @@ def row_image(row: Row) -> Pixels:
 
 
 def is_count(text: str) -> bool:
-    """Return whether a cell holds a whole number, 0 or more."""
-    return text.isascii() and text.isdigit()
+    """Return whether a cell holds a whole number, 0 or more, of at most 18 digits."""
+    return len(text) <= 18 and text.isascii() and text.isdigit()
 
 
 def find_csv(source: Source, known: tuple[str, ...]) -> str | None:

@@ -20,7 +20,7 @@ from fer_attention.data.records import DataError, FaceDataset
 from fer_attention.data.sources import OnError, PathLike, Source
 from fer_attention.data.votes import read_votes
 from fer_attention.emotions import FERPLUS, LABEL_SETS, label_map
-from fer_attention.registry import unknown_name
+from fer_attention.registry import check_choice
 
 Target: TypeAlias = Literal["majority", "distribution"]
 Emotions: TypeAlias = Literal["ferplus", "fer2013"]
@@ -48,10 +48,12 @@ def load_ferplus(
     label_share: float = 0.0,
     on_error: OnError = "raise",
 ) -> FaceDataset:
-    """FER2013's images under what ten people saw; rows are named as `load_fer2013` names them.
+    """Read FER2013 with labels from the votes of ten people; rows are named as in `load_fer2013`.
 
-    Images that FER+'s rules exclude are not errors: they are listed in `skipped` for any `on_error`,
-    with the rule as the reason. See `agreed_emotions` for the rules.
+    Images that FER+'s rules exclude are not errors. They are listed in `skipped` for any `on_error`, with the
+    rule as the reason. `agreed_emotions` has the rules.
+
+    >>> faces = load_ferplus("fer2013.zip", votes="ferplus_votes.csv", target="majority")  # doctest: +SKIP
 
     Args:
         path: FER2013 in any layout that `load_fer2013` reads.
@@ -91,7 +93,16 @@ def label_by_votes(
     emotions: Emotions = "ferplus",
     label_share: float = 0.0,
 ) -> FaceDataset:
-    """Labels, and with `"distribution"` or a `label_share` targets, from the votes by FER+'s rules.
+    """Label images by the votes under FER+'s rules, with `targets` for `"distribution"` or a `label_share`.
+
+    >>> votes = np.zeros((2, 10), dtype=np.int64)
+    >>> votes[0, 1], votes[1, [0, 3]] = 10, (6, 4)  # happy; neutral, and sad for four of ten
+    >>> images, names = np.zeros((2, 48, 48), dtype=np.uint8), np.array(["a", "b"])
+    >>> splits = np.repeat("train", 2)
+    >>> faces = FaceDataset(images, np.zeros(2, dtype=np.int64), names, splits, ("happy",), votes=votes)
+    >>> voted = label_by_votes(faces)
+    >>> [voted.label_names[label] for label in voted.labels], voted.targets[1, [0, 3]]
+    (['happy', 'neutral'], array([0.6, 0.4], dtype=float32))
 
     Args:
         crops: Images with `votes`, under FER2013's labels.
@@ -134,14 +145,13 @@ def label_by_votes(
 
 def _check(target: str, emotions: str, label_share: float) -> None:
     for kind, value, known in (("target", target, Target), ("emotions", emotions, Emotions)):
-        if value not in get_args(known):
-            raise unknown_name(kind, value, get_args(known))
+        check_choice(kind, value, get_args(known))
     if not 0 <= label_share <= 1:
         raise ValueError(f"label_share must be between 0 and 1; got {label_share}.")
 
 
 def _one_hot(crops: FaceDataset, names: tuple[str, ...]) -> NDArray[np.float64]:
-    """(N, names), one where the image's present label is."""
+    """Encode each image's present label as a row of (N, names)."""
     place = label_map(crops.label_names, names)
     own = np.zeros((len(crops), len(names)))
     for row, label in enumerate(crops.labels.tolist()):

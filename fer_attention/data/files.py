@@ -62,6 +62,10 @@ class ImageFiles:
     `files[rows]` with an integer array or a slice gives an array in memory, as NumPy does; `take` gives
     fewer files, unread.
 
+    >>> files = ImageFiles((Path("a.png"), Path("b.png")), size=(48, 48))
+    >>> files.shape, files.take([1]).paths[0].name
+    ((2, 48, 48), 'b.png')
+
     Attributes:
         paths: The files.
         size: (H, W) that every image is resized to, pixels.

@@ -21,7 +21,12 @@ RowIndices = NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class Fold:
-    """One division of a set: rows that train, that select, and that are reported.
+    """Division of a data set: rows that train, rows that select and rows that are reported.
+
+    >>> images, names = np.zeros((4, 48, 48), dtype=np.uint8), np.array(list("abcd"))
+    >>> faces = FaceDataset(images, np.array([0, 1, 0, 1]), names, np.repeat("all", 4), ("happy", "sad"))
+    >>> Fold("by hand", np.array([0, 1]), np.array([2]), np.array([3])).apply(faces).splits.tolist()
+    ['train', 'train', 'validation', 'test']
 
     Attributes:
         name: Such as `fold 3` or `KA`.
@@ -73,7 +78,13 @@ class Fold:
 
 @dataclass(frozen=True, eq=False)
 class Protocol:
-    """The folds of a set.
+    """Folds of a data set.
+
+    >>> images, names = np.zeros((3, 48, 48), dtype=np.uint8), np.array(list("abc"))
+    >>> faces = FaceDataset(images, np.zeros(3, dtype=np.int64), names, np.repeat("all", 3), ("happy",))
+    >>> protocol = Protocol("by hand", (Fold("fold 0", np.array([0]), np.array([1]), np.array([2])),))
+    >>> Protocol.from_json(protocol.to_json(faces), faces).fold(0).test
+    array([2])
 
     Attributes:
         name: Of the registry.
@@ -95,7 +106,7 @@ class Protocol:
         object.__setattr__(self, "folds", tuple(numbered))
 
     def fold(self, number: int) -> Fold:
-        """One of the folds, counted from 0; a DataError if it does not exist."""
+        """Return one of the folds, counted from 0; a DataError if it does not exist."""
         if not 0 <= number < len(self.folds):
             raise DataError(f"{self.name} has folds 0 to {len(self.folds) - 1}, got fold {number}.")
         return self.folds[number]
@@ -139,7 +150,9 @@ class Protocol:
                 folds.append(Fold(fold["name"], rows[0], rows[1], rows[2], shared=tuple(fold["shared"])))
             protocol = cls(record["name"], tuple(folds), record["seed"], record["options"])
         except (KeyError, TypeError, json.JSONDecodeError) as error:
-            raise DataError(f"This is not a protocol: {type(error).__name__}: {error}.") from error
+            damaged = isinstance(error, json.JSONDecodeError)
+            reason = "not valid JSON" if damaged else "a field is missing or has another type"
+            raise DataError(f"This is not a file of `fer-attention data split`: {reason}.") from error
         for fold in protocol.folds:
             fold.check(data)
         return protocol
@@ -152,7 +165,10 @@ class Protocol:
     @classmethod
     def load(cls, path: str | os.PathLike[str], data: FaceDataset) -> Protocol:
         """Read a file of `save`."""
-        return cls.from_json(_text(path), data)
+        try:
+            return cls.from_json(_text(path), data)
+        except DataError as error:
+            raise DataError(f"{path}: {error}") from error
 
     @staticmethod
     def count(path: str | os.PathLike[str]) -> int:
@@ -164,7 +180,7 @@ class Protocol:
         try:
             return len(json.loads(_text(path))["folds"])
         except (ValueError, KeyError, TypeError) as error:
-            raise DataError(f"{path} is not a protocol: {type(error).__name__}: {error}.") from error
+            raise DataError(f"{path}: This is not a file of `fer-attention data split`.") from error
 
 
 def _text(path: str | os.PathLike[str]) -> str:

@@ -38,6 +38,17 @@ def load_image_folder(
     The names are emotions in any spelling that `emotions.canonical` knows, with or without a number
     (`0_angry`), other classes, or numbers: 0 to 6 are FER2013's and 1 to 7 RAF-DB's.
 
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from PIL import Image
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     for emotion in ("happy", "sad"):
+    ...         (Path(folder) / emotion).mkdir()
+    ...         Image.new("L", (60, 60)).save(Path(folder) / emotion / "1.png")
+    ...     faces = load_image_folder(folder)
+    >>> faces.label_names, faces.names.tolist(), faces.images.shape
+    (('happy', 'sad'), ['happy/1.png', 'sad/1.png'], (2, 48, 48))
+
     Args:
         path: The folder that holds those of the emotions or splits, or a zip or tar file of it.
         size: (H, W) that every image is resized to, pixels.

@@ -76,10 +76,20 @@ def load_table(
     labels: Labels | None = None,
     on_error: OnError = "raise",
 ) -> FaceDataset:
-    """Load the images that a table names, with its labels.
+    r"""Load the images that a table names, with its labels.
 
     A column `split` (or `usage`) gives the splits; without it the name of the table does, as `train.csv`, and
     otherwise the set has none.
+
+    >>> import tempfile
+    >>> from PIL import Image
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     for name in ("a", "b"):
+    ...         Image.new("L", (60, 60)).save(Path(folder) / f"{name}.png")
+    ...     _ = (Path(folder) / "labels.csv").write_text("file,label\na.png,happy\nb.png,sad\n")
+    ...     faces = load_table(folder)
+    >>> faces.names.tolist(), [faces.label_names[label] for label in faces.labels]
+    (['a.png', 'b.png'], ['happy', 'sad'])
 
     Args:
         path: A folder or archive of images and one or more tables, or a table whose images are in its folder.
@@ -122,6 +132,9 @@ def load_rafdb(
     Lines of the list are `train_00001.jpg 5`; the codes 1 to 7 are surprise, fear, disgust, happy, sad, angry
     and neutral (http://www.whdeng.cn/RAF/model1.html). The aligned images are taken where they are there.
 
+    >>> load_rafdb("RAF-DB/basic").split("test").images.shape  # doctest: +SKIP
+    (3068, 100, 100, 3)
+
     Args:
         path: The folder `basic`, or an archive of it, with the list and the images in any of its folders.
         size: (H, W) that every image is resized to, pixels; aligned ones have 100×100.
@@ -163,6 +176,8 @@ def load_affectnet(
     expression, codes 8 to 10 (none, uncertain, no face), are listed in `skipped` for any `on_error`. The
     authors' test images are not published, and `validation.csv` is what others report: it becomes the split
     `test`, so that nothing selects an epoch on it.
+
+    >>> faces = load_affectnet("AffectNet/")  # doctest: +SKIP
 
     Args:
         path: The folder of the lists and images, or an archive of it.

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
+from fer_attention.bounded import cut
 from fer_attention.data.files import ImageFiles, check_form
 from fer_attention.data.labels import LabelMap, order_of
 from fer_attention.data.records import DataError, FaceDataset
 from fer_attention.data.sources import Crop, PathLike, Pixels, Rows, Source, face_of
+from fer_attention.faces.decoding import MAX_PIXELS, open_image
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ def _image(source: Source, name: str, form: ImageForm) -> Pixels | Path:
         return face_of(source.image(name), size=form.size, channels=form.channels, crop=form.crop)
     path = source.path / name
     try:
-        with Image.open(path):
+        with open_image(path, max_pixels=MAX_PIXELS):
             return path
     except Exception as error:  # Pillow's readers have no common error class
-        raise DataError(f"not an image ({error}).") from error
+        raise DataError(f"not an image: {cut(str(error))}") from error

@@ -30,7 +30,9 @@ def load_jaffe(
     crop: Crop | None = None,
     on_error: OnError = "raise",
 ) -> FaceDataset:
-    """All photos with their subjects; the set has neither splits nor sequences.
+    """Load all photos with their subjects; the set has neither splits nor sequences.
+
+    >>> load_jaffe("jaffe/").subjects[:2]  # doctest: +SKIP
 
     Args:
         path: The folder of the photos or a zip file of it: TIFF files as published, or copies of another

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from fer_attention.bounded import bounded
+from fer_attention.bounded import bounded, cut
 from fer_attention.data.records import DataError, FaceDataset
 from fer_attention.emotions import FIRST_CODES, LABEL_SETS, canonical
 from fer_attention.registry import unknown_name
@@ -71,16 +71,17 @@ def open_labels(given: str | Path | Mapping[Any, object]) -> Labels:
             fields = load_yaml(Path(given), numbered=True)
         except ValueError as error:
             raise DataError(str(error)) from error
+    where = "labels" if isinstance(given, Mapping) else cut(str(given))
     labels = {}
     for label, emotion in fields.items():
         if not (emotion is None or (isinstance(emotion, str) and emotion.strip())):
             raise DataError(
-                f"labels: {bounded(label)} is mapped to {bounded(emotion)}; it must be an emotion, "
+                f"{where}: {bounded(label)} is mapped to {bounded(emotion)}; it must be an emotion, "
                 "such as happy, or null to leave its images out."
             )
         labels[key_of(str(label))] = None if emotion is None else canonical(emotion)
     if len(set(labels.values()) - {None}) < 1:
-        raise DataError(f"labels: {given!s:.100} maps no label to an emotion.")
+        raise DataError(f"{where} maps no label to an emotion.")
     return labels
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from fer_attention.bounded import cut
 from fer_attention.data.labels import open_labels, relabel
 from fer_attention.data.records import DataError, FaceDataset
 from fer_attention.data.sources import OnError, PathLike, Source, open_source
@@ -66,6 +67,10 @@ def load_data(
     **options: Any,
 ) -> FaceDataset:
     """Read a data set of any known layout.
+
+    >>> faces = load_data("fer2013.zip")  # doctest: +SKIP
+    >>> faces.split("private").images.shape  # doctest: +SKIP
+    (3589, 48, 48)
 
     Args:
         path: A folder, a zip or tar file, or a table.
@@ -128,7 +133,7 @@ def recognised_format(path: PathLike) -> str:
                 break
         if not fitting and source.images():  # the last reader says what is wrong with them
             fitting = [max(FORMATS, key=lambda name: FORMATS[name].rank)]
-        shown = ", ".join(source.names[:3]) or "nothing"
+        shown = cut(", ".join(source.names[:3])) or "nothing"
         count = len(source.names)
     if len(fitting) == 1:
         return fitting[0]

@@ -23,7 +23,16 @@ from fer_attention.registry import Registry
 
 
 class ProtocolWarning(UserWarning):
-    """Limit of what a protocol measures."""
+    """Limit of what a protocol measures.
+
+    >>> images, names = np.zeros((20, 4, 4), dtype=np.uint8), np.arange(20).astype(str)
+    >>> faces = FaceDataset(images, np.arange(20) % 2, names, np.repeat("all", 20), ("happy", "sad"))
+    >>> with warnings.catch_warnings(record=True) as caught:
+    ...     warnings.simplefilter("always")
+    ...     _ = create_protocol("paper", faces)
+    >>> caught[0].category.__name__
+    'ProtocolWarning'
+    """
 
 
 ONE_FOLD = ("official", "holdout", "paper")
@@ -34,6 +43,13 @@ PROTOCOLS: Registry[Callable[..., list[Fold]]] = open_registry("protocol")
 
 def create_protocol(name: str, data: FaceDataset, *, seed: int = 0, **options: Any) -> Protocol:
     """Create the folds of a protocol for a data set, verified.
+
+    >>> images, names = np.zeros((6, 4, 4), dtype=np.uint8), np.array(list("abcdef"))
+    >>> labels, people = np.array([0, 1, 0, 1, 0, 1]), np.array(list("uuvvww"))
+    >>> faces = FaceDataset(images, labels, names, np.repeat("all", 6), ("happy", "sad"), subjects=people)
+    >>> loso = create_protocol("loso", faces)
+    >>> [fold.name for fold in loso.folds], loso.fold(0).test
+    (['u', 'v', 'w'], array([0, 1]))
 
     Args:
         name: `official`, `holdout`, `subject_kfold`, `loso`, `stratified_kfold` or `paper`.
@@ -60,6 +76,8 @@ def create_protocol(name: str, data: FaceDataset, *, seed: int = 0, **options: A
 
 def open_protocol(name: str, data: FaceDataset, *, seed: int = 0, **options: Any) -> Protocol:
     """Create a protocol by name, or open the `.json` file of `Protocol.save`, which has seed and options.
+
+    >>> open_protocol("folds.json", faces).fold(3)  # doctest: +SKIP
 
     Raises:
         UnknownNameError: No protocol has this name.
@@ -91,7 +109,13 @@ def check_protocol(name: str, fold: int = 0, **options: Any) -> None:
 
 
 def default_protocol(data: FaceDataset) -> str:
-    """Return the sound protocol for a data set: its own splits, else by subject, else by class."""
+    """Return the sound protocol for a data set: its own splits, else by subject, else by class.
+
+    >>> images, labels, names = np.zeros((3, 4, 4), dtype=np.uint8), np.zeros(3, dtype=np.int64), np.arange(3)
+    >>> splits = np.array(["train", "public", "private"])  # as in FER2013
+    >>> default_protocol(FaceDataset(images, labels, names.astype(str), splits, ("happy",)))
+    'official'
+    """
     if any(np.isin(names, data.splits).all() for names in OFFICIAL):
         return "official"
     if np.isin(("train", "test"), data.splits).all():
@@ -108,7 +132,7 @@ def _official(data: FaceDataset, *, seed: int) -> list[Fold]:
             return [Fold("official", *(mask.nonzero()[0] for mask in masks))]
     raise DataError(
         "official needs the splits train, public and private, or train, validation and test; there are "
-        f"{', '.join(sorted(set(data.splits.tolist())))}. Take subject_kfold or stratified_kfold."
+        f"{', '.join(sorted(set(data.splits.tolist())))}. Use subject_kfold or stratified_kfold."
     )
 
 
@@ -132,7 +156,7 @@ def _holdout(data: FaceDataset, *, seed: int, share: float = 0.1) -> list[Fold]:
 
 @PROTOCOLS.register("subject_kfold")
 def _subject_kfold(data: FaceDataset, *, seed: int, folds: int = 10, shuffle: bool = False) -> list[Fold]:
-    """Subjects, sorted, every `folds`-th into one fold, as is usual for CK+; the next fold validates."""
+    """Put every `folds`-th subject, sorted, into one fold, as is usual for CK+; the next fold validates."""
     subjects = _subjects(data, "subject_kfold", at_least=max(3, folds))
     if folds < 3:
         raise DataError(f"subject_kfold needs 3 folds or more (train, validation, test), got {folds}.")
@@ -153,12 +177,14 @@ def _loso(data: FaceDataset, *, seed: int, validation_subjects: int = 1) -> list
 
 @PROTOCOLS.register("stratified_kfold")
 def _stratified_kfold(data: FaceDataset, *, seed: int, folds: int = 5) -> list[Fold]:
-    """Folds of like class shares, for sets without subjects; the next fold validates."""
+    """Make folds of like class shares, for sets without subjects; the next fold validates."""
     if data.subjects is not None:
-        raise DataError("This set names its subjects: take subject_kfold, which keeps a person on one side.")
+        raise DataError("This set names its subjects: use subject_kfold, which keeps a person on one side.")
     with needs_extra("train", "stratified_kfold needs scikit-learn"):
         from sklearn.model_selection import StratifiedKFold  # noqa: PLC0415  (optional, loaded on use)
     rarest = int(np.bincount(data.labels)[np.unique(data.labels)].min())
+    if rarest < 3:
+        raise DataError(f"stratified_kfold needs 3 images of each class; the rarest class has {rarest}.")
     if not 3 <= folds <= rarest:
         raise DataError(
             f"stratified_kfold: folds from 3 to {rarest}, the rarest class's images; got {folds}."
@@ -186,7 +212,7 @@ def _paper(data: FaceDataset, *, seed: int) -> list[Fold]:
 
 def _subjects(data: FaceDataset, name: str, *, at_least: int) -> NDArray[np.str_]:
     if data.subjects is None:
-        raise DataError(f"{name} needs subjects, which this set does not name; take stratified_kfold.")
+        raise DataError(f"{name} needs subjects, which this set does not name; use stratified_kfold.")
     subjects = np.unique(data.subjects)
     if len(subjects) < at_least:
         raise DataError(f"{name} needs {at_least} subjects or more, there are {len(subjects)}.")
@@ -200,7 +226,7 @@ def _of(data: FaceDataset, subjects: Any) -> RowIndices:
 def _rotated(
     size: int, parts: Sequence[RowIndices], *, names: Sequence[str] = (), validating: int = 1
 ) -> list[Fold]:
-    """One fold per part: the part is tested, the following ones validate, the rest train."""
+    """Make one fold per part: the part is tested, the following ones validate, the rest train."""
     folds = []
     for number, test in enumerate(parts):
         following = [parts[(number + 1 + k) % len(parts)] for k in range(validating)]

@@ -15,7 +15,15 @@ from fer_attention.data.files import ImageFiles, digest, file_digest
 
 
 class DataError(ValueError):
-    """A data set that is absent, damaged or not in the expected layout."""
+    """A data set that is absent, damaged or not in the expected layout.
+
+    >>> from fer_attention.data import load_data
+    >>> try:
+    ...     load_data("absent.zip")
+    ... except DataError as error:
+    ...     print(str(error).split(". ")[0])
+    absent.zip does not exist
+    """
 
 
 @dataclass(frozen=True)
@@ -47,6 +55,16 @@ class FaceDataset:
     """Face crops of one size with their labels, N of them.
 
     Digests of the images are computed once and kept, so do not write into `images`.
+
+    >>> crops = FaceDataset(
+    ...     images=np.zeros((3, 48, 48), dtype=np.uint8),
+    ...     labels=np.array([0, 1, 1]),
+    ...     names=np.array(["a.png", "b.png", "c.png"]),
+    ...     splits=np.array(["train", "train", "test"]),
+    ...     label_names=("happy", "sad"),
+    ... )
+    >>> len(crops.split("train")), crops.take([2]).names.tolist()
+    (2, ['c.png'])
 
     Attributes:
         images: uint8, (N, H, W) grey or (N, H, W, 3) RGB, in memory or decoded from files on use.
@@ -127,7 +145,7 @@ class FaceDataset:
         return replace(self, splits=splits, division=division)._with_digests_of(self)
 
     def _with_digests_of(self, other: FaceDataset, rows: Any = ...) -> FaceDataset:
-        """Itself, with the digests of the same images if they have been computed."""
+        """Take over the digests of the same images, if they have been computed, and return the set."""
         if "digests" in other.__dict__:
             self.__dict__["digests"] = other.digests[rows]
         return self
@@ -136,7 +154,7 @@ class FaceDataset:
         """Select one split; a DataError lists the splits if it does not exist."""
         mask = self.splits == name
         if not mask.any():
-            raise DataError(f"No split {name!r}; there are {sorted(set(self.splits.tolist()))}.")
+            raise DataError(f"No split {name!r}; there are {', '.join(sorted(set(self.splits.tolist())))}.")
         return self.take(mask)
 
     @cached_property
@@ -163,5 +181,5 @@ class FaceDataset:
         return content.hexdigest()
 
     def seen_in(self, other: FaceDataset) -> NDArray[np.bool_]:
-        """(N,), true where an image is, pixel for pixel, also among the `other` images."""
+        """Compute (N,) flags, true where an image is, pixel for pixel, also among the `other` images."""
         return np.isin(self.digests, other.digests)

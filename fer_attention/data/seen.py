@@ -61,11 +61,11 @@ class SeenImages:
         )
 
     def trained_on(self, crops: FaceDataset) -> NDArray[np.bool_]:
-        """(N,), true where an image is, pixel for pixel, one of the training images."""
+        """Compute (N,) flags, true where an image is, pixel for pixel, one of the training images."""
         return np.isin(_short(crops), self.training)
 
     def selected_on(self, crops: FaceDataset) -> NDArray[np.bool_]:
-        """(N,), true where an image is, pixel for pixel, one of those that selected an epoch."""
+        """Compute (N,) flags, true where an image is, pixel for pixel, one that selected an epoch."""
         return np.isin(_short(crops), self.selection)
 
     def to_record(self) -> dict[str, Any]:
@@ -74,7 +74,7 @@ class SeenImages:
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> SeenImages | None:
-        """Read a weights' record; None if it does not say which images the weights have seen.
+        """Read the entry of a weights record; None if it does not name the images that the weights have seen.
 
         Raises:
             DataError: The entry is damaged.

@@ -16,13 +16,15 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from fer_attention.bounded import cut
 from fer_attention.data.archives import unpacked
 from fer_attention.data.files import ImageFiles, fit
 from fer_attention.data.records import DataError, FaceDataset
 from fer_attention.faces.decoding import MAX_PIXELS, open_image
 from fer_attention.faces.images import ImageError, load_image
 from fer_attention.faces.photo_files import is_image_name, is_junk
-from fer_attention.messages import check_on_error
+from fer_attention.os_errors import reason_of
+from fer_attention.registry import check_choice
 
 OnError: TypeAlias = Literal["raise", "skip"]
 Crop: TypeAlias = Callable[[Image.Image], Image.Image]
@@ -31,6 +33,11 @@ Pixels: TypeAlias = npt.NDArray[np.uint8]
 
 FEW = 3
 """Number of rows that may be damaged in a set of any size, without its layout being in doubt."""
+
+MAX_FILE = 200_000_000
+"""Bytes of an image or label file, unpacked; larger ones are refused by name."""
+
+MAX_NAME = 1000
 
 MANY = 20
 """Number of damaged rows after which a reader stops, if they are more than half of the rows so far."""
@@ -58,18 +65,35 @@ class Source:
         """Return the files of that name in any subfolder."""
         return [name for name in self.names if PurePosixPath(name).name.lower() == file_name.lower()]
 
+    def read(self, name: str) -> bytes:
+        """Read a file of at most `MAX_FILE` bytes.
+
+        Raises:
+            DataError: The file is larger, or cannot be read.
+        """
+        try:
+            with self.open(name) as file:
+                content = file.read(MAX_FILE + 1)
+        except DataError:
+            raise
+        except Exception as error:  # files, zip members and their codecs have no common error class
+            raise DataError(f"it cannot be read ({cut(str(error) or type(error).__name__)}).") from error
+        if len(content) > MAX_FILE:
+            raise DataError(f"it has more than {MAX_FILE // 10**6} MB, too large for an image or a label.")
+        return content
+
     def image(self, name: str) -> Image.Image:
         """Decode an image completely, in the mode of its file.
 
         Raises:
             DataError: The file is not a complete image.
         """
+        content = self.read(name)
         try:
-            with self.open(name) as file:
-                image = open_image(file, max_pixels=MAX_PIXELS)
+            image = open_image(content, max_pixels=MAX_PIXELS)
             image.load()
-        except Exception as error:  # readers of images and of zip members have no common error class
-            raise DataError(f"not a complete image ({error}).") from error
+        except Exception as error:  # readers of images have no common error class
+            raise DataError(f"not a complete image ({cut(str(error))}).") from error
         return image
 
 
@@ -96,18 +120,25 @@ def open_source(path: PathLike, *, expected: str = "") -> Iterator[Source]:
         with unpacked(place) as folder:
             yield _folder_source(place, folder)
     elif place.is_file():
-        try:
-            archive = zipfile.ZipFile(place)
-        except zipfile.BadZipFile as error:
-            raise DataError(
-                f"{path} is neither a folder nor a table nor a whole zip or tar file: {error}."
-            ) from error
-        with archive:
+        with _zip_file(place) as archive:
             members = {n.replace("\\", "/"): n for n in archive.namelist()}  # as some Windows programs write
             files = _in_order(name for name in members if not name.endswith("/"))
             yield Source(place, files, lambda name: archive.open(members[name]))
     else:
         raise DataError(" ".join(filter(None, [f"{path} does not exist.", _meant(place), expected])))
+
+
+def _zip_file(path: Path) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(path)
+    except NotImplementedError as error:  # of a later version of the format
+        raise DataError(
+            f"{path} cannot be read ({error}). Unpack it with another program, and pass the folder."
+        ) from error
+    except Exception as error:  # damaged directories of archives raise many kinds
+        raise DataError(
+            f"{path} is neither a folder nor a table nor a whole zip or tar file: {cut(str(error))}."
+        ) from error
 
 
 def is_table_name(name: str) -> bool:
@@ -116,8 +147,12 @@ def is_table_name(name: str) -> bool:
 
 
 def _folder_source(path: Path, folder: Path) -> Source:
-    names = _in_order(file.relative_to(folder).as_posix() for file in _walk(folder))
-    return Source(path, names, lambda name: (folder / name).open("rb"))
+    def opened(name: str) -> IO[bytes]:
+        if (file := folder / name).exists() and not file.is_file():  # a pipe would wait for ever
+            raise DataError("it is not a regular file.")
+        return file.open("rb")
+
+    return Source(path, _in_order(file.relative_to(folder).as_posix() for file in _walk(folder)), opened)
 
 
 def _in_order(names: Iterable[str]) -> tuple[str, ...]:
@@ -126,7 +161,7 @@ def _in_order(names: Iterable[str]) -> tuple[str, ...]:
 
 def _walk(folder: Path) -> Iterator[Path]:
     def refuse(error: OSError) -> None:
-        raise DataError(f"{error.filename} cannot be read: {error.strerror}.") from error
+        raise DataError(f"{error.filename} cannot be read: {reason_of(error)}.") from error
 
     seen = set()
     for place, folders, files in os.walk(folder, onerror=refuse, followlinks=True):
@@ -191,11 +226,11 @@ class Rows:
     _seen: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        check_on_error(self.on_error)
+        check_choice("on_error", self.on_error, ("raise", "skip"))
 
     @contextmanager
     def reading(self, name: str) -> Iterator[None]:
-        """Around the reading of one row: its DataError is collected, or is a skip.
+        """Guard the reading of one row: collect its DataError, or skip the row.
 
         Errors are raised by `check` and `faces`, so that they can say how many rows they concern, and at once
         where nearly all of many rows have failed.
@@ -221,7 +256,7 @@ class Rows:
             return
         name, error = next(iter(self._failed.items()))
         bad, seen = len(self._failed), len(self._seen)
-        message = f"{self.path}: {name}: {error}"
+        message = f"{self.path}: {cut(name)}: {cut(str(error), 400)}"
         if bad > 1:
             message += f" {bad} of the first {seen} {self.unit} cannot be used."
         if bad < seen and (bad <= FEW or bad <= 0.05 * seen):
@@ -238,7 +273,13 @@ class Rows:
         subject: str | None = None,
         sequence: str | None = None,
     ) -> None:
-        """One more row, of the same kinds of facts as the rows before."""
+        """Add a row, of the same kinds of facts as the rows before.
+
+        Raises:
+            DataError: The name is too long: an array of names has the width of the longest.
+        """
+        if len(name) > MAX_NAME:
+            raise DataError(f"its path has {len(name)} characters; at most {MAX_NAME} are read.")
         self._rows.append((name, image, label, split, subject, sequence))
 
     def faces(

@@ -67,6 +67,11 @@ def split_names(data: FaceDataset) -> list[str]:
 def selection_split(data: FaceDataset) -> str:
     """Choose the split that selects the epoch: `validation` or, of FER2013, `public`.
 
+    >>> images, labels, names = np.zeros((3, 4, 4), dtype=np.uint8), np.zeros(3, dtype=np.int64), np.arange(3)
+    >>> splits = np.array(["train", "public", "private"])  # as in FER2013
+    >>> selection_split(FaceDataset(images, labels, names.astype(str), splits, ("happy",)))
+    'public'
+
     Raises:
         DataError: The set has neither.
     """
@@ -81,6 +86,11 @@ def selection_split(data: FaceDataset) -> str:
 
 def default_test_split(data: FaceDataset) -> str:
     """Choose the split that is reported: FER2013's `private`, else `test`, else `all` if it is the only one.
+
+    >>> images, labels, names = np.zeros((3, 4, 4), dtype=np.uint8), np.zeros(3, dtype=np.int64), np.arange(3)
+    >>> splits = np.array(["train", "public", "private"])  # as in FER2013
+    >>> default_test_split(FaceDataset(images, labels, names.astype(str), splits, ("happy",)))
+    'private'
 
     Raises:
         DataError: The set has other splits.
@@ -102,10 +112,16 @@ def check_fraction(fraction: float) -> None:
 
 
 def training_fraction(data: FaceDataset, fraction: float, *, seed: int = 0) -> NDArray[np.int64]:
-    """Rows of a share of a training set, for studies of its size: sorted int64.
+    """Draw the rows of a share of a training set, for studies of its size: sorted int64.
 
-    Every class keeps its share, rounded, and at least one image. For one seed, a smaller fraction's rows are
-    among a larger one's. Rows are drawn without regard to subjects.
+    Every class keeps its share, rounded, and at least one image. For one seed, the rows of a smaller fraction
+    are among those of a larger one. Rows are drawn without regard to subjects.
+
+    >>> images, names = np.zeros((8, 4, 4), dtype=np.uint8), np.arange(8).astype(str)
+    >>> faces = FaceDataset(images, np.arange(8) % 2, names, np.repeat("train", 8), ("happy", "sad"))
+    >>> rows = training_fraction(faces, 0.5)
+    >>> sorted(faces.labels[rows].tolist())
+    [0, 0, 1, 1]
 
     Raises:
         ValueError: The fraction is not above 0 and at most 1.
@@ -121,6 +137,12 @@ def training_fraction(data: FaceDataset, fraction: float, *, seed: int = 0) -> N
 
 def limit_training(data: FaceDataset, fraction: float, *, seed: int = 0) -> FaceDataset:
     """Cut the split `train` to a share of it, by class; other splits stay whole.
+
+    >>> images, names = np.zeros((8, 4, 4), dtype=np.uint8), np.arange(8).astype(str)
+    >>> splits = np.repeat(["train", "test"], 4)
+    >>> faces = FaceDataset(images, np.arange(8) % 2, names, splits, ("happy", "sad"))
+    >>> limit_training(faces, 0.5).splits.tolist()
+    ['train', 'train', 'test', 'test', 'test', 'test']
 
     Args:
         data: The set, with its splits.

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from fer_attention.bounded import cut
 from fer_attention.data.labels import EMOTIONS, key_of
 from fer_attention.data.records import DataError
 from fer_attention.data.sources import Source, is_table_name
@@ -28,6 +29,9 @@ HEADINGS = {
 """Names of the columns by what they hold, in lower case."""
 
 _DELIMITERS = (",", ";", "\t", "|")
+MAX_LINE = 1_000_000
+"""Characters of a line; a row of FER2013 has 9,000."""
+
 _HEAD = 65_536  # bytes that show encoding and delimiter
 _PIXELS = re.compile(r"\s*\d+(\s+\d+){99,}\s*")
 
@@ -63,7 +67,8 @@ class Row:
     def __getitem__(self, column: str) -> str:
         """Return a cell without surrounding blanks."""
         if not self.whole:
-            raise DataError(f"{len(self.cells)} cells instead of {self.width}.")
+            found = f" ({cut(self.cells[0], 80)})" if len(self.cells) == 1 else ""
+            raise DataError(f"{len(self.cells)} cells instead of {self.width}{found}.")
         return self.cells[self.columns[column]].strip()
 
     def split(self, default: str) -> str:
@@ -101,8 +106,8 @@ def table_rows(
             encoding = encoding_of(head)
             text = io.TextIOWrapper(file, encoding=encoding, errors="replace", newline="")
             delimiter = delimiter_of(head.decode(encoding, errors="replace"))
-            lines = csv.reader(text, delimiter=delimiter, skipinitialspace=delimiter == " ")
-            first = next((cells for cells in lines if cells), [])
+            lines = _cells(csv.reader(_lines(text), delimiter=delimiter, skipinitialspace=delimiter == " "))
+            first = next(lines, [])
             columns = _headings(first, (*needed, *optional))
             if not columns.keys() & {*needed} and (guessed := _guess(first, needed, optional)):
                 columns, number = guessed, 1
@@ -111,15 +116,46 @@ def table_rows(
                 hint = " A table of pixels without emotion, as Kaggle's test.csv, has no labels."
                 raise DataError(
                     f"{source.path}: {name} has no column {', '.join(missing)}; its first row is "
-                    f"{', '.join(first)[:200] or 'empty'}.{hint if missing == ['emotion'] else ''}"
+                    f"{cut(', '.join(first)) or 'empty'}.{hint if missing == ['emotion'] else ''}"
                 )
-            for cells in filter(None, lines):
+            for cells in lines:
                 number += 1
                 yield Row(number, cells, columns, len(first))
     except DataError:
         raise
     except Exception as error:  # the csv module, zip members and their codecs have no common error class
-        raise DataError(f"{source.path}: {name} cannot be read beyond row {number}: {error}.") from error
+        reason = cut(str(error) or type(error).__name__)
+        raise DataError(f"{source.path}: {name} cannot be read beyond row {number}: {reason}.") from error
+
+
+def _cells(lines: Iterator[list[str]]) -> Iterator[list[str]]:
+    """Yield the rows that are not empty; of a damaged one, the reason as its only cell."""
+    while True:
+        try:
+            cells = next(lines)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            cells = [str(error)]
+        if cells:
+            yield cells
+
+
+def _lines(text: io.TextIOWrapper) -> Iterator[str]:
+    """Yield the lines of a file; of one that would not fit into memory, a sentence in its place.
+
+    Raises:
+        ValueError: The file is not a table: a line does not end.
+    """
+    while line := text.readline(MAX_LINE):
+        if len(line) == MAX_LINE and line[-1] not in "\r\n":
+            for _ in range(20):
+                if len(rest := text.readline(MAX_LINE)) < MAX_LINE or rest[-1] in "\r\n":
+                    break
+            else:
+                raise ValueError(f"a line has more than {20 * MAX_LINE} characters")
+            line = f"a line of more than {MAX_LINE} characters\n"
+        yield line
 
 
 def encoding_of(head: bytes) -> str:

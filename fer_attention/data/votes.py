@@ -15,12 +15,14 @@ from typing import TypeAlias
 
 import numpy as np
 
+from fer_attention.bounded import bounded, cut
 from fer_attention.data.fer2013_csv import FER2013_CSV, VOTES_CSV, find_csv, is_count
 from fer_attention.data.records import DataError, FaceDataset
 from fer_attention.data.sources import OnError, PathLike, Source, open_source
 from fer_attention.data.splits import split_of
 from fer_attention.data.tables import Row, table_rows
 from fer_attention.emotions import canonical
+from fer_attention.registry import check_choice
 
 VOTE_COLUMNS = (
     "neutral",
@@ -98,7 +100,7 @@ class VoteTable:
         return replace(joined.take(usable), skipped=(*crops.skipped, *damaged, *self.skipped))
 
     def _key_of(self, crops: FaceDataset) -> Callable[[str], Key]:
-        """From an image's name to its row, as far as images and table name them alike."""
+        """Return the function from an image's name to its row, where images and table name them alike."""
         if all(re.fullmatch(r"row\d+", name) for name in crops.names.tolist()):
             if not any(isinstance(key, int) for key in self.ballots):
                 raise DataError(
@@ -108,7 +110,7 @@ class VoteTable:
         if not self.names_files:
             raise DataError(
                 f"{self.path} numbers the rows of fer2013.csv, and these images are files, such as "
-                f"{crops.names[0]}: their order is lost. Take fer2013.csv, or a table of votes with the "
+                f"{crops.names[0]}: their order is lost. Use fer2013.csv, or a table of votes with the "
                 "columns label and file."
             )
 
@@ -123,6 +125,11 @@ def with_votes(crops: FaceDataset, votes: PathLike, *, on_error: OnError = "rais
     """Add the votes of ten people to FER2013's images, as the column `votes`.
 
     Images without votes stay, with zeros.
+
+    >>> from fer_attention.data import load_fer2013
+    >>> faces = with_votes(load_fer2013("fer2013.zip"), "ferplus_votes.csv")  # doctest: +SKIP
+    >>> faces.votes[0].sum()  # doctest: +SKIP
+    10
 
     Args:
         crops: What `load_fer2013` gives, or some of it.
@@ -147,8 +154,7 @@ def read_votes(path: PathLike, *, on_error: OnError = "raise") -> VoteTable:
         DataError: The table is absent, empty or damaged, or names an image twice.
         ValueError: `on_error` is something else.
     """
-    if on_error not in ("raise", "skip"):
-        raise ValueError(f"on_error is 'raise' or 'skip', got {on_error!r}.")
+    check_choice("on_error", on_error, ("raise", "skip"))
     ballots: dict[Key, Ballot] = {}
     skipped = []
     names_files = False
@@ -158,7 +164,7 @@ def read_votes(path: PathLike, *, on_error: OnError = "raise") -> VoteTable:
             if not names_files and "image name" not in row.columns:
                 raise DataError(
                     f"{path} names no images: it has neither the column 'Image name' of {VOTES_CSV} nor "
-                    f"'label' and 'file', but {', '.join(row.columns)}."
+                    f"'label' and 'file', but {cut(', '.join(row.columns))}."
                 )
             ballot, keys = _ballot(row), _keys(row) if names_files else [row.number]
             if ballot.damage and on_error == "raise":
@@ -169,7 +175,7 @@ def read_votes(path: PathLike, *, on_error: OnError = "raise") -> VoteTable:
                 skipped.append((f"row {row.number}", ballot.damage))
             for key in keys:
                 if key in ballots:
-                    raise DataError(f"{path}: row {row.number}: {key} is in the table twice.")
+                    raise DataError(f"{path}: row {row.number}: {cut(str(key))} is in the table twice.")
                 ballots[key] = ballot
     if not ballots:
         raise DataError(
@@ -179,7 +185,7 @@ def read_votes(path: PathLike, *, on_error: OnError = "raise") -> VoteTable:
 
 
 def _table(source: Source) -> str:
-    """FER+'s own table in a source, or its only CSV file."""
+    """Return FER+'s own table in a source, or its only CSV file."""
     found = find_csv(source, (VOTES_CSV,))
     if found is None or PurePosixPath(found).name.lower() in FER2013_CSV:
         raise DataError(
@@ -197,9 +203,9 @@ def _ballot(row: Row) -> Ballot:
             return Ballot(usage, NOBODY)
         texts = [row[column] for column in VOTE_COLUMNS]
         if not all(map(is_count, texts)):
-            raise DataError(f"the votes {', '.join(texts)} are not all whole numbers.")
+            raise DataError(f"the votes {cut(', '.join(texts))} are not all whole numbers.")
         if "ferplus_row" in row.columns and not is_count(row["ferplus_row"]):
-            raise DataError(f"the ferplus_row {row['ferplus_row']!r} is not a whole number.")
+            raise DataError(f"the ferplus_row {bounded(row['ferplus_row'])} is not a whole number.")
     except DataError as error:
         return Ballot(usage, NOBODY, damage=str(error))
     return Ballot(usage, tuple(map(int, texts)))

@@ -6,16 +6,18 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from fer_attention.classifiers import TorchClassifier
 from fer_attention.demo.photo import Limits
 from fer_attention.explain import explain_predictions, overlay
-from fer_attention.faces import annotate, cut_face
+from fer_attention.faces import annotate, cut_input
 from fer_attention.recognizer import EmotionRecognizer, FacePrediction
 
 PICTURE_SIDE = 1280
-CROP_SIDE = 224
+CROP_SIDE = 192
 
 NO_MAPS = (
     "An exported ONNX model has no maps. To see what the network looked at, start the demo with the weights "
@@ -29,12 +31,12 @@ class FaceView:
 
     >>> from fer_attention.faces import Face
     >>> prediction = FacePrediction(Face((10, 10, 50, 60), score=0.9), {"happy": 0.8, "sad": 0.2})
-    >>> FaceView(1, prediction, crop=Image.new("RGB", (224, 224))).prediction.emotion
+    >>> FaceView(1, prediction, crop=Image.new("L", (192, 192))).prediction.emotion
     'happy'
 
     Attributes:
         number: Its number in the photo, from 1, the largest first.
-        crop: The region that the network is given, in colour and larger than the network's input.
+        crop: The pixels that the network is given, each enlarged to a square of equal pixels.
         seen: The crop under the map of the regions that support the answer (LayerCAM), if requested.
     """
 
@@ -61,22 +63,29 @@ class Seconds:
 class PhotoAnalysis:
     """Everything that the page shows of one photo.
 
-    >>> PhotoAnalysis(Image.new("RGB", (64, 48)), (), found=0, seconds=Seconds(0.1, 0.0)).note
-    ''
+    >>> PhotoAnalysis(Image.new("RGB", (64, 48)), (), (), Seconds(0.1, 0.0), "48×48 pixels, grey").found
+    0
 
     Attributes:
         picture: The photo with every face marked, its longer side at most 1280 pixels.
         faces: The largest faces, in order.
-        found: Number of all faces.
+        predictions: All faces, also those that are not shown one by one.
         seconds: Time of each step.
+        network_input: Size and colours of the network's input in words.
         note: Reason why a requested part is missing; empty if nothing is.
     """
 
     picture: Image.Image
     faces: tuple[FaceView, ...]
-    found: int
+    predictions: tuple[FacePrediction, ...]
     seconds: Seconds
+    network_input: str
     note: str = ""
+
+    @property
+    def found(self) -> int:
+        """Number of all faces."""
+        return len(self.predictions)
 
 
 def analyse(
@@ -103,13 +112,12 @@ def analyse(
     found = time.perf_counter()
     predictions = recognizer.classify(photo, faces)
     seconds = Seconds(found - start, time.perf_counter() - found)
-    rule, (height, width) = recognizer.preprocessing.crop_rule, recognizer.preprocessing.size
-    larger = CROP_SIDE / max(height, width)
-    size = (round(height * larger), round(width * larger))
+    rule = recognizer.preprocessing
     views = [
-        FaceView(number, prediction, cut_face(photo, prediction.face, rule, size=size)[0])
+        FaceView(number, prediction, _enlarged(cut_input(photo, prediction.face, rule)))
         for number, prediction in enumerate(predictions[:shown], start=1)
     ]
+    (height, width), colours = rule.size, "grey" if rule.channels == 1 else "colour"
     note = ""
     if maps and not isinstance(recognizer.classifier, TorchClassifier):
         note = NO_MAPS
@@ -119,7 +127,21 @@ def analyse(
         pairs = zip(views, explanations, strict=True)
         views = [replace(view, seen=overlay(view.crop, one.cam)) for view, one in pairs]
         seconds = replace(seconds, maps=time.perf_counter() - start)
-    return PhotoAnalysis(_marked(photo, predictions, shown), tuple(views), len(predictions), seconds, note)
+    return PhotoAnalysis(
+        _marked(photo, predictions, shown),
+        tuple(views),
+        tuple(predictions),
+        seconds,
+        f"{width}×{height} pixels, {colours}",
+        note,
+    )
+
+
+def _enlarged(pixels: NDArray[np.uint8]) -> Image.Image:
+    """Enlarge a network's input, uint8 (channels, H, W), by a whole factor."""
+    picture = Image.fromarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0))
+    factor = max(1, CROP_SIDE // max(picture.size))
+    return picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST)
 
 
 def _marked(photo: Image.Image, predictions: Sequence[FacePrediction], shown: int) -> Image.Image:

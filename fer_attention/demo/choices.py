@@ -13,7 +13,7 @@ import torch
 from fer_attention.faces import DETECTORS, FaceDetector, create_detector
 from fer_attention.models.bundled import DEFAULT, bundled_names
 from fer_attention.recognizer import EmotionRecognizer
-from fer_attention.registry import unknown_name
+from fer_attention.registry import check_choice
 
 _BLANK = np.zeros((320, 320, 3), np.uint8)  # for the first pass, whose time would mislead
 
@@ -101,8 +101,7 @@ class Choices:
             UnknownNameError: The model or the detector is not among the choices.
         """
         for kind, name, known in (("model", model, self.models), ("detector", detector, self.detectors)):
-            if name not in known:
-                raise unknown_name(kind, name, known)
+            check_choice(kind, name, known)
         if (model, detector) not in self._made:
             made = EmotionRecognizer(self._models[model].classifier, self._detectors[detector])
             made.predict(_BLANK)

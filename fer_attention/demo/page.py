@@ -14,6 +14,7 @@ from fer_attention.demo.choices import Choices, usable_detectors
 from fer_attention.demo.desk import SESSIONS, Desk
 from fer_attention.demo.photo import Limits
 from fer_attention.demo.render import TITLE, render
+from fer_attention.demo.uploads import WAITING, KeepUploads
 from fer_attention.optional import needs_extra
 
 if TYPE_CHECKING:
@@ -21,11 +22,16 @@ if TYPE_CHECKING:
     import torch
     from fastapi import FastAPI
 
-_WAITING = 16  # visitors in the queue; more are turned away
 _REFUSED = 4  # times the upload limit: files above it are not received, smaller ones get an answer
 _LEFTOVERS = 60  # seconds after which an unused upload is deleted
 _SYSTEM_FONTS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica Neue", "Arial", "sans-serif")
 _FIXED_WIDTH = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace")
+_DETECTORS = {
+    "mtcnn": "mtcnn: the default.",
+    "yunet": "yunet: faster.",
+    "none": "none: the whole picture is one face.",
+}
+_MODELS = "ferplus: eight emotions, as ten people name them. fer2013: seven, as FER2013's labels have them."
 # On a phone the answer is below the form: scroll it into view.
 _SCROLL = """() => {
   const answer = document.getElementById("fer-answer");
@@ -77,8 +83,8 @@ def build_page(choices: Choices, limits: Limits | None = None) -> gradio.Blocks:
             render("head", title=TITLE),
             apply_default_css=False,
         )
-        with gr.Row(equal_height=False):
-            with gr.Column(scale=2, min_width=300):
+        with gr.Row(equal_height=False, elem_id="fer-page"):
+            with gr.Column(scale=2, min_width=300, elem_id="fer-form"):
                 photo = gr.Image(
                     label="Photo",
                     sources=["upload", "webcam", "clipboard"],
@@ -89,29 +95,32 @@ def build_page(choices: Choices, limits: Limits | None = None) -> gradio.Blocks:
                     placeholder="Drop a photo here\n- or -\nclick to choose one",
                     elem_id="fer-photo",
                 )
+                sample = gr.Button("Try the sample: Eileen Collins, NASA", elem_id="fer-sample")
                 gr.HTML(render("hint", limits=desk.limits), apply_default_css=False)
-                maps = gr.Checkbox(label="Show what the network looked at", elem_id="fer-maps")
-                detector = gr.Radio(
-                    choices.detectors,
-                    value=choices.detectors[0],
-                    label="Face detector",
-                    info="none: the whole picture is one face",
-                    elem_id="fer-detector",
-                )
-                model = gr.Dropdown(
-                    choices.models,
-                    value=choices.models[0],
-                    label="Model",
-                    visible=len(choices.models) > 1,
-                    elem_id="fer-model",
-                )
-            with gr.Column(scale=3, min_width=300):
+                with gr.Column(elem_id="fer-options"):
+                    maps = gr.Checkbox(label="Show what the network looked at", elem_id="fer-maps")
+                    detector = gr.Radio(
+                        choices.detectors,
+                        value=choices.detectors[0],
+                        label="Face detector",
+                        info=" ".join(_DETECTORS[name] for name in choices.detectors if name in _DETECTORS),
+                        elem_id="fer-detector",
+                    )
+                    model = gr.Dropdown(
+                        choices.models,
+                        value=choices.models[0],
+                        label="Model",
+                        info=_MODELS,
+                        visible=len(choices.models) > 1,
+                        elem_id="fer-model",
+                    )
+            with gr.Column(scale=3, min_width=300, elem_id="fer-answers"):
                 answer = gr.HTML(render("empty"), apply_default_css=False, elem_id="fer-answer")
         gr.HTML(render("responsible_use"), apply_default_css=False)
 
         async def only_uploads(path: str) -> str:
             # Gradio's own check accepts any path of this machine in a mounted page, and fetches addresses.
-            return str(desk.uploaded(path))
+            return str(desk.uploads.path(path))
 
         def on_photo(
             upload: dict[str, Any] | None, model: str, detector: str, maps: bool, request: gr.Request
@@ -120,6 +129,9 @@ def build_page(choices: Choices, limits: Limits | None = None) -> gradio.Blocks:
                 # An update of an input would make Gradio build it again, without the check of its files.
                 return gr.skip(), None
             return desk.photo(upload, model, detector, maps, str(request.session_hash)), None
+
+        def on_sample(model: str, detector: str, maps: bool, request: gr.Request) -> str:
+            return desk.sample(model, detector, maps, str(request.session_hash))
 
         def on_choice(model: str, detector: str, maps: bool, request: gr.Request) -> str:
             return desk.again(model, detector, maps, str(request.session_hash))
@@ -133,18 +145,21 @@ def build_page(choices: Choices, limits: Limits | None = None) -> gradio.Blocks:
         inputs: list[Any] = [photo, model, detector, maps]
         for part in inputs:  # a request may send a file to any of them
             part.async_move_resource_to_block_cache = only_uploads
-        for handler in (on_photo, on_choice, on_leave):
+        for handler in (on_photo, on_sample, on_choice, on_leave):
             handler.__annotations__["request"] = gr.Request  # Gradio cannot resolve a name of this function
         common: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "fer-attention"}
         # No preprocessing: Gradio's error for a damaged picture explains nothing.
         common |= {"api_visibility": "private", "preprocess": False}
         answered = photo.input(on_photo, inputs, [answer, photo], **common)
-        answered.then(None, js=_SCROLL)
+        tried = sample.click(on_sample, [model, detector, maps], answer, **common)
+        for event in (answered, tried):
+            event.then(None, js=_SCROLL)
         for choice in (model, detector, maps):
             choice.input(on_choice, [model, detector, maps], answer, **common)
         page.unload(on_leave)
-        page.queue(max_size=_WAITING, api_open=False)
+        page.queue(max_size=WAITING, api_open=False)
         page.state_session_capacity = SESSIONS
+        page.fer_attention_uploads = desk.uploads  # for `mount_demo`
     return page
 
 
@@ -182,6 +197,8 @@ def mount_demo(
         del options[name]  # older versions have no history
     mounted: FastAPI = gr.mount_gradio_app(app, page, path, **options)
     page.has_launched = True  # only then does Gradio check the paths of files itself
+    site: Any = mounted.routes[-1]
+    site.app.add_middleware(KeepUploads, uploads=page.fer_attention_uploads)
     return mounted
 
 

@@ -29,6 +29,7 @@ def render(part: str, **values: Any) -> str:
 def _page() -> Any:
     environment = html_templates(PackageLoader("fer_attention.demo"))
     environment.globals["style"] = style_sheet("fer_attention.demo", "templates/style.css")
+    environment.filters |= {"jpeg": _jpeg, "link": _link}
     environment.filters |= {"percent": _percent, "milliseconds": _milliseconds, "data_uri": _data_uri}
     return environment.get_template("page.html.jinja").module
 
@@ -42,6 +43,14 @@ def _milliseconds(seconds: float) -> str:
 
 
 def _data_uri(picture: Image.Image) -> str:
+    return _link(_jpeg(picture), "image/jpeg")
+
+
+def _jpeg(picture: Image.Image) -> bytes:
     file = io.BytesIO()
     picture.save(file, "JPEG", quality=88)
-    return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
+    return file.getvalue()
+
+
+def _link(content: bytes, kind: str) -> str:
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"

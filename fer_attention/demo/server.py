@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -11,12 +12,15 @@ import tempfile
 import threading
 import webbrowser
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from filelock import FileLock, Timeout
+
 from fer_attention.demo.page import mount_demo
 from fer_attention.demo.photo import Limits
+from fer_attention.http_guard import bounded, foreign_origin
 from fer_attention.optional import needs_extra
 from fer_attention.sockets import address, own_names
 
@@ -26,11 +30,13 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 PORT = 7860
-_log = logging.getLogger(__name__)
+_PREFIX, _LOCK = "fer_attention_demo_", ".in_use"
 _POLICY = (
     "default-src 'self' data: blob:; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; "
-    "style-src 'self' 'unsafe-inline'; object-src 'none'; base-uri 'self'"
+    "style-src 'self' 'unsafe-inline'; object-src 'none'; base-uri 'self'; frame-ancestors 'self'"
 )
+BODY_BYTES = 1_000_000
+"""Largest body of a request that is not an upload."""
 
 
 @contextmanager
@@ -38,13 +44,19 @@ def private_files() -> Iterator[str]:
     """Put this run's temporary files, including Gradio's, into a folder that is deleted at the end.
 
     Gradio reads its folder from the environment when a page is built. That variable and Python's own folder
-    are restored. SIGTERM ends the block as an exception would.
+    are restored. SIGTERM ends the block as an exception would. Folders of runs that were killed are deleted.
     """
+    _delete_folders_of_killed_runs()
     before, chosen = os.environ.get("GRADIO_TEMP_DIR"), tempfile.tempdir
     main = threading.current_thread() is threading.main_thread()
     handler = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number)) if main else None
     try:
-        with tempfile.TemporaryDirectory(prefix="fer_attention_demo_", ignore_cleanup_errors=True) as folder:
+        with (
+            tempfile.TemporaryDirectory(prefix=_PREFIX, ignore_cleanup_errors=True) as own,
+            FileLock(Path(own) / _LOCK),
+        ):
+            folder = os.path.join(own, "files")
+            os.mkdir(folder, 0o700)
             os.environ["GRADIO_TEMP_DIR"] = tempfile.tempdir = folder
             try:
                 yield folder
@@ -56,6 +68,15 @@ def private_files() -> Iterator[str]:
     finally:
         if main:
             signal.signal(signal.SIGTERM, handler)
+
+
+def _delete_folders_of_killed_runs() -> None:
+    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        lock = folder / _LOCK
+        with suppress(OSError, Timeout):  # another user's, or of a run that works
+            if lock.is_file():
+                with FileLock(lock, blocking=False):
+                    shutil.rmtree(folder)
 
 
 def serve(
@@ -121,57 +142,68 @@ def demo_app(page: gradio.Blocks, *, host: str = "127.0.0.1", limits: Limits | N
     rebinding.
     """
     from fastapi import FastAPI
-    from gradio.utils import get_upload_folder
     from starlette.middleware.trustedhost import TrustedHostMiddleware
 
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    app.add_middleware(_Headers, uploads=get_upload_folder())
+    app.add_middleware(Guard)
     if (names := own_names(host)) is not None:
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=names)
     return mount_demo(app, page, path="/", limits=limits)
 
 
-class _Headers:
-    """Middleware whose headers forbid browsers to load from other hosts and to store photos.
+class Guard:
+    """Middleware that refuses foreign pages and long bodies, and adds headers.
 
-    An upload is deleted once it has been read. A later request for its preview gets "no content" instead of
-    an error.
+    The headers forbid browsers to load from other hosts, to show the page inside another, to guess types of
+    files, and to store photos.
     """
 
-    def __init__(self, app: ASGIApp, *, uploads: str) -> None:
+    def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._previews = f"/gradio_api/file={Path(uploads).resolve()}{os.sep}"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        from starlette.datastructures import MutableHeaders
+        """Answer a request, or refuse it."""
+        from starlette.datastructures import Headers, MutableHeaders
+        from starlette.responses import PlainTextResponse
 
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        preview = scope["path"].startswith(self._previews) and ".." not in scope["path"]
-        started = gone = False
 
         async def with_headers(message: Message) -> None:
-            nonlocal started, gone
             if message["type"] == "http.response.start":
-                started = True
-                if preview and message["status"] >= 400:
-                    gone = True
-                    message = {"type": "http.response.start", "status": 204, "headers": []}
                 headers = MutableHeaders(scope=message)
                 headers["content-security-policy"] = _POLICY
+                headers["x-content-type-options"] = "nosniff"
                 if scope["path"].startswith("/gradio_api/"):
                     headers["cache-control"] = "no-store"
-            elif gone:
-                message = {**message, "body": b""}
             await send(message)
 
-        try:
-            await self._app(scope, receive, with_headers)
-        except (FileNotFoundError, RuntimeError):  # Starlette's, if the file is gone at its `stat`
-            if not preview:
-                raise
-            _log.info("An upload was deleted before its preview was sent.")
-            if not started:
-                await with_headers({"type": "http.response.start", "status": 404, "headers": []})
-                await with_headers({"type": "http.response.body", "body": b""})
+        if (origin := foreign_origin(Headers(scope=scope))) is not None:
+            refusal = PlainTextResponse(f"Pages of {origin} may not use this page.", 403)
+            await refusal(scope, receive, with_headers)
+            return
+        if scope["method"] == "POST" and not scope["path"].endswith("/gradio_api/upload"):
+            try:  # the files of an upload have limits of their own
+                receive = await _whole(receive)
+            except _TooLargeError:
+                refusal = PlainTextResponse(f"A request may have up to {BODY_BYTES:,} bytes.", 413)
+                await refusal(scope, receive, with_headers)
+                return
+        await self._app(scope, receive, with_headers)
+
+
+class _TooLargeError(Exception):
+    """A request's body is too long."""
+
+
+async def _whole(receive: Receive) -> Receive:
+    """Read a request's body within the limit, and return a `receive` that gives it once more."""
+    parts, within = [], bounded(receive, BODY_BYTES, _TooLargeError)
+    while not parts or parts[-1].get("more_body"):
+        parts.append(await within())
+
+    async def again() -> Message:
+        return parts.pop(0) if parts else await receive()
+
+    return again

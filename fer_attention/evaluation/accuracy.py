@@ -12,7 +12,10 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Accuracy:
-    """A share of right answers among n, with its Wilson interval.
+    """Share of right answers among n, with its Wilson interval.
+
+    >>> print(Accuracy(correct=8, n=10, low=0.4902, high=0.9433, balanced=0.75))
+    80.00% (95 % interval 49.02% to 94.33%, n = 10)
 
     Attributes:
         correct: Right answers.
@@ -38,7 +41,7 @@ class Accuracy:
         return self.correct / self.n
 
     def to_dict(self) -> dict[str, Any]:
-        """Reduce to what JSON can hold."""
+        """Return the numbers for JSON."""
         return {
             "accuracy": self.value,
             "interval_95": [self.low, self.high],
@@ -88,7 +91,12 @@ def mean_interval(counts: Sequence[tuple[int, int]]) -> tuple[float, float]:
 
 
 def accuracy(predicted: NDArray[np.int64], labels: NDArray[np.int64]) -> Accuracy:
-    """Share of equal entries of two integer arrays (N,)."""
+    """Compute the share of equal entries of two integer arrays (N,).
+
+    >>> found = accuracy(np.array([0, 1, 1, 0]), np.array([0, 1, 0, 0]))
+    >>> found.value, round(found.balanced, 4)
+    (0.75, 0.8333)
+    """
     if predicted.shape != labels.shape or predicted.ndim != 1 or not len(labels):
         raise ValueError(f"Needs two arrays (N,), N > 0, got {predicted.shape} and {labels.shape}.")
     right = predicted == labels

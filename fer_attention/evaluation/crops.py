@@ -18,9 +18,15 @@ BLOCK = 4096
 def match_labels(
     crops: FaceDataset, labels: tuple[str, ...], *, drop_unknown: bool = False
 ) -> tuple[FaceDataset, dict[str, int]]:
-    """Crops whose labels are indices into `labels`, matched by name, and how many were left out.
+    """Express labels as indices into a model's labels, matched by name, and count images left out.
 
     Names are compared in the library's spelling: `anger` is `angry`.
+
+    >>> images, names = np.zeros((2, 48, 48), dtype=np.uint8), np.array(["a", "b"])
+    >>> faces = FaceDataset(images, np.array([0, 1]), names, np.repeat("test", 2), ("anger", "contempt"))
+    >>> matched, dropped = match_labels(faces, ("happy", "angry"), drop_unknown=True)
+    >>> matched.labels, dropped
+    (array([1]), {'contempt': 1})
 
     Args:
         crops: Labelled images.
@@ -53,9 +59,15 @@ def match_labels(
 def predict_crops(
     model: FERModel | Classifier, crops: FaceDataset, *, tta: str = "none", batch_size: int = 256
 ) -> NDArray[np.float64]:
-    """Probabilities (N, classes) of all crops, prepared as the model's own preprocessing says.
+    """Predict the probabilities (N, classes) of all crops, with the preprocessing of the model.
 
     Images that stay on the disk are read some thousand at a time.
+
+    >>> from fer_attention.models import bundled_path, load_weights
+    >>> images, names = np.zeros((2, 60, 60), dtype=np.uint8), np.array(["a", "b"])
+    >>> faces = FaceDataset(images, np.array([0, 0]), names, np.repeat("test", 2), ("happy",))
+    >>> predict_crops(load_weights(bundled_path("resnetv2_18_eca_elu.fer2013")), faces).shape
+    (2, 7)
 
     Args:
         model: A model with labels and preprocessing, or any classifier; it computes where it is.

@@ -24,6 +24,12 @@ AGREEING = (6, 8, 10)
 class CrowdAgreement:
     """Agreement of the most probable class, and of the probabilities, with what people voted for.
 
+    >>> votes = np.zeros((2, 10), dtype=np.int64)
+    >>> votes[0, 1], votes[1, [0, 3]] = 10, (4, 6)  # ten for happy; four for neutral, six for sad
+    >>> found = crowd_agreement(np.array([[0.9, 0.1], [0.7, 0.3]]), votes, ("happy", "sad"))
+    >>> {name: level.correct / level.n for name, level in found.levels.items()}  # doctest: +ELLIPSIS
+    {'majority': 0.5, 'plurality': 0.5, '6 votes or more': 0.5, '8 votes or more': 1.0, ...}
+
     Attributes:
         levels: Accuracy by how clear the votes are: `majority` (FER+'s official rule: more than half of the
             votes, single votes dropped), `plurality` (one emotion has the most), then `6 votes or more` and
@@ -46,15 +52,15 @@ class CrowdAgreement:
     def summary(self) -> str:
         """The numbers beside the levels, in sentences."""
         note = (
-            f"Cross-entropy to the distribution of votes {self.cross_entropy:.4f} nats, of which "
-            f"{self.entropy:.4f} are the voters' own disagreement (n = {self.n})."
+            f"Cross-entropy to the distribution of votes: {self.cross_entropy:.4f} nats. Disagreement among "
+            f"the voters accounts for {self.entropy:.4f} of them (n = {self.n})."
         )
         if self.label_accuracy is None:
             return note
         return f"{note} The data's own labels agree with the plurality in {self.label_accuracy}."
 
     def to_dict(self) -> dict[str, Any]:
-        """Reduce to what JSON can hold."""
+        """Return the numbers for JSON."""
         own = self.label_accuracy
         return {
             "levels": {name: one.to_dict() for name, one in self.levels.items()},
@@ -77,6 +83,12 @@ def crowd_agreement(
 
     Images on which the people's answer is none of the classes (unknown, no face, contempt for a model
     without it) are left out of the accuracies. The cross-entropy takes all votes for the classes.
+
+    >>> votes = np.zeros((2, 10), dtype=np.int64)
+    >>> votes[0, 1], votes[1, [0, 3]] = 10, (7, 3)  # ten for happy; seven for neutral, three for sad
+    >>> found = crowd_agreement(np.array([[0.9, 0.1], [0.5, 0.5]]), votes, ("happy", "neutral"))
+    >>> found.levels["majority"].value, round(found.cross_entropy, 4)
+    (0.5, 0.3993)
 
     Args:
         probabilities: (N, C), rows that sum to 1.

@@ -23,6 +23,12 @@ class Doubt:
 
     Where the truth is shares of votes, an answer is right to the share of its votes.
 
+    >>> from fer_attention.evaluation.doubt import measure_doubt
+    >>> probabilities = np.array([[0.9, 0.1], [0.6, 0.4]])
+    >>> found = measure_doubt(probabilities, np.array([0, 1]), Calibration(threshold=0.65))
+    >>> found.coverage, found.sure, found.sure_accuracy
+    (1.0, 0.5, 1.0)
+
     Attributes:
         n: Number of images.
         coverage: Share of images whose truth is among the candidates.
@@ -47,7 +53,7 @@ class Doubt:
     ece: float
 
     def to_dict(self) -> dict[str, Any]:
-        """Reduce to what JSON can hold; an accuracy of no images is null."""
+        """Return the numbers for JSON; an accuracy of no images is null."""
         return asdict(self) | {
             "sure_accuracy": None if math.isnan(self.sure_accuracy) else self.sure_accuracy
         }

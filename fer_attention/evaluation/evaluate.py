@@ -35,6 +35,9 @@ NEW = "without duplicates of training images"
 class Evaluation:
     """Measures of a model on N images of a split.
 
+    >>> found = evaluate(model, load_data("fer2013.zip"))  # doctest: +SKIP
+    >>> print(found.results[ALL].accuracy)  # doctest: +SKIP
+
     Attributes:
         split: The split.
         results: Measures by set of images; the first is the headline: `ALL`, then, where training images

@@ -17,7 +17,12 @@ from fer_attention.optional import needs_extra
 
 @dataclass(frozen=True)
 class ClassMetrics:
-    """One class against all others.
+    """Metrics of one class against all others.
+
+    >>> found = classification_metrics(np.eye(2)[[0, 1, 1]], np.array([0, 0, 1]), ("happy", "sad"))
+    >>> happy = found.classes[0]
+    >>> happy.support, happy.predicted, happy.precision, happy.recall
+    (2, 1, 1.0, 0.5)
 
     Attributes:
         label: Its name.
@@ -41,7 +46,7 @@ class ClassMetrics:
     f1: float
 
     def to_dict(self) -> dict[str, Any]:
-        """Reduce to what JSON can hold; the recall of a class that does not occur is null."""
+        """Return the numbers for JSON; the recall of a class that does not occur is null."""
         facts = asdict(self)
         facts["recall_interval_95"] = [facts.pop("low"), facts.pop("high")]
         return facts | {"recall": None if math.isnan(self.recall) else self.recall}
@@ -49,7 +54,11 @@ class ClassMetrics:
 
 @dataclass(frozen=True)
 class Confusion:
-    """Samples of one class that were taken for another: `fear taken for sad: 90 of 528`."""
+    """Samples of one class that were taken for another.
+
+    >>> print(Confusion("fear", "sad", count=90, support=528))
+    fear taken for sad: 90 of 528
+    """
 
     true: str
     predicted: str
@@ -62,7 +71,11 @@ class Confusion:
 
 @dataclass(frozen=True, eq=False)
 class ClassificationMetrics:
-    """Measures of N answers among C classes.
+    """Metrics of N answers among C classes.
+
+    >>> found = classification_metrics(np.eye(2)[[0, 1, 1]], np.array([0, 0, 1]), ("happy", "sad"))
+    >>> found.confusion.tolist(), str(found.confusions(limit=1)[0])
+    ([[1, 1], [0, 1]], 'happy taken for sad: 1 of 2')
 
     Attributes:
         accuracy: Share of right answers with its interval; `accuracy.balanced` is the mean recall of the
@@ -92,7 +105,7 @@ class ClassificationMetrics:
         return tuple(one.label for one in self.classes)
 
     def confusions(self, limit: int | None = None) -> list[Confusion]:
-        """Pairs of classes that were confused, the most frequent first, at most `limit` of them."""
+        """List pairs of classes that were confused, the most frequent first, at most `limit` of them."""
         wrong = self.confusion - np.diag(np.diag(self.confusion))
         order = np.argsort(-wrong, axis=None, kind="stable")
         pairs = [divmod(int(flat), len(self.classes)) for flat in order if wrong.flat[flat]]
@@ -100,7 +113,7 @@ class ClassificationMetrics:
         return [Confusion(true.label, answer.label, count, true.support) for true, answer, count in found]
 
     def to_dict(self) -> dict[str, Any]:
-        """Reduce to what JSON can hold."""
+        """Return the numbers for JSON."""
         return {
             **self.accuracy.to_dict(),
             "macro_f1": self.macro_f1,
@@ -120,7 +133,12 @@ def classification_metrics(
     *,
     bins: int = 15,
 ) -> ClassificationMetrics:
-    """Compute all measures; the answer is the most probable class, the first of equal ones.
+    """Compute all metrics; the answer is the most probable class, the first of equal ones.
+
+    >>> probabilities = np.array([[0.9, 0.1], [0.4, 0.6], [0.2, 0.8]])
+    >>> found = classification_metrics(probabilities, np.array([0, 0, 1]), ("happy", "sad"))
+    >>> round(found.accuracy.value, 4), round(found.macro_f1, 4), round(found.negative_log_likelihood, 4)
+    (0.6667, 0.6667, 0.4149)
 
     Args:
         probabilities: (N, C), N > 0, C > 1, rows that sum to 1; computed in float64.

@@ -14,7 +14,7 @@ from fer_attention.rendering.figures import ACCENT, INK, MUTED, WARM, inline_svg
 
 
 def reliability_svg(reliability: Reliability, *, prefix: str = "reliability") -> str:
-    """Accuracy against confidence in bins, the gap to the diagonal, and how many answers each bin holds."""
+    """Plot accuracy against confidence in bins, with the gap to the diagonal and the answers in each bin."""
     figure = new_figure(4.8, 4.8)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     width = 1 / len(reliability.count)
@@ -34,7 +34,7 @@ def reliability_svg(reliability: Reliability, *, prefix: str = "reliability") ->
 
 
 def recall_svg(metrics: ClassificationMetrics, *, prefix: str = "recall") -> str:
-    """Recall of each class as a bar with its 95 % interval; classes that do not occur stay empty."""
+    """Plot the recall of each class as a bar with its 95 % interval; classes that do not occur stay empty."""
     rows = np.arange(len(metrics.classes))
     figure = new_figure(5.2, 0.9 + 0.36 * len(rows))
     axes = figure.subplots()

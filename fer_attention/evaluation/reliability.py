@@ -24,6 +24,10 @@ class Bin:
 class Reliability:
     """Confidence, the highest probability of an answer, against accuracy, in bins of equal width.
 
+    >>> found = reliability(np.array([[0.9, 0.1], [0.6, 0.4]]), np.array([0, 1]), bins=2)
+    >>> found.count.tolist(), found.gaps.round(2).tolist(), round(found.ece, 2)
+    ([0, 2], [0.0, 0.25], 0.25)
+
     Attributes:
         count: int64 (bins,), answers whose confidence falls in ((b - 1) / bins, b / bins].
         confidence: float64 (bins,), their mean confidence; NaN in empty bins.
@@ -62,7 +66,7 @@ class Reliability:
         return [Bin(*row) for row in rows if row[2]]
 
     def to_dict(self) -> dict[str, Any]:
-        """Reduce to what JSON can hold; empty bins are null."""
+        """Return the numbers for JSON; those of empty bins are null."""
         return {
             "edges": self.edges.tolist(),
             "count": self.count.tolist(),
@@ -77,7 +81,11 @@ def reliability(
     *,
     bins: int = 15,
 ) -> Reliability:
-    """Bin the answers by confidence; the answer is the most probable class, the first of equal ones.
+    """Sort answers into bins by confidence; the answer is the most probable class, the first of equal ones.
+
+    >>> found = reliability(np.array([[0.9, 0.1], [0.6, 0.4]]), np.array([0, 1]), bins=2)
+    >>> [(one.low, one.high, one.count, one.accuracy) for one in found.filled()]
+    [(0.5, 1.0, 2, 0.5)]
 
     Args:
         probabilities: (N, classes), N > 0, rows that sum to 1.
@@ -107,7 +115,7 @@ def reliability(
 def checked(
     probabilities: NDArray[np.floating[Any]], labels: NDArray[np.integer[Any]]
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Probabilities in float64, their rows divided by their sums to undo rounding, and labels in int64.
+    """Return probabilities in float64, their rows divided by their sums to undo rounding, and int64 labels.
 
     Raises:
         ValueError: The shapes differ, rows are not distributions, or labels are not class indices.

@@ -18,7 +18,7 @@ NUMBERS = ("n", "accuracy", "95 % interval", "balanced")
 
 
 def accuracy_table(report: EvaluationReport) -> Table:
-    """Accuracy, macro-F1 and calibration, a row for each set of images."""
+    """Tabulate accuracy, macro-F1 and calibration, with a row for each set of images."""
     title = f"{report.weights} on {report.data}, split {report.split}, {report.passes}"
     numbers = [Column(heading, no_wrap=True) for heading in (*NUMBERS, "macro-F1", "ECE")]
     table = Table("images", *numbers, title=Text(title, "table.title"))
@@ -30,7 +30,7 @@ def accuracy_table(report: EvaluationReport) -> Table:
 
 
 def class_table(name: str, metrics: ClassificationMetrics) -> Table:
-    """Precision, recall and F1 of each class on the set of images called `name`."""
+    """Tabulate precision, recall and F1 of each class on the set of images called `name`."""
     headings = ("class", "n", "precision", "recall", "95 % interval", "F1")
     table = Table(*headings, title=f"class by class, {name}")
     for one in metrics.classes:
@@ -42,7 +42,7 @@ def class_table(name: str, metrics: ClassificationMetrics) -> Table:
 
 
 def crowd_table(name: str, crowd: CrowdAgreement) -> Table:
-    """Agreement with the voters by how clear the votes are, on the set of images called `name`."""
+    """Tabulate the agreement with voters by how clear the votes are, on the set of images called `name`."""
     table = Table("images on which the votes are", *NUMBERS, title=f"agreement with ten voters, {name}")
     for level, right in crowd.levels.items():
         table.add_row(level, *_numbers(right))

@@ -42,7 +42,7 @@ def flip(images: torch.Tensor) -> Iterator[torch.Tensor]:
 
 @VIEWS.register("ten-crop")
 def ten_crops(images: torch.Tensor) -> Iterator[torch.Tensor]:
-    """Four corners and the centre, and the same of the mirrored image (Krizhevsky et al. 2012, section 4.1).
+    """Crop the four corners and the centre, of the image and its mirror image (Krizhevsky et al. 2012, 4.1).
 
     Each crop is resized back to the images' own size, bilinearly: so every model sees the size that it was
     built for, and the faces a little larger, as under a random crop in training.
@@ -61,9 +61,14 @@ def tta_probabilities(
     tta: str = "none",
     batch_size: int = 256,
 ) -> NDArray[np.float64]:
-    """Probabilities (N, classes) over the views of each crop: their geometric mean, normalised.
+    """Predict the probabilities (N, classes) over the views of each crop: their geometric mean, normalised.
 
-    For a softmax that is the mean of the logits over the views.
+    For a softmax, this is the mean of the logits over the views.
+
+    >>> from fer_attention.classifiers import load_classifier
+    >>> classifier = load_classifier("resnetv2_18_eca_elu.fer2013")
+    >>> tta_probabilities(classifier, np.zeros((2, 1, 48, 48), dtype=np.uint8), tta="flip").shape
+    (2, 7)
 
     Args:
         classifier: Any classifier.

@@ -18,7 +18,7 @@ from fer_attention.faces import ImageSource, cut_input
 from fer_attention.faces.images import borrow_image
 from fer_attention.models import FERModel
 from fer_attention.recognizer import EmotionRecognizer, FacePrediction
-from fer_attention.registry import unknown_name
+from fer_attention.registry import check_choice
 
 
 @dataclass(frozen=True)
@@ -140,9 +140,9 @@ def explainable_model(recognizer: EmotionRecognizer, target: str | None = None) 
     classifier = recognizer.classifier
     if not isinstance(classifier, TorchClassifier):
         raise ValueError(
-            f"A {type(classifier).__name__} has no maps and no gradients to explain. Explain the weights "
-            "file that the model was exported from."
+            "Only PyTorch models have maps and gradients to explain. Give the weights file from which this "
+            "model was exported."
         )
-    if target is not None and target not in recognizer.labels:
-        raise unknown_name("label", target, recognizer.labels)
+    if target is not None:
+        check_choice("label", target, recognizer.labels)
     return classifier.model

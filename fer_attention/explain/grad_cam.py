@@ -12,7 +12,7 @@ from torch import nn
 from fer_attention.explain.attention_maps import check_images
 from fer_attention.inference import evaluation_mode
 from fer_attention.optional import needs_extra
-from fer_attention.registry import unknown_name
+from fer_attention.registry import check_choice, unknown_name
 
 Method: TypeAlias = Literal["gradcam", "gradcam++", "hirescam", "xgradcam", "layercam", "eigencam"]
 
@@ -118,8 +118,7 @@ def _with_target_layer(model: nn.Module, layer: str | None) -> tuple[nn.Module, 
     if layer is not None:
         layers = dict(model.named_modules())
         layers.pop("")
-        if layer not in layers:
-            raise unknown_name("layer", layer, layers)
+        check_choice("layer", layer, layers)
         return model, layers[layer]
     if not (hasattr(model, "forward_features") and hasattr(model, "forward_head")):
         raise ValueError(

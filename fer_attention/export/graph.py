@@ -133,7 +133,7 @@ def write_verified(
 def check_suffix(path: Path, suffix: str) -> None:
     """Check the suffix of a path, by which readers recognise the format; raise a ValueError if it differs."""
     if path.suffix != suffix:
-        raise ValueError(f"The file's name ends in {suffix}, got {path.name!r}.")
+        raise ValueError(f"The file's name must end in {suffix}; got {path.name!r}.")
 
 
 def exported(network: PixelClassifier, preprocessing: Preprocessing) -> torch.export.ExportedProgram:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from fer_attention.classifiers.onnx_classifier import INPUT, OUTPUT, OnnxClassifier
@@ -16,6 +17,9 @@ from fer_attention.optional import needs_extra
 
 OPSET = 18
 """Version of ONNX's operators that torch's exporter writes without conversion; needs ONNX Runtime 1.14."""
+
+PREFIX = "elu_"
+"""Start of the names of values that are added to a graph."""
 
 
 def export_onnx(
@@ -38,7 +42,7 @@ def export_onnx(
     Args:
         model: A model with labels and preprocessing; it is not changed.
         path: Path of the file, ending in `.onnx`; the folder must exist.
-        opset: Version of ONNX's operators, 18 or later; None takes 18.
+        opset: Version of ONNX's operators, from 18 to the newest of the installed onnx; None takes 18.
         faces: Crops to compare file and model on, besides noise and the package's own face.
         tolerance: Largest allowed difference of logits, relative to the largest logit if that is above 1.
 
@@ -54,8 +58,9 @@ def export_onnx(
         import onnxruntime  # noqa: F401
         import onnxscript  # noqa: F401
     opset = OPSET if opset is None else opset
-    if opset < OPSET:
-        raise ValueError(f"opset is at least {OPSET}, which torch's exporter writes; got {opset}.")
+    newest = onnx.defs.onnx_opset_version()
+    if not OPSET <= opset <= newest:
+        raise ValueError(f"opset is from {OPSET} to {newest} with the installed onnx; got {opset}.")
 
     def write(program: torch.export.ExportedProgram, metadata: ModelMetadata, to: Path) -> Run:
         graph = _graph(program, opset)
@@ -93,4 +98,35 @@ def _graph(program: torch.export.ExportedProgram, opset: int) -> Any:
         part.doc_string = ""
     for value in (*graph.input, *graph.output):
         value.type.tensor_type.shape.dim[0].dim_param = "batch"
+    _expand_elu(graph)
     return model
+
+
+def _expand_elu(graph: Any) -> None:
+    """Replace each ELU of alpha 1 by max(x, exp(min(x, 0)) - 1).
+
+    ONNX Runtime has vectorised kernels for these operators and not for ELU. On one thread they took 0.85 to
+    0.90 of the time of the bundled model with ELU operators, and a model with ReLU 0.77 to 0.81.
+    """
+    from onnx import helper, numpy_helper
+
+    zero, one = f"{PREFIX}zero", f"{PREFIX}one"
+    nodes = []
+    for node in graph.node:
+        if node.op_type != "Elu" or any(attribute.f != 1 for attribute in node.attribute):
+            nodes.append(node)
+            continue
+        [x], [y] = node.input, node.output
+        below, power, low = (f"{PREFIX}{y}_{part}" for part in ("below", "power", "low"))
+        nodes += [
+            helper.make_node("Min", [x, zero], [below]),
+            helper.make_node("Exp", [below], [power]),
+            helper.make_node("Sub", [power, one], [low]),
+            helper.make_node("Max", [x, low], [y]),
+        ]
+    if len(nodes) == len(graph.node):
+        return
+    del graph.node[:]
+    graph.node.extend(nodes)
+    for name, value in ((zero, 0), (one, 1)):
+        graph.initializer.append(numpy_helper.from_array(np.array(value, np.float32), name))

@@ -12,7 +12,7 @@ from PIL import Image
 
 from fer_attention.faces.face import Box, checked_box
 from fer_attention.preprocessing import CropRule, Interpolation
-from fer_attention.registry import unknown_name
+from fer_attention.registry import check_choice
 
 
 def crop_region(box: Sequence[float], rule: CropRule, *, image_size: tuple[int, int]) -> Box:
@@ -121,8 +121,7 @@ def check_picture(image: Image.Image, interpolation: str) -> None:
     """Check that the mode is RGB or L and that the filter exists (ValueError)."""
     if image.mode not in ("RGB", "L"):
         raise ValueError(f"Crops are cut from RGB and L images; got mode {image.mode}. Use load_image first.")
-    if interpolation not in get_args(Interpolation):
-        raise unknown_name("interpolation", interpolation, get_args(Interpolation))
+    check_choice("interpolation", interpolation, get_args(Interpolation))
 
 
 def _visible(start: float, stop: float, length: int, count: int) -> tuple[float, float, npt.NDArray[Any]]:

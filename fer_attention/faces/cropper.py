@@ -18,7 +18,7 @@ from fer_attention.faces.geometry import CropTransform, turned_back
 from fer_attention.faces.images import ImageError, ImageSource, borrow_image
 from fer_attention.faces.quality import FaceQuality, face_quality
 from fer_attention.preprocessing import CropRule, Interpolation, Preprocessing, Reference
-from fer_attention.registry import unknown_name
+from fer_attention.registry import check_choice
 
 if TYPE_CHECKING:
     import torch
@@ -60,8 +60,7 @@ def select_faces(
     Raises:
         UnknownNameError: There is no such selection.
     """
-    if selection not in get_args(FaceSelection):
-        raise unknown_name("selection of faces", selection, get_args(FaceSelection))
+    check_choice("selection of faces", selection, get_args(FaceSelection))
     ordered = largest_first(faces)
     if selection == "central":
         x, y = image_size[0] / 2, image_size[1] / 2

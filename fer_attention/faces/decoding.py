@@ -15,6 +15,8 @@ from typing import IO
 
 from PIL import ExifTags, Image, UnidentifiedImageError
 
+from fer_attention.os_errors import reason_of
+
 FORMATS = ("AVIF", "BMP", "DIB", "GIF", "ICO", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TGA", "TIFF", "WEBP")
 """Formats that Pillow may try. One of its others runs a program on the file (EPS)."""
 
@@ -49,7 +51,8 @@ _STRIP = 4_000_000  # pixels that are composited at once
 class ImageError(ValueError):
     """An image that cannot be read, or whose pixel type has no fixed range of values.
 
-    >>> from fer_attention.faces import load_image
+    >>> from fer_attention.os_errors import reason_of
+    from fer_attention.faces import load_image
     >>> load_image("missing.jpg")
     Traceback (most recent call last):
     fer_attention.faces.decoding.ImageError: Cannot read 'missing.jpg': No such file or directory.
@@ -133,7 +136,7 @@ def reason(error: Exception) -> str:
     if isinstance(error, UnidentifiedImageError):
         return "it is not an image, or has a format that is not supported."
     if isinstance(error, OSError) and error.strerror:
-        return f"{error.strerror}."
+        return f"{reason_of(error)}."
     if isinstance(error, MemoryError):
         return "there is not enough memory for its pixels."
     said = isinstance(error, OSError | SyntaxError) and str(error)  # others tell of Python, not of the file

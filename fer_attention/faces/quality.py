@@ -117,7 +117,7 @@ class QualityFilter:
         max_roll: Largest roll to either side in degrees. A face without landmarks fails.
 
     Raises:
-        ValueError: A bound is negative or not a number.
+        ValueError: A bound is negative or not a number, or no brightness can pass.
     """
 
     min_size: float | None = None
@@ -131,6 +131,9 @@ class QualityFilter:
         for name, value in vars(self).items():
             if value is not None and not value >= 0:
                 raise ValueError(f"{name} is at least 0, or None; got {value}.")
+        low, high = self.min_brightness, self.max_brightness
+        if low is not None and high is not None and low > high:
+            raise ValueError(f"min_brightness={low} is above max_brightness={high}: no face would pass.")
 
     def reason(self, quality: FaceQuality) -> str | None:
         """Return the reason why a face fails, or None if it passes."""

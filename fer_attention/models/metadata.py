@@ -116,10 +116,11 @@ class ModelMetadata:
             WeightsError: The file is not from this library, or its metadata is damaged.
         """
         if (found := strings.get("format")) != FORMAT:
+            named = bounded(found) if found else "not given"
             raise WeightsError(
-                f"{path} is not a model file of this library: its format is {bounded(found)}, expected "
-                f"{FORMAT!r}. Files of save_weights() and export_onnx() carry labels and "
-                "preprocessing; for plain ImageNet weights see build_model(backbone_weights=...)."
+                f"{path} is not a model file of this library: its format is {named}, expected {FORMAT!r}. "
+                "Files of save_weights() and export_onnx() carry labels and preprocessing; for ImageNet "
+                "weights see build_model(backbone_weights=...)."
             )
         try:
             labels = json.loads(strings["labels"])

@@ -7,6 +7,7 @@ from timm.layers import DropPath, make_divisible
 from torch import nn
 
 from fer_attention.attention import AttentionBlock
+from fer_attention.attention.fused.choice import hooked
 from fer_attention.models.base import Factory
 from fer_attention.models.spec import ModelSpec
 
@@ -61,11 +62,25 @@ def join(
     drops = drop_path is not None and drop_path.training
     if attn is not None and not drops:
         return attn.residual(x, shortcut, norm=norm, act=act)
+    overwrites = attn is None and not drops and _may_overwrite(norm, shortcut)
     if norm is not None:
         x = norm(x)
     if attn is not None:
         x = attn(x)
     if drop_path is not None:
         x = drop_path(x)
-    x = x + shortcut
+    x = x.add_(shortcut) if overwrites and x.dtype == shortcut.dtype else x + shortcut
     return x if act is None else act(x)
+
+
+def _may_overwrite(norm: nn.Module | None, shortcut: torch.Tensor) -> bool:
+    """Return whether nobody else can see the output of a norm: in inference, without hooks or transforms."""
+    return (
+        type(norm) is nn.BatchNorm2d
+        and type(shortcut) is torch.Tensor
+        and not torch.is_grad_enabled()
+        and not torch.compiler.is_compiling()
+        and torch._C._get_tracing_state() is None
+        and torch._C._functorch.peek_interpreter_stack() is None
+        and not hooked((norm,))
+    )

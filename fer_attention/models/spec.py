@@ -21,7 +21,7 @@ from fer_attention.attention import ATTENTIONS, CONTROLS, check_attention_option
 from fer_attention.bounded import bounded, cut
 from fer_attention.models.family import BACKBONES, DEFAULT_STEM, Traits
 from fer_attention.preprocessing import MAX_SIDE
-from fer_attention.registry import unknown_name
+from fer_attention.registry import check_choice, unknown_name
 
 POOLS = ("avg", "max", "avgmax", "catavgmax", "")
 
@@ -80,9 +80,14 @@ class ModelSpec:
             if name not in known and not (part == "attention" and name in CONTROLS):
                 raise unknown_name(part, name, known)
         object.__setattr__(self, "img_size", _square_as_int(self.img_size))
+        if not isinstance(self.attention_options, Mapping):
+            raise ValueError(
+                "attention_options is a mapping of the block's keywords, such as {'reduction': 8}; got "
+                f"{bounded(self.attention_options)}."
+            )
         object.__setattr__(self, "attention_options", dict(self.attention_options))
         self._check_numbers()
-        _one_of("global_pool", self.global_pool, POOLS)
+        check_choice("global_pool", self.global_pool, POOLS)
         self._check_family()
         check_attention_options(self.attention, self.attention_options)
 
@@ -91,18 +96,19 @@ class ModelSpec:
             number = getattr(self, name)
             if not isinstance(number, int) or not least <= number <= most:
                 raise ValueError(f"{name} is an integer from {least} to {most}, got {bounded(number)}.")
-        if not 0 < self.width <= 16:
-            raise ValueError(f"width is a factor above 0, at most 16; got {self.width}.")
+        if not isinstance(self.width, (int, float)) or not 0 < self.width <= 16:
+            raise ValueError(f"width is a factor above 0, at most 16; got {bounded(self.width)}.")
         for name in ("drop_rate", "drop_path_rate"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name} is a probability from 0 to below 1, got {getattr(self, name)}.")
+            rate = getattr(self, name)
+            if not isinstance(rate, (int, float)) or not 0 <= rate < 1:
+                raise ValueError(f"{name} is a probability from 0 to below 1, got {bounded(rate)}.")
 
     def _check_family(self) -> None:
         traits = self.traits
-        _one_of(f"stem of {self.backbone}", self.stem, tuple(traits.total_stride))
+        check_choice(f"stem of {self.backbone}", self.stem, tuple(traits.total_stride))
         if len(traits.heads) > 1:
             object.__setattr__(self, "head", self.head or traits.heads[0])
-            _one_of(f"head of {self.backbone}", self.head, traits.heads)
+            check_choice(f"head of {self.backbone}", self.head, traits.heads)
         elif self.head not in (None, *traits.heads):
             raise ValueError(f"{self.backbone} has no head={self.head!r}: its head is {traits.heads[0]!r}.")
         if self.drop_path_rate and not traits.residual_blocks:
@@ -145,7 +151,7 @@ class ModelSpec:
         """Parse a name into a spec; other fields have their defaults or are given as `changes`.
 
         Raises:
-            UnknownNameError: The name does not exist; the message has the nearest one.
+            UnknownNameError: The name or a field does not exist; the message has the nearest one.
         """
         fitting = [b for b in BACKBONES if name == b or name.startswith(f"{b}_")]
         if not fitting:
@@ -160,6 +166,9 @@ class ModelSpec:
         }  # `resnet50_relu` prints as `resnet50`: one name each
         if (activation and activation not in ACTIVATIONS) or explicit or name.endswith("_"):
             raise unknown_name("model", name, listed_names())
+        known = [one.name for one in fields(cls) if one.name not in ("backbone", "attention", "activation")]
+        for change in changes:
+            check_choice("field of structure", change, known)
         return cls(backbone, attention=attention, activation=activation or "relu", **changes)
 
     def to_json(self) -> str:
@@ -205,8 +214,3 @@ def _square_as_int(size: Any) -> int | tuple[int, int]:
             f"img_size is one integer or (height, width), pixels from 1 to {MAX_SIDE}; got {bounded(size)}."
         )
     return sides[0] if sides[0] == sides[1] else sides
-
-
-def _one_of(what: str, value: Any, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise ValueError(f"{what} is one of {', '.join(map(repr, allowed))}; got {value!r}.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -11,8 +11,9 @@ from PIL import Image
 from fer_attention.faces import Face, select_faces
 from fer_attention.faces.cropper import FaceSelection
 from fer_attention.faces.images import ImageError, ImageSource, borrow_image
-from fer_attention.messages import check_on_error
+from fer_attention.faces.portions import in_portions
 from fer_attention.pipeline.results import PhotoPrediction, source_name
+from fer_attention.registry import check_choice
 from fer_attention.threads import default_workers, in_chunks, map_in_threads
 
 if TYPE_CHECKING:
@@ -23,8 +24,6 @@ Numbered: TypeAlias = tuple[int, ImageSource]
 
 CHUNK = 8
 """Photos that a thread takes at once: detectors are faster on several of one size."""
-
-_PIXELS_AT_ONCE = 24_000_000  # 72 MB of RGB in each thread; at least one photo, however large
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ class PhotoOptions:
     keep_images: bool = False
 
     def __post_init__(self) -> None:
-        check_on_error(self.on_error)
+        check_choice("on_error", self.on_error, ("raise", "skip"))
         select_faces([], self.faces, image_size=(1, 1))
         if not 0 <= self.min_size < float("inf"):
             raise ValueError(f"min_size is a length of at least 0 pixels; got {self.min_size}.")
@@ -62,42 +61,40 @@ class PhotoWorker:
 
     def __call__(self, chunk: Sequence[Numbered]) -> list[PhotoPrediction | ImageError]:
         """Answer each photo of a chunk, or return the error with which it could not be read."""
-        answers: dict[int, PhotoPrediction | ImageError] = {}
-        for portion in self._portions(chunk, answers):
-            images = [image for _, _, image in portion]
-            found = self.recognizer.detector.detect(images)
-            chosen = [self._select(faces, image) for faces, image in zip(found, images, strict=True)]
-            pairs = [(image, face) for image, faces in zip(images, chosen, strict=True) for face in faces]
-            predictions = iter(self.recognizer.classify_all(pairs))
-            for (number, source, image), faces in zip(portion, chosen, strict=True):
-                answers[number] = PhotoPrediction(
-                    source_name(source, number),
-                    image.size,
-                    tuple(next(predictions) for _ in faces),
-                    image=image if self.options.keep_images else None,
-                )
+        answers = dict(self.stream(chunk))
         return [answers[number] for number, _ in chunk]
 
-    def _portions(
-        self, chunk: Sequence[Numbered], answers: dict[int, PhotoPrediction | ImageError]
-    ) -> Iterator[list[tuple[int, ImageSource, Image.Image]]]:
-        """Yield photos that fit into memory together; those that cannot be read are answered here."""
-        portion: list[tuple[int, ImageSource, Image.Image]] = []
-        pixels = 0
-        for number, source in chunk:
-            try:
-                image = borrow_image(source)
-            except ImageError as error:
-                failed = PhotoPrediction(source_name(source, number), None, error=str(error))
-                answers[number] = error if self.options.on_error == "raise" else failed
-                continue
-            portion.append((number, source, image))
-            pixels += image.width * image.height
-            if pixels >= _PIXELS_AT_ONCE:
-                yield portion
-                portion, pixels = [], 0
-        if portion:
-            yield portion
+    def stream(self, chunk: Sequence[Numbered]) -> Iterator[tuple[int, PhotoPrediction | ImageError]]:
+        """Yield numbers and answers as they are ready: those of one large photo before the next is read."""
+        sources = dict(chunk)
+        failed: list[tuple[int, ImageError]] = []
+        for portion in in_portions(chunk, borrow_image, lambda *failure: failed.append(failure)):
+            yield from self._answers(portion, sources)
+        for number, error in failed:
+            answer = PhotoPrediction(source_name(sources[number], number), None, error=str(error))
+            yield number, error if self.options.on_error == "raise" else answer
+
+    def _answers(
+        self, portion: Sequence[tuple[int, Image.Image]], sources: Mapping[int, ImageSource]
+    ) -> list[tuple[int, PhotoPrediction]]:
+        images = [image for _, image in portion]
+        found = self.recognizer.detector.detect(images)
+        chosen = [self._select(faces, image) for faces, image in zip(found, images, strict=True)]
+        pairs = [(image, face) for image, faces in zip(images, chosen, strict=True) for face in faces]
+        predictions = iter(self.recognizer.classify_all(pairs))
+        keep = self.options.keep_images
+        return [
+            (
+                number,
+                PhotoPrediction(
+                    source_name(sources[number], number),
+                    image.size,
+                    tuple(next(predictions) for _ in faces),
+                    image=image if keep else None,
+                ),
+            )
+            for (number, image), faces in zip(portion, chosen, strict=True)
+        ]
 
     def _select(self, faces: Iterable[Face], image: Image.Image) -> list[Face]:
         large = [face for face in faces if min(face.width, face.height) >= self.options.min_size]

@@ -128,11 +128,9 @@ class PhotoRun:
 
     def _fresh(self, jobs: Sequence[_Job], worker: PhotoWorker, workers: int) -> Iterator[Record]:
         def work(chunk: Sequence[_Job]) -> list[Record | ImageError]:
-            answers = worker([(number, job.photo) for number, job in enumerate(chunk, start=1)])
-            return [
-                answer if isinstance(answer, ImageError) else self._written(job, answer)
-                for job, answer in zip(chunk, answers, strict=True)
-            ]
+            numbered = [(number, job.photo) for number, job in enumerate(chunk)]
+            records = {number: self._written(chunk[number], one) for number, one in worker.stream(numbered)}
+            return [records[number] for number, _ in numbered]
 
         chunks = list(in_chunks(jobs, CHUNK))
         for chunk, answers in zip(chunks, map_in_threads(work, chunks, workers=workers), strict=True):
@@ -147,7 +145,10 @@ class PhotoRun:
                     raise answer
                 yield answer
 
-    def _written(self, job: _Job, answer: PhotoPrediction) -> Record:
+    def _written(self, job: _Job, answer: PhotoPrediction | ImageError) -> Record | ImageError:
+        """Write the picture of an answer and return its record; an error is returned unchanged."""
+        if isinstance(answer, ImageError):
+            return answer
         record = answer.to_dict()
         if job.picture is not None and answer.image is not None:
             with replacing(job.picture) as temporary:

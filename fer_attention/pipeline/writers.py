@@ -5,13 +5,16 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from typing import IO, Any, TypeAlias
+from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
 from fer_attention.optional import needs_extra
-from fer_attention.outputs import check_output, output_file
+from fer_attention.outputs import STDOUT, check_output, output_file
 from fer_attention.pipeline.results import columns, rows
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 Record: TypeAlias = dict[str, Any]
 Add: TypeAlias = Callable[[Record], None]
@@ -54,15 +57,22 @@ def _csv(file: IO[bytes], labels: Sequence[str]) -> Iterator[Add]:
         text.detach()
 
 
+def parquet_schema(labels: Sequence[str]) -> pa.Schema:
+    """Return names and types of the columns of Parquet files for a model with these emotions."""
+    import pyarrow as pa
+
+    kinds = {"image": pa.string(), "error": pa.string(), "emotion": pa.string()}
+    kinds |= {"unsure": pa.bool_(), "candidates": pa.string()}
+    kinds |= {"width": pa.int32(), "height": pa.int32(), "face": pa.int32()}
+    return pa.schema([(name, kinds.get(name, pa.float64())) for name in columns(labels)])
+
+
 @contextmanager
 def _parquet(file: IO[bytes], labels: Sequence[str]) -> Iterator[Add]:
     import pyarrow as pa
     from pyarrow import parquet
 
-    kinds = {"image": pa.string(), "error": pa.string(), "emotion": pa.string()}
-    kinds |= {"unsure": pa.bool_(), "candidates": pa.string()}
-    kinds |= {"width": pa.int32(), "height": pa.int32(), "face": pa.int32()}
-    schema = pa.schema([(name, kinds.get(name, pa.float64())) for name in columns(labels)])
+    schema = parquet_schema(labels)
     waiting: list[Record] = []
     with parquet.ParquetWriter(file, schema) as writer:
 
@@ -95,13 +105,35 @@ def check_targets(targets: Mapping[str, str]) -> None:
 
     Raises:
         OSError: A target is a folder, or its folder does not exist or cannot be written to.
+        ValueError: Several formats go to standard output.
         ImportError: pyarrow, which writes Parquet, is not installed.
     """
     for target in targets.values():
         check_output(target)
+    printed = [kind for kind, target in targets.items() if target in STDOUT]
+    if len(printed) > 1:
+        raise ValueError(f"Only one format can go to standard output; got {' and '.join(printed)}.")
     if "parquet" in targets:
         with needs_extra("faces", "Parquet needs pyarrow"):
             import pyarrow.parquet  # noqa: F401
+
+
+def encoded(kind: str, records: Iterable[Record], labels: Sequence[str]) -> bytes:
+    r"""Return the content of a file of records.
+
+    >>> encoded("jsonl", [{"image": "wall.jpg", "faces": []}], labels=["happy"])
+    b'{"image": "wall.jpg", "faces": []}\n'
+
+    Args:
+        kind: "json", "jsonl", "csv" or "parquet".
+        records: Records of photos, as `PhotoPrediction.to_dict` returns them.
+        labels: Emotions of the model, which are columns of tables.
+    """
+    file = io.BytesIO()
+    with _WRITERS[kind](file, labels) as add:
+        for record in records:
+            add(record)
+    return file.getvalue()
 
 
 @contextmanager

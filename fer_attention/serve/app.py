@@ -6,12 +6,12 @@ import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
-from urllib.parse import urlsplit
 
 from PIL import Image
 
 from fer_attention import __version__
 from fer_attention.faces.images import ImageError, load_image
+from fer_attention.http_guard import bounded, foreign_origin
 from fer_attention.optional import needs_extra
 from fer_attention.serve.limits import ServeLimits
 from fer_attention.serve.queue import BatchQueue, QueueFullError
@@ -23,7 +23,6 @@ with needs_extra("serve", "The server is built on FastAPI"):
     from starlette.datastructures import UploadFile
     from starlette.exceptions import HTTPException
     from starlette.middleware.trustedhost import TrustedHostMiddleware
-    from starlette.types import Message
 
 if TYPE_CHECKING:
     from fer_attention.recognizer import EmotionRecognizer
@@ -165,8 +164,7 @@ def _record(photo: Photo, answer: Record | Exception) -> Record:
 
 def _refuse_foreign_pages(request: Request) -> None:
     """Refuse requests of pages from elsewhere, which a browser sends to this machine without being asked."""
-    origin = request.headers.get("origin")
-    if origin and urlsplit(origin).netloc != request.headers.get("host"):
+    if (origin := foreign_origin(request.headers)) is not None:
         raise HTTPException(403, f"Pages of {origin} may not use this server.")
 
 
@@ -182,29 +180,14 @@ async def _body(request: Request, limits: ServeLimits) -> list[Photo]:
 
 
 async def _form(request: Request, limits: ServeLimits) -> list[Photo]:
-    bounded = Request(request.scope, _bounded(request, limits))
-    async with bounded.form(max_files=limits.files, max_fields=limits.files) as form:
+    receive: Any = bounded(request.receive, limits.body_bytes, lambda: _too_large(limits))
+    async with Request(request.scope, receive).form(max_files=limits.files, max_fields=limits.files) as form:
         files = [value for _, value in form.multi_items() if isinstance(value, UploadFile)]
         if not files:
             raise HTTPException(400, "The form holds no file. Send photos as files, such as `photos`.")
         if any((file.size or 0) > limits.upload_bytes for file in files):
             raise _too_large(limits)
         return [(file.filename or f"photo {n}", await file.read()) for n, file in enumerate(files, start=1)]
-
-
-def _bounded(request: Request, limits: ServeLimits) -> Any:
-    """Return the request's `receive`, which refuses a body above the limit."""
-    received = 0
-
-    async def receive() -> Message:
-        nonlocal received
-        message = await request.receive()
-        received += len(message.get("body", b""))
-        if received > limits.body_bytes:
-            raise _too_large(limits)
-        return message
-
-    return receive
 
 
 def _too_large(limits: ServeLimits) -> HTTPException:

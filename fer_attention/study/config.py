@@ -11,12 +11,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from fer_attention.bounded import cut
 from fer_attention.data import PROTOCOLS
 from fer_attention.evaluation import VIEWS
-from fer_attention.messages import readable
+from fer_attention.messages import validate
 from fer_attention.plugins import STUDIES, register_studies
 from fer_attention.registry import unknown_name
 from fer_attention.study.factors import AttentionLevel, Factors, Fields, OneOrSeveral, Several, each_once
@@ -241,8 +241,6 @@ def load_study(name: str | Path) -> StudyConfig:
     if not path.exists():
         raise StudyError(f"There is no study file {path}. Studies by name: {', '.join(study_names())}.")
     try:
-        return StudyConfig.model_validate(load_yaml(path))
-    except ValidationError as error:
-        raise StudyError(readable(error, StudyConfig, where=str(name))) from error
+        return validate(StudyConfig, load_yaml(path), where=str(name))
     except ValueError as error:
         raise StudyError(str(error)) from error

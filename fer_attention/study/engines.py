@@ -19,6 +19,7 @@ from typing import Any, Protocol
 import torch
 
 from fer_attention.optional import needs_extra
+from fer_attention.plugins import load_plugin
 from fer_attention.study.datasets import DataSets
 from fer_attention.study.execute import execute
 from fer_attention.study.grid import RunSpec
@@ -29,12 +30,13 @@ GRACE_SECONDS = 120.0  # for runs in training to save their checkpoints when a s
 
 @dataclass(frozen=True)
 class WorkerConfig:
-    """Configuration of a worker: folder of the study, paths of its data, device, CPU threads."""
+    """Configuration of a worker: folder of the study, paths of its data, device, CPU threads, plug-ins."""
 
     folder: Path
     paths: dict[str, Path]
     device: str
     threads: int
+    plugins: tuple[str, ...] = ()
 
 
 _data: dict[Path, DataSets] = {}  # by folder of the study: a process executes many runs
@@ -45,6 +47,8 @@ def work(run: RunSpec, config: WorkerConfig) -> None:
 
     The folder of the study then holds a record or a failure with its reason: errors are recorded, not raised.
     """
+    for plugin in config.plugins:
+        load_plugin(plugin)
     torch.set_num_threads(config.threads)
     data = _data.setdefault(config.folder, DataSets(run.study, config.paths))
     store = Store(config.folder)

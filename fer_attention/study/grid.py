@@ -6,16 +6,13 @@ import hashlib
 import itertools
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, get_args
-
-from pydantic import ValidationError
 
 from fer_attention.data import DataError, FaceDataset, Protocol, create_protocol, limit_training
 from fer_attention.data.protocols import check_protocol
-from fer_attention.messages import readable
+from fer_attention.messages import validate
 from fer_attention.models import ModelSpec
-from fer_attention.registry import unknown_name
 from fer_attention.study.config import FACTORS, DataConfig, Level, Source, StudyConfig, StudyError, level_text
 from fer_attention.training import RandomSource, TrainConfig, load_recipe
 from fer_attention.training.checkpoint import FREE_FIELDS, file_digests
@@ -157,24 +154,14 @@ def _config(study: StudyConfig, factors: dict[str, Level]) -> TrainConfig:
     condition = ", ".join(f"{name} {level}" for name, level in factors.items())
     try:
         recipe = load_recipe(study.recipe).model_dump(exclude_unset=True, exclude={"structure"})
-        _check_structure(changes.get("structure"))
         attention = study.attention(factors["attention"])
         if attention.options:
             changes = _merged(changes, {"structure": {"attention_options": attention.options}})
         names: dict[str, Any] = {name: factors[name] for name in ("backbone", "activation")}
         given = {"model": ModelSpec(**names, attention=attention.name).name, "trackers": ()}
-        return TrainConfig.model_validate({**_merged(recipe, changes), **given})
-    except ValidationError as error:
-        raise StudyError(readable(error, TrainConfig, where=f"The recipe for {condition}")) from error
+        return validate(TrainConfig, {**_merged(recipe, changes), **given}, where="the recipe")
     except (ValueError, TypeError) as error:
         raise StudyError(f"Cannot train {condition}: {error}") from error
-
-
-def _check_structure(structure: Any) -> None:
-    known = [field.name for field in fields(ModelSpec) if field.name not in FACTORS]
-    for name in structure if isinstance(structure, Mapping) else ():
-        if name not in known:
-            raise unknown_name("field of structure", name, known)
 
 
 def _merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,8 @@ from typing import Literal
 import torch
 
 from fer_attention.device import resolve_device
+from fer_attention.plugins import named_plugins
+from fer_attention.registry import check_choice
 from fer_attention.study.config import StudyConfig, StudyError
 from fer_attention.study.datasets import DataSets
 from fer_attention.study.engines import Engine, LocalEngine, RayEngine, WorkerConfig
@@ -70,8 +72,9 @@ def run_study(
     """
     if workers is not None and workers < 1:
         raise StudyError(f"workers must be 1 or more, got {workers}.")
-    if engine not in ("local", "ray"):
-        raise StudyError(f"engine must be local or ray, got {engine!r}.")
+    check_choice("engine", engine, ("local", "ray"))
+    if address is not None and engine != "ray":
+        raise StudyError(f"address={address!r} is for engine='ray'.")
     resolved = resolve_device(device)
     data, store = DataSets(study, paths), Store(output.resolve())
     known = expand(study)  # all errors that do not depend on the data, before they are read
@@ -95,6 +98,7 @@ def run_study(
             paths={name: path.resolve() for name, path in (paths or {}).items()},
             device=f"cuda:{number % torch.cuda.device_count()}" if every_gpu else str(resolved),
             threads=max(1, cores() // count),
+            plugins=named_plugins(),
         )
         for number in range(count)
     ]

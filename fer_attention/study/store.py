@@ -22,6 +22,7 @@ from filelock import FileLock, Timeout
 from pydantic import BaseModel, ValidationError
 
 from fer_attention.atomic import write_atomically
+from fer_attention.os_errors import reason_of
 from fer_attention.study.config import Level, StudyConfig, StudyError
 from fer_attention.study.grid import RunSpec
 from fer_attention.study.records import FAILURE, RECORD, TRAINING, Failure, read_record
@@ -71,7 +72,7 @@ class Store:
                 (self.folder / name).mkdir(parents=True, exist_ok=True)
             write_atomically(self.folder / "study.json", manifest.model_dump_json(indent=1).encode())
         except OSError as error:
-            raise StudyError(f"Cannot write into {self.folder}: {error}.") from error
+            raise StudyError(f"Cannot write into {self.folder}: {reason_of(error)}.") from error
 
     def manifest(self) -> Manifest:
         """Read `study.json`.

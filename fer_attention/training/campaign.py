@@ -19,14 +19,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, model_validator
 
 from fer_attention.bounded import bounded, cut
 from fer_attention.data import FaceDataset, selection_split
 from fer_attention.data.loading import load_data
 from fer_attention.data.origin import source_digest
 from fer_attention.data.splits import TRAIN
-from fer_attention.messages import readable
+from fer_attention.messages import validate
 from fer_attention.models.bundled import DEFAULT
 from fer_attention.optional import needs_extra
 from fer_attention.registry import unknown_name
@@ -96,11 +96,7 @@ def load_campaign(path: str | Path) -> Campaign:
         ValueError: The file cannot be read, is not valid YAML, or does not describe a campaign; the message
             names the field.
     """
-    fields = load_yaml(Path(path))
-    try:
-        return Campaign.model_validate(fields)
-    except ValidationError as error:
-        raise ValueError(readable(error, Campaign, where=str(path))) from error
+    return validate(Campaign, load_yaml(Path(path)), where=str(path))
 
 
 def run_campaign(

@@ -16,6 +16,7 @@ from fer_attention.atomic import write_atomically
 from fer_attention.data import FaceDataset
 from fer_attention.data.files import file_digest
 from fer_attention.models.bundled import weights_path
+from fer_attention.os_errors import reason_of
 from fer_attention.training.config import TrainConfig
 
 NAME = "checkpoint.pt"
@@ -105,7 +106,7 @@ def write_errors(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise TrainingError(
-            f"Cannot write {path}: {error.strerror or error}. Earlier files are intact: free disk space, or "
+            f"Cannot write {path}: {reason_of(error)}. Earlier files are intact: free disk space, or "
             "make the folder writable, and repeat the command; the run resumes from its checkpoint."
         ) from error
 
@@ -115,7 +116,7 @@ def make_folder(output: Path) -> None:
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise TrainingError(f"Cannot create the folder {output}: {error.strerror or error}.") from error
+        raise TrainingError(f"Cannot create the folder {output}: {reason_of(error)}.") from error
 
 
 def read_checkpoint(folder: Path, expected: dict[str, Any]) -> dict[str, Any] | None:

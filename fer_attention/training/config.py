@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import AfterValidator, BaseModel, Field, model_validator
 
 from fer_attention.data import DEGRADATIONS
 from fer_attention.data.degradations import check_strength
 from fer_attention.evaluation import VIEWS
 from fer_attention.models import ModelSpec
 from fer_attention.models.bundled import weights_path
-from fer_attention.registry import unknown_name
+from fer_attention.registry import check_choice
 
 RandomSource = Literal["initialisation", "order", "augmentation"]
 """Sources of randomness in a run: initial weights, order of images, augmentation with mixing and dropout."""
@@ -31,6 +31,11 @@ class DegradeConfig(BaseModel, frozen=True, extra="forbid"):
     high: float = Field(description="largest strength; drawn uniformly from low to high")
 
 
+def _known_degradation(name: str) -> str:
+    DEGRADATIONS[name]
+    return name
+
+
 class AugmentConfig(BaseModel, frozen=True, extra="forbid"):
     """Random changes of each training image; 0 disables a change, 1 disables `crop`.
 
@@ -46,7 +51,7 @@ class AugmentConfig(BaseModel, frozen=True, extra="forbid"):
     brightness: float = Field(0.0, ge=0, lt=1, description="factor from 1 - brightness to 1 + brightness")
     contrast: float = Field(0.0, ge=0, lt=1, description="factor from 1 - contrast to 1 + contrast")
     erase: float = Field(0.0, ge=0, le=1, description="probability of erasing a rectangle")
-    degrade: dict[str, DegradeConfig] = Field(
+    degrade: dict[Annotated[str, AfterValidator(_known_degradation)], DegradeConfig] = Field(
         {}, description="degradations by name (data.DEGRADATIONS), applied in this order"
     )
     mixup: float = Field(0.0, ge=0, description="alpha of mixup's Beta distribution, drawn per batch")
@@ -55,7 +60,6 @@ class AugmentConfig(BaseModel, frozen=True, extra="forbid"):
     @model_validator(mode="after")
     def _degradations_exist(self) -> AugmentConfig:
         for name, degradation in self.degrade.items():
-            DEGRADATIONS[name]
             check_strength(name, degradation.low, degradation.high)
             if degradation.low > degradation.high:
                 raise ValueError(f"{name}: low={degradation.low:g} is above high={degradation.high:g}.")
@@ -148,8 +152,7 @@ class TrainConfig(BaseModel, frozen=True, extra="forbid"):
         channels = self.spec().in_chans
         if channels not in (1, 3):
             raise ValueError(f"structure.in_chans must be 1 (grey) or 3 (RGB); got {channels}.")
-        if self.optimizer not in (known := list(map(str, list_optimizers()))):
-            raise unknown_name("optimizer", self.optimizer, known)
+        check_choice("optimizer", self.optimizer, map(str, list_optimizers()))
         VIEWS[self.teacher_views]
         if self.weights is not None and self.backbone_weights is not None:
             raise ValueError("weights and backbone_weights both initialise the model; set one of them.")

@@ -6,9 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
-from fer_attention.messages import readable
+from fer_attention.messages import validate
 from fer_attention.models import read_metadata
 from fer_attention.models.bundled import weights_path
 from fer_attention.plugins import RECIPES, register_recipes
@@ -68,11 +66,8 @@ def load_recipe(name: str | Path, changes: Mapping[str, Any] | None = None) -> T
     for field in ("structure", "augment"):
         if isinstance(changes.get(field, {}), Mapping):
             changes[field] = {**recipe.get(field, {}), **changes.get(field, {})}
-    try:
-        config = TrainConfig.model_validate({**recipe, **changes})
-    except ValidationError as error:
-        where = f"The recipe {name}{' with these changes' if given else ''}"
-        raise ValueError(readable(error, TrainConfig, where=where)) from error
+    where = f"The recipe {name}{' with these changes' if given else ''}"
+    config = validate(TrainConfig, {**recipe, **changes}, where=where)
     if idle := config.idle(given or {}):
         raise ValueError(f"The recipe {name} with these changes: {idle}")
     return config

@@ -82,7 +82,7 @@ class Run:
         if self.training.steps == 0:
             raise TrainingError(
                 f"{len(training)} training images do not fill a batch of {self.training.step_size} "
-                "(batch_size × accumulate × processes)."
+                "(batch_size × accumulate × processes). Use a smaller batch_size."
             )
         self.schedule = create_schedule(optimizer, config, steps=self.training.steps)
         self.targets = targets.to(device)

@@ -76,7 +76,7 @@ class ExpressionSmoother:
 
     def __init__(self, seconds: float) -> None:
         if not 0 <= seconds < math.inf:
-            raise ValueError(f"Smoothing takes 0 or more seconds, for instance 0.5; got {seconds}.")
+            raise ValueError(f"smoothing is at least 0 seconds, for instance 0.5; got {seconds}.")
         self.seconds = seconds
         self._tracks: dict[int, tuple[float, dict[str, float]]] = {}
 

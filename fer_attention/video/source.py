@@ -139,4 +139,5 @@ def reason_of(error: Exception) -> str:
         return "it is damaged, incomplete or not a video."
     if isinstance(error, av.error.EOFError):
         return "it has no frame."
-    return f"{getattr(error, 'strerror', None) or error}".rstrip(".") + "."
+    reason = f"{getattr(error, 'strerror', None) or error}".rstrip(".")
+    return f"{reason[:1].lower()}{reason[1:]}."

@@ -9,6 +9,7 @@ import torchvision
 from torch import nn
 
 from fer_attention.activations import swap_activation
+from fer_attention.elu import ELU
 from fer_attention.registry import UnknownNameError
 from tests.support.gates import Gate, GatedNet
 
@@ -44,7 +45,7 @@ def test_every_relu_of_a_resnet_is_replaced_without_a_warning(build, count):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert swap_activation(model, "elu") == count
-    assert types(model).count(nn.ELU) == count
+    assert types(model).count(ELU) == count
     assert nn.ReLU not in types(model)
     assert model(torch.randn(1, 3, 32, 32)).isfinite().all()
 
@@ -152,8 +153,16 @@ def test_a_class_matches_exactly_and_a_name_includes_the_class_of_timm():
     with pytest.warns(UserWarning, match="F.relu in 0"):
         assert swap_activation(model, "elu") == 1
     assert swap_activation(model, "elu", source=("gelu", nn.ReLU6)) == 3
-    assert [type(m) for m in model] == [OwnReLU, nn.ELU, nn.ELU, nn.ELU, nn.ELU]
+    assert [type(m) for m in model] == [OwnReLU, ELU, ELU, ELU, ELU]
     assert swap_activation(model, "relu", source=OwnReLU) == 1
+
+
+@pytest.mark.parametrize("source", ["elu", nn.ELU])
+def test_elu_means_that_of_torch_and_ours(source, specified):
+    model = nn.Sequential(nn.ELU(), ELU())
+    assert swap_activation(model, "relu", source=source) == 2
+    assert swap_activation(specified, nn.ELU) == 1
+    assert specified.spec == Spec("elu", width=0.5)
 
 
 def test_a_missing_activation_is_refused_and_those_present_are_listed():
@@ -183,7 +192,7 @@ def test_the_root_cannot_be_replaced():
     [
         ({"to": "elo"}, UnknownNameError, "Did you mean 'elu'"),
         ({"to": "elu", "source": "rellu"}, UnknownNameError, "Did you mean 'relu'"),
-        ({"to": "elu", "scope": "gates"}, ValueError, "'gates'. Use 'backbone' .* 'all'"),
+        ({"to": "elu", "scope": "gates"}, ValueError, "Unknown scope 'gates'. Known: all, backbone"),
         ({"to": nn.ELU()}, TypeError, "new module"),
         ({"to": 3}, TypeError, "got 3"),
         ({"to": lambda: nn.ELU}, TypeError, "must create modules"),

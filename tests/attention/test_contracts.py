@@ -4,6 +4,7 @@ Equations, timm parity and special options of a block are in the file of its nam
 """
 
 import copy
+import inspect
 import itertools
 from pathlib import Path
 
@@ -215,6 +216,13 @@ class TestContract:
         assert all(option in str(caught.value) for option in attention_options(name))
 
     @NAMED
+    def test_a_number_of_another_type_is_refused(self, name):
+        for option, parameter in inspect.signature(ATTENTIONS[name]).parameters.items():
+            if str(parameter.annotation).split(" ")[0] in ("int", "float") and option != "channels":
+                with pytest.raises(ValueError, match=f"{option} of attention '{name}' is an? .*got 'x'"):
+                    create_attention(name, C, **{option: "x"})
+
+    @NAMED
     def test_options_are_keyword_only(self, name):
         with pytest.raises(TypeError, match="positional"):
             ATTENTIONS[name](C, 16)
@@ -312,7 +320,7 @@ class TestOpenStart:
     def test_the_start_is_shown_and_checked(self, name):
         assert "start='open'" in repr(fresh(name))
         assert "start" not in repr(fresh(named(name)[0]))
-        with pytest.raises(ValueError, match="start must be one of published, open; got 'opened'"):
+        with pytest.raises(ValueError, match="Unknown start 'opened'. Did you mean 'open'"):
             create_attention(named(name)[0], C, start="opened")
 
     @pytest.mark.parametrize("backbone", ["resnet18", "resnetv2_18"])
@@ -424,6 +432,55 @@ def test_all_blocks_compute_different_outputs():
     x = maps(2, C, 6, 6)
     for first, second in itertools.combinations(ATTENTIONS, 2):
         assert not torch.allclose(gate(first)(x), gate(second)(x)), (first, second)
+
+
+def _not_a_module(channels, device=None, dtype=None):
+    return nn.Identity()
+
+
+class _NoBase(nn.Module):
+    def __init__(self, channels, *, device=None, dtype=None):
+        super().__init__()
+
+
+class _NoDevice(AttentionGate):
+    def __init__(self, channels, *, gain=1.0):
+        super().__init__(channels)
+
+
+class _NoType(AttentionGate):
+    def __init__(self, channels, *, device=None):
+        super().__init__(channels)
+
+
+class _NoDefault(AttentionGate):
+    def __init__(self, channels, gain, *, device=None, dtype=None):
+        super().__init__(channels)
+
+
+class _OtherFirst(AttentionGate):
+    def __init__(self, width=8, *, device=None, dtype=None):
+        super().__init__(width)
+
+
+@pytest.mark.parametrize("registry", [ATTENTIONS, CONTROLS], ids=["attention", "control"])
+@pytest.mark.parametrize(
+    ("block", "message"),
+    [
+        (_not_a_module, "is not a subclass of AttentionBlock"),
+        (_NoBase, "is not a subclass of AttentionBlock"),
+        (_NoDevice, "_NoDevice has no parameter device and no dtype"),
+        (_NoType, "_NoType has no parameter dtype"),
+        (_NoDefault, "_NoDefault has no default for gain"),
+        (_OtherFirst, "the first parameter of _OtherFirst is 'width', not 'channels'"),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_a_block_that_breaks_the_contract_is_refused_where_it_is_registered(block, message, registry):
+    with pytest.raises(TypeError, match=f"'mine' cannot be registered: .*{message}") as caught:
+        registry.register("mine")(block)
+    assert "Block(channels, *, options with defaults, device=None, dtype=None)" in str(caught.value)
+    assert "mine" not in registry
 
 
 def test_a_block_of_a_user_is_available_in_all_model_names(open_registries):

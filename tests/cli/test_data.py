@@ -69,3 +69,33 @@ def test_an_option_that_the_protocol_lacks_is_an_error(folder, tmp_path):
     assert result.exit_code == 2
     assert "The protocol 'loso' takes no --folds." in result.stderr
     assert not target.exists()
+
+
+def test_audit_counts_copies_across_splits(tmp_path):
+    for split, numbers in (("train", range(4)), ("test", (0, 5, 6))):
+        for number in numbers:
+            save(tmp_path / "set" / split / "happy" / f"{number}.png", noise(number))
+    target = tmp_path / "out" / "audit.json"
+    result = run("audit", tmp_path / "set", "--json", target)
+    assert result.exit_code == 0, result.output
+    assert "7 images" in result.output
+    assert "in train" in result.output
+    record = json.loads(target.read_text())
+    assert record["identical"]["images_of_second_split_in_first"]["train"] == {"test": 1}
+
+
+def test_a_failed_split_keeps_the_earlier_file(folder, tmp_path):
+    target = tmp_path / "folds.json"
+    result = run("split", folder, "--protocol", "stratified_kfold", "--folds", "3", "--output", target)
+    assert result.exit_code == 0, result.output
+    assert len(json.loads(target.read_text())["folds"]) == 3
+    assert run("split", folder, "--protocol", "loso", "--output", target).exit_code == 2
+    assert len(json.loads(target.read_text())["folds"]) == 3
+
+
+def test_split_refuses_a_file_that_train_would_not_read(folder, tmp_path):
+    target = tmp_path / "folds.txt"
+    result = run("split", folder, "--protocol", "stratified_kfold", "--output", target, columns=200)
+    assert result.exit_code == 2
+    assert "--output is a .json file, as --protocol FILE expects" in result.stderr
+    assert not target.exists()

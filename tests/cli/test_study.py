@@ -161,7 +161,8 @@ def test_an_impossible_study_ends_with_one_message_and_writes_nothing(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--engine", "slurm"], "--engine must be local or ray, got 'slurm'."),
+        (["--engine", "slurm"], "Unknown engine 'slurm'. Known: local, ray."),
+        (["--address", "auto"], "--address auto is for --engine ray."),
         (["--output", "{file}/study"], "Cannot write into "),
     ],
 )

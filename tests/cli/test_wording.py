@@ -34,6 +34,7 @@ from fer_attention.outputs import output_file
             "Unknown option of the detector 'none': 'weights'. Known: none.",
             "The detector 'none' takes no --detector-weights.",
         ),
+        ("train", "a: Input should be a valid tuple; got None.", "a: must be a list; got nothing."),
         ("video", "Unknown option of the set 'a': 'sise'.", "Unknown option of the set 'a': 'sise'."),
         ("video", "not an image <_io.BytesIO object at 0x7f3c>.", "not an image."),
     ],

@@ -3,9 +3,7 @@ import json
 import numpy as np
 import pytest
 from PIL import Image
-from typer.testing import CliRunner
 
-from fer_attention.cli import app
 from fer_attention.data import FaceDataset, ImageFiles, audit, load_fer2013
 from fer_attention.data.duplicates import near_pairs
 
@@ -63,7 +61,7 @@ def changed(image, how):
 
 
 @pytest.mark.parametrize("how", ["mirrored", "darker", "shifted", "resampled"])
-def test_one_photograph_in_other_pixels_is_found(how):
+def test_near_duplicates_of_a_photograph_are_found(how):
     images = faces(40)
     other = changed(images[7], how)[None]
     pairs = near_pairs(np.concatenate([images, other]))
@@ -94,13 +92,13 @@ def test_pairs_are_found_across_blocks(monkeypatch):
     assert seen[-1] == (45, 45)
 
 
-def test_identical_and_blank_images_are_no_near_pairs():
+def test_identical_and_blank_images_are_not_near_pairs():
     blank = np.full((2, 48, 48), 90, np.uint8)
     blank[1, 0, 0] = 91
     assert near_pairs(np.concatenate([faces(3), faces(3), blank])) == []
 
 
-def test_blanks_people_on_two_sides_and_contradictions_are_listed():
+def test_blank_images_shared_people_and_contradictions_are_listed():
     images = faces(6)
     images[5] = 17
     images[4] = (images[0] * 0.8).astype(np.uint8)
@@ -125,7 +123,7 @@ def test_blanks_people_on_two_sides_and_contradictions_are_listed():
     assert record["classes"]["train"] == {"happy": 3, "sad": 0}
 
 
-def test_files_on_the_disk_are_audited_as_images_in_memory(tmp_path):
+def test_files_on_disk_are_audited_like_images_in_memory(tmp_path):
     images = faces(5)[[0, 1, 2, 3, 0]]
     paths = []
     for number, image in enumerate(images):
@@ -133,40 +131,6 @@ def test_files_on_the_disk_are_audited_as_images_in_memory(tmp_path):
         Image.fromarray(image).save(paths[-1])
     found = audit(crops(ImageFiles(tuple(paths))))
     assert found.exact == audit(crops(images)).exact == ((0, 4),)
-
-
-@pytest.fixture
-def folder(tmp_path):
-    images = faces(8)
-    images[6] = images[0]
-    for number, image in enumerate(images):
-        place = tmp_path / "set" / ("train" if number < 5 else "test") / ("happy" if number % 2 else "sad")
-        place.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(image).save(place / f"{number}.png")
-    return tmp_path / "set"
-
-
-def test_the_command_prints_and_saves_the_findings(folder, tmp_path):
-    target = tmp_path / "out" / "audit.json"
-    result = CliRunner().invoke(app, ["data", "audit", str(folder), "--json", str(target)])
-    assert result.exit_code == 0, result.output
-    assert "8 images" in result.output
-    assert "in train" in result.output
-    record = json.loads(target.read_text())
-    assert record["identical"]["images_of_second_split_in_first"]["train"] == {"test": 1}
-
-
-def test_the_command_divides_a_set_for_training(folder, tmp_path):
-    target = tmp_path / "folds.json"
-    arguments = ["--protocol", "stratified_kfold", "--folds", "3", "--output", str(target)]
-    result = CliRunner().invoke(app, ["data", "split", str(folder), *arguments])
-    assert result.exit_code == 0, result.output
-    assert len(json.loads(target.read_text())["folds"]) == 3
-    result = CliRunner().invoke(
-        app, ["data", "split", str(folder), "--protocol", "loso", "--output", str(target)]
-    )
-    assert result.exit_code == 2
-    assert len(json.loads(target.read_text())["folds"]) == 3
 
 
 @pytest.mark.data

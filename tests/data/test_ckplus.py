@@ -44,7 +44,7 @@ def test_the_csv_copy_has_splits_and_neutral_faces_but_no_subjects(tmp_path):
     assert without.skipped == (("row 7", "neutral"),)
 
 
-def test_original_sequences_give_their_peak_frames_and_a_neutral_one(tmp_path):
+def test_original_sequences_yield_peak_frames_and_a_neutral_one(tmp_path):
     faces = load_ckplus(write_original_ck(tmp_path))
     assert faces.label_names == (*CKPLUS, "neutral")
     assert emotions(faces) == ["neutral", *["surprise"] * 3, "neutral", *["contempt"] * 3]
@@ -54,7 +54,7 @@ def test_original_sequences_give_their_peak_frames_and_a_neutral_one(tmp_path):
     assert faces.skipped == (("S010_003", "no emotion label"),)
 
 
-def test_original_sequences_come_without_neutral_frames_where_not_wanted(tmp_path):
+def test_original_sequences_omit_neutral_frames_on_request(tmp_path):
     faces = load_ckplus(zipped(write_original_ck(tmp_path / "ck")), neutral=False)
     assert faces.label_names == CKPLUS
     assert emotions(faces) == ["surprise"] * 3 + ["contempt"] * 3
@@ -80,7 +80,7 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize("reason", DAMAGE)
-def test_damage_of_the_original_is_an_error_or_a_listed_skip(tmp_path, reason):
+def test_damaged_original_files_are_an_error_or_a_listed_skip(tmp_path, reason):
     DAMAGE[reason](write_original_ck(tmp_path))
     with pytest.raises(DataError, match=f"{reason}.*on_error='skip'") as error:
         load_ckplus(tmp_path)
@@ -135,7 +135,7 @@ def test_foreign_folders_and_file_names_of_ck48_are_named(tmp_path):
     assert (len(faces), len(faces.skipped)) == (9, 2)
 
 
-def test_an_empty_folder_and_a_missing_path_say_what_was_expected(tmp_path):
+def test_an_empty_folder_and_a_missing_path_explain_the_layout(tmp_path):
     with pytest.raises(DataError, match=r"No CK\+ frame under .*CK\+48 or of the original release"):
         load_ckplus(tmp_path)
     with pytest.raises(DataError, match="does not exist.*CK"):

@@ -59,7 +59,7 @@ every_name = pytest.mark.parametrize("name", DEGRADATIONS)
     [(3, 1, 48, 48), (2, 3, 48, 48), (2, 1, 24, 64), (2, 3, 50, 33), (1, 1, 3, 5), (0, 1, 48, 48)],
     ids=str,
 )
-def test_images_keep_form_type_and_range_and_the_input_is_left_as_it_was(name, form, dtype):
+def test_shape_type_and_range_are_kept_and_the_input_is_unchanged(name, form, dtype):
     images = photos(*form, dtype=dtype) if form[0] else torch.empty(form, dtype=dtype)
     before = images.clone()
     entry = DEGRADATIONS[name]
@@ -73,7 +73,7 @@ def test_images_keep_form_type_and_range_and_the_input_is_left_as_it_was(name, f
 
 
 @every_name
-def test_each_image_has_a_strength_of_its_own(name):
+def test_each_image_can_have_its_own_strength(name):
     images, low = photos(), DEGRADATIONS[name].low
     same = degrade(images, name, torch.full((3,), low), generator=seeded())
     torch.testing.assert_close(same, degrade(images, name, low, generator=seeded()))
@@ -83,7 +83,7 @@ def test_each_image_has_a_strength_of_its_own(name):
 
 
 @every_name
-def test_images_do_not_look_at_each_other(name):
+def test_images_do_not_affect_each_other(name):
     images = photos(3)
     others = images.clone()
     others[1] = 1 - others[1]
@@ -92,7 +92,7 @@ def test_images_do_not_look_at_each_other(name):
 
 
 @every_name
-def test_a_generator_repeats_itself_and_leaves_the_global_random_state_alone(name):
+def test_a_seeded_generator_repeats_and_keeps_the_global_random_state(name):
     images = photos()
     torch.manual_seed(7)
     before = torch.get_rng_state()
@@ -127,7 +127,7 @@ def test_strengths_out_of_range_are_refused_with_range_and_unit(name):
         degrade(torch.empty(0, 1, 48, 48), name, entry.high + 1)
 
 
-def test_unknown_names_and_other_forms_say_what_was_expected():
+def test_unknown_names_and_malformed_text_explain_what_is_expected():
     with pytest.raises(ValueError, match="Unknown degradation 'blurr'. Did you mean 'blur'"):
         degrade(photos(), "blurr", 1)
     with pytest.raises(ValueError, match=r"one number or one per image, \(3,\), got \(2,\)"):
@@ -140,7 +140,7 @@ def test_unknown_names_and_other_forms_say_what_was_expected():
         degrade(photos()[0, 0], "blur", 1)
 
 
-def test_blur_is_scipys_gaussian_that_leaves_out_what_lies_beyond_the_border():
+def test_blur_equals_scipy_gaussian_without_pixels_beyond_the_border():
     images, sigmas = photos(4, 3, 40, 56, torch.float64), [0.4, 1.0, 2.5, 6.0]
     blurred = degrade(images, "blur", torch.tensor(sigmas)).numpy()
     for image, sigma, found in zip(images.numpy(), sigmas, blurred, strict=True):
@@ -163,7 +163,7 @@ def through(plane, side, down, up):
     return np.asarray(shrunk.resize(image.size, up)).clip(0, 1)
 
 
-def test_resolution_is_pillows_bilinear_there_and_back():
+def test_resolution_equals_bilinear_resizing_in_pillow():
     images, sides = photos(5, 3, 40, 56), [4, 17, 39, 48, 300]
     worse = degrade(images, "resolution", torch.tensor(sides)).numpy()
     bilinear = Image.Resampling.BILINEAR
@@ -190,7 +190,7 @@ def test_resampling_draws_both_filters_for_each_image():
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_jpeg_is_what_pillow_writes_and_reads(channels):
+def test_jpeg_equals_a_file_written_by_pillow(channels):
     qualities = [1, 10, 35, 75, 95, 100]
     images = photos(len(qualities), channels, 40, 56)
     worse = degrade(images, "jpeg", torch.tensor(qualities)).mul(255).round().byte()
@@ -201,7 +201,7 @@ def test_jpeg_is_what_pillow_writes_and_reads(channels):
         np.testing.assert_array_equal(found.permute(1, 2, 0), expected)
 
 
-def test_jpeg_is_what_opencv_writes_and_reads():
+def test_jpeg_equals_a_file_written_by_opencv():
     cv2 = pytest.importorskip("cv2")
     qualities = [1, 35, 75, 100]
     images = photos(len(qualities), 1, 40, 56)
@@ -216,7 +216,7 @@ def test_jpeg_refuses_other_numbers_of_channels():
         degrade(photos(2, 2), "jpeg", 50)
 
 
-def test_noise_has_the_standard_deviation_of_its_image_and_no_mean():
+def test_noise_has_the_given_standard_deviation_and_zero_mean():
     images = torch.full((4, 3, 200, 200), 0.5, dtype=torch.float64)
     sigmas = np.array([0, 2, 10, 25])
     added = (degrade(images, "noise", torch.from_numpy(sigmas), generator=seeded()) - images).numpy() * 255
@@ -245,7 +245,7 @@ def test_gamma_is_a_power():
         ("eyes", 100, 1, 0, 89),
     ],
 )
-def test_bars_hide_the_rows_they_cover_by_one_grey(name, height, strength, first, end):
+def test_bars_cover_their_rows_with_one_grey(name, height, strength, first, end):
     images = photos(3, 3, height)
     worse = degrade(images, name, strength, generator=seeded())
     bars = worse[:, :, first:end]
@@ -275,7 +275,7 @@ def crops_of(images):
 
 @every_name
 @pytest.mark.parametrize("form", [(5, 48, 48), (5, 48, 48, 3), (3, 24, 40, 3)], ids=str)
-def test_degraded_crops_keep_all_but_their_pixels(name, form):
+def test_degrading_crops_changes_only_pixels(name, form):
     crops = crops_of(noise(0, form))
     before = crops.images.copy()
     torch.manual_seed(7)
@@ -296,7 +296,7 @@ def test_degraded_crops_keep_all_but_their_pixels(name, form):
 
 
 @pytest.mark.parametrize("form", [(2100, 6, 5), (1025, 6, 5, 3)], ids=str)
-def test_more_crops_than_one_block_are_all_degraded_once_and_in_order(form):
+def test_crops_of_several_blocks_are_degraded_once_in_order(form):
     crops = crops_of(noise(0, form))
     expected = (255 * (crops.images / 255) ** 2).round()
     np.testing.assert_array_equal(degrade_crops(crops, "gamma", 2).images, expected)
@@ -304,13 +304,13 @@ def test_more_crops_than_one_block_are_all_degraded_once_and_in_order(form):
     assert len(np.unique(noisy.reshape(len(noisy), -1), axis=0)) == len(noisy)  # blocks draw on, not again
 
 
-def test_pixels_that_nothing_happens_to_stay_exactly():
+def test_untouched_pixels_stay_exactly_equal():
     crops = crops_of(np.arange(256, dtype=np.uint8).reshape(1, 16, 16))
     for name, strength in HARMLESS.items():
         np.testing.assert_array_equal(degrade_crops(crops, name, strength).images, crops.images)
 
 
-def test_crops_on_the_disk_are_read_and_end_in_memory(tmp_path):
+def test_crops_on_disk_are_degraded_into_memory(tmp_path):
     for number in range(3):
         save(tmp_path / "happy" / f"{number}.png", noise(number))
     crops = load_image_folder(tmp_path, stream=True)
@@ -319,7 +319,7 @@ def test_crops_on_the_disk_are_read_and_end_in_memory(tmp_path):
     np.testing.assert_array_equal(worse.images[:, :24], [noise(number)[:24] for number in range(3)])
 
 
-def test_crops_refuse_what_images_refuse_even_where_there_are_none():
+def test_empty_crops_are_validated_like_images():
     crops = crops_of(noise(0, (3, 48, 48)))
     assert len(degrade_crops(crops.take([]), "blur", 1)) == 0
     for some in (crops, crops.take([])):

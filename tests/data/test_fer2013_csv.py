@@ -24,14 +24,14 @@ def test_a_row_is_a_face_with_its_emotion_split_and_number(tmp_path):
     assert faces.names.tolist() == ["row0000001", "row0000002", "row0000003", "row0000004"]
 
 
-def test_columns_of_icml_face_data_come_in_another_order_with_blanks(tmp_path):
+def test_columns_may_be_reordered_and_padded_as_in_icml_face_data(tmp_path):
     rows = (f"{i},{usage},{cell(noise(i))}" for i, usage in enumerate(USAGES))
     faces = load_fer2013(write_text(tmp_path / "icml_face_data.csv", "emotion, Usage, pixels", *rows))
     np.testing.assert_array_equal(faces.images, [noise(i) for i in range(4)])
     assert faces.splits.tolist() == SPLITS
 
 
-def test_a_table_without_usage_is_for_training(tmp_path):
+def test_a_table_without_usage_is_all_training(tmp_path):
     path = write_text(
         tmp_path / "train.csv", "emotion,pixels", f'0,"{cell(noise(0))}"', f'4,"{cell(noise(1))}"'
     )
@@ -56,7 +56,7 @@ def test_the_fullest_table_of_a_folder_or_zip_is_read(tmp_path, wrap):
     assert len(load_fer2013(wrap(root))) == 7
 
 
-def test_a_lone_table_of_another_name_is_read_and_two_of_one_name_are_refused(tmp_path):
+def test_a_single_renamed_table_is_read_and_two_equal_names_are_refused(tmp_path):
     write_fer2013_csv(tmp_path / "mine.csv")
     assert len(load_fer2013(tmp_path)) == 4
     write_fer2013_csv(tmp_path / "a/fer2013.csv")
@@ -101,13 +101,13 @@ def test_a_damaged_row_is_an_error_or_a_listed_skip(tmp_path, reason):
     assert faces.names[-1] == "row0000018"
 
 
-def test_a_table_of_damaged_rows_only_is_an_error_even_when_they_may_be_skipped(tmp_path):
+def test_a_table_of_only_damaged_rows_is_always_an_error(tmp_path):
     path = write_text(tmp_path / "fer2013.csv", "emotion,pixels,Usage", "0,1 2 3,Training")
     with pytest.raises(DataError, match=r"No FER2013 row in fer2013\.csv.*1 rows were skipped.*3 pixels"):
         load_fer2013(path, on_error="skip")
 
 
-def test_a_zip_that_breaks_off_is_an_error_even_when_rows_may_be_skipped(tmp_path):
+def test_a_truncated_zip_is_always_an_error(tmp_path):
     path = write_fer2013_csv(tmp_path / "set/fer2013.csv", usages=["Training"] * 30)
     archive = tmp_path / "set.zip"
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as packed:
@@ -119,7 +119,7 @@ def test_a_zip_that_breaks_off_is_an_error_even_when_rows_may_be_skipped(tmp_pat
         load_fer2013(archive, on_error="skip")
 
 
-def test_byte_order_mark_empty_lines_and_other_blanks_do_no_harm(tmp_path):
+def test_byte_order_mark_empty_lines_and_blanks_are_ignored(tmp_path):
     text = f"\ufeffemotion,pixels,Usage\r\n\r\n 3 , {PIXELS.replace(' ', chr(9))}  , Training \r\n\r\n"
     (tmp_path / "fer2013.csv").write_text(text, encoding="utf-8", newline="")
     faces = load_fer2013(tmp_path / "fer2013.csv")
@@ -128,7 +128,7 @@ def test_byte_order_mark_empty_lines_and_other_blanks_do_no_harm(tmp_path):
 
 
 @given(st.integers(0, 2**32 - 1), st.sampled_from([" ", "  ", "\t", " \n"]))
-def test_pixels_survive_being_written_and_read(seed, blank):
+def test_pixels_survive_a_round_trip(seed, blank):
     pixels = noise(seed)
     row = Row(1, [blank.join(cell(pixels).split(" "))], {"pixels": 0}, 1)
     np.testing.assert_array_equal(row_image(row), pixels)

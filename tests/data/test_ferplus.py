@@ -72,7 +72,7 @@ def test_majority_keeps_the_emotion_of_more_than_half_of_the_votes(counts, expec
         (votes(neutral=1, happy=1, sad=1), "no majority"),
     ],
 )
-def test_distribution_keeps_the_peaks_that_hold_three_quarters(counts, expected):
+def test_distribution_keeps_the_peaks_with_three_quarters_of_the_votes(counts, expected):
     assert kept(counts, "distribution") == expected
 
 
@@ -134,7 +134,7 @@ def tables(tmp_path):
     )
 
 
-def test_rows_are_joined_by_number_and_what_is_left_out_is_listed(tables):
+def test_rows_are_joined_by_number_and_excluded_ones_are_listed(tables):
     fer2013, table = tables
     faces = load_ferplus(fer2013, votes=table, target="majority")
     assert faces.names.tolist() == ["row0000001", "row0000004"]
@@ -147,7 +147,7 @@ def test_rows_are_joined_by_number_and_what_is_left_out_is_listed(tables):
     assert faces.skipped == (("row0000002", "no votes"), ("row0000003", "no majority"))
 
 
-def test_by_default_distributions_are_targets_over_the_eight_emotions(tables):
+def test_default_targets_are_distributions_over_eight_emotions(tables):
     fer2013, table = tables
     faces = load_ferplus(fer2013, votes=table)
     assert faces.targets.dtype == np.float32
@@ -157,7 +157,7 @@ def test_by_default_distributions_are_targets_over_the_eight_emotions(tables):
     assert [FERPLUS[label] for label in faces.labels] == ["happy", "angry", "contempt"]
 
 
-def test_of_equally_likely_emotions_the_first_is_the_label(tmp_path):
+def test_ties_are_labelled_with_the_first_emotion(tmp_path):
     faces = load_ferplus(
         write_fer2013_csv(tmp_path / "fer2013.csv", usages=["Training"]),
         votes=write_votes(tmp_path / "fer2013new.csv", [votes(surprise=5, happy=5)]),
@@ -173,7 +173,7 @@ def test_a_folder_or_zip_with_both_tables_is_recognised(tables, wrap):
     assert faces.targets.shape == (3, 8)
 
 
-def test_by_default_the_votes_lie_beside_the_images(tables):
+def test_votes_beside_the_images_are_found_by_default(tables):
     fer2013, table = tables
     beside = load_ferplus(fer2013.parent)
     assert beside.names.tolist() == load_ferplus(fer2013, votes=table).names.tolist()
@@ -182,7 +182,7 @@ def test_by_default_the_votes_lie_beside_the_images(tables):
             load_ferplus(without)
 
 
-def test_tables_of_different_order_or_length_are_refused_even_when_rows_may_be_skipped(tmp_path, tables):
+def test_tables_of_another_order_or_length_are_always_refused(tmp_path, tables):
     fer2013, table = tables
     moved = write_votes(tmp_path / "moved.csv", VOTES, usages=[USAGES[-1], *USAGES[:-1]])
     with pytest.raises(
@@ -197,7 +197,7 @@ def test_tables_of_different_order_or_length_are_refused_even_when_rows_may_be_s
         load_ferplus(longer, votes=table, on_error="skip")
 
 
-def test_rows_that_are_skipped_count_as_rows(tables):
+def test_skipped_rows_count_as_rows(tables):
     fer2013, table = tables
     lines = fer2013.read_text(encoding="utf-8").splitlines()
     write_text(fer2013, lines[0], f"9,{lines[1].split(',', 1)[1]}", *lines[2:])
@@ -228,7 +228,7 @@ def test_damaged_votes_are_an_error_or_a_listed_skip(tables, broken, reason):
     assert reason in faces.skipped[0][1]
 
 
-def test_unknown_choices_name_the_nearest(tables):
+def test_unknown_choices_suggest_the_nearest(tables):
     fer2013, table = tables
     with pytest.raises(ValueError, match="Unknown target 'majorty'. Did you mean 'majority'"):
         load_ferplus(fer2013, votes=table, target="majorty")
@@ -236,7 +236,7 @@ def test_unknown_choices_name_the_nearest(tables):
         load_ferplus(fer2013, votes=table, emotions="fer2103")
     with pytest.raises(ValueError, match="label_share must be between 0 and 1; got 1.5"):
         load_ferplus(fer2013, votes=table, label_share=1.5)
-    with pytest.raises(ValueError, match="on_error is 'raise' or 'skip', got 'ignore'"):
+    with pytest.raises(ValueError, match="Unknown on_error 'ignore'. Known: raise, skip"):
         load_ferplus(fer2013, votes=table, on_error="ignore")
 
 
@@ -267,7 +267,7 @@ def test_seven_emotions_leave_out_the_votes_for_contempt(voted):
     target=st.sampled_from(["majority", "distribution"]),
     names=st.sampled_from([FERPLUS, FER2013]),
 )
-def test_label_share_mixes_the_own_label_with_the_votes(counts, share, target, names):
+def test_label_share_mixes_the_original_label_with_the_votes(counts, share, target, names):
     rows = range(len(counts))
     crops = FaceDataset(
         images=np.zeros((len(counts), 4, 4), np.uint8),
@@ -303,7 +303,7 @@ def test_label_share_mixes_the_own_label_with_the_votes(counts, share, target, n
         np.testing.assert_allclose(faces.targets.sum(1), 1, atol=1e-6)
 
 
-def test_labels_need_votes_and_a_label_that_the_emotions_have(voted):
+def test_missing_votes_and_foreign_labels_are_refused(voted):
     with pytest.raises(DataError, match=r"no votes; add them with fer_attention\.data\.with_votes"):
         label_by_votes(replace(voted, votes=None))
     with pytest.raises(ValueError, match="Unknown target 'plurality'"):

@@ -38,12 +38,12 @@ def test_outer_folders_are_splits(tmp_path, wrap):
 
 
 @pytest.mark.parametrize("known", [FER2013, FERPLUS, CKPLUS])
-def test_the_emotions_of_a_known_set_come_in_its_order(tmp_path, known):
+def test_emotions_of_a_known_set_keep_its_order(tmp_path, known):
     faces = load_image_folder(write(tmp_path, *[f"{name}/1.png" for name in sorted(known)]))
     assert faces.label_names == known
 
 
-def test_label_names_set_the_order_and_foreign_folders_are_an_error_or_a_skip(tmp_path):
+def test_label_names_set_the_order_and_foreign_folders_are_errors(tmp_path):
     write(tmp_path, "sad/1.png", "happy/2.png", "bored/3.png")
     wanted = ["Happiness", "sadness", "neutral"]
     with pytest.raises(DataError, match="bored/3.png: its emotion 'bored' is not one of happy, sad, neutral"):
@@ -86,7 +86,7 @@ def test_streamed_images_equal_those_in_memory_and_stay_unread(tmp_path):
         load_image_folder(zipped(root), stream=True)
 
 
-def test_streaming_finds_foreign_files_early_and_damaged_pixels_when_read(tmp_path):
+def test_streaming_reports_foreign_files_early_and_damage_on_reading(tmp_path):
     write(tmp_path, "happy/1.png", "sad/2.png")
     whole = (tmp_path / "sad/2.png").read_bytes()
     (tmp_path / "sad/2.png").write_bytes(b"no image")
@@ -113,12 +113,12 @@ def test_streaming_finds_foreign_files_early_and_damaged_pixels_when_read(tmp_pa
         (["happy/1.png", "surprrise/2.png"], r"'surprrise' is not an emotion; 'surprise' is.*--labels"),
     ],
 )
-def test_other_layouts_say_what_was_expected(tmp_path, names, message):
+def test_other_layouts_explain_what_is_expected(tmp_path, names, message):
     with pytest.raises(DataError, match=message):
         load_image_folder(write(tmp_path, *names))
 
 
-def test_image_files_refuse_forms_that_cannot_be():
+def test_image_files_refuse_impossible_sizes_and_channels():
     for options in ({"channels": 2}, {"size": (0, 4)}, {"size": (4,)}):
         with pytest.raises(ValueError, match=r"size is|channels is"):
             ImageFiles((), **options)

@@ -27,7 +27,7 @@ def test_photos_are_resized_as_pillow_does(tmp_path):
     np.testing.assert_array_equal(faces.images[3], np.asarray(expected))
 
 
-def test_photos_are_untouched_at_their_own_size(tmp_path):
+def test_photos_keep_their_pixels_at_their_own_size(tmp_path):
     faces = load_jaffe(write_jaffe(tmp_path), size=(256, 256))
     np.testing.assert_array_equal(faces.images[3], noise(3, (256, 256)))
 
@@ -48,12 +48,12 @@ def test_foreign_names_and_second_copies_are_an_error_or_a_listed_skip(tmp_path,
     assert (len(faces), len(faces.skipped)) == (14, 1)
 
 
-def test_a_readme_is_no_image_and_stays_unread(tmp_path):
+def test_a_readme_is_ignored(tmp_path):
     (write_jaffe(tmp_path) / "README.txt").write_text("JAFFE")
     (tmp_path / "._KA.AN1.0.tiff").write_bytes(b"written by macOS")
     assert len(load_jaffe(tmp_path).skipped) == 0
 
 
-def test_nothing_there_says_what_was_expected(tmp_path):
+def test_an_empty_folder_explains_what_is_expected(tmp_path):
     with pytest.raises(DataError, match=r"No JAFFE photo under .*KA\.AN1\.39\.tiff"):
         load_jaffe(tmp_path)

@@ -82,7 +82,7 @@ def test_a_lone_table_is_recognised_by_its_name_and_header(tmp_path, name, forma
     assert recognised_format(write_fer2013_csv(tmp_path / name)) == format_
 
 
-def test_what_no_reader_knows_lists_what_was_looked_for(tmp_path):
+def test_an_unknown_layout_lists_the_known_ones(tmp_path):
     write_text(tmp_path / "notes/about.txt", "nothing")
     with pytest.raises(DataError) as error:
         load_data(tmp_path)
@@ -93,7 +93,7 @@ def test_what_no_reader_knows_lists_what_was_looked_for(tmp_path):
         assert part in str(error.value)
 
 
-def test_what_two_readers_know_asks_for_the_format(tmp_path):
+def test_an_ambiguous_layout_asks_for_the_format(tmp_path):
     write_kaggle(tmp_path)
     write_jaffe(tmp_path)
     with pytest.raises(DataError, match="looks like fer2013 and jaffe. Say which: data_format='fer2013'"):
@@ -101,7 +101,7 @@ def test_what_two_readers_know_asks_for_the_format(tmp_path):
     assert len(load_data(tmp_path, data_format="jaffe", on_error="skip")) == 14
 
 
-def test_a_missing_path_names_the_one_that_was_meant(tmp_path):
+def test_a_missing_path_suggests_the_nearest(tmp_path):
     write_fer2013_csv(tmp_path / "fer2013.csv")
     with pytest.raises(DataError, match=r"fer2013\.cvs does not exist. Did you mean 'fer2013\.csv'"):
         load_data(tmp_path / "fer2013.cvs")
@@ -109,7 +109,7 @@ def test_a_missing_path_names_the_one_that_was_meant(tmp_path):
         load_data(tmp_path / "nowhere/fer2013.csv")
 
 
-def test_unknown_formats_and_options_name_the_nearest(tmp_path):
+def test_unknown_formats_and_options_suggest_the_nearest(tmp_path):
     write_jaffe(tmp_path)
     with pytest.raises(ValueError, match="Unknown data format 'jafe'. Did you mean 'jaffe'"):
         load_data(tmp_path, data_format="jafe")
@@ -118,7 +118,7 @@ def test_unknown_formats_and_options_name_the_nearest(tmp_path):
     assert load_data(tmp_path, size=(80, 70)).images.shape == (14, 80, 70)
 
 
-def test_errors_are_raised_or_listed_as_the_caller_says(tmp_path):
+def test_errors_are_raised_or_listed_as_requested(tmp_path):
     (write_jaffe(tmp_path) / "KA.AN2.50.tiff").write_bytes(b"no image")
     with pytest.raises(DataError, match="not a complete image"):
         load_data(tmp_path)

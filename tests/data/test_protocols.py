@@ -8,13 +8,7 @@ from hypothesis import strategies as st
 
 from fer_attention.data import DataError, FaceDataset
 from fer_attention.data.folds import PARTS, Fold, Protocol
-from fer_attention.data.protocols import (
-    PROTOCOLS,
-    ProtocolWarning,
-    create_protocol,
-    default_protocol,
-    training_fraction,
-)
+from fer_attention.data.protocols import PROTOCOLS, ProtocolWarning, create_protocol, default_protocol
 from fer_attention.registry import UnknownNameError
 
 
@@ -74,7 +68,7 @@ def rows_of(protocol):
     return [[getattr(fold, part).tolist() for part in PARTS] for fold in protocol.folds]
 
 
-def test_every_protocol_is_held_to_the_contract():
+def test_the_contract_covers_every_protocol():
     assert set(SETS) == set(PROTOCOLS)
 
 
@@ -92,7 +86,7 @@ def test_the_tests_of_all_folds_hold_every_image_once(name, data):
         assert sorted(rows.tolist()) == list(range(len(data)))
 
 
-def test_folds_hang_on_the_seed_alone_and_leave_the_global_state(name, data):
+def test_folds_depend_on_the_seed_only_and_keep_the_global_state(name, data):
     np.random.seed(1)  # noqa: NPY002  (the global state is what is tested)
     before = np.random.get_state()[1].tolist()  # noqa: NPY002
     first = rows_of(make(name, data, seed=5))
@@ -107,14 +101,14 @@ def test_another_seed_draws_other_folds(name, data):
 
 
 @pytest.mark.parametrize("name", ["subject_kfold", "loso"])
-def test_people_and_sequences_stay_on_one_side(name, data):
+def test_people_and_sequences_stay_in_one_part(name, data):
     for fold in make(name, data).folds:
         for column in (data.subjects, data.sequences):
             sides = [set(column[getattr(fold, part)].tolist()) for part in PARTS]
             assert len(set.union(*sides)) == sum(map(len, sides))
 
 
-def test_subject_kfold_puts_every_tenth_subject_of_the_sorted_ones_into_a_fold():
+def test_subject_kfold_puts_every_tenth_sorted_subject_into_a_fold():
     data = people(23)
     for number, fold in enumerate(create_protocol("subject_kfold", data, seed=8).folds):
         for part, offset in (("test", number), ("validation", (number + 1) % 10)):
@@ -122,7 +116,7 @@ def test_subject_kfold_puts_every_tenth_subject_of_the_sorted_ones_into_a_fold()
             assert set(data.subjects[getattr(fold, part)].tolist()) == expected
 
 
-def test_subject_kfold_shuffles_subjects_by_the_seed_only_if_asked():
+def test_subject_kfold_shuffles_by_the_seed_on_request():
     data = people(23)
     plain, other = (rows_of(create_protocol("subject_kfold", data, seed=seed)) for seed in (0, 1))
     a, b = (rows_of(create_protocol("subject_kfold", data, seed=s, shuffle=True)) for s in (0, 1))
@@ -148,7 +142,7 @@ def test_stratified_folds_have_the_class_shares_of_the_set():
         assert np.abs(np.bincount(data.labels[fold.test]) - share).max() < 1
 
 
-def test_official_takes_the_sets_own_splits():
+def test_official_uses_the_splits_of_the_data_set():
     fer2013 = SETS["official"]()
     [fold] = create_protocol("official", fer2013).folds
     assert [set(fer2013.splits[getattr(fold, part)]) for part in PARTS] == [
@@ -159,7 +153,7 @@ def test_official_takes_the_sets_own_splits():
     assert rows_of(Protocol("official", (fold,))) == [[[1, 4], [2, 5], [0, 3]]]
 
 
-def test_paper_warns_draws_its_shares_and_still_keeps_images_apart():
+def test_paper_warns_and_draws_disjoint_random_shares():
     data = people(50, each=4)
     with pytest.warns(ProtocolWarning, match="one person") as caught:
         [fold] = create_protocol("paper", data).folds
@@ -171,7 +165,7 @@ def test_paper_warns_draws_its_shares_and_still_keeps_images_apart():
         twice.check(data)
 
 
-def test_a_tested_class_without_a_training_image_is_warned_of():
+def test_a_test_class_without_training_images_causes_a_warning():
     labels = [0, 1, 0, 1, 0, 2]
     data = faces(labels, subjects=["A", "A", "B", "B", "C", "C"])
     with pytest.warns(ProtocolWarning) as caught:
@@ -191,17 +185,17 @@ def test_a_tested_class_without_a_training_image_is_warned_of():
         ("loso", faces([0, 1, 2]), {}, "needs subjects"),
         ("loso", people(2), {}, "3 subjects or more, there are 2"),
         ("loso", people(5), {"validation_subjects": 0}, "1 subject or more.*got 0"),
-        ("stratified_kfold", people(6), {}, "take subject_kfold"),
+        ("stratified_kfold", people(6), {}, "use subject_kfold"),
         ("stratified_kfold", faces([0] * 9 + [1] * 4), {}, "from 3 to 4.*got 5"),
         ("stratified_kfold", faces([0] * 9 + [1] * 9), {"folds": 2}, "got 2"),
     ],
 )
-def test_a_set_that_does_not_fit_says_what_is_needed(name, data, options, message):
+def test_an_unsuitable_set_explains_what_is_needed(name, data, options, message):
     with pytest.raises(DataError, match=message):
         create_protocol(name, data, **options)
 
 
-def test_unknown_names_and_options_say_the_nearest():
+def test_unknown_names_and_options_suggest_the_nearest():
     with pytest.raises(UnknownNameError, match="Did you mean 'subject_kfold'"):
         create_protocol("subject_fold", people(5))
     with pytest.raises(TypeError, match=r"'fold'.*Did you mean 'folds'"):
@@ -221,7 +215,7 @@ def test_the_default_protocol_can_be_made(name):
     assert default_protocol(data) == expected
 
 
-def test_splits_that_official_cannot_use_do_not_make_it_the_default():
+def test_unusable_splits_do_not_make_official_the_default():
     data = faces([0, 1, 2] * 9, splits=["train"] * 20 + ["validation"] * 7)
     assert create_protocol(default_protocol(data), data).name == "stratified_kfold"
 
@@ -237,7 +231,7 @@ OVERLAPS = {
 
 
 @pytest.mark.parametrize("message", OVERLAPS)
-def test_a_fold_with_something_on_two_sides_is_refused(message):
+def test_a_fold_with_overlapping_parts_is_refused(message):
     data = faces([0, 1] * 3, subjects=["A", "A", "B", "B", "C", "C"])
     if "sequences" in message:
         data = faces([0, 1] * 3, sequences=["A1", "A2", "B2", "B2", "C1", "C2"])
@@ -246,7 +240,7 @@ def test_a_fold_with_something_on_two_sides_is_refused(message):
         fold.apply(data)
 
 
-def test_apply_gives_the_folds_images_with_its_parts_as_splits():
+def test_apply_returns_the_images_with_parts_as_splits():
     data = people(4)
     fold = create_protocol("loso", data).folds[1]
     applied = fold.apply(data)
@@ -257,7 +251,7 @@ def test_apply_gives_the_folds_images_with_its_parts_as_splits():
 
 
 @given(st.integers(0, 2**32 - 1), st.sampled_from(sorted(set(SETS) - {"paper"})))
-def test_json_gives_the_same_images_over_any_order_of_the_set(order, name):
+def test_json_restores_the_same_images_in_any_order(order, name):
     data = SETS[name]()
     protocol = create_protocol(name, data, seed=4)
     shuffled = data.take(np.random.default_rng(order).permutation(len(data)))
@@ -281,7 +275,7 @@ def test_a_protocol_is_saved_and_loaded(tmp_path):
         Protocol.load(tmp_path / "none.json", data)
 
 
-def test_a_protocol_of_another_set_or_no_protocol_is_refused():
+def test_a_protocol_of_another_set_or_a_damaged_one_is_refused():
     data = people(4)
     text = create_protocol("loso", data).to_json(data)
     with pytest.raises(DataError, match="names .* images that this set lacks, such as image"):
@@ -290,34 +284,5 @@ def test_a_protocol_of_another_set_or_no_protocol_is_refused():
     with pytest.raises(DataError, match="made for 18 images, this set has 24"):
         Protocol.from_json(create_protocol("loso", smaller).to_json(smaller), data)
     for other in ("", "[]", "{}", '{"folds": 3}', text.replace('"seed"', '"sead"')):
-        with pytest.raises(DataError, match="not a protocol"):
+        with pytest.raises(DataError, match="not a file of"):
             Protocol.from_json(other, data)
-
-
-LABELS = st.lists(st.integers(0, 2), min_size=1, max_size=80)
-SHARES = st.floats(0, 1, exclude_min=True)
-
-
-@given(LABELS, SHARES, SHARES, st.integers(0, 9))
-def test_training_fractions_are_stratified_and_nested(labels, one, other, seed):
-    data = faces(labels)
-    small, large = (training_fraction(data, share, seed=seed) for share in sorted((one, other)))
-    assert set(small.tolist()) <= set(large.tolist())
-    for rows, share in ((small, min(one, other)), (large, max(one, other))):
-        assert rows.dtype == np.int64
-        assert np.all(np.diff(rows) > 0)
-        counts = np.bincount(data.labels)
-        kept = np.bincount(data.labels[rows], minlength=len(counts))
-        assert np.all(np.abs(kept - share * counts)[counts > 0] <= 1)
-        assert np.all(kept[counts > 0] >= 1)
-    assert training_fraction(data, 1.0, seed=seed).tolist() == list(range(len(data)))
-
-
-def test_training_fractions_hang_on_the_seed_and_refuse_what_is_no_share():
-    data = faces([0, 1] * 50)
-    first = training_fraction(data, 0.3, seed=1).tolist()
-    assert first == training_fraction(data, 0.3, seed=1).tolist()
-    assert first != training_fraction(data, 0.3, seed=2).tolist()
-    for fraction in (0, -0.1, 1.01, float("nan")):
-        with pytest.raises(ValueError, match="above 0 and at most 1"):
-            training_fraction(data, fraction)

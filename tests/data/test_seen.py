@@ -98,7 +98,7 @@ def mixture():
     )
 
 
-def test_a_record_gives_back_the_digests_of_either_kind():
+def test_a_record_restores_training_and_selection_digests():
     crops = stripes()
     seen = SeenImages.of(crops.split("train"), crops.split("public"))
     read = SeenImages.from_record({"seed": 0, **seen.to_record()})
@@ -111,12 +111,12 @@ def test_a_record_gives_back_the_digests_of_either_kind():
 @pytest.mark.parametrize(
     "entry", [5, {}, {"training": "AAAA", "selection": ""}, {"training": "?", "selection": ""}]
 )
-def test_a_damaged_entry_is_refused_rather_than_forgotten(entry):
+def test_a_damaged_entry_is_refused(entry):
     with pytest.raises(DataError, match="the images that they have seen is damaged"):
         SeenImages.from_record({SEEN: entry})
 
 
-def test_evaluations_on_data_without_a_training_split_leave_out_what_the_weights_saw(trained):
+def test_evaluation_without_a_training_split_omits_images_seen_by_weights(trained):
     found = evaluate(trained, mixture())
     assert (found.results[ALL].n, found.results[NEW].n) == (5, 5)
     assert found.crops.names.tolist() == ["7", "8", "9", "10", "11"]
@@ -148,7 +148,7 @@ def test_copies_between_the_splits_of_the_data_stay_in_its_official_number():
     assert (found.split, found.results[ALL].n, found.results[NEW].n, found.warnings) == ("private", 10, 9, ())
 
 
-def test_images_of_the_datas_own_training_split_are_copies_too(trained):
+def test_images_of_the_training_split_count_as_copies(trained):
     tested, again = mixture(), as_split(mixture().take([10, 11]), "train")
     both = FaceDataset(
         np.concatenate([tested.images, again.images]),
@@ -162,7 +162,7 @@ def test_images_of_the_datas_own_training_split_are_copies_too(trained):
     assert "2 of the 12 images are, pixel for pixel, also in the data's split train." in found.notes
 
 
-def test_a_training_split_counts_as_seen_only_as_far_as_the_weights_say_so(trained, tmp_path):
+def test_a_training_split_counts_as_seen_only_if_the_weights_record_it(trained, tmp_path):
     assert list(evaluate(trained, stripes(), split="train").results) == [ALL]
     foreign = as_split(mixture(), "train")
     assert evaluate(trained, foreign, split="train").results[NEW].n == 8
@@ -179,14 +179,14 @@ def test_a_selection_split_is_measured_with_a_warning(trained):
     assert found.warnings[0].startswith("32 of the 32 images selected the model's epoch")
 
 
-def test_unknown_training_images_are_said_to_be_unknown(tmp_path):
+def test_unknown_training_images_are_reported(tmp_path):
     found = evaluate(load_weights(untrained(tmp_path / "w.safetensors")), mixture())
     assert list(found.results) == [ALL]
     assert not found.copies.any()
     assert "could not be looked for" in found.notes[0]
 
 
-def test_an_evaluation_carries_what_it_was_computed_from(trained):
+def test_an_evaluation_holds_crops_probabilities_and_copies(trained):
     data = stripes()
     found = evaluate(trained, data, split="public")
     np.testing.assert_array_equal(found.crops.names, data.split("public").names)
@@ -195,7 +195,7 @@ def test_an_evaluation_carries_what_it_was_computed_from(trained):
     assert right == found.results[ALL].accuracy.correct
 
 
-def test_start_weights_and_teachers_hand_on_what_they_have_seen(trained, tmp_path):
+def test_seen_images_of_initial_weights_and_teachers_are_inherited(trained, tmp_path):
     save_weights(trained, tmp_path / "first.safetensors")  # keeps the record that it was loaded with
     first = str(tmp_path / "first.safetensors")
     assert SEEN in read_metadata(first).record
@@ -207,9 +207,7 @@ def test_start_weights_and_teachers_hand_on_what_they_have_seen(trained, tmp_pat
         assert seen.trained_on(stripes()).tolist() == (stripes().splits == "train").tolist()
 
 
-def test_a_run_that_was_stopped_keeps_what_it_has_seen_without_reading_the_images_again(
-    tmp_path, monkeypatch
-):
+def test_a_resumed_run_keeps_its_seen_images_without_rereading_them(tmp_path, monkeypatch):
     with pytest.raises(TrainingStopped):
         train(tiny(epochs=2), stripes(), tmp_path, stop=lambda: True)
     monkeypatch.setattr(records, "digest", lambda image: pytest.fail("read again"))
@@ -229,7 +227,7 @@ def test_digests_of_a_data_set_are_computed_once_for_all_evaluations(trained, mo
     assert len(computed) == len(data) + 32  # other images have digests of their own
 
 
-def test_a_report_names_the_record_without_the_digests(trained):
+def test_a_report_omits_the_digests_of_the_record(trained):
     report = EvaluationReport.of(evaluate(trained, stripes(), split="public"), trained, weights="w", data="d")
     assert SEEN in trained.record
     assert report.to_dict()["record"] == without_digests(trained.record)
@@ -237,7 +235,7 @@ def test_a_report_names_the_record_without_the_digests(trained):
     assert SEEN not in report.to_html()
 
 
-def test_an_exported_file_remembers_what_the_weights_have_seen(trained, tmp_path):
+def test_an_exported_file_keeps_the_record_of_seen_images(trained, tmp_path):
     classifier = OnnxClassifier(export_onnx(trained, tmp_path / "model.onnx").path, threads=1)
     found, same = (evaluate(model, mixture(), allow_seen=True) for model in (classifier, trained))
     assert found.copies.tolist() == [True] * 7 + [False] * 5
@@ -264,7 +262,7 @@ def test_any_classifier_is_evaluated_and_reported():
     assert "AlwaysHappy" in report.to_html()
 
 
-def test_images_on_the_disk_are_compared_by_their_pixels(tmp_path):
+def test_images_on_disk_are_compared_by_pixels(tmp_path):
     crops = stripes().take(range(4))
     files = tuple(tmp_path / f"{row}.png" for row in range(4))
     for file, image in zip(files, crops.images, strict=True):
@@ -273,7 +271,7 @@ def test_images_on_the_disk_are_compared_by_their_pixels(tmp_path):
     np.testing.assert_array_equal(on_disk.digests, crops.digests)
 
 
-def test_a_model_knows_the_record_of_its_weights_however_it_is_created():
+def test_every_way_of_loading_keeps_the_record_of_the_weights():
     name = "resnetv2_18_eca_elu.fer2013"
     expected = read_metadata(bundled_path(name)).record
     assert create_model(name, pretrained=True).record == expected

@@ -47,7 +47,7 @@ ROWS = (
 
 
 @pytest.mark.parametrize("wrap", [lambda root: root, zipped], ids=["folder", "zip"])
-def test_files_are_joined_by_label_and_name_whatever_the_labels_spelling(tmp_path, twins, wrap):
+def test_files_are_joined_by_name_and_label_in_any_spelling(tmp_path, twins, wrap):
     crops = load_fer2013(wrap(twins))
     faces = with_votes(crops, write_named_votes(tmp_path / "votes.csv", *ROWS))
     votes = dict(zip(faces.names.tolist(), faces.votes.tolist(), strict=True))
@@ -63,7 +63,7 @@ def test_files_are_joined_by_label_and_name_whatever_the_labels_spelling(tmp_pat
     assert crops.votes is None
 
 
-def test_a_folder_named_in_another_spelling_is_joined_as_well(tmp_path):
+def test_folders_in_another_spelling_are_joined(tmp_path):
     save(tmp_path / "kaggle/train/Anger/Training_1.png", noise(0))
     table = write_named_votes(tmp_path / "votes.csv", ("angry", "Training_1.png", of(angry=10)))
     assert with_votes(load_fer2013(tmp_path / "kaggle"), table).votes.tolist() == [of(angry=10)]
@@ -91,15 +91,15 @@ def test_ferplus_row_counts_from_0_and_joins_the_table_of_pixels(tmp_path):
         load_ferplus(fer2013, votes=without)
 
 
-def test_ferplus_own_table_beside_image_folders_is_refused_with_advice(tmp_path):
+def test_the_original_votes_are_refused_for_image_folders(tmp_path):
     table = write_votes(tmp_path / "fer2013new.csv", [TEN] * 4, usages=USAGES)
     crops = load_fer2013(write_kaggle(tmp_path / "kaggle"))
     for join in (lambda: with_votes(crops, table), lambda: load_ferplus(tmp_path / "kaggle", votes=table)):
-        with pytest.raises(DataError, match="order is lost. Take fer2013.csv, or a table .* label and file"):
+        with pytest.raises(DataError, match="order is lost. Use fer2013.csv, or a table .* label and file"):
             join()
 
 
-def test_a_table_of_another_sets_files_is_refused(tmp_path, twins):
+def test_a_table_of_other_files_is_refused(tmp_path, twins):
     table = write_named_votes(tmp_path / "votes.csv", ("sad", "Training_7.png", TEN), ("angry", "1.png", TEN))
     with pytest.raises(DataError, match=r"votes\.csv has votes on none of these 3 images, such as test/sad/"):
         with_votes(load_fer2013(twins), table)
@@ -113,7 +113,7 @@ def test_another_split_of_one_row_is_refused(tmp_path, twins, usage):
         with_votes(load_fer2013(twins), table, on_error="skip")
 
 
-def test_images_without_votes_stay_with_zeros_and_votes_follow_their_images(tmp_path, twins):
+def test_images_without_votes_get_zeros_and_votes_follow_images(tmp_path, twins):
     faces = with_votes(load_fer2013(twins), write_named_votes(tmp_path / "votes.csv", *ROWS[:2]))
     assert faces.names.tolist() == [
         "test/sad/PrivateTest_3.png",
@@ -127,7 +127,7 @@ def test_images_without_votes_stay_with_zeros_and_votes_follow_their_images(tmp_
     assert label_by_votes(faces).skipped == (("train/angry/Training_7.png", "no votes"),)
 
 
-def test_some_of_the_images_can_be_joined_and_none_of_them(tmp_path):
+def test_a_subset_of_images_is_joined_and_no_match_is_refused(tmp_path):
     fer2013 = load_fer2013(write_fer2013_csv(tmp_path / "fer2013.csv"))
     votes = [of(happy=10 - i, sad=i) for i in range(4)]
     table = write_votes(tmp_path / "fer2013new.csv", votes, usages=USAGES)
@@ -162,7 +162,7 @@ def test_damaged_rows_of_a_table_of_files_are_an_error_or_a_listed_skip(
     assert votes["train/happy/Training_7.png"] == of(happy=9, neutral=1)
 
 
-def test_a_damaged_row_is_not_taken_for_one_of_another_split(tmp_path):
+def test_a_damaged_row_is_not_reported_as_another_split(tmp_path):
     """The first cell of a row cut short is not taken for a split if Usage is another column."""
     columns = "Image name," + VOTES_HEADER.replace("Image name,", "")
     rows = [f"fer{i}.png,{usage},{','.join(map(str, TEN))}" for i, usage in enumerate(USAGES)]
@@ -172,7 +172,7 @@ def test_a_damaged_row_is_not_taken_for_one_of_another_split(tmp_path):
     assert len(faces) == 3
 
 
-def test_tables_that_cannot_be_joined_say_what_is_wrong(tmp_path, twins):
+def test_tables_that_cannot_be_joined_explain_why(tmp_path, twins):
     crops = load_fer2013(twins)
     header = VOTES_HEADER.split(",", 2)[2]
     counts = ",".join(map(str, TEN))
@@ -192,7 +192,7 @@ def test_tables_that_cannot_be_joined_say_what_is_wrong(tmp_path, twins):
         with_votes(crops, tmp_path / "votes.cvs")
     with pytest.raises(DataError, match="has no table of votes: .* Pass the table's own path as votes"):
         with_votes(crops, twins)
-    with pytest.raises(ValueError, match="on_error is 'raise' or 'skip', got 'ignore'"):
+    with pytest.raises(ValueError, match="Unknown on_error 'ignore'. Known: raise, skip"):
         with_votes(crops, table, on_error="ignore")
 
 
@@ -205,7 +205,7 @@ def test_the_table_is_found_in_a_folder_or_zip(tmp_path, wrap):
 
 
 @pytest.mark.data
-def test_real_votes_leave_the_numbers_of_images_that_are_known(shared_dir):
+def test_real_votes_leave_the_published_numbers_of_images(shared_dir):
     table = shared_dir / "data" / "ferplus_votes.csv"
     faces = with_votes(load_fer2013(shared_dir / "data" / "fer2013.zip"), table)
     assert len(faces) == 35_887

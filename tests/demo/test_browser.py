@@ -1,5 +1,6 @@
 """The demo as a visitor has it: a real process, a real browser."""
 
+import json
 import os
 import re
 import shutil
@@ -63,7 +64,7 @@ def running_demo(folder):
 
 
 def uploads(folder):
-    return [path for path in folder.rglob("*") if path.is_file()]
+    return [path for path in folder.glob("fer_attention_demo_*/files/**/*") if path.is_file()]
 
 
 @contextmanager
@@ -111,6 +112,10 @@ def test_a_visitor_uploads_a_photo_and_reads_happy(browser, tmp_path, astronaut)
         with visit(browser, url, DESKTOP) as page:
             give(page, photo)
             card = page.wait_for_selector(".fer-card")
+            with page.expect_download() as download:
+                page.click(".fer-downloads a[download='faces.json']")
+            [answer] = json.loads(Path(download.value.path()).read_text())
+            assert (answer["image"], answer["faces"][0]["emotion"]) == ("photo.jpg", "happy")
             assert card.query_selector(".fer-label").inner_text() == "happy"
             assert len(card.query_selector_all(".fer-bars dt")) == len(list_pretrained()[0].labels)
             assert uploads(folder) == []
@@ -123,6 +128,10 @@ def test_a_visitor_uploads_a_photo_and_reads_happy(browser, tmp_path, astronaut)
             page.wait_for_selector(".fer-message:has-text('The picture is damaged')")
             assert page.inner_text(".fer-use summary").startswith("An expression is not a feeling")
         with visit(browser, url, PHONE) as page:
+            page.click("#fer-sample")
+            page.wait_for_selector(".fer-label:has-text('happy')")
+            answer = page.locator(".fer-photo").bounding_box()["y"]
+            assert answer < page.locator("#fer-options").bounding_box()["y"]
             give(page, wall)
             page.wait_for_selector(".fer-message:has-text('No face found')")
             give(page, photo)

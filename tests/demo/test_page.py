@@ -6,7 +6,10 @@ import os
 import random
 import re
 import signal
+import subprocess
+import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,7 +20,7 @@ from PIL import Image
 import fer_attention
 from fer_attention.demo import Limits, build_demo, mount_demo
 from fer_attention.demo.page import build_page
-from fer_attention.demo.server import _Headers, demo_app, private_files
+from fer_attention.demo.server import BODY_BYTES, demo_app, private_files
 from fer_attention.models.bundled import DEFAULT
 from tests.support.demo_parts import as_bytes, small_choices
 
@@ -112,31 +115,53 @@ def test_switching_to_the_camera_keeps_the_answer_and_the_path_check(site, tmp_p
         assert ask(client, page, "on_photo", data, session="camera") is None
 
 
-def test_the_preview_of_a_deleted_upload_is_no_error(site):
-    client, _, _ = site
-    [path] = send(client, as_bytes(Image.new("RGB", (9, 9)))).json()
-    address = f"/gradio_api/file={path}"
-    assert client.get(address).status_code == 200
-    Path(path).unlink()
-    assert client.get(address).status_code == 204
+def test_a_photo_is_in_memory_until_it_has_been_answered(site, astronaut):
+    client, page, folder = site
+    content = as_bytes(np.asarray(astronaut), "JPEG")
+    [path] = send(client, content).json()
+    assert files(folder) == []
+    preview = client.get(f"/gradio_api/file={path}")
+    assert (preview.content, preview.headers["content-type"]) == (content, "image/jpeg")
+    ask(client, page, "on_photo", [record(path), MODEL, "fixed", False])
+    assert client.get(f"/gradio_api/file={path}").status_code == 204
 
 
-@pytest.mark.parametrize(
-    "error", [FileNotFoundError("photo.jpg"), RuntimeError("File at path photo.jpg gone")]
-)
-@pytest.mark.parametrize("answered", [False, True])
-def test_an_upload_deleted_just_before_it_is_sent_is_no_error(error, answered):
-    async def app(scope, receive, send):
-        if answered:
-            await send({"type": "http.response.start", "status": 500, "headers": []})
-            await send({"type": "http.response.body", "body": b"Internal Server Error"})
-        raise error
+@pytest.mark.parametrize("equal", [True, False])
+def test_fifty_uploads_at_once_are_all_answered(site, astronaut, equal):
+    client, page, folder = site
+    photo = Image.fromarray(np.asarray(astronaut))
+    contents = [as_bytes(photo, "JPEG", comment="" if equal else str(number)) for number in range(50)]
+    with ThreadPoolExecutor(10) as pool:
+        paths = [answer.json()[0] for answer in pool.map(lambda content: send(client, content), contents)]
+        assert len(set(paths)) == (1 if equal else 50)
+        assert files(folder) == []
 
-    client = testclient.TestClient(_Headers(app, uploads="/uploads"))
-    preview = client.get("/gradio_api/file=/uploads/photo.jpg")
-    assert (preview.status_code, preview.content) == (204, b"")
-    with pytest.raises(type(error)):
-        client.get("/")
+        def answer(number):
+            data = [record(paths[number]), MODEL, "fixed", False]
+            return ask(client, page, "on_photo", data, session=f"visitor {number}")
+
+        answers = list(pool.map(answer, range(50)))
+    assert all('<span class="fer-label">happy</span>' in html for html, _ in answers)
+
+
+def test_more_visitors_than_the_queue_holds_are_told_to_wait(site):
+    client, page, _ = site
+    [index] = [n for n, function in page.fns.items() if function.name == "on_sample"]
+    queue = page._queue
+    body = {"data": [MODEL, "fixed", False], "fn_index": index, "session_hash": "late"}
+    queue.max_size, before = 0, queue.max_size
+    try:
+        refused = client.post("/gradio_api/queue/join", json=body)
+    finally:
+        queue.max_size = before
+    assert refused.status_code == 503
+    assert "Queue is full" in refused.text
+
+
+def test_the_sample_is_answered(site):
+    client, page, _ = site
+    [answer] = ask(client, page, "on_sample", [MODEL, "fixed", False])
+    assert '<span class="fer-label">happy</span>' in answer
 
 
 def test_a_file_far_above_the_limit_is_not_received(site):
@@ -174,6 +199,28 @@ def test_the_page_loads_nothing_from_other_hosts_and_forbids_it(site):
     policy = page.headers["content-security-policy"]
     assert "default-src 'self' data: blob:" in policy
     assert "http" not in policy
+
+
+def test_other_pages_cannot_use_or_show_this_one(site):
+    client, _, folder = site
+    page = client.get("/")
+    assert page.headers["x-content-type-options"] == "nosniff"
+    assert "frame-ancestors 'self'" in page.headers["content-security-policy"]
+    photo = {"files": ("photo.png", as_bytes(Image.new("RGB", (9, 9))))}
+    for origin in ("https://evil.example", "null", "http://127.0.0.1:8000"):
+        refused = client.post("/gradio_api/upload", files=photo, headers={"origin": origin})
+        assert refused.status_code == 403
+    assert files(folder) == []
+    own = {"origin": "http://127.0.0.1", "host": "127.0.0.1"}
+    assert client.post("/gradio_api/upload", files=photo, headers=own).status_code == 200
+
+
+def test_long_bodies_are_refused(site):
+    client, _, _ = site
+    for content in (b"x" * (BODY_BYTES + 1), iter([b"x" * BODY_BYTES, b"x"])):
+        refused = client.post("/gradio_api/queue/join", content=content)
+        assert refused.status_code == 413
+        assert "1,000,000 bytes" in refused.text
 
 
 def test_answers_are_not_kept_by_browsers(site):
@@ -220,6 +267,30 @@ def test_private_files_are_deleted_and_settings_restored(monkeypatch):
     assert not Path(folder).exists()
     assert os.environ["GRADIO_TEMP_DIR"] == "mine"
     assert (tempfile.tempdir, signal.getsignal(signal.SIGTERM)) == before
+
+
+@pytest.mark.skipif(os.name != "posix", reason="SIGKILL is POSIX")
+def test_the_folder_of_a_killed_run_is_deleted_at_the_next_start(tmp_path, monkeypatch):
+    code = (
+        "from fer_attention.demo.server import private_files\n"
+        "with private_files() as folder:\n    print(folder, flush=True)\n    input()"
+    )
+    command = [sys.executable, "-c", code]
+    environment = {**os.environ, "TMPDIR": str(tmp_path), "PYTHONPATH": str(PACKAGE.parent)}
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    killed, working = (
+        subprocess.Popen(command, env=environment, text=True, **pipes) for _ in range(2)
+    )  # the second one leaves the first one's folder alone
+    folders = [Path(process.stdout.readline().strip()) for process in (killed, working)]
+    assert all(folder.is_dir() for folder in folders)
+    (folders[0] / "photo.jpg").write_text("a photo")
+    killed.kill()
+    killed.wait()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with private_files() as own:
+        assert sorted(tmp_path.iterdir()) == sorted([folders[1].parent, Path(own).parent])
+    working.communicate("\n")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_demo_is_mounted_in_another_app():

@@ -21,13 +21,18 @@ def an_analysis(label=HOSTILE, found=1, note=""):
     prediction = FacePrediction(Face((0, 0, 9, 9), 1), {label: 0.75, "sad": 0.248, "fear": 0.002})
     view = FaceView(1, prediction, Image.new("RGB", (4, 4)), Image.new("RGB", (4, 4)))
     picture = Image.new("RGB", (20, 10))
-    return PhotoAnalysis(picture, (view,) if found else (), found, Seconds(0.0123, 0.0045, 1.5), note)
+    views, all_faces = (view,) if found else (), (prediction,) * found
+    return PhotoAnalysis(picture, views, all_faces, Seconds(0.0123, 0.0045, 1.5), "48×48 pixels, grey", note)
+
+
+def a_result(**values):
+    return render("result", files={"json": b"[]", "csv": b"image\n"}, **values)
 
 
 def test_names_from_files_are_escaped_everywhere():
     for html in (
-        render("result", analysis=an_analysis(note=HOSTILE), model=HOSTILE, detector=HOSTILE),
-        render("result", analysis=an_analysis(found=0), model=HOSTILE, detector=HOSTILE),
+        a_result(analysis=an_analysis(note=HOSTILE), model=HOSTILE, detector=HOSTILE),
+        a_result(analysis=an_analysis(found=0), model=HOSTILE, detector=HOSTILE),
         render("message", title=HOSTILE, advice=HOSTILE),
     ):
         assert "<script" not in html
@@ -35,14 +40,14 @@ def test_names_from_files_are_escaped_everywhere():
 
 
 def test_bars_have_their_values_as_text():
-    text = words(render("result", analysis=an_analysis("happy", found=31), model="m", detector="d"))
+    text = words(a_result(analysis=an_analysis("happy", found=31), model="m", detector="d"))
     assert "1 of 31 faces shown, the largest" in text
     assert "happy 75 % sad 25 % fear <1 %" in text.replace("&lt;", "<")
     assert "detector d model m finding faces 12 ms naming expressions 4.5 ms maps 1,500 ms" in text
 
 
 def test_every_picture_is_embedded_and_has_an_alternative_text():
-    html = render("result", analysis=an_analysis("happy"), model="m", detector="d")
+    html = a_result(analysis=an_analysis("happy"), model="m", detector="d")
     pictures = re.findall(r"<img[^>]*>", html)
     assert len(pictures) == 3
     for picture in pictures:
@@ -52,7 +57,13 @@ def test_every_picture_is_embedded_and_has_an_alternative_text():
 
 
 def test_a_photo_without_faces_suggests_the_detector_none():
-    text = words(render("result", analysis=an_analysis(found=0), model="m", detector="mtcnn"))
+    text = words(a_result(analysis=an_analysis(found=0), model="m", detector="mtcnn"))
     assert "mtcnn found none" in text
     assert "Try another detector" in text
     assert "choose the detector none" in text
+
+
+def test_the_picture_and_the_records_can_be_downloaded():
+    html = a_result(analysis=an_analysis("happy"), model="m", detector="d")
+    links = dict(re.findall(r'<a download="(.*?)" href="data:(.*?);base64,', html))
+    assert links == {"faces.jpg": "image/jpeg", "faces.json": "application/json", "faces.csv": "text/csv"}

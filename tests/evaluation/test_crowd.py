@@ -19,7 +19,7 @@ def sure_of(names, labels=FERPLUS):
     return np.array([[float(label == name) for label in labels] for name in names])
 
 
-def test_levels_count_the_images_that_are_as_clear_as_they_say():
+def test_levels_count_images_by_agreeing_votes():
     votes = np.array(
         [
             counts(happy=10),
@@ -47,7 +47,7 @@ def test_levels_count_the_images_that_are_as_clear_as_they_say():
     assert found.label_accuracy is None
 
 
-def test_contempt_counts_for_models_that_know_it_and_is_left_out_for_others():
+def test_contempt_counts_only_for_models_that_know_it():
     votes = np.array([counts(contempt=10), counts(angry=10)])
     eight = crowd_agreement(sure_of(["contempt", "angry"]), votes, FERPLUS)
     assert eight.levels["majority"].n == 2
@@ -91,7 +91,7 @@ def test_numbers_equal_a_second_derivation(seed):
     assert found.cross_entropy >= found.entropy
 
 
-def test_shapes_that_do_not_fit_and_images_without_votes_are_refused():
+def test_wrong_shapes_and_images_without_votes_are_refused():
     with pytest.raises(ValueError, match=r"votes \(N, 10\), got \(2, 8\) and \(2, 8\)"):
         crowd_agreement(np.ones((2, 8)) / 8, np.ones((2, 8), dtype=np.int64), FERPLUS)
     with pytest.raises(ValueError, match="Nobody voted for any of neutral, happy"):

@@ -31,7 +31,7 @@ def measure(probabilities, labels):
 
 @settings(max_examples=50)
 @given(answers())
-def test_measures_agree_with_scikit_learn(drawn):
+def test_metrics_agree_with_scikit_learn(drawn):
     probabilities, labels = drawn
     result, answered = measure(*drawn), probabilities.argmax(1)
     classes = list(range(probabilities.shape[1]))
@@ -56,7 +56,7 @@ def test_measures_agree_with_scikit_learn(drawn):
 
 @settings(max_examples=50)
 @given(answers())
-def test_measures_agree_with_their_formulas_in_loops(drawn):
+def test_metrics_agree_with_formulas_in_loops(drawn):
     probabilities, labels = drawn
     result, answered = measure(*drawn), probabilities.argmax(1)
     f1_of_present = []
@@ -87,13 +87,13 @@ def test_measures_agree_with_their_formulas_in_loops(drawn):
 
 @settings(max_examples=50)
 @given(answers())
-def test_measures_are_plain_json(drawn):
+def test_metrics_are_plain_json(drawn):
     record = measure(*drawn).to_dict()
     assert json.loads(json.dumps(record, allow_nan=False)) == record
     assert {"accuracy", "interval_95", "balanced_accuracy", "correct", "n"} <= set(record)
 
 
-def test_confusions_are_sorted_and_said_in_words():
+def test_confusions_are_sorted_and_printed():
     matrix = np.array([[5, 2, 0], [4, 1, 0], [2, 0, 0]])
     true, answered = (np.repeat(axis, matrix.ravel()) for axis in np.indices(matrix.shape).reshape(2, -1))
     result = measure(np.eye(3)[answered], true)
@@ -107,7 +107,7 @@ def test_confusions_are_sorted_and_said_in_words():
     assert measure(np.eye(3), np.arange(3)).confusions() == []
 
 
-def test_single_precision_is_measured_in_double():
+def test_metrics_of_float32_are_computed_in_float64():
     generator = np.random.default_rng(0)
     probabilities, labels = generator.dirichlet(np.ones(7), 50), generator.integers(0, 7, 50)
     single, double = measure(probabilities.astype(np.float32), labels), measure(probabilities, labels)
@@ -131,6 +131,6 @@ def test_single_precision_is_measured_in_double():
         (np.array([[1.0]]), np.array([0]), NAMES[:1], "two classes"),
     ],
 )
-def test_what_is_no_classification_is_refused(probabilities, labels, names, message):
+def test_invalid_classifications_are_refused(probabilities, labels, names, message):
     with pytest.raises(ValueError, match=message):
         classification_metrics(probabilities, labels, names)

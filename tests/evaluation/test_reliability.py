@@ -52,7 +52,7 @@ def test_errors_agree_with_torchmetrics_and_with_a_loop(seed, bins, sharpness):
     assert result.ece == pytest.approx(sum(gaps), abs=1e-8)
 
 
-def test_sure_and_right_is_calibrated_and_sure_and_wrong_is_not():
+def test_certain_right_answers_are_calibrated_and_wrong_ones_are_not():
     sure = np.eye(3)[[0, 1, 2]]
     assert reliability(sure, np.array([0, 1, 2])).ece == 0
     wrong = reliability(sure, np.array([1, 2, 0]))
@@ -60,7 +60,7 @@ def test_sure_and_right_is_calibrated_and_sure_and_wrong_is_not():
     assert wrong.count[-1] == 3
 
 
-def test_answers_as_often_right_as_sure_have_a_small_error():
+def test_calibrated_answers_have_a_small_error():
     probabilities, _ = draw(0, n=20_000)
     generator = np.random.default_rng(1)
     drawn = (probabilities.cumsum(1) < generator.random((20_000, 1))).sum(1)
@@ -74,7 +74,7 @@ def test_empty_bins_are_null_in_json():
     assert len(record["edges"]) == 16
 
 
-def test_no_bins_and_no_probabilities_are_refused():
+def test_zero_bins_and_invalid_probabilities_are_refused():
     probabilities, labels = draw(0)
     with pytest.raises(ValueError, match="at least one bin"):
         reliability(probabilities, labels, bins=0)

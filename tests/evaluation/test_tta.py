@@ -59,7 +59,7 @@ def expected_views(crops, tta):
 
 
 @pytest.mark.parametrize("tta", VIEWS)
-def test_views_are_the_documented_ones_and_their_logits_are_averaged(tta, crops):
+def test_documented_views_are_used_and_their_logits_averaged(tta, crops):
     watcher = Watcher()
     found = tta_probabilities(watcher, crops, tta=tta)
     expected = expected_views(crops, tta)
@@ -71,7 +71,7 @@ def test_views_are_the_documented_ones_and_their_logits_are_averaged(tta, crops)
 
 
 @pytest.mark.parametrize("tta", VIEWS)
-def test_views_keep_type_and_size_also_when_crops_have_odd_margins(tta):
+def test_views_keep_type_and_size_with_odd_margins(tta):
     watcher = Watcher()
     tta_probabilities(watcher, np.zeros((2, 3, 33, 20), np.uint8), tta=tta)
     assert {(shown.shape, shown.dtype) for shown in watcher.shown} == {((2, 3, 33, 20), np.dtype(np.uint8))}
@@ -86,7 +86,7 @@ def test_mirrored_images_get_the_same_answer(tta, crops):
 
 
 @pytest.mark.parametrize("tta", VIEWS)
-def test_neither_batches_nor_modes_matter(tta, crops):
+def test_batch_size_and_mode_do_not_matter(tta, crops):
     classifier = torch_classifier(drop_rate=0.5)
     classifier.model.train()
     whole, parts = (tta_probabilities(classifier, crops, tta=tta, batch_size=size) for size in (256, 2))
@@ -95,7 +95,7 @@ def test_neither_batches_nor_modes_matter(tta, crops):
     assert whole.dtype == np.float64
 
 
-def test_one_plain_pass_gives_the_classifiers_probabilities(crops):
+def test_no_augmentation_gives_the_plain_probabilities(crops):
     classifier = torch_classifier()
     np.testing.assert_allclose(
         tta_probabilities(classifier, crops), classifier.probabilities(crops), rtol=1e-12

@@ -3,15 +3,18 @@ import logging
 import random
 import sys
 import warnings
+from collections import Counter
 
 import numpy as np
 import onnx
 import pytest
 import torch
 from numpy.testing import assert_allclose
+from torch import nn
 
 import fer_attention
 from fer_attention import build_model, create_model
+from fer_attention.activations import swap_activation
 from fer_attention.attention import ATTENTIONS
 from fer_attention.calibration import Calibration
 from fer_attention.classifiers import OnnxClassifier
@@ -54,6 +57,17 @@ def test_any_gate_in_any_residual_block_is_exported_fused_or_not(backbone, first
     gateless.load_state_dict(model.state_dict(), strict=False)
     crops = noise_crops(model, 7)
     assert np.abs(torch_logits(gateless, crops) - torch_logits(model, crops)).max() > 1e-2  # they count
+
+
+@pytest.mark.parametrize("alpha", [1.0, 0.5])
+def test_elu_becomes_operators_that_the_runtime_has_fast_kernels_for(alpha, tmp_path):
+    model = lively_model("resnetv2_18", attention="eca")
+    if alpha != 1:
+        swap_activation(model, lambda: nn.ELU(alpha), source="elu")
+    path = export_onnx(model, tmp_path / "model.onnx").path
+    same_for_any_batch(model, path)
+    counts = Counter(node.op_type for node in onnx.load(path).graph.node)
+    assert (counts["Elu"], counts["Exp"]) == ((0, 17) if alpha == 1 else (17, 0))
 
 
 def test_a_vgg_gives_the_logits_of_torch(model, file):

@@ -73,7 +73,7 @@ def test_weights_are_int8_with_a_scale_per_channel_and_activations_uint8(made):
         assert np.abs(numbers).max() <= 64  # seven bits
         assert initial[crops.input[2]].dtype == np.uint8
     others = {node.op_type for node in graph.node} - {"Conv", "QuantizeLinear", "DequantizeLinear"}
-    assert {"Elu", "Sigmoid"} <= others
+    assert {"Exp", "Sigmoid"} <= others
 
 
 def test_the_int8_file_keeps_the_metadata_and_records_how_it_was_made(file, made):

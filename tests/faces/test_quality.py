@@ -123,3 +123,8 @@ def test_a_face_without_landmarks_fails_filters_that_need_them():
 def test_invalid_bounds_are_refused(bounds):
     with pytest.raises(ValueError, match="at least 0"):
         QualityFilter(**bounds)
+
+
+def test_bounds_that_no_face_passes_are_refused():
+    with pytest.raises(ValueError, match="min_brightness=20 is above max_brightness=10"):
+        QualityFilter(min_brightness=20, max_brightness=10)

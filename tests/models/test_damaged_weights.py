@@ -148,7 +148,7 @@ def test_nothing_is_unpickled(tmp_path):
 
 def test_a_safetensors_file_without_metadata_is_refused(tmp_path):
     save_file({"weight": torch.ones(3)}, tmp_path / "w.safetensors")
-    refused(tmp_path / "w.safetensors", "not a model file of this library", "None")
+    refused(tmp_path / "w.safetensors", "not a model file of this library", "its format is not given")
 
 
 def test_a_later_format_is_refused_with_both_numbers(whole, tmp_path):

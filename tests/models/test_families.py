@@ -126,7 +126,7 @@ def test_a_registered_family_is_listed_parsed_and_built(strided):
 
 def test_a_spec_refuses_what_the_family_does_not_declare(strided):
     for wrong, message in (
-        ({"stem": "half"}, "stem of strided_16 is one of 'imagenet', 'patch'; got 'half'"),
+        ({"stem": "half"}, "Unknown stem of strided_16 'half'. Known: imagenet, patch"),
         ({"head": "fc"}, "strided_16 has no head='fc': its head is 'gap'"),
         ({"drop_path_rate": 0.1}, "strided_16 has none"),
         ({"global_pool": ""}, "global_pool=''"),

@@ -6,6 +6,7 @@ from torch import nn
 
 from fer_attention.activations import create_activation
 from fer_attention.attention import ATTENTIONS, AttentionBlock
+from fer_attention.elu import ELU
 from fer_attention.models import BACKBONES, build_model
 from tests.support.gates import awake
 
@@ -101,9 +102,9 @@ def test_elu_is_everywhere_except_in_the_gates(backbone, attention):
         (inside if path.startswith(gates) else outside)[path] = type(module)
     assert nn.ReLU not in outside.values()
     places = {path for path, module in relu.named_modules() if type(module) is nn.ReLU}
-    assert {path for path, kind in outside.items() if kind is nn.ELU} == places - set(inside)
+    assert {path for path, kind in outside.items() if kind is ELU} == places - set(inside)
     assert {path for path, kind in inside.items() if kind is nn.ReLU} == places & set(inside)
-    assert nn.ELU not in inside.values()
+    assert ELU not in inside.values()
     assert elu.state_dict().keys() == relu.state_dict().keys()
 
 

@@ -137,7 +137,7 @@ class TestNames:
         spec = ModelSpec.parse("resnet50_se", num_classes=8, width=0.5, attention_options={"reduction": 8})
         assert (spec.num_classes, spec.width, spec.attention_options) == (8, 0.5, {"reduction": 8})
         assert spec.name == "resnet50_se"
-        with pytest.raises(TypeError, match="widht"):
+        with pytest.raises(UnknownNameError, match="Did you mean 'width'"):
             ModelSpec.parse("resnet50_se", widht=0.5)
 
 
@@ -154,6 +154,9 @@ class TestValues:
             ({"img_size": "48"}, r"img_size.*'48'"),
             ({"img_size": None}, r"img_size.*None"),
             ({"width": 0}, r"width.*got 0"),
+            ({"width": "abc"}, r"width.*got 'abc'"),
+            ({"drop_rate": "abc"}, r"drop_rate.*got 'abc'"),
+            ({"attention_options": 3}, r"attention_options is a mapping.*got 3"),
             ({"width": -1.0}, r"width.*got -1\.0"),
             ({"width": math.nan}, r"width.*nan"),
             ({"width": math.inf}, r"width.*inf"),
@@ -166,11 +169,11 @@ class TestValues:
             ({"num_classes": "7"}, r"num_classes.*'7'"),
             ({"in_chans": 0}, r"in_chans.*0"),
             ({"in_chans": 1.0}, r"in_chans.*1\.0"),
-            ({"stem": "quarter"}, "stem of resnet50 is one of 'imagenet', 'half', 'full'; got 'quarter'"),
-            ({"global_pool": "mean"}, "global_pool is one of 'avg'.*got 'mean'"),
+            ({"stem": "quarter"}, "Unknown stem of resnet50 'quarter'. Known: full, half, imagenet"),
+            ({"global_pool": "mean"}, "Unknown global_pool 'mean'.*Known: '', avg"),
             ({"stride_on": "5x5"}, "stride_on='5x5' is not for resnet50, which takes '3x3' or '1x1'"),
-            ({"backbone": "vgg16", "stem": "half"}, "stem of vgg16 is one of 'imagenet'; got 'half'"),
-            ({"backbone": "vgg16", "head": "conv"}, "head of vgg16 is one of 'fc', 'gap'; got 'conv'"),
+            ({"backbone": "vgg16", "stem": "half"}, "Unknown stem of vgg16 'half'. Known: imagenet"),
+            ({"backbone": "vgg16", "head": "conv"}, "Unknown head of vgg16 'conv'. Known: fc, gap"),
             ({"backbone": "vgg16", "stride_on": "1x1"}, "stride_on='1x1'.*vgg16"),
             ({"backbone": "vgg16", "drop_path_rate": 0.1}, "drop_path_rate=0.1.*vgg16"),
             ({"backbone": "vgg16", "global_pool": ""}, "global_pool=''.*num_classes=7"),

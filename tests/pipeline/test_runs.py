@@ -36,9 +36,9 @@ def photos(tmp_path, astronaut):
 class Watched(PhotoWorker):
     """A worker that notes what it is asked for."""
 
-    def __call__(self, chunk):
+    def stream(self, chunk):
         seen.extend(photo.name for _, photo in chunk)
-        return super().__call__(chunk)
+        return super().stream(chunk)
 
 
 seen: list[str] = []

@@ -105,6 +105,12 @@ def test_several_files_are_written_together(tmp_path):
     assert sorted(file.suffix for file in tmp_path.iterdir()) == [".csv", ".json", ".jsonl", ".parquet"]
 
 
+def test_only_one_format_goes_to_standard_output():
+    check_targets({"json": "-"})
+    with pytest.raises(ValueError, match="Only one format .* got json and csv"):
+        check_targets({"json": "-", "csv": "/dev/stdout"})
+
+
 def test_names_that_are_not_unicode_stay_readable():
     assert source_name("photo-\udcff.jpg", 1) == r"photo-\xff.jpg"
     assert source_name(object(), 7) == "photo 7"

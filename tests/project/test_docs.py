@@ -1,5 +1,6 @@
 """What the documents say is run, or regenerated and compared."""
 
+import csv
 import json
 import re
 
@@ -58,7 +59,7 @@ def test_links_between_documents_lead_somewhere(path):
         assert (path.parent / target).exists(), target
 
 
-def test_the_readme_s_costs_are_the_measured_ones():
+def test_costs_in_the_readme_are_the_measured_ones():
     measured = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
     (section,) = re.findall(r"#### ResNet-50, 80×80, batch 32 \(.*?(?=\n####)", measured, re.S)
     rows = dict(re.findall(r"^\| `(.*?)` \|(.*)\|$", section, re.M))
@@ -93,7 +94,7 @@ def test_the_faithfulness_of_maps_in_the_documents_is_the_recorded_one():
         assert f", {found['layer'] or 'last map'} | {' | '.join(cells)} |" in text
 
 
-def test_the_readme_s_badges_are_true():
+def test_badges_in_the_readme_are_true():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     (python,) = re.findall(r"badge/python-([\d.]+)%2B", text)
@@ -106,7 +107,20 @@ def test_the_readme_s_badges_are_true():
 def test_the_readme_has_the_registries_counts_and_blocks():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     assert generate_models.readme(text) == text
-    assert sorted(re.findall(r"^\| `(\w+)` \| \S", text, re.M)) == sorted(ATTENTIONS)
+    (blocks,) = re.findall(r"All blocks with their papers\]\(\S+\): (.*)\.$", text, re.M)
+    assert re.findall(r"`(\w+)`", blocks) == list(ATTENTIONS)
+
+
+def test_the_readme_s_answer_is_that_of_the_finished_study():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    (answer,) = re.findall(r"\[start:answer\] -->\n(.*?)<!--", text, re.S)
+    table = ROOT / "docs" / "studies" / "smoke" / "report" / "tables" / "comparisons.csv"
+    with table.open(encoding="utf-8", newline="") as file:
+        rows = {row["level"]: row for row in csv.DictReader(file) if row["pooled"] == "True"}
+    assert all(float(row["low"]) * float(row["high"]) > 0 for row in rows.values())
+    points = {level: abs(100 * float(row["mean"])) for level, row in rows.items()}
+    expected = [f"{points[level]:.2f}" for level in ("se", "eca", "cbam", "elu")]
+    assert re.findall(r"\b\d\.\d\d\b", answer) == expected
 
 
 @pytest.mark.slow
@@ -114,7 +128,7 @@ def test_the_model_page_is_up_to_date():
     assert (ROOT / "docs" / "models.md").read_text(encoding="utf-8") == generate_models.page()
 
 
-def test_the_model_page_has_every_block_every_backbone_and_the_number_of_names():
+def test_the_model_page_has_every_block_and_backbone():
     text = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
     assert generate_models.blocks() in text
     first_cells = re.findall(r"^\| `(\w+)` \|", text, re.M)
@@ -123,7 +137,7 @@ def test_the_model_page_has_every_block_every_backbone_and_the_number_of_names()
 
 
 @pytest.mark.parametrize("name", ATTENTIONS)
-def test_a_block_s_docstring_says_its_source_and_its_scale_within_its_bounds(name):
+def test_docstrings_of_blocks_name_their_source_and_bounds(name):
     title, source = generate_models.heading(name)
     assert title
     assert re.search(r"20\d\d", source)
@@ -175,3 +189,11 @@ def test_the_documented_accuracy_is_what_a_bundled_file_gives(model, shared_dir,
     crowd = numbers["crowd"]["all images"]["levels"]["6 votes or more"]
     assert crowd["accuracy"] == pytest.approx(model.crowd_accuracy.value, abs=1e-3)
     assert crowd["n"] == model.crowd_accuracy.n
+
+
+def test_messages_among_the_questions_are_the_library_s():
+    text = (ROOT / "docs" / "faq.md").read_text(encoding="utf-8")
+    messages = re.findall(r"^### `(.+)`$", text, re.M)
+    source = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "fer_attention").rglob("*.py"))
+    assert len(messages) > 5
+    assert [message for message in messages if message not in source] == []

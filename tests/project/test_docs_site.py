@@ -41,7 +41,8 @@ def test_the_site_shows_the_docstrings_of_the_public_names(site):
 
 def test_the_page_on_plug_ins_shows_the_example_as_it_is(site):
     page = re.sub("<[^>]+>", "", (site / "plugins" / "index.html").read_text(encoding="utf-8"))
-    for file in (ROOT / "examples" / "plugin" / "fer_attention_mirror").glob("*.py"):
+    package = ROOT / "examples" / "plugin" / "fer_attention_mirror"
+    for file in (ROOT / "examples" / "energy_block.py", *package.glob("*.py")):
         lines = file.read_text(encoding="utf-8").splitlines()
         assert unescape(page).count(lines[0]) == 1, file.name
         assert lines[-1] in unescape(page), file.name

@@ -43,3 +43,14 @@ def test_phrases_that_sound_translated_are_gone():
         for match in PHRASES.finditer(text)
     }
     assert found == set()
+
+
+def test_names_of_tests_are_short_and_without_possessives():
+    names = {
+        node.name
+        for path in (ROOT / "tests").rglob("test_*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
+    }
+    assert len(names) > 1000
+    assert [name for name in names if len(name) > 70 or "_s_" in name] == []

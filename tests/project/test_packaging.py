@@ -106,7 +106,7 @@ def test_a_library_has_the_same_bound_in_every_extra():
     assert {name: found for name, found in bounds.items() if len(found) > 1} == {}
 
 
-def test_every_import_is_brought_by_the_core_or_by_the_extra_that_its_error_names():
+def test_every_import_comes_from_the_core_or_the_extra_in_its_error():
     sources = {extra: brought(extra) for extra in EXTRAS}
     sources[None] = set().union(*sources.values())  # without a `needs_extra` around: looked at elsewhere
     found = [
@@ -150,7 +150,7 @@ def test_the_check_of_the_wheel_tries_every_command():
     assert {extra for _, extra in COMMANDS} <= {None, *EXTRAS}
 
 
-def test_the_citation_has_the_package_s_version_and_licence():
+def test_the_citation_has_the_version_and_licence_of_the_package():
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     assert {"cff-version", "message", "title", "authors"} <= set(citation)  # what the format demands
     assert citation["version"] == fer_attention.__version__
@@ -200,8 +200,9 @@ def test_the_wheel_holds_the_package_with_its_data_and_nothing_else(built):
     assert inside == files_below("fer_attention")
     for pattern in (
         "py.typed", "weights/*.safetensors", "study/studies/*.yaml", "study/paper_results.csv",
-        "study/report/templates/*.jinja", "training/recipes/*.yaml", "rendering/page.css",
+        "study/report/templates/*.jinja", "training/recipes/*.yaml", "rendering/page.css", "samples/*.jpg",
         "evaluation/templates/*.jinja", "demo/templates/*", "export/face.png", "export/templates/*.jinja",
+        "samples/*.txt",
     ):  # fmt: skip
         assert any(Path(name).match(f"fer_attention/{pattern}") for name in inside), pattern
     metadata = message_from_string(wheel[f"{info}/METADATA"].decode())
@@ -223,7 +224,7 @@ def test_the_sdist_holds_what_the_tests_and_the_documents_need(built):
 
 
 @pytest.mark.slow
-def test_the_wheel_of_the_sdist_is_the_wheel_of_the_tree_and_twine_passes_both(built, tmp_path):
+def test_sdist_and_tree_build_equal_wheels_that_twine_accepts(built, tmp_path):
     pytest.importorskip("build")
     pytest.importorskip("twine")
     command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(tmp_path), str(ROOT)]

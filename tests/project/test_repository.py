@@ -24,6 +24,7 @@ GENERATED = {
     "README.md": ["python tools/generate_models.py", "python benchmarks/pretrained.py render"],
     "benchmarks/schema.json": ["python benchmarks/cost_record.py"],
     "constraints.txt": ["make constraints"],
+    "docs/commands.md": ["python tools/generate_commands.py"],
     "docs/benchmarks.md": ["python benchmarks/render_benchmarks.py"],
     "docs/faces.md": ["python tools/generate_faces_figure.py"],
     "docs/models.md": ["python tools/generate_models.py"],

@@ -69,7 +69,7 @@ def test_a_form_gets_a_list_with_a_reason_for_each_bad_file(client, photo):
     ],
     ids=["nothing", "text", "large", "many pixels"],
 )
-def test_what_is_not_taken_is_said(client, content, status, text):
+def test_refused_requests_are_explained(client, content, status, text):
     answer = client.post("/predict", content=content)
     assert answer.status_code == status
     assert text in answer.text

@@ -123,7 +123,7 @@ def test_missing_and_unreadable_files_and_unknown_names_are_reported(tmp_path):
     with pytest.raises(StudyError, match=r"bytes.yaml is not valid YAML"):
         load_study(tmp_path / "bytes.yaml")
     (tmp_path / "folder.yaml").mkdir()
-    with pytest.raises(StudyError, match=r"folder.yaml cannot be read: Is a directory"):
+    with pytest.raises(StudyError, match=r"folder.yaml cannot be read: it is a folder"):
         load_study(tmp_path / "folder.yaml")
     with pytest.raises(UnknownNameError, match="Did you mean 'smoke'"):
         load_study("smok")

@@ -236,7 +236,7 @@ def test_titles_of_runs_name_the_levels_that_differ():
 OPEN = {"name": "se", "options": {"start": "open"}}
 
 
-def test_options_of_an_attention_level_reach_the_model_and_its_label_the_tables():
+def test_options_of_attention_reach_the_model_and_labels_the_tables():
     study = tiny_study(
         factors__attention=["none", "se", OPEN, {**OPEN, "options": {"reduction": 4}, "label": "se-r4"}]
     )

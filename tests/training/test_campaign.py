@@ -359,7 +359,7 @@ def test_errors_in_any_run_are_found_before_training(tmp_path, faces, change, me
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "campaign.yaml cannot be read: No such file or directory."),
+        (None, "campaign.yaml cannot be read: no such file or directory."),
         ("runs: [", "campaign.yaml is not valid YAML: line 1, column 8: expected the node content"),
         ("- first", "campaign.yaml must hold named fields; got a list."),
         ("", "campaign.yaml must hold named fields; got nothing"),
@@ -390,5 +390,8 @@ def test_an_output_that_cannot_be_created_fails_before_training(tmp_path, faces)
     (tmp_path / "file").write_text("")
     result = run(campaign_file(tmp_path), "--output", tmp_path / "file" / "runs", "--path", f"faces={faces}")
     assert result.exit_code == 2
-    assert f"Cannot create the folder {tmp_path / 'file' / 'runs'}: Not a directory." in output_of(result)
+    assert (
+        f"Cannot create the folder {tmp_path / 'file' / 'runs'}: a part of the path is a file, not a folder."
+        in output_of(result)
+    )
     assert "starts" not in result.output

@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fer_attention.attention.fused.gates import BlockOutput, FusedActivation, spatial_scale
+from fer_attention.elu import elu_
 
 Maximum = tuple[Tensor, Tensor | None]
 """The largest values, and the first position of each; None if no gradient is needed."""
@@ -76,7 +77,7 @@ def apply(
     if activation.name == "relu":
         y.relu_()
     elif activation.name == "elu":
-        F.elu_(y, activation.alpha)
+        elu_(y, activation.alpha)
     return BlockOutput(y, pixels, spatial, channel)
 
 
@@ -246,7 +247,7 @@ def _max_over_inner(rows: Tensor) -> tuple[Tensor, Tensor]:
     buffer = torch.empty_like(flat[parts[0]])
     for part in parts:
         reached = torch.eq(flat[part], values[part].unsqueeze(1), out=buffer[: len(flat[part])])
-        count, low, high = (reached @ counters).unbind(1)
+        count, low, high = counters @ reached.mT
         where[part] = high.long() * 256 + low.long()
         if (several := count != 1).any():
             where[part][several] = reached[several].argmax(1)
@@ -255,10 +256,10 @@ def _max_over_inner(rows: Tensor) -> tuple[Tensor, Tensor]:
 
 @lru_cache(maxsize=64)
 def _counters(k: int, dtype: torch.dtype) -> Tensor:
-    """Return columns of ones, of the numbers 0 … k - 1 modulo 256 and divided by 256: (k, 3)."""
+    """Return rows of ones, of the numbers 0 … k - 1 modulo 256 and divided by 256: (3, k)."""
     with torch.inference_mode(False):
         numbers = torch.arange(k)
-        return torch.stack([torch.ones_like(numbers), numbers % 256, numbers // 256], 1).to(dtype)
+        return torch.stack([torch.ones_like(numbers), numbers % 256, numbers // 256]).to(dtype)
 
 
 def _parts(x: Tensor) -> list[slice]:

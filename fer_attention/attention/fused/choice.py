@@ -96,14 +96,14 @@ def why_plain(
         return "a dispatch mode is active"
     if forward_ad._current_level >= 0:
         return "forward-mode derivatives are active"
-    if _watched(modules):
+    if hooked(modules):
         return "a module has hooks or is compiled on its own"
     if kernels_for(x) is None:
         return f"there is no fused step for {str(x.dtype).removeprefix('torch.')} on {x.device.type}"
     return None
 
 
-def _watched(modules: Iterable[nn.Module | None]) -> bool:
+def hooked(modules: Iterable[nn.Module | None]) -> bool:
     """Return whether one of these modules has hooks, including global ones, or was compiled on its own."""
     return any(getattr(module_hooks, f"_global{kind}") for kind in HOOKS) or any(
         module._compiled_call_impl is not None or any(getattr(module, kind) for kind in HOOKS)

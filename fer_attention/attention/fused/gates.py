@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from fer_attention.elu import ELU
+
 Tensors = tuple[Tensor, ...]
 
 
@@ -31,7 +33,9 @@ class FusedActivation:
             return cls()
         if type(module) is nn.ReLU:
             return cls("relu")
-        return cls("elu", module.alpha) if type(module) is nn.ELU else None
+        if isinstance(module, nn.ELU) and type(module) in (nn.ELU, ELU):
+            return cls("elu", module.alpha)
+        return None
 
 
 class BlockOutput(NamedTuple):

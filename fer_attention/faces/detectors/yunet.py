@@ -73,7 +73,7 @@ class YuNetDetector:
         try:
             self._idle = [self._open()]
         except cv2.error as error:
-            raise ValueError(f"{str(path)!r} is not a YuNet model that OpenCV can run: {error}") from error
+            raise ValueError(f"{str(path)!r} is not a YuNet model that OpenCV can run.") from error
 
     def _open(self) -> Any:
         """Open a network; it has the size of its input as state, so that each serves one thread at a time."""

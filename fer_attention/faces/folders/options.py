@@ -10,9 +10,8 @@ from fer_attention.faces.cropper import FaceSelection
 from fer_attention.faces.detectors import DETECTORS
 from fer_attention.faces.images import MAX_PIXELS
 from fer_attention.faces.quality import QualityFilter
-from fer_attention.messages import check_on_error
 from fer_attention.preprocessing import CropRule
-from fer_attention.registry import unknown_name
+from fer_attention.registry import check_choice
 
 Missing: TypeAlias = Literal["skip", "whole", "raise"]
 ManifestFormat: TypeAlias = Literal["csv", "parquet"]
@@ -66,9 +65,8 @@ class FolderOptions:
             ("policy for photos without a face", self.missing, Missing),
             ("format of manifests", self.manifest_format, ManifestFormat),
         ):
-            if value not in get_args(known):
-                raise unknown_name(kind, value, get_args(known))
-        check_on_error(self.on_error)
+            check_choice(kind, value, get_args(known))
+        check_choice("on_error", self.on_error, ("raise", "skip"))
         for name in ("size", "max_pixels"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is at least 1 pixel; got {getattr(self, name)}.")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from threading import Lock
 
@@ -20,13 +21,12 @@ from fer_attention.faces.folders.manifest import ManifestRow
 from fer_attention.faces.folders.options import FolderOptions
 from fer_attention.faces.images import ImageError, load_image
 from fer_attention.faces.photo_files import is_image_name
+from fer_attention.faces.portions import in_portions
 from fer_attention.journal import inside
 from fer_attention.preprocessing import CropRule
 
 NO_FACE = "no face found"
 NO_IMAGE = "not an image"
-
-_BATCH_PIXELS = 24_000_000  # 72 MB of RGB; at least one photo, however large
 
 
 class FolderError(ValueError):
@@ -76,32 +76,23 @@ class ChunkWorker:
             FolderError: A photo has no face or cannot be read, and the options end the run.
         """
         rows: dict[str, list[ManifestRow]] = {}
-        for batch in self._batches(jobs, rows):
-            found = self.cropper.detector.detect([photo for _, photo in batch])
-            for (job, photo), faces in zip(batch, found, strict=True):
-                cuts = self.cropper.cut(photo, faces)
-                rows[job.stamp.name] = self._write(job, photo, cuts) or [self._without_face(job, photo)]
+
+        def failed(job: Job, error: ImageError) -> None:
+            rows[job.stamp.name] = [self._unreadable(job, error)]
+
+        photos = ((job, self.source / job.stamp.name) for job in jobs)
+        load = partial(load_image, max_pixels=self.options.max_pixels)
+        for portion in in_portions(photos, load, failed):
+            rows |= self._rows(portion)
         return [row for job in jobs for row in rows[job.stamp.name]]
 
-    def _batches(
-        self, jobs: Sequence[Job], rows: dict[str, list[ManifestRow]]
-    ) -> Iterator[list[tuple[Job, Image.Image]]]:
-        """Yield photos that fit into memory together; add the rows of unreadable files."""
-        batch: list[tuple[Job, Image.Image]] = []
-        pixels = 0
-        for job in jobs:
-            try:
-                photo = load_image(self.source / job.stamp.name, max_pixels=self.options.max_pixels)
-            except ImageError as error:
-                rows[job.stamp.name] = [self._unreadable(job, error)]
-                continue
-            batch.append((job, photo))
-            pixels += photo.width * photo.height
-            if pixels >= _BATCH_PIXELS:
-                yield batch
-                batch, pixels = [], 0
-        if batch:
-            yield batch
+    def _rows(self, portion: Sequence[tuple[Job, Image.Image]]) -> dict[str, list[ManifestRow]]:
+        found = self.cropper.detector.detect([photo for _, photo in portion])
+        return {
+            job.stamp.name: self._write(job, photo, self.cropper.cut(photo, faces))
+            or [self._without_face(job, photo)]
+            for (job, photo), faces in zip(portion, found, strict=True)
+        }
 
     def _unreadable(self, job: Job, error: ImageError) -> ManifestRow:
         name = job.name

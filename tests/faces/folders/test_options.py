@@ -12,7 +12,7 @@ from fer_attention.faces.folders import FolderOptions
         ({"detector": "mtcn"}, "Did you mean 'mtcnn'"),
         ({"faces": "biggest"}, "Known: all, central, largest"),
         ({"missing": "ignore"}, "Known: raise, skip, whole"),
-        ({"on_error": "ignore"}, "on_error is .*'ignore'"),
+        ({"on_error": "ignore"}, "Unknown on_error 'ignore'"),
         ({"manifest_format": "json"}, "Known: csv, parquet"),
         ({"size": 0}, "size is at least 1 pixel"),
         ({"detector": "none", "rule": CropRule(shape="aligned")}, "Alignment needs landmarks"),
