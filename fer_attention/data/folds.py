@@ -177,8 +177,9 @@ class Protocol:
         Raises:
             DataError: The file is absent or damaged.
         """
+        text = _text(path)
         try:
-            return len(json.loads(_text(path))["folds"])
+            return len(json.loads(text)["folds"])
         except (ValueError, KeyError, TypeError) as error:
             raise DataError(f"{path}: This is not a file of `fer-attention data split`.") from error
 

@@ -83,7 +83,7 @@ def test_insisting_on_seen_images_gives_a_warning(noise, trained, tmp_path):
 
 
 @pytest.mark.parametrize("fold", [1, 2, 3, 4])
-def test_other_folds_are_refused_because_the_model_has_seen_them(noise, trained, fold):
+def test_folds_that_the_model_has_seen_are_refused(noise, trained, fold):
     for named in (["--protocol", "stratified_kfold"], []):
         result = call("evaluate", trained[0], "--data", noise, *named, "--fold", fold, code=2)
         assert (
@@ -92,7 +92,7 @@ def test_other_folds_are_refused_because_the_model_has_seen_them(noise, trained,
         assert "--allow-seen" in result.stderr
 
 
-def test_the_protocol_by_name_takes_fold_and_seed_of_the_weights(noise, trained, tmp_path):
+def test_a_protocol_by_name_takes_fold_and_seed_of_the_weights(noise, trained, tmp_path):
     found, result = measured(tmp_path, trained[0], "--data", noise, "--protocol", "stratified_kfold")
     assert found["n"] == EACH
     assert "warning" not in result.stderr
@@ -105,7 +105,7 @@ def test_a_fold_without_a_protocol_needs_weights_that_name_one(noise):
     assert "--fold needs --protocol" in result.stderr
 
 
-def test_the_end_of_training_says_that_its_accuracy_is_optimistic(trained):
+def test_training_calls_its_own_accuracy_optimistic(trained):
     assert re.search(r"Best epoch \d+ of 25: [\d.]+% on the selection images", trained[1])
     assert "They chose the epoch, so this number is optimistic" in trained[1]
     assert "fer-attention evaluate" in trained[1]

@@ -269,7 +269,7 @@ EARLY = [
 
 
 @pytest.mark.parametrize(("arguments", "message"), EARLY)
-def test_what_can_be_checked_is_checked_before_the_data_are_read(finished, unreadable, arguments, message):
+def test_settings_are_checked_before_the_data_are_read(finished, unreadable, arguments, message):
     data, output = finished
     before = {path.name: path.read_bytes() for path in output.iterdir()}
     result = run("--data", data, "--output", output, *arguments)
@@ -303,7 +303,7 @@ def test_changed_data_of_a_finished_run_are_noticed(finished, changed):
 
 
 @pytest.mark.parametrize("role", ["weights", "teachers"])
-def test_replaced_weights_of_a_finished_run_are_noticed_before_the_data_are_read(tmp_path, monkeypatch, role):
+def test_replaced_weights_are_noticed_before_the_data_are_read(tmp_path, monkeypatch, role):
     data = write(tmp_path / "faces", ("train", "val", "test"))
     start = untrained(tmp_path / "start.safetensors", seed=0)
     value = start if role == "weights" else f"[{start}]"
@@ -319,7 +319,7 @@ def test_replaced_weights_of_a_finished_run_are_noticed_before_the_data_are_read
     assert "with other content; the file has changed since" in " ".join(result.output.split())
 
 
-def test_a_folder_of_images_is_read_at_the_size_and_in_the_colours_of_the_model(tmp_path, monkeypatch):
+def test_a_folder_is_read_in_the_size_and_colours_of_the_model(tmp_path, monkeypatch):
     data, shapes = write(tmp_path / "faces", ("train", "val", "test")), []
     from fer_attention import training  # noqa: PLC0415
 
@@ -349,7 +349,7 @@ def test_a_folder_of_images_is_read_at_the_size_and_in_the_colours_of_the_model(
         (["--tta", "flipp"], "Did you mean 'flip'"),
     ],
 )
-def test_a_wrong_option_of_evaluate_fails_before_the_data_are_read(tmp_path, unreadable, arguments, message):
+def test_wrong_options_of_evaluate_fail_before_reading(tmp_path, unreadable, arguments, message):
     data = write(tmp_path / "faces", ("train", "val", "test"))
     result = call("evaluate", "resnetv2_18_eca_elu.fer2013", "--data", data, *arguments)
     assert result.exit_code == 2
@@ -366,7 +366,7 @@ def test_a_finished_run_is_shown_by_its_epochs_and_curves(finished):
     assert f"fer-attention evaluate {output / 'best.safetensors'} --data {data}" in result.output
 
 
-def test_a_run_is_extended_by_a_new_one_with_its_settings_its_weights_and_its_fold(tmp_path):
+def test_a_run_is_extended_with_its_settings_weights_and_fold(tmp_path):
     data = write(tmp_path / "faces", ("",))
     folds = tmp_path / "folds.json"
     made = ["--protocol", "stratified_kfold", "--folds", "4", "--seed", "7", "--output", folds]

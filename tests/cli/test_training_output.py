@@ -28,7 +28,7 @@ def clock(monkeypatch):
     return Clock
 
 
-def test_without_a_terminal_there_is_a_line_a_minute_from_the_first_steps_on(clock, capsys):
+def test_without_a_terminal_there_is_a_line_a_minute(clock, capsys):
     callbacks = training_callbacks(training_bar())
     for step in range(1, 50):
         clock.now += 4
@@ -39,7 +39,7 @@ def test_without_a_terminal_there_is_a_line_a_minute_from_the_first_steps_on(clo
     assert not any("0 images/s" in line.replace("100 images/s", "") for line in lines)
 
 
-def test_an_epochs_line_counts_as_the_line_of_its_minute(clock, capsys):
+def test_the_line_of_an_epoch_counts_for_its_minute(clock, capsys):
     callbacks = training_callbacks(training_bar())
     clock.now = 8
     callbacks.on_epoch(EPOCH)

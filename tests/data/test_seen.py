@@ -41,7 +41,7 @@ def undivided(count=105):
     return as_split(stripes(count), "all")
 
 
-def test_data_without_splits_are_measured_on_the_fold_that_the_weights_do_not_know():
+def test_data_without_splits_are_measured_on_the_held_out_fold():
     data = undivided()
     fold = create_protocol("stratified_kfold", data, seed=3, folds=4).fold(2)
     model = train_in_memory(fold.apply(data))
@@ -138,7 +138,7 @@ def test_an_evaluation_on_seen_images_alone_is_refused(trained):
     assert evaluate(trained, seen, allow_seen=True).results[ALL].n == 7
 
 
-def test_copies_between_the_splits_of_the_data_stay_in_its_official_number():
+def test_copies_between_splits_stay_in_the_official_number():
     images, splits = stripes().images.copy(), stripes().splits.astype("U7")
     splits[-10:] = "private"
     images[-1], images[-2] = images[0], images[64]  # copies of a training and of a selection image

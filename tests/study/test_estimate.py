@@ -70,7 +70,7 @@ def test_an_estimate_divides_the_work_by_rate_and_workers(monkeypatch):
     assert estimate.estimate(dropped, data, workers=1, device="cpu").disk < one.disk
 
 
-def test_an_estimate_counts_the_start_of_processes_the_data_and_the_files_of_runs(monkeypatch):
+def test_an_estimate_counts_start_up_data_and_files(monkeypatch):
     monkeypatch.setattr(estimate, "_macs_per_second", lambda run, device: (1e6, 8))
     monkeypatch.setattr(estimate, "_fixed_seconds", lambda run: (3.0, 2.0))
     monkeypatch.setattr(estimate, "_start_seconds", lambda: 20.0)

@@ -256,7 +256,7 @@ def test_a_damaged_record_of_a_finished_study_is_repeated(tmp_path):
         ({"data__bars__folds": [1]}, "bars: official has fold 0 only, got fold 1"),
     ],
 )
-def test_what_can_be_checked_is_checked_before_the_data_are_read(tmp_path, monkeypatch, fields, message):
+def test_settings_are_checked_before_the_data_are_read(tmp_path, monkeypatch, fields, message):
     monkeypatch.setattr(datasets, "_read", lambda *_: pytest.fail("the data were read"))
     with pytest.raises(StudyError, match=message):
         run_here(tiny_study(**fields), tmp_path / "study")
