@@ -28,7 +28,7 @@ def calibrate(
     labels: datasets.Labels = None,
     votes: datasets.Votes = None,
     protocol: datasets.ProtocolName = None,
-    fold: datasets.FoldNumber = 0,
+    fold: datasets.FoldNumber = None,
     split: Annotated[
         str | None, typer.Option(help="Split to fit on; by default validation or public.")
     ] = None,
@@ -61,11 +61,14 @@ def calibrate(
         raise ValueError(f"{weights} is part of the package. Name a file for the new weights with --output.")
     make_parents(output)
     classifier = load_classifier(path, device=device)
-    crops = datasets.read(data, data_format, on_error, labels)
+    form = datasets.form_options(
+        data, data_format, classifier.preprocessing.size, classifier.preprocessing.channels
+    )
+    crops = datasets.read(data, data_format, on_error, labels, **form)
     if votes is not None:
         crops = with_votes(crops, votes, on_error=on_error)  # type: ignore[arg-type]
     if protocol is not None:
-        crops = datasets.split_by(crops, protocol, fold)
+        crops = datasets.split_by(crops, protocol, fold or 0)
     elif fold:
         raise ValueError(f"--fold {fold} needs a --protocol that makes folds.")
     found = fit(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fer_attention.cli.common import Device, examples, interruptions, say
-from fer_attention.cli.train import training_bar, training_callbacks
+from fer_attention.cli.training_output import training_bar, training_callbacks
 from fer_attention.cli.wording import as_typed
 
 if TYPE_CHECKING:

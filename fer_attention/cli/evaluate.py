@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,12 +10,13 @@ import typer
 
 from fer_attention.cli import datasets
 from fer_attention.cli.choices import choices
-from fer_attention.cli.common import Device, counting, examples, make_parents, out, say
+from fer_attention.cli.common import Device, counting, examples, make_parents, out, say, warn
 from fer_attention.emotions import LABEL_SETS
 
 if TYPE_CHECKING:
     from fer_attention.classifiers import Classifier
     from fer_attention.data import FaceDataset
+    from fer_attention.data.records import Division
     from fer_attention.evaluation import EvaluationReport
 
 EXAMPLES = examples(
@@ -32,7 +34,7 @@ def evaluate(
     labels: datasets.Labels = None,
     votes: datasets.Votes = None,
     protocol: datasets.ProtocolName = None,
-    fold: datasets.FoldNumber = 0,
+    fold: datasets.FoldNumber = None,
     split: Annotated[
         str | None, typer.Option(help="Split to measure on; by default private, else test.")
     ] = None,
@@ -66,22 +68,30 @@ def evaluate(
     drop_unknown_labels: Annotated[
         bool, typer.Option("--drop-unknown-labels", help="Skip images whose label is no known emotion.")
     ] = False,
+    allow_seen: Annotated[
+        bool, typer.Option("--allow-seen", help="Measure on images that the model has seen, too.")
+    ] = False,
     on_error: datasets.OnError = "raise",
     batch_size: Annotated[int, typer.Option(min=1, help="Images per pass.")] = 256,
     device: Device = "auto",
 ) -> None:
     """Measure a weights file on labelled faces: accuracy with its interval, class by class, calibration.
 
-    With --votes, the agreement with ten voters is measured, too. If the data has a split `train`, or the
-    weights record their training images, everything is measured again without copies of training images.
+    Data without splits is divided as it was for training, and the test images of that fold are measured.
+    Images that trained the model or selected its epoch are left out; a warning counts them. With --votes, the
+    agreement with ten voters is measured, too.
     --corruptions gives accuracies on FER2013-C, 56 passes over the split; an exported model is fastest.
     """
     from fer_attention.classifiers import load_classifier
     from fer_attention.data import with_votes
     from fer_attention.data.degradations import parse_degradation
+    from fer_attention.data.origin import check_split
+    from fer_attention.data.protocols import check_protocol
+    from fer_attention.data.seen import division_of
     from fer_attention.evaluation import VIEWS, EvaluationReport
     from fer_attention.evaluation import evaluate as measure
     from fer_attention.evaluation.answers import ALL_LABELS, label_set
+    from fer_attention.evaluation.copies import record_of
     from fer_attention.evaluation.report import check_libraries
     from fer_attention.models.bundled import weights_path
 
@@ -96,13 +106,23 @@ def evaluate(
         label_set(str(emotions))
     degradations = [parse_degradation(text) for text in degrade or []]
     classifier = load_classifier(weights, device=device)
-    crops = datasets.read(data, data_format, on_error, labels)
+    division = division_of(record_of(classifier))
+    if fold is not None and protocol is None and division is None:
+        raise ValueError("--fold needs --protocol: the weights do not say how their data were divided.")
+    if protocol is not None:
+        check_protocol(protocol, fold or 0, **_options(protocol, division))
+    if votes is not None and not votes.exists():
+        raise ValueError(f"{votes} does not exist.")
+    if split is not None:
+        check_split(split, data, data_format, divided=protocol is not None or fold is not None)
+    form = datasets.form_options(
+        data, data_format, classifier.preprocessing.size, classifier.preprocessing.channels
+    )
+    crops = datasets.read(data, data_format, on_error, labels, **form)
     if votes is not None:
         crops = with_votes(crops, votes, on_error=on_error)  # type: ignore[arg-type]
-    if protocol is not None:
-        crops = datasets.split_by(crops, protocol, fold)
-    elif fold:
-        raise ValueError(f"--fold {fold} needs a --protocol that makes folds.")
+    if protocol is not None or fold is not None:
+        crops = _divided(crops, protocol, fold, division)
     if corruptions:
         options = {"emotions": emotions, "drop_unknown": drop_unknown_labels, "sample": sample, "seed": seed}
         _corruptions(classifier, crops, weights, json_file, split=split, batch_size=batch_size, **options)
@@ -118,6 +138,7 @@ def evaluate(
         sample=sample,
         seed=seed,
         batch_size=batch_size,
+        allow_seen=allow_seen,
     )
     report = EvaluationReport.of(
         found, classifier, weights=weights_path(weights).name, data=data.resolve().name
@@ -150,6 +171,21 @@ def _corruptions(
     say(f"Split {found.split}, {found.n} images, seed {found.seed}.")
 
 
+def _divided(
+    crops: FaceDataset, protocol: str | None, fold: int | None, division: Division | None
+) -> FaceDataset:
+    """Divide data by a protocol; what is not given is as it was for training, if that was this protocol."""
+    if division is None or protocol not in (None, division.protocol):
+        return datasets.split_by(crops, str(protocol), fold or 0)
+    number = division.fold if fold is None else fold
+    options = _options(division.protocol, division)
+    return datasets.split_by(crops, division.protocol, number, seed=division.seed, **options)
+
+
+def _options(protocol: str, division: Division | None) -> Mapping[str, Any]:
+    return {} if division is None or division.protocol != protocol else division.options
+
+
 def _print(report: EvaluationReport) -> None:
     from fer_attention.evaluation.tables import accuracy_table, class_table, crowd_table, doubt_table
 
@@ -171,4 +207,7 @@ def _print(report: EvaluationReport) -> None:
             "probability together. Fit them with fer-attention calibrate."
         )
     for remark in report.remarks:
-        say(remark)
+        if remark not in report.warnings:
+            say(remark)
+    for warning in report.warnings:
+        warn(warning)

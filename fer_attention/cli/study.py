@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,6 +14,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from fer_attention.cli.common import Device, err, examples, fail, interruptions, out, say, warn
+from fer_attention.cli.training_output import duration
 
 if TYPE_CHECKING:
     from fer_attention.study import RunSpec, StudyConfig, StudyProgress
@@ -55,10 +57,16 @@ def plan(
     from fer_attention.study import expand, load_study
     from fer_attention.study.datasets import DataSets
     from fer_attention.study.estimate import estimate
+    from fer_attention.study.runner import check_configs
     from fer_attention.study.store import Store
 
     config = load_study(study)
-    sets = DataSets(config, _paths(data, config)).all()
+    paths = _paths(data, config)
+    unread = DataSets(config, paths)
+    check_configs(expand(config), device)
+    start = time.perf_counter()
+    sets = unread.all()
+    reading = time.perf_counter() - start
     for name, crops in sets.items():
         say(f"data set {name}: {describe(crops)}", err)
     left = runs = expand(config, sets)
@@ -68,10 +76,11 @@ def plan(
         left = [run for run in runs if Store(output).state(run.id) == "open"]
         say(f"{states['done']} done, {states['failed']} failed, {states['open']} open in {output}")
     if left:
-        found = estimate(left, sets, workers=workers, device=device)
+        found = estimate(left, sets, workers=workers, device=device, reading=reading)
         say(
-            f"{len(left)} runs, {found.workers} at a time: about {_duration(found.seconds)} "
-            f"(within a factor of two; from {found.measured}), {found.disk / 1e6:.0f} MB on the disk."
+            f"{len(left)} runs, {found.workers} at a time: about {duration(found.seconds)} "
+            f"(within a factor of two; from {found.measured}), of which {duration(found.overhead)} for "
+            f"starting processes, reading data and writing files; {found.disk / 1e6:.0f} MB on the disk."
         )
         hours, disk_gb = config.budget.hours, config.budget.disk_gb
         if hours is not None and found.seconds > hours * 3600:
@@ -179,12 +188,6 @@ def _print_conditions(study: StudyConfig, runs: list[RunSpec]) -> None:
     say(f"recipe {study.recipe}, seeds {seeds}, {runs[0].config.epochs} epochs")
 
 
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
 class _Display:
     """Progress of every run on a terminal; elsewhere a line whenever a run ends."""
 
@@ -196,7 +199,7 @@ class _Display:
         counts = f"{progress.done} of {progress.total} done"
         if progress.failed:
             counts += f", {len(progress.failed)} failed"
-        left = "" if progress.seconds_left is None else f", {_duration(progress.seconds_left)} left"
+        left = "" if progress.seconds_left is None else f", {duration(progress.seconds_left)} left"
         if err.is_terminal:
             table = Table("running", "epoch", "validation accuracy", box=None)
             for run in progress.running:

@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from fer_attention.cli import datasets
 from fer_attention.cli.choices import choices
-from fer_attention.cli.common import Device, err, examples, interruptions, say, warn
+from fer_attention.cli.common import Device, examples, interruptions, say
+from fer_attention.cli.training_output import print_result, training_bar, training_callbacks
 
 if TYPE_CHECKING:
     from fer_attention.data import FaceDataset
-    from fer_attention.training import Epoch, TrainingCallbacks, TrainingProgress
+    from fer_attention.data.records import Division
 
 EXAMPLES = examples(
     "fer-attention train compact --data fer2013.zip --output my_run",
     "fer-attention train robust --data fer2013.zip --votes fer2013new.csv --output my_run --set epochs=60",
+    "fer-attention train my_run --data fer2013.zip --output more --set epochs=10",
 )
 
 
 def train(
-    recipe: Annotated[str, typer.Argument(help=f"{choices('training.recipes.RECIPES')}, or a YAML file.")],
+    recipe: Annotated[
+        str,
+        typer.Argument(
+            help=f"{choices('training.recipes.RECIPES')}, a YAML file, or the folder of a run to extend."
+        ),
+    ],
     data: Annotated[Path, typer.Option(help=datasets.DATA_HELP)],
     output: Annotated[Path, typer.Option(help="Folder of this run; an interrupted run resumes there.")],
     model: Annotated[str | None, typer.Option(help="Model instead of the recipe's, at full width.")] = None,
@@ -44,7 +51,7 @@ def train(
         float | None, typer.Option(help="Share of FER2013's own label beside the votes; by default 0.")
     ] = None,
     protocol: datasets.ProtocolName = None,
-    fold: datasets.FoldNumber = 0,
+    fold: datasets.FoldNumber = None,
     fraction: Annotated[float, typer.Option(help="Share of the training images, by class.")] = 1.0,
     on_error: datasets.OnError = "raise",
     device: Device = "auto",
@@ -52,84 +59,78 @@ def train(
     """Train a model; a split that is never reported selects the epoch.
 
     FER2013's official split selects on PublicTest and does not touch PrivateTest. Data sets without splits
-    are split by the protocol; the default is free of leakage. Ctrl-C saves; the same command resumes.
+    are split by the protocol; the default is free of leakage. Ctrl-C saves; the same command resumes. The
+    folder of an earlier run as RECIPE gives a new run that starts from its best weights, with its settings
+    and its fold.
     """
     from fer_attention.data import default_protocol, limit_training
+    from fer_attention.data.protocols import check_protocol
+    from fer_attention.data.records import Division
+    from fer_attention.data.splits import check_fraction
     from fer_attention.device import resolve_device
-    from fer_attention.training import load_recipe
+    from fer_attention.training import check_run, load_recipe
     from fer_attention.training import train as run
-    from fer_attention.training.setup import resolve_precision
+    from fer_attention.training.setup import input_form, resolve_precision
 
     changes = _changes(settings or [])
     if model is not None:
         changes["model"] = model
+    division = None
+    if Path(recipe).is_dir():
+        recipe, changes, division = _extended(Path(recipe), changes)
     config = load_recipe(recipe, changes)
+    if protocol is not None:
+        division = Division(protocol, fold or 0, config.seed)
+    elif division is not None and fold is not None:
+        division = replace(division, fold=fold)
+    check_fraction(fraction)
+    if division is not None:
+        check_protocol(division.protocol, division.fold, **division.options)
     options = {"votes": votes, "target": target, "emotions": emotions, "label_share": label_share}
-    if by_votes := {name: value for name, value in options.items() if value is not None}:
-        crops = _voted(data, data_format, on_error, labels, by_votes)
-    else:
-        crops = datasets.read(data, data_format, on_error, labels)
-    protocol = protocol or default_protocol(crops)
-    if protocol != "official" or fold:  # the data set has the official splits already
-        crops = datasets.split_by(crops, protocol, fold, seed=config.seed)
-    crops = limit_training(crops, fraction, seed=config.seed)
+    by_votes = {name: value for name, value in options.items() if value is not None}
+    if by_votes and data_format not in ("auto", "fer2013", "ferplus"):
+        given = ", ".join(f"--{name.replace('_', '-')}" for name in by_votes)
+        raise ValueError(
+            f"{given} are for votes on FER2013; --data-format {data_format} is another data set."
+        )
+    data_format = "ferplus" if by_votes else data_format
+    form = datasets.form_options(data, data_format, *input_form(config))
+    result = check_run(config, output, device=device)
+    reading = {"format": data_format, "labels": labels, "on_error": on_error, **by_votes, **form}
+    reading |= {"protocol": protocol, "fold": fold, "fraction": fraction, "division": division}
+    if result is not None and datasets.read_before(output, data, reading):
+        say(f"{output} contains this run, finished on these data; nothing was trained.")
+        print_result(result, data)
+        return
+    crops = datasets.read(data, data_format, on_error, labels, **by_votes, **form)
+    division = division or Division(default_protocol(crops), fold or 0, config.seed)
+    crops = limit_training(_divided(crops, division), fraction, seed=config.seed)
     bar = training_bar()
     precision = resolve_precision(config, resolve_device(device))
     say(f"{config.model}, {config.epochs} epochs in {precision}, seed {config.seed}, into {output}")
     with interruptions(output), bar:
         result = run(config, crops, output, device=device, callbacks=training_callbacks(bar))
-    best = result.best
-    say(
-        f"Best epoch {best.epoch} of {len(result.history)}: {best.validation_accuracy:.2%} on the selection "
-        f"split. Weights: {result.weights}"
-    )
+    datasets.remember(output, data, reading)
+    print_result(result, data)
 
 
-def training_bar() -> Progress:
-    """Create the progress bar of a run's steps, for terminals only."""
-    return Progress(
-        TextColumn("epoch {task.fields[now].epoch}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("loss {task.fields[now].loss:.3f}  {task.fields[now].train_accuracy:.1%}"),
-        TextColumn("{task.fields[now].images_per_second:.0f} images/s"),
-        TimeRemainingColumn(),
-        console=err,
-        transient=True,
-        disable=not err.is_terminal,
-    )
+def _extended(run: Path, changes: dict[str, Any]) -> tuple[str, dict[str, Any], Division | None]:
+    """Return the config file, the changes and the fold of a run that starts from another."""
+    from fer_attention.data.seen import division_of
+    from fer_attention.models import read_metadata
+
+    if fixed := sorted({"model", "structure", "weights", "backbone_weights"} & set(changes)):
+        raise ValueError(f"The run {run} fixes {', '.join(fixed)}; extend it without, or use a recipe.")
+    weights = run / "best.safetensors"
+    division = division_of(read_metadata(weights).record)
+    start = {"weights": str(weights), "backbone_weights": None}
+    return str(run / "config.json"), {**changes, **start}, division
 
 
-def _voted(
-    data: Path, data_format: str, on_error: str, labels: str | None, by_votes: dict[str, Any]
-) -> FaceDataset:
-    if data_format not in ("auto", "fer2013", "ferplus"):
-        given = ", ".join(f"--{name.replace('_', '-')}" for name in by_votes)
-        raise ValueError(
-            f"{given} are for votes on FER2013; --data-format {data_format} is another data set."
-        )
-    return datasets.read(data, "ferplus", on_error, labels, **by_votes)
-
-
-def training_callbacks(bar: Progress) -> TrainingCallbacks:
-    """Create callbacks that show steps in the bar, and epochs and warnings as lines."""
-    from fer_attention.training import TrainingCallbacks, TrainingProgress
-
-    task = bar.add_task(
-        "", now=TrainingProgress(1, 0, 0, loss=0.0, train_accuracy=0.0, images_per_second=0.0)
-    )
-
-    def on_progress(now: TrainingProgress) -> None:
-        bar.update(task, total=now.steps, completed=now.step, now=now)
-
-    def on_epoch(epoch: Epoch) -> None:
-        say(
-            f"epoch {epoch.epoch:3d}  loss {epoch.loss:.4f}  train {epoch.train_accuracy:.2%}  "
-            f"validation {epoch.validation_accuracy:.2%}  {epoch.images_per_second:.0f} images/s  "
-            f"{epoch.seconds:.0f} s"
-        )
-
-    return TrainingCallbacks(on_progress=on_progress, on_epoch=on_epoch, on_warning=warn)
+def _divided(crops: FaceDataset, division: Division) -> FaceDataset:
+    if division.protocol == "official" and not division.fold:  # whose splits the data set has already
+        return crops.with_splits(crops.splits, division)
+    return datasets.split_by(crops, division.protocol, division.fold, seed=division.seed, **division.options)
 
 
 def _changes(settings: list[str]) -> dict[str, Any]:

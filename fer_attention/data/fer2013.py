@@ -45,6 +45,7 @@ def recognises(source: Source) -> bool:
     "fer2013",
     recognises=recognises,
     layout="train/<emotion>/Training_*.jpg, or one of " + ", ".join(FER2013_CSV),
+    splits=("train", "public", "private"),
 )
 def load_fer2013(path: PathLike, *, labels: Labels | None = None, on_error: OnError = "raise") -> FaceDataset:
     """Load FER2013, or the part that is there: 35,887 grey faces of 48×48 in three splits.

@@ -33,7 +33,12 @@ def recognises(source: Source) -> bool:
     return bool(source.named(VOTES_CSV)) and any(source.named(name) for name in FER2013_CSV[:2])
 
 
-@reader("ferplus", recognises=recognises, layout=f"{VOTES_CSV} and fer2013.csv in one folder")
+@reader(
+    "ferplus",
+    recognises=recognises,
+    layout=f"{VOTES_CSV} and fer2013.csv in one folder",
+    splits=("train", "public", "private"),
+)
 def load_ferplus(
     path: PathLike,
     *,

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_attention.atomic import write_atomically
-from fer_attention.data.records import DataError, FaceDataset
+from fer_attention.data.records import DataError, Division, FaceDataset
 from fer_attention.data.splits import PARTS
 
 RowIndices = NDArray[np.int64]
@@ -34,6 +34,7 @@ class Fold:
         validation: int64 rows; they choose epochs and settings.
         test: int64 rows; opened once.
         shared: What the parts are allowed to share, `subjects` and `sequences`, by the protocol's nature.
+        division: Protocol and number of the fold, where it is one of a protocol.
     """
 
     name: str
@@ -41,12 +42,14 @@ class Fold:
     validation: RowIndices
     test: RowIndices
     shared: tuple[str, ...] = ()
+    division: Division | None = None
 
     def apply(self, data: FaceDataset) -> FaceDataset:
         """Return the images of the fold, with the splits `train`, `validation` and `test`, verified."""
         self.check(data)
         rows = [getattr(self, part) for part in PARTS]
-        return replace(data.take(np.concatenate(rows)), splits=np.repeat(PARTS, [len(one) for one in rows]))
+        splits = np.repeat(PARTS, [len(one) for one in rows])
+        return data.take(np.concatenate(rows)).with_splits(splits, self.division)
 
     def check(self, data: FaceDataset) -> None:
         """Raise a DataError if two parts share an image, subject or sequence, or a part is empty."""
@@ -95,6 +98,13 @@ class Protocol:
     seed: int = 0
     options: dict[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        numbered = (
+            replace(fold, division=Division(self.name, number, self.seed, self.options))
+            for number, fold in enumerate(self.folds)
+        )
+        object.__setattr__(self, "folds", tuple(numbered))
+
     def fold(self, number: int) -> Fold:
         """Return one of the folds, counted from 0; a DataError if it does not exist."""
         if not 0 <= number < len(self.folds):
@@ -134,14 +144,10 @@ class Protocol:
                     f"The protocol was made for {record['images']} images, this set has {len(data)}. "
                     "Read the set as it was then, or divide it anew."
                 )
-            folds = [
-                Fold(
-                    name=fold["name"],
-                    shared=tuple(fold["shared"]),
-                    **{part: np.array([row[name] for name in fold[part]], dtype=np.int64) for part in PARTS},
-                )
-                for fold in record["folds"]
-            ]
+            folds = []
+            for fold in record["folds"]:
+                rows = [np.array([row[name] for name in fold[part]], dtype=np.int64) for part in PARTS]
+                folds.append(Fold(fold["name"], rows[0], rows[1], rows[2], shared=tuple(fold["shared"])))
             protocol = cls(record["name"], tuple(folds), record["seed"], record["options"])
         except (KeyError, TypeError, json.JSONDecodeError) as error:
             damaged = isinstance(error, json.JSONDecodeError)
@@ -159,9 +165,26 @@ class Protocol:
     @classmethod
     def load(cls, path: str | os.PathLike[str], data: FaceDataset) -> Protocol:
         """Read a file of `save`."""
-        if not Path(path).is_file():
-            raise DataError(f"The protocol file {path} does not exist.")
         try:
-            return cls.from_json(Path(path).read_text(encoding="utf-8"), data)
+            return cls.from_json(_text(path), data)
         except DataError as error:
             raise DataError(f"{path}: {error}") from error
+
+    @staticmethod
+    def count(path: str | os.PathLike[str]) -> int:
+        """Return the number of folds in a file of `save`.
+
+        Raises:
+            DataError: The file is absent or damaged.
+        """
+        text = _text(path)
+        try:
+            return len(json.loads(text)["folds"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError(f"{path}: This is not a file of `fer-attention data split`.") from error
+
+
+def _text(path: str | os.PathLike[str]) -> str:
+    if not Path(path).is_file():
+        raise DataError(f"The protocol file {path} does not exist.")
+    return Path(path).read_text(encoding="utf-8")

@@ -9,6 +9,7 @@ from fer_attention.data.labels import Labels, understand
 from fer_attention.data.loading import reader
 from fer_attention.data.records import DataError, FaceDataset
 from fer_attention.data.sources import OnError, PathLike, Rows, Source, open_source
+from fer_attention.data.splits import SELECTION, TEST, TRAIN
 from fer_attention.data.trees import LAYOUT, find_tree
 
 
@@ -21,7 +22,7 @@ def recognises(source: Source) -> bool:
     return True
 
 
-@reader("folder", recognises=recognises, layout=LAYOUT, rank=2)
+@reader("folder", recognises=recognises, layout=LAYOUT, rank=2, splits=("all", TRAIN, *SELECTION, *TEST))
 def load_image_folder(
     path: PathLike,
     *,

@@ -28,24 +28,31 @@ class Reader:
         recognises: Whether an opened source has this set's layout; reads no more than names and a header.
         layout: What it looks for, in words, for the error if nothing fits.
         rank: Readers of layouts that fit many sets have a higher rank: asked only where no lower one fits.
+        splits: Splits that it can give; empty where any is possible.
     """
 
     load: Callable[..., FaceDataset]
     recognises: Callable[[Source], bool]
     layout: str
     rank: int = 0
+    splits: tuple[str, ...] = ()
 
 
 FORMATS: Registry[Reader] = open_registry("data format")
 
 
 def reader(
-    name: str, *, recognises: Callable[[Source], bool], layout: str, rank: int = 0
+    name: str,
+    *,
+    recognises: Callable[[Source], bool],
+    layout: str,
+    rank: int = 0,
+    splits: tuple[str, ...] = (),
 ) -> Callable[[Load], Load]:
     """Register a reading function in `FORMATS`; see `Reader` for the arguments."""
 
     def enter(load: Load) -> Load:
-        FORMATS.register(name)(Reader(load, recognises, layout, rank))
+        FORMATS.register(name)(Reader(load, recognises, layout, rank, splits))
         return load
 
     return enter

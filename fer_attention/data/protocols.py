@@ -5,6 +5,7 @@ Each is a pure function of the data, its options and a seed.
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -33,6 +34,9 @@ class ProtocolWarning(UserWarning):
     'ProtocolWarning'
     """
 
+
+ONE_FOLD = ("official", "holdout", "paper")
+"""Protocols that divide a data set in one way."""
 
 PROTOCOLS: Registry[Callable[..., list[Fold]]] = open_registry("protocol")
 
@@ -70,8 +74,8 @@ def create_protocol(name: str, data: FaceDataset, *, seed: int = 0, **options: A
     return Protocol(name, tuple(folds), seed, options)
 
 
-def open_protocol(name: str, data: FaceDataset, *, seed: int = 0) -> Protocol:
-    """Create a protocol by name, or open the `.json` file of `Protocol.save`.
+def open_protocol(name: str, data: FaceDataset, *, seed: int = 0, **options: Any) -> Protocol:
+    """Create a protocol by name, or open the `.json` file of `Protocol.save`, which has seed and options.
 
     >>> open_protocol("folds.json", faces).fold(3)  # doctest: +SKIP
 
@@ -79,7 +83,29 @@ def open_protocol(name: str, data: FaceDataset, *, seed: int = 0) -> Protocol:
         UnknownNameError: No protocol has this name.
         DataError: The set does not fit the protocol, or the file is absent or damaged.
     """
-    return Protocol.load(name, data) if name.endswith(".json") else create_protocol(name, data, seed=seed)
+    if name.endswith(".json"):
+        return Protocol.load(name, data)
+    return create_protocol(name, data, seed=seed, **options)
+
+
+def check_protocol(name: str, fold: int = 0, **options: Any) -> None:
+    """Check the name of a protocol, or its file, and the number of a fold as far as possible without data.
+
+    Raises:
+        UnknownNameError: No protocol has this name.
+        DataError: The file is absent or damaged, or there is no such fold.
+        TypeError: The protocol has no such option.
+    """
+    if name.endswith(".json"):
+        count: int | None = Protocol.count(name)
+    else:
+        check_options(options, PROTOCOLS[name], f"the protocol {name!r}")
+        default = inspect.signature(PROTOCOLS[name]).parameters.get("folds")
+        count = options.get("folds", None if default is None else default.default)
+        count = 1 if name in ONE_FOLD else count
+    if isinstance(count, int) and fold >= count:
+        known = "fold 0 only" if count == 1 else f"folds 0 to {count - 1}"
+        raise DataError(f"{name} has {known}, got fold {fold}.")
 
 
 def default_protocol(data: FaceDataset) -> str:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_attention.data.files import ImageFiles, digest
+from fer_attention.data.files import ImageFiles, digest, file_digest
 
 
 class DataError(ValueError):
@@ -26,7 +26,27 @@ class DataError(ValueError):
     """
 
 
-NOT_COLUMNS = ("label_names", "skipped", "layout")
+@dataclass(frozen=True)
+class Division:
+    """Fold of a protocol that gave a data set its splits.
+
+    >>> Division("stratified_kfold", fold=2, seed=1).protocol
+    'stratified_kfold'
+
+    Attributes:
+        protocol: Name of the protocol.
+        fold: Number of the fold, from 0.
+        seed: Seed of the protocol's random choices.
+        options: Options of the protocol.
+    """
+
+    protocol: str
+    fold: int
+    seed: int = 0
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+NOT_COLUMNS = ("label_names", "skipped", "layout", "division")
 """Fields of a data set that have no entry for each image."""
 
 
@@ -59,6 +79,7 @@ class FaceDataset:
             "not a face" (`data.votes.VOTE_COLUMNS`); zeros where nobody did.
         skipped: (name, reason) of the files that were left out, where the caller allowed that.
         layout: How the files were understood: the reader, and labels that are written differently.
+        division: Fold that gave the splits, where a protocol did.
     """
 
     images: NDArray[np.uint8] | ImageFiles
@@ -72,6 +93,7 @@ class FaceDataset:
     votes: NDArray[np.int64] | None = None
     skipped: tuple[tuple[str, str], ...] = ()
     layout: str = ""
+    division: Division | None = None
 
     def __post_init__(self) -> None:
         lengths = {name: len(getattr(self, name)) for name in self._columns()}
@@ -118,6 +140,10 @@ class FaceDataset:
         made = replace(self, labels=labels, label_names=tuple(label_names), targets=targets)
         return made._with_digests_of(self)
 
+    def with_splits(self, splits: NDArray[np.str_], division: Division | None = None) -> FaceDataset:
+        """Return the same images in other splits."""
+        return replace(self, splits=splits, division=division)._with_digests_of(self)
+
     def _with_digests_of(self, other: FaceDataset, rows: Any = ...) -> FaceDataset:
         """Take over the digests of the same images, if they have been computed, and return the set."""
         if "digests" in other.__dict__:
@@ -141,10 +167,11 @@ class FaceDataset:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hash of images (of files on the disk: of their names), labels, targets, votes and splits."""
+        """Hash of images (on the disk: of their files), labels, targets, votes and splits."""
         content = hashlib.blake2b(digest_size=16)
         if isinstance(self.images, ImageFiles):
-            content.update("\n".join(self.names.tolist()).encode())
+            for name, path in zip(self.names.tolist(), self.images.paths, strict=True):
+                content.update(f"{name}\n{file_digest(path)}\n".encode())
         else:
             content.update(np.ascontiguousarray(self.images).data)
         content.update(np.ascontiguousarray(self.labels).data)

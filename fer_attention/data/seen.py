@@ -1,20 +1,25 @@
-"""Images that weights have seen, as short digests that travel in the weights' record."""
+"""Images that weights have seen, and the fold that they were trained on, in the weights' record."""
 
 from __future__ import annotations
 
 import base64
 import binascii
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_attention.data.records import DataError, FaceDataset
+from fer_attention.data.protocols import create_protocol
+from fer_attention.data.records import DataError, Division, FaceDataset
+from fer_attention.data.splits import PARTS, TEST
 
 SEEN = "seen_images"
-"""Entry of a weights' record."""
+"""Entry of a weights' record: digests of images."""
+
+DIVISION = "division"
+"""Entry of a weights' record: the fold of a protocol."""
 
 BYTES = 6
 """Bytes of a digest in a record, so that FER2013's training images take 230 kB of text.
@@ -88,6 +93,54 @@ class SeenImages:
 def without_digests(record: Mapping[str, Any]) -> dict[str, Any]:
     """Return a weights record without the digests, for people."""
     return {name: value for name, value in record.items() if name != SEEN}
+
+
+def division_record(data: FaceDataset) -> dict[str, Any]:
+    """Return the entry for a weights' record, for JSON; empty where no protocol divided the data."""
+    return {} if data.division is None else {DIVISION: asdict(data.division)}
+
+
+def division_of(record: Mapping[str, Any]) -> Division | None:
+    """Read the fold from a weights' record; None if it does not say.
+
+    Raises:
+        DataError: The entry is damaged.
+    """
+    if DIVISION not in record:
+        return None
+    try:
+        return Division(**record[DIVISION])
+    except TypeError as error:
+        raise DataError(
+            f"The weights' record of their fold is damaged ({error}); train or download the weights again."
+        ) from error
+
+
+def divided_as_trained(data: FaceDataset, record: Mapping[str, Any]) -> FaceDataset | None:
+    """Divide data into the fold that weights were trained on, so that its split `test` is new to them.
+
+    Args:
+        data: The whole data set, not yet divided by a protocol.
+        record: The weights' record.
+
+    Returns:
+        The fold; None if the record does not name one, the data differ from those of the training, or the
+        data's own test split is that of the fold.
+    """
+    division, seen = division_of(record), SeenImages.from_record(record)
+    if division is None or seen is None or data.division is not None:
+        return None
+    try:
+        made = create_protocol(division.protocol, data, seed=division.seed, **division.options)
+        divided = made.fold(division.fold).apply(data)
+    except (ValueError, TypeError):  # other data, a protocol of one's own
+        return None
+    _, validation, test = (divided.split(part) for part in PARTS)
+    own = next((data.split(name) for name in TEST if name in data.splits), None)
+    if own is not None and set(own.names.tolist()) == set(test.names.tolist()):
+        return None
+    same = seen.selected_on(validation).all() and not seen.trained_on(test).all()
+    return divided if same else None
 
 
 def _short(crops: FaceDataset) -> NDArray[np.uint64]:

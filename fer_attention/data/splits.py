@@ -105,6 +105,12 @@ def default_test_split(data: FaceDataset) -> str:
     )
 
 
+def check_fraction(fraction: float) -> None:
+    """Raise a ValueError if a share of the training images is not above 0 and at most 1."""
+    if not 0 < fraction <= 1:
+        raise ValueError(f"fraction is above 0 and at most 1, got {fraction}.")
+
+
 def training_fraction(data: FaceDataset, fraction: float, *, seed: int = 0) -> NDArray[np.int64]:
     """Draw the rows of a share of a training set, for studies of its size: sorted int64.
 
@@ -120,8 +126,7 @@ def training_fraction(data: FaceDataset, fraction: float, *, seed: int = 0) -> N
     Raises:
         ValueError: The fraction is not above 0 and at most 1.
     """
-    if not 0 < fraction <= 1:
-        raise ValueError(f"fraction is above 0 and at most 1, got {fraction}.")
+    check_fraction(fraction)
     order = np.random.default_rng(seed).permutation(len(data))
     chosen = []
     for label in np.unique(data.labels):

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from fer_attention.calibration import Calibration, mass_before
 from fer_attention.classifiers import Classifier, as_classifier
 from fer_attention.classifiers.base import calibration_of, softmax
-from fer_attention.data import DataError, FaceDataset
+from fer_attention.data import DataError, FaceDataset, SeenImages
 from fer_attention.data.splits import selection_split
 from fer_attention.evaluation.answers import leave_out_emotions
-from fer_attention.evaluation.copies import seen_by, training_copies
+from fer_attention.evaluation.copies import record_of, training_copies
 from fer_attention.evaluation.crops import match_labels, predict_crops
 from fer_attention.evaluation.crowd import plurality_of, vote_shares
 from fer_attention.models import FERModel
@@ -67,7 +67,8 @@ def calibrate(
     split = split or selection_split(data)
     known_emotions, _ = leave_out_emotions(data.split(split), classifier.labels)
     part, _ = match_labels(known_emotions, classifier.labels, drop_unknown=drop_unknown)
-    faces = part.take(~training_copies(part, data, split, seen_by(classifier)).rows)
+    seen = SeenImages.from_record(record_of(classifier))
+    faces = part.take(~training_copies(part, data, split, seen).rows)
     voted = None if faces.votes is None else vote_shares(faces.votes, classifier.labels)
     if not len(faces) or (voted is not None and not voted.any()):
         raise DataError(

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from fer_attention.calibration import Calibration
 from fer_attention.classifiers import Classifier, as_classifier
 from fer_attention.classifiers.base import calibration_of
-from fer_attention.data import FaceDataset, default_test_split, degrade_crops
+from fer_attention.data import FaceDataset, SeenImages, default_test_split, degrade_crops
+from fer_attention.data.seen import divided_as_trained
 from fer_attention.data.splits import TRAIN
 from fer_attention.evaluation.answers import (
     choose_answers,
@@ -20,7 +21,7 @@ from fer_attention.evaluation.answers import (
     restrict,
     restriction_note,
 )
-from fer_attention.evaluation.copies import seen_by, training_copies
+from fer_attention.evaluation.copies import check_unseen, record_of, training_copies
 from fer_attention.evaluation.crops import match_labels, predict_crops
 from fer_attention.evaluation.crowd import CrowdAgreement, crowd_agreement, plurality_of, vote_shares
 from fer_attention.evaluation.doubt import LABELS, PLURALITY, VOTES, Doubt, measure_doubt
@@ -56,6 +57,7 @@ class Evaluation:
         tta: Test-time augmentation of the predictions.
         dropped: Images left out by label, because the model lacks it.
         notes: Sentences that belong to the numbers.
+        warnings: Those of the notes without which the numbers would mislead.
         seconds: Time that the predictions took.
     """
 
@@ -70,6 +72,7 @@ class Evaluation:
     tta: str
     dropped: dict[str, int]
     notes: tuple[str, ...]
+    warnings: tuple[str, ...]
     seconds: float
 
 
@@ -85,12 +88,16 @@ def evaluate(
     sample: int | None = None,
     seed: int = 0,
     batch_size: int = 256,
+    allow_seen: bool = False,
 ) -> Evaluation:
-    """Measure a model on a split of a data set, with and without copies of training images.
+    """Measure a model on images that are new to it, with and without copies of training images.
 
-    Training images are those of the data's split `train` and those that the weights were trained on, as
-    their record says. Where either is known, everything is measured a second time without the images that
-    are, pixel for pixel, among them. Images that selected the model's epoch are counted in the notes.
+    Data without splits of its own is divided as it was for training, if the weights' record names the fold,
+    and the fold's test images are measured. Images that have trained the model or selected its epoch although
+    the data's splits hold them out, or that come without splits, are left out and counted in the warnings.
+
+    Copies between the data's own splits are part of its protocol. They are counted, and everything is
+    measured a second time without the images that are, pixel for pixel, training images.
 
     >>> from fer_attention.emotions import FER2013
     >>> from fer_attention.models import bundled_path, load_weights
@@ -117,10 +124,11 @@ def evaluate(
         sample: Take so many images of the split at random; None takes all.
         seed: For the sample and the degradations.
         batch_size: Images per pass.
+        allow_seen: Measure on images that the model has seen, too; a warning counts them.
 
     Raises:
-        DataError: There is no such split, it has labels that are not among the answers, or the model's record
-            of the images it has seen is damaged.
+        DataError: There is no such split, it has labels that are not among the answers, the model has seen
+            all of its images, or the model's record of the images it has seen is damaged.
         UnknownNameError: The test-time augmentation, label set or degradation is unknown.
         ValueError: A number is out of range, or the model lacks labels or preprocessing.
         ImportError: scikit-learn is not installed.
@@ -129,10 +137,19 @@ def evaluate(
     classifier = as_classifier(model)
     labels = classifier.labels
     answers = choose_answers(labels, data, emotions)
-    seen = seen_by(classifier)
-    split = split or default_test_split(data)
+    record = record_of(classifier)
+    seen = SeenImages.from_record(record)
     if seen is not None or TRAIN in data.splits:
         _ = data.digests  # computed once, and kept for later evaluations on this data
+    notes = []
+    fold = None if split is not None or allow_seen else divided_as_trained(data, record)
+    if fold is not None and fold.division is not None:
+        data = fold
+        notes.append(
+            f"Measured on the test images of {fold.division.protocol}, fold {fold.division.fold}: the "
+            "weights were trained on the others."
+        )
+    split = split or default_test_split(data)
     part = data.split(split)
     if sample is not None:
         part = draw_sample(part, sample, seed)
@@ -140,10 +157,17 @@ def evaluate(
     part, foreign = leave_out_emotions(part, answers)
     chosen, dropped = match_labels(part, answers, drop_unknown=drop_unknown)
     copies = training_copies(chosen, data, split, seen)
+    warnings, rows = list(copies.warnings), copies.rows | copies.leaked
+    if copies.leaked.any() and allow_seen:
+        warnings.append("Numbers on all images are too good.")
+    elif copies.leaked.any():
+        check_unseen(copies, split)
+        warnings.append("They are left out; --allow-seen (allow_seen=True) measures on them, too.")
+        chosen, rows = chosen.take(~copies.leaked), rows[~copies.leaked]
     worse = chosen
     for name, strength in degradations:
         worse = degrade_crops(worse, name, strength, seed=seed)
-    notes = list(copies.notes)
+    notes += [*warnings, *copies.notes]
     if degradations:
         said = ", ".join(f"{name} {strength:g}" for name, strength in degradations)
         notes.append(f"The images were degraded first: {said}, seed {seed}.")
@@ -156,17 +180,17 @@ def evaluate(
         notes.append(restriction_note(probabilities, chosen.labels, labels, answers))
     probabilities = restrict(probabilities, labels, answers)
     sets = {ALL: np.ones(len(chosen), dtype=bool)}
-    if copies.known and not copies.rows.all():
-        sets[NEW] = ~copies.rows
+    if copies.known and not rows.all():
+        sets[NEW] = ~rows
     calibration = calibration_of(classifier)
     results, crowd, doubt = {}, {}, {}
-    for name, rows in sets.items():
-        results[name] = classification_metrics(probabilities[rows], chosen.labels[rows], answers)
-        if chosen.votes is not None and chosen.votes[rows].any():
+    for name, among in sets.items():
+        results[name] = classification_metrics(probabilities[among], chosen.labels[among], answers)
+        if chosen.votes is not None and chosen.votes[among].any():
             crowd[name] = crowd_agreement(
-                probabilities[rows], chosen.votes[rows], answers, labels=chosen.labels[rows]
+                probabilities[among], chosen.votes[among], answers, labels=chosen.labels[among]
             )
-        doubt[name] = _doubts(probabilities[rows], chosen.take(rows), calibration)
+        doubt[name] = _doubts(probabilities[among], chosen.take(among), calibration)
     return Evaluation(
         split=split,
         results=results,
@@ -175,10 +199,11 @@ def evaluate(
         calibration=calibration,
         crops=chosen,
         probabilities=probabilities,
-        copies=copies.rows,
+        copies=rows,
         tta=tta,
         dropped=foreign | dropped,
         notes=tuple(notes),
+        warnings=tuple(warnings),
         seconds=seconds,
     )
 

@@ -79,6 +79,7 @@ class EvaluationReport:
         record: Origin of the weights, as their file says.
         dropped: Images left out by label, because the model lacks it.
         notes: Sentences that belong to the numbers.
+        warnings: Those of the notes without which the numbers would mislead.
         machine: Where it was computed, in words.
         seconds: Time that the predictions took.
         versions: Libraries and their versions; by default those of this process.
@@ -101,6 +102,7 @@ class EvaluationReport:
     record: Mapping[str, Any] = field(default_factory=dict)
     dropped: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     machine: str = "not recorded"
     seconds: float | None = None
     versions: Mapping[str, str] = field(default_factory=library_versions)
@@ -124,7 +126,7 @@ class EvaluationReport:
             name, record = metadata.spec.name, without_digests(metadata.record)
             structure = from_spec(metadata.spec, device="meta")
             parameters = sum(parameter.numel() for parameter in structure.parameters())
-        shared = ("split", "results", "crowd", "doubt", "calibration", "tta", "dropped", "notes", "seconds")
+        shared = ("split", "results", "crowd", "doubt", "calibration", "tta", "dropped", "notes", "warnings")
         return cls(
             weights=weights,
             model=name,
@@ -132,6 +134,7 @@ class EvaluationReport:
             data=data,
             record=record,
             machine=_machine(torch.device(getattr(classifier, "device", "cpu"))),
+            seconds=found.seconds,
             **{name: getattr(found, name) for name in shared},
         )
 
@@ -173,6 +176,7 @@ class EvaluationReport:
             "calibration": asdict(self.calibration),
             "dropped": dict(self.dropped),
             "notes": list(self.notes),
+            "warnings": list(self.warnings),
             "record": dict(self.record),
             "versions": dict(self.versions),
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Mapping
@@ -71,8 +72,18 @@ def save_weights(
     except StateDictError as error:
         raise WeightsError(f"The model {error}") from error
     path = Path(path)
-    write_atomically(path, serialise(tensors, metadata=metadata.to_strings()))
+    write_atomically(path, _in_order(serialise(tensors, metadata=metadata.to_strings())))
     return path
+
+
+def _in_order(content: bytes) -> bytes:
+    """Sort the metadata in a safetensors file, so that equal models give equal files."""
+    size = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + size])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)  # tensors start at multiples of eight bytes
+    return len(text).to_bytes(8, "little") + text + content[8 + size :]
 
 
 def update_record(
@@ -103,7 +114,7 @@ def update_record(
         tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118  (not a mapping)
     changed = replace(metadata, record={**metadata.record, **entries})
     target = path if output is None else Path(output)
-    write_atomically(target, serialise(tensors, metadata=changed.to_strings()))
+    write_atomically(target, _in_order(serialise(tensors, metadata=changed.to_strings())))
     return target
 
 

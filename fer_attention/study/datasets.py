@@ -5,10 +5,12 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from fer_attention.data import DataError, FaceDataset, load_data
+from fer_attention.data.origin import source_digest
 from fer_attention.emotions import FER2013
 from fer_attention.registry import unknown_name
 from fer_attention.study.config import DataConfig, StudyConfig, StudyError
@@ -51,6 +53,17 @@ class DataSets:
             except (DataError, TypeError, ValueError, OSError) as error:
                 raise StudyError(f"The data set {name} cannot be read: {error}") from error
         return self._read[name]
+
+    def origins(self) -> dict[str, Any]:
+        """Return digests of all files and the options of their readers, by data set, as plain values."""
+        return {
+            name: {
+                "files": None if path is None else source_digest(path),
+                "format": config.data_format,
+                "options": {option: str(value) for option, value in config.options.items()},
+            }
+            for name, (config, path) in self._sources.items()
+        }
 
     def all(self) -> dict[str, FaceDataset]:
         """Return all data sets by name."""

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import os
 import statistics
+import subprocess
+import sys
+import tempfile
+import time
 import timeit
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -19,7 +23,7 @@ from fer_attention.data import FaceDataset
 from fer_attention.data.files import ImageFiles
 from fer_attention.device import resolve_device
 from fer_attention.evaluation import Complexity, complexity
-from fer_attention.models import ModelSpec
+from fer_attention.models import ModelSpec, save_weights
 from fer_attention.models.factory import from_spec
 from fer_attention.study.config import StudyError
 from fer_attention.study.grid import RunSpec
@@ -38,6 +42,7 @@ class Estimate:
     workers: int  # runs in parallel
     disk: float  # bytes, including the checkpoints of the runs in training
     measured: str  # basis of the estimated time
+    overhead: float  # the part of `seconds` that is not training: start of processes, data, models, files
 
 
 def counts_of(run: RunSpec) -> Complexity:
@@ -59,7 +64,7 @@ def _counts(spec: str) -> Complexity:
 
 def images_of(run: RunSpec, data: FaceDataset) -> tuple[int, int]:
     """Return the numbers of training images, rounded, and of validation images."""
-    fold = run.protocol(data).folds[run.fold]
+    fold = run.protocol(data).fold(run.fold)
     return round(len(fold.train) * float(run.factors["fraction"])), len(fold.validation)
 
 
@@ -104,8 +109,16 @@ def estimate(
     *,
     workers: int | None = None,
     device: torch.device | str = "auto",
+    reading: float = 0.0,
 ) -> Estimate:
     """Estimate the cost of runs from a few training steps of the run of median size.
+
+    Args:
+        runs: The runs.
+        data: Data sets by name.
+        workers: Number of parallel runs; None for as many as `workers_for` says.
+        device: Device of the runs.
+        reading: Seconds that a process takes to read the data.
 
     Raises:
         ValueError: `runs` is empty, or `workers` is below 1.
@@ -117,15 +130,49 @@ def estimate(
     work = {run.id: work_of(run, data[run.data_name]) for run in runs}
     median = sorted(runs, key=lambda run: work[run.id])[len(runs) // 2]
     rate, batch = _macs_per_second(median, device)
+    once, each_epoch = _fixed_seconds(median)
+    fixed = sum(once + each_epoch * run.config.epochs for run in runs) / workers
+    overhead = _start_seconds() + reading + fixed
     parameters = [counts_of(run).parameters for run in runs]
     weights = 4.0 * sum(parameters) * runs[0].study.keep_weights
     predictions = sum(32.0 * images_of(run, data[run.data_name])[1] + RECORD_SIZE for run in runs)
     return Estimate(
-        seconds=sum(work.values()) / rate / workers,
+        seconds=sum(work.values()) / rate / workers + overhead,
         workers=workers,
         disk=weights + predictions + workers * 20.0 * max(parameters),
         measured=f"training steps of {median.config.model}, batch {batch}, on one of {workers} workers",
+        overhead=overhead,
     )
+
+
+@cache
+def _start_seconds() -> float:
+    """Measure how long a worker process takes to start."""
+    command = [sys.executable, "-c", "import fer_attention.study.engines"]
+    start = time.perf_counter()
+    subprocess.run(command, check=True, capture_output=True)  # noqa: S603
+    return time.perf_counter() - start
+
+
+def _fixed_seconds(run: RunSpec) -> tuple[float, float]:
+    """Measure the time of a run apart from its training: once, and for each epoch.
+
+    A run builds its model four times (training, averages, two loads) and times single images. It saves
+    weights and a checkpoint after each epoch.
+    """
+    start = time.perf_counter()
+    with torch.random.fork_rng(devices=[]):
+        model = from_spec(run.config.spec()).eval()
+    built = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        save_weights(model, Path(folder, "weights.safetensors"))
+        saved = time.perf_counter()
+    image = torch.zeros(1, *model.spec.input_size)
+    with torch.inference_mode():
+        for _ in range(5):
+            model(image)
+    passes = (time.perf_counter() - saved) / 5
+    return 4 * (built - start) + 40 * passes, 2 * (saved - built)
 
 
 def _macs_per_second(run: RunSpec, device: torch.device) -> tuple[float, int]:

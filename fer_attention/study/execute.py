@@ -55,12 +55,18 @@ def execute(
         torch.cuda.reset_peak_memory_stats(device)
     quiet = TrainingCallbacks(on_warning=lambda text: None)  # they are all in the result
     result = train(
-        spec.config, crops, folder / TRAINING, select_on="validation", device=device, callbacks=quiet
+        spec.config,
+        crops,
+        folder / TRAINING,
+        select_on="validation",
+        device=device,
+        callbacks=quiet,
+        curves=False,
     )
     peak = torch.cuda.max_memory_allocated(device) / 2**20 if device.type == "cuda" else None
     model = load_weights(result.weights, device=device)
     validation = evaluate(model, crops, split="validation", tta=tta)
-    test = evaluate(model, crops, split="test", tta=tta)
+    test = evaluate(model, crops, split="test", tta=tta, allow_seen=True)  # start weights may have seen some
     images = {part: crops.split(part) for part in ("train", "validation", "test")}
     content = Predictions(
         names=images["test"].names,
@@ -82,7 +88,7 @@ def execute(
             name=spec.data_name,
             protocol=protocol.name,
             protocol_options=protocol.options,
-            fold=protocol.folds[spec.fold].name,
+            fold=protocol.fold(spec.fold).name,
             fingerprint=data.fingerprint,
             labels=crops.label_names,
             **{f"{part}_images": len(crops) for part, crops in images.items()},
@@ -103,7 +109,7 @@ def execute(
             peak_memory_mb=peak,
         ),
         activations=_activations(model, images["validation"], spec.study.statistics_images),
-        warnings=list(result.warnings),
+        warnings=[*result.warnings, *test.warnings],
         environment=environment(device, 1, precision=resolve_precision(spec.config, device))
         | ({"commit": commit} if (commit := source_commit()) else {}),
         predictions_sha256=hashlib.sha256(content).hexdigest(),

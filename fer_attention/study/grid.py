@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from typing import Any, get_args
 
 from fer_attention.data import DataError, FaceDataset, Protocol, create_protocol, limit_training
+from fer_attention.data.protocols import check_protocol
 from fer_attention.messages import validate
 from fer_attention.models import ModelSpec
 from fer_attention.study.config import FACTORS, DataConfig, Level, Source, StudyConfig, StudyError, level_text
 from fer_attention.training import RandomSource, TrainConfig, load_recipe
-from fer_attention.training.checkpoint import FREE_FIELDS
+from fer_attention.training.checkpoint import FREE_FIELDS, file_digests
 
 LATER_FIELDS = ("decay_gates", "targets", "gce_q")
 """Newer fields of the config: at their default they are not part of an id, so that older ids stay valid."""
@@ -53,7 +54,10 @@ class RunSpec:
 
     @property
     def id(self) -> str:
-        """Hash of everything that the results depend on; the location of the data is not part of it."""
+        """Hash of everything that the results depend on.
+
+        Weights files count by their content. Neither their location nor that of the data is part of it.
+        """
         data = self.study.data[self.data_name]
         factors = {name: level for name, level in self.factors.items() if name != "setting"}
         # the options of the block are in the config
@@ -62,6 +66,10 @@ class RunSpec:
         for name in LATER_FIELDS:
             if config[name] == TrainConfig.model_fields[name].default:
                 del config[name]
+        contents = file_digests(self.config)
+        for name in ("weights", "backbone_weights"):
+            config[name] = contents.get(config[name], config[name])
+        config["teachers"] = [contents.get(teacher, teacher) for teacher in config["teachers"]]
         record = {
             "factors": factors,
             "fold": self.fold,
@@ -95,7 +103,7 @@ class RunSpec:
 
     def crops(self, data: FaceDataset, protocol: Protocol) -> FaceDataset:
         """Return the images of this run, split into train (cut to its fraction), validation and test."""
-        crops = protocol.folds[self.fold].apply(data)
+        crops = protocol.fold(self.fold).apply(data)
         return limit_training(crops, float(self.factors["fraction"]), seed=self.seed_of("subset"))
 
 
@@ -173,9 +181,10 @@ def _folds(
     study: StudyConfig, name: str, seed: int, data: Mapping[str, FaceDataset] | None
 ) -> tuple[int, ...]:
     config = study.data[name]
-    if data is None:
-        return config.folds or (0,)
     try:
+        if data is None:
+            check_protocol(config.protocol, max(config.folds or (0,)), **config.protocol_options)
+            return config.folds or (0,)
         count = len(_create_protocol(config, data[name], study.replications.seed_of("folds", seed)).folds)
     except (DataError, TypeError) as error:
         raise StudyError(f"{name}: {error}") from error

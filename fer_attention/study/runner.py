@@ -16,11 +16,14 @@ from fer_attention.registry import check_choice
 from fer_attention.study.config import StudyConfig, StudyError
 from fer_attention.study.datasets import DataSets
 from fer_attention.study.engines import Engine, LocalEngine, RayEngine, WorkerConfig
-from fer_attention.study.estimate import cores, work_of, workers_for
+from fer_attention.study.estimate import cores, counts_of, work_of, workers_for
 from fer_attention.study.grid import RunSpec, expand
 from fer_attention.study.progress import StudyProgress, Tracker
 from fer_attention.study.records import read_record
 from fer_attention.study.store import Store
+from fer_attention.training import TrainingError
+from fer_attention.training.preflight import check_config
+from fer_attention.training.setup import check_device
 
 ATTEMPTS = 2  # deaths of its process in one call after which a run has failed
 POLL_SECONDS = 1.0  # between two updates of the progress
@@ -73,13 +76,17 @@ def run_study(
     if address is not None and engine != "ray":
         raise StudyError(f"address={address!r} is for engine='ray'.")
     resolved = resolve_device(device)
-    data = DataSets(study, paths)
+    data, store = DataSets(study, paths), Store(output.resolve())
+    known = expand(study)  # all errors that do not depend on the data, before they are read
+    check_configs(known, resolved)
+    if (finished := _finished_before(study, store, data, known)) is not None:
+        return finished
     runs = expand(study, data.all())
     work = {run.id: work_of(run, data[run.data_name]) for run in runs}
-    store = Store(output.resolve())
     store.begin(study, runs)
     tracker = Tracker(store, runs, work)
     todo = [run for run in runs if _is_open(run, store, data, tracker.notes, retry_failed=retry_failed)]
+    store.write_origins(data.origins())
     if not todo:
         return tracker.progress()
     capacity = len(todo) if engine == "ray" and address else workers_for(todo, data.all(), resolved)
@@ -101,6 +108,53 @@ def run_study(
     finally:
         executor.close()
     return tracker.progress()
+
+
+def check_configs(runs: Sequence[RunSpec], device: torch.device | str) -> None:
+    """Check the models and weights of all runs, without data.
+
+    Raises:
+        StudyError: A model cannot be built or trained.
+    """
+    checked, device = set(), resolve_device(device)
+    for run in runs:
+        config = run.config
+        counts_of(run)
+        files = config.weights, config.backbone_weights, config.freeze, config.teachers
+        key = (config.model, str(config.structure), config.precision, *files)
+        if key in checked:
+            continue
+        checked.add(key)
+        try:
+            check_device(config, device)
+            if any(files):
+                check_config(config, device=device)
+        except (ValueError, TrainingError) as error:
+            raise StudyError(f"Cannot train {run.title}: {error}") from error
+
+
+def _finished_before(
+    study: StudyConfig, store: Store, data: DataSets, known: Sequence[RunSpec]
+) -> StudyProgress | None:
+    """Return the progress of a study whose runs are all done, on data whose files are the same.
+
+    None if a run is open or damaged, or anything has changed: then the data are read.
+    """
+    now = data.origins()
+    if store.origins() != now or any(origin["files"] is None for origin in now.values()):
+        return None
+    manifest = store.manifest()
+    place = {"data": {"__all__": {"path"}}}
+    same = manifest.study.model_dump(exclude=place) == study.model_dump(exclude=place)
+    planned = [run.id for run in manifest.runs]
+    if not same or not {run.id for run in known} <= set(planned):
+        return None
+    try:
+        for run_id in planned:
+            read_record(store.run_folder(run_id))
+    except (ValueError, OSError):
+        return None
+    return StudyProgress(len(planned), len(planned), (), (), (), (), seconds_left=None)
 
 
 def _is_open(run: RunSpec, store: Store, data: DataSets, notes: list[str], *, retry_failed: bool) -> bool:

@@ -1,6 +1,7 @@
 """Folder of a study: one folder for each run, claimed by one process at a time.
 
 DIR/study.json          the study and its runs
+DIR/data.json           digests of the data files that its runs were checked against
 DIR/runs/<id>/          record.json and predictions.npz, or failure.json, or a checkpoint in training/
 DIR/locks/<id>.lock     held by the process that executes the run; released when the process dies
 DIR/set_aside/          run folders with damaged files
@@ -9,12 +10,13 @@ DIR/set_aside/          run folders with damaged files
 from __future__ import annotations
 
 import itertools
+import json
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ValidationError
@@ -24,6 +26,8 @@ from fer_attention.os_errors import reason_of
 from fer_attention.study.config import Level, StudyConfig, StudyError
 from fer_attention.study.grid import RunSpec
 from fer_attention.study.records import FAILURE, RECORD, TRAINING, Failure, read_record
+
+DATA = "data.json"
 
 State = Literal["done", "failed", "open"]
 
@@ -83,6 +87,18 @@ class Store:
             return Manifest.model_validate_json(path.read_bytes())
         except ValidationError as error:
             raise StudyError(f"{path} is damaged: {error.errors()[0]['msg']}") from error
+
+    def write_origins(self, origins: dict[str, Any]) -> None:
+        """Write `data.json`."""
+        write_atomically(self.folder / DATA, json.dumps(origins, indent=1, sort_keys=True).encode())
+
+    def origins(self) -> dict[str, Any] | None:
+        """Read `data.json`; None if there is none, or it is damaged."""
+        try:
+            found = json.loads((self.folder / DATA).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        return found if isinstance(found, dict) else None
 
     def state(self, run_id: str) -> State:
         """Return the state of a run: done, failed or open."""

@@ -24,21 +24,32 @@ from pydantic import BaseModel, Field, model_validator
 from fer_attention.bounded import bounded, cut
 from fer_attention.data import FaceDataset, selection_split
 from fer_attention.data.loading import load_data
+from fer_attention.data.origin import source_digest
 from fer_attention.data.splits import TRAIN
 from fer_attention.messages import validate
 from fer_attention.models.bundled import DEFAULT
 from fer_attention.optional import needs_extra
 from fer_attention.registry import unknown_name
-from fer_attention.training.checkpoint import FREE_FIELDS, TrainingError, make_folder
+from fer_attention.training.checkpoint import (
+    FREE_FIELDS,
+    TrainingError,
+    file_digests,
+    make_folder,
+    write_result,
+)
 from fer_attention.training.config import TrainConfig
-from fer_attention.training.engine import TrainingCallbacks, train
+from fer_attention.training.engine import train
 from fer_attention.training.interrupts import TrainingStopped
 from fer_attention.training.recipes import load_recipe
+from fer_attention.training.result import TrainingCallbacks
 from fer_attention.yaml_files import load_yaml
 
 State = Literal["done", "started", "waiting"]
 
 WEIGHTS = "best.safetensors"
+
+ORIGINS = "data.json"
+"""File with digests of the data files, so that finished runs on the same ones need not read them."""
 
 
 class CampaignData(BaseModel, frozen=True, extra="forbid"):
@@ -131,7 +142,13 @@ def run_campaign(
     )  # their clocks differ, so each run asks the main process
     weights = {run.name: str(output / run.name / WEIGHTS) for run in campaign.runs}
     described = _validate(campaign, paths or {})
-    left = {run.data for run in campaign.runs if run_state(output / run.name) != "done"}
+    origins = {name: _origin(data) for name, data in described.items()}
+    before = _origins_before(output)
+    left = {
+        run.data
+        for run in campaign.runs
+        if run_state(output / run.name) != "done" or before.get(run.data) != origins[run.data]
+    }
     sets = {name: _load_data(name, data, on_data) for name, data in described.items() if name in left}
     make_folder(output)
     for run in campaign.runs:
@@ -140,7 +157,7 @@ def run_campaign(
             break
         config = load_recipe(run.recipe, _substitute(run.changes, lambda name, _: weights[name]))
         if state == "done":
-            _check_finished_run(folder, config)
+            _check_finished_run(folder, config, sets.get(run.data))
         else:
             on_run(run, state)
             try:
@@ -148,6 +165,8 @@ def run_campaign(
             except TrainingStopped:
                 break
         on_run(run, "done")
+    else:
+        write_result(output / ORIGINS, json.dumps(origins, indent=1, sort_keys=True).encode())
     return {run.name: run_state(output / run.name) for run in campaign.runs}
 
 
@@ -209,8 +228,42 @@ def _named_errors(where: str) -> Iterator[None]:
         raise ValueError(f"{where}: {error}") from error
 
 
-def _check_finished_run(folder: Path, config: TrainConfig) -> None:
-    """Check that a finished run has this config; fields that it lacks count as their defaults."""
+def _origin(data: CampaignData) -> dict[str, Any]:
+    """Return digests of a data set's files and the options of its reader, as plain values."""
+    values = {"path": data.path, **data.options}
+    plain = {
+        name: source_digest(value) if isinstance(value, str) and Path(value).exists() else str(value)
+        for name, value in values.items()
+    }
+    return {"format": data.data_format, **plain}
+
+
+def _origins_before(output: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads((output / ORIGINS).read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return {}
+
+
+def _check_finished_run(folder: Path, config: TrainConfig, crops: FaceDataset | None) -> None:
+    """Check that a finished run has this config, these weights files and, if they were read, these data.
+
+    Fields that it lacks count as their defaults.
+    """
+    result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    if crops is not None:
+        used = crops.take((crops.splits == TRAIN) | (crops.splits == selection_split(crops)))
+        if result.get("data_fingerprint", used.fingerprint) != used.fingerprint:
+            raise TrainingError(
+                f"{folder} contains a finished run on other data. Use the same data, or remove that folder "
+                "to train it again."
+            )
+    contents = list(file_digests(config).values())
+    if list(result.get("files", {}).values()) not in ([], contents):
+        raise TrainingError(
+            f"{folder} contains a finished run whose start weights, ImageNet weights or teachers have "
+            "changed since. Remove that folder to train it again."
+        )
     standard = TrainConfig(model=config.model).model_dump(mode="json")
     before = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     before = {**standard, **before, "augment": {**standard["augment"], **before.get("augment", {})}}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, Field, model_validator
@@ -151,7 +152,13 @@ class TrainConfig(BaseModel, frozen=True, extra="forbid"):
     def _is_possible(self) -> TrainConfig:
         from timm.optim import list_optimizers  # noqa: PLC0415  (takes a second to import)
 
-        self.spec()
+        if "num_classes" in self.structure:
+            raise ValueError(
+                "structure.num_classes is the number of emotions in the data; remove it from structure."
+            )
+        channels = self.spec().in_chans
+        if channels not in (1, 3):
+            raise ValueError(f"structure.in_chans must be 1 (grey) or 3 (RGB); got {channels}.")
         check_choice("optimizer", self.optimizer, map(str, list_optimizers()))
         VIEWS[self.teacher_views]
         if self.weights is not None and self.backbone_weights is not None:
@@ -171,6 +178,23 @@ class TrainConfig(BaseModel, frozen=True, extra="forbid"):
         if self.layer_decay is not None and self.schedule in ("one_cycle", "plateau"):
             raise ValueError(f"layer_decay does not work with schedule={self.schedule}; use schedule=cosine.")
         return self
+
+    def idle(self, changes: Mapping[str, Any]) -> str:
+        """Describe a changed field that has no effect in this config; empty if there is none."""
+        needs = {
+            "focal_gamma": ("loss=focal", self.loss == "focal"),
+            "teacher_weight": ("teachers", bool(self.teachers)),
+            "teacher_views": ("teachers", bool(self.teachers)),
+            "adjust": ("logit_adjustment", self.logit_adjustment > 0),
+            "patience": ("schedule=plateau", self.schedule == "plateau"),
+            "decay_rate": ("schedule=plateau or step", self.schedule in ("plateau", "step")),
+            "decay_epochs": ("schedule=step", self.schedule == "step"),
+            "warmup": ("a schedule other than plateau", self.schedule != "plateau"),
+        }
+        for name, (need, given) in needs.items():
+            if name in changes and not given and changes[name] != type(self).model_fields[name].default:
+                return f"{name} has no effect without {need}."
+        return ""
 
     def spec(self, **fields: Any) -> ModelSpec:
         """Return the spec of the model, with `fields` replaced."""

@@ -3,84 +3,56 @@
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from operator import attrgetter
+from contextlib import nullcontext
+from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from fer_attention.data import FaceDataset, selection_split
+from fer_attention.data.seen import division_record
 from fer_attention.data.splits import TRAIN
 from fer_attention.models import save_weights
 from fer_attention.training.checkpoint import (
     identity,
     make_folder,
     read_checkpoint,
+    run_lock,
     write_checkpoint,
     write_errors,
     write_result,
 )
 from fer_attention.training.config import TrainConfig
+from fer_attention.training.curves import curves_png
 from fer_attention.training.diagnostics import overfitting_warning, vanishing_warning
-from fer_attention.training.history import Epoch, TrainingProgress, to_csv
+from fer_attention.training.history import Epoch, to_csv
 from fer_attention.training.interrupts import TrainingStopped, deferred_signals, end_run
 from fer_attention.training.objective import target_distributions
+from fer_attention.training.result import (
+    TrainingCallbacks,
+    TrainingResult,
+    best_epoch,
+    is_finished,
+    result_of,
+)
 from fer_attention.training.run import Run
-from fer_attention.training.setup import create_accelerator, environment, from_main_process, seen_images
+from fer_attention.training.setup import (
+    create_accelerator,
+    environment,
+    from_main_process,
+    leakage_warning,
+    seen_images,
+)
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 
-class TrainingWarning(UserWarning):
-    """A training problem was detected during a run.
-
-    >>> with warnings.catch_warnings():
-    ...     warnings.simplefilter("error", TrainingWarning)  # stop at the first problem
-    ...     TrainingCallbacks().on_warning("epoch 7: overfitting")
-    Traceback (most recent call last):
-    fer_attention.training.engine.TrainingWarning: epoch 7: overfitting
-    """
-
-
-@dataclass(frozen=True)
-class TrainingCallbacks:
-    """Functions that a run calls in its main process.
-
-    Attributes:
-        on_progress: Called after every few steps.
-        on_epoch: Called after every epoch, once it is saved.
-        on_warning: Called with a description of each kind of training problem, once; the default issues a
-            TrainingWarning.
-
-    >>> losses = []
-    >>> callbacks = TrainingCallbacks(on_epoch=lambda epoch: losses.append(epoch.validation_loss))
-    """
-
-    on_progress: Callable[[TrainingProgress], None] = lambda progress: None
-    on_epoch: Callable[[Epoch], None] = lambda epoch: None
-    on_warning: Callable[[str], None] = lambda text: warnings.warn(text, TrainingWarning, stacklevel=2)
-
-
-@dataclass(frozen=True)
-class TrainingResult:
-    """Result of a training run.
-
-    Attributes:
-        weights: File of the best weights.
-        best: Epoch of the best weights.
-        history: All epochs.
-        warnings: Descriptions of the detected training problems, each kind once, including those from before
-            an interruption.
-
-    >>> def summary(result: TrainingResult) -> str:
-    ...     return f"{result.weights}: {result.best.validation_accuracy:.1%}, {len(result.history)} epochs"
-    """
-
-    weights: Path
-    best: Epoch
-    history: tuple[Epoch, ...]
-    warnings: tuple[str, ...] = ()
+DRAWN_AFTER = 20.0
+"""Seconds of an epoch from which on curves are drawn after it; drawing takes less than one."""
 
 
 def train(
@@ -92,6 +64,7 @@ def train(
     device: torch.device | str = "auto",
     callbacks: TrainingCallbacks | None = None,
     stop: Callable[[], bool] | None = None,
+    curves: bool = True,
 ) -> TrainingResult:
     """Train a model on `data.split("train")` and save the epoch that is best on the selection split.
 
@@ -123,23 +96,52 @@ def train(
         callbacks: Functions to call during the run.
         stop: Called after every few steps and every epoch, and while teachers predict; once it returns true,
             the run is saved and stopped. With several processes, only the main one's result counts.
+        curves: Draw the learning curves to `curves.png` at the end, and after each epoch of 20 seconds or
+            more, if matplotlib is installed.
 
     Raises:
         TrainingStopped: `stop` returned true; the same call resumes the run.
-        TrainingError: The loss is not finite or has diverged, `output` contains another run, a file cannot be
-            written, or the data does not fill one batch.
+        TrainingError: The loss is not finite or has diverged, `output` contains another run or is in use, a
+            file cannot be written, or the data does not fill one batch.
         DataError: A split is missing.
         ImportError: The training libraries are not installed: `fer_attention[train]`.
     """
-    callbacks = callbacks or TrainingCallbacks()
-    training = data.split(TRAIN)
+    data.split(TRAIN)
     select_on = select_on or selection_split(data)
-    validation = data.split(select_on)
+    data.split(select_on)
     accelerator, precision = create_accelerator(config, device, output)
     main = accelerator.is_main_process
     if main:
         make_folder(output)
-    accelerator.wait_for_everyone()
+    with run_lock(output) if main else nullcontext():
+        accelerator.wait_for_everyone()
+        return _train(
+            config,
+            data,
+            output,
+            accelerator,
+            precision,
+            select_on=select_on,
+            callbacks=callbacks or TrainingCallbacks(),
+            stop=stop,
+            curves=curves,
+        )
+
+
+def _train(
+    config: TrainConfig,
+    data: FaceDataset,
+    output: Path,
+    accelerator: Accelerator,
+    precision: str,
+    *,
+    select_on: str,
+    callbacks: TrainingCallbacks,
+    stop: Callable[[], bool] | None,
+    curves: bool,
+) -> TrainingResult:
+    training, validation = data.split(TRAIN), data.split(select_on)
+    main = accelerator.is_main_process
     devices = [accelerator.device] if accelerator.device.type == "cuda" else []
 
     def stops() -> bool:
@@ -161,8 +163,11 @@ def train(
         if state:
             run.load(state["run"])
         seen = state.get("seen") or (seen_images(config, training, validation).to_record() if main else {})
+        if main and not state and (leak := leakage_warning(config, training, validation)) is not None:
+            run.warnings["selection"] = leak
+            callbacks.on_warning(leak)
         precisions = list(dict.fromkeys([*state.get("precisions", []), precision]))
-        if main and precisions[0] != precision and not _is_finished(run.history, config):
+        if main and precisions[0] != precision and not is_finished(run.history, config):
             change = f"the run started in {precisions[0]} and resumes in {precision}"
             callbacks.on_warning(f"{change}, which is faster here (precision=auto)")
         facts = {
@@ -170,6 +175,8 @@ def train(
             "training_images": len(training),
             "selection_images": len(validation),
             "data_fingerprint": expected["data"],
+            "files": expected["files"],
+            **division_record(data),
             "environment": environment(
                 accelerator.device, accelerator.num_processes, precision=" and ".join(precisions)
             ),
@@ -186,7 +193,7 @@ def train(
 
         if not state and config.teachers:
             save()
-        while not _is_finished(run.history, config):
+        while not is_finished(run.history, config):
             for progress in run.steps(config.checkpoint_minutes * 60, save):
                 if progress.step < progress.steps and (received or stops()):
                     save()
@@ -195,19 +202,20 @@ def train(
                     callbacks.on_progress(progress)
             epoch = run.finish_epoch()
             new_warnings = _new_warnings(run)
-            if main and epoch is _best(run.history, config):
+            if main and epoch is best_epoch(run.history, config):
                 _save_best(run, output / "best.safetensors", epoch, {**facts, **seen})
             save()
             if main:
                 write_result(output / "history.csv", to_csv(run.history))
+                if curves and (epoch.seconds >= DRAWN_AFTER or is_finished(run.history, config)):
+                    _draw_curves(output / "curves.png", run.history, best_epoch(run.history, config))
                 accelerator.log({k: v for k, v in asdict(epoch).items() if k != "epoch"}, step=epoch.epoch)
                 for text in new_warnings:
                     callbacks.on_warning(text)
                 callbacks.on_epoch(epoch)
-            if received or (not _is_finished(run.history, config) and stops()):
+            if received or (not is_finished(run.history, config) and stops()):
                 end_run(received, output)
-        best, texts = _best(run.history, config), tuple(run.warnings.values())
-        result = TrainingResult(output / "best.safetensors", best, tuple(run.history), texts)
+        result = result_of(config, output, run.history, run.warnings)
         if main:
             summary = {"best": asdict(result.best), "epochs": len(run.history), "warnings": result.warnings}
             write_result(output / "result.json", json.dumps({**summary, **facts}, indent=2).encode())
@@ -219,25 +227,17 @@ def train(
     return result
 
 
+def _draw_curves(path: Path, history: list[Epoch], best: Epoch) -> None:
+    if find_spec("matplotlib") is not None:
+        write_result(path, curves_png(history, best))
+
+
 def _new_warnings(run: Run) -> list[str]:
     """Record and return training problems of a new kind after an epoch."""
     found = {"overfitting": overfitting_warning(run.history), "gradients": vanishing_warning(run.gradients)}
     new = [kind for kind, text in found.items() if text is not None and kind not in run.warnings]
     run.warnings |= {kind: f"epoch {run.history[-1].epoch}: {found[kind]}" for kind in new}
     return [run.warnings[kind] for kind in new]
-
-
-def _is_finished(history: list[Epoch], config: TrainConfig) -> bool:
-    if not history or config.stop_after is None:
-        return len(history) >= config.epochs
-    lowest = min(history, key=lambda epoch: epoch.validation_loss)
-    return len(history) >= min(config.epochs, lowest.epoch + config.stop_after)
-
-
-def _best(history: list[Epoch], config: TrainConfig) -> Epoch:
-    """Return the first of the best epochs."""
-    score = attrgetter(f"validation_{config.select_by}")
-    return min(history, key=score) if config.select_by == "loss" else max(history, key=score)
 
 
 def _save_best(run: Run, path: Path, epoch: Epoch, facts: dict[str, Any]) -> None:

@@ -56,8 +56,11 @@ class TrainingProgress:
         loss: Mean loss of the completed steps.
         train_accuracy: Accuracy over the completed steps.
         images_per_second: Throughput since the epoch started or resumed.
+        epochs: Largest number of epochs of the run.
+        seconds_left: Estimated time to the end of the run, without early stopping.
 
-    >>> progress = TrainingProgress(2, 30, 120, loss=1.4, train_accuracy=0.5, images_per_second=900)
+    >>> progress = TrainingProgress(2, 30, 120, loss=1.4, train_accuracy=0.5, images_per_second=900,
+    ...                             epochs=10, seconds_left=600)
     >>> f"epoch {progress.epoch}, {progress.step / progress.steps:.0%}"
     'epoch 2, 25%'
     """
@@ -68,6 +71,8 @@ class TrainingProgress:
     loss: float
     train_accuracy: float
     images_per_second: float
+    epochs: int
+    seconds_left: float
 
 
 def to_csv(history: Sequence[Epoch]) -> bytes:

@@ -44,7 +44,8 @@ def load_recipe(name: str | Path, changes: Mapping[str, Any] | None = None) -> T
 
     Raises:
         UnknownNameError: There is no recipe of this name.
-        ValueError: The file cannot be read or is not a mapping, or a field is unknown or out of range.
+        ValueError: The file cannot be read or is not a mapping, a field is unknown or out of range, or a
+            change has no effect.
         WeightsError: `weights` cannot be read.
     """
     path = Path(name)
@@ -72,7 +73,10 @@ def load_recipe(name: str | Path, changes: Mapping[str, Any] | None = None) -> T
         elif isinstance(changes.get(field, {}), Mapping):
             changes[field] = {**former, **changes.get(field, {})}
     where = f"The recipe {name}{' with these changes' if given else ''}"
-    return validate(TrainConfig, {**recipe, **changes}, where=where)
+    config = validate(TrainConfig, {**recipe, **changes}, where=where)
+    if idle := config.idle(given or {}):
+        raise ValueError(f"The recipe {name} with these changes: {idle}")
+    return config
 
 
 def _weights_file(weights: str, recipe: str | Path) -> Path:

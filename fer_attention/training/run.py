@@ -132,7 +132,8 @@ class Run:
             self._right += float(right)
             pending.clear()
             right.zero_()
-            self._rate = (self._step - first) * self.training.step_size / (time.perf_counter() - self._began)
+            seconds = (time.perf_counter() - self._began) / (self._step - first)
+            self._rate = self.training.step_size / seconds
             if not last and time.perf_counter() - saved >= save_every:
                 save()
                 saved = time.perf_counter()
@@ -143,7 +144,15 @@ class Run:
                 loss=self._loss_sum / self._step,
                 train_accuracy=self._right / (self._step * self.config.accumulate * self.config.batch_size),
                 images_per_second=self._rate,
+                epochs=self.config.epochs,
+                seconds_left=self._seconds_left(seconds),
             )
+
+    def _seconds_left(self, step: float) -> float:
+        """Estimate the time to the end of the run from the seconds of a step and, if known, of an epoch."""
+        epoch = self.history[-1].seconds if self.history else step * self.training.steps
+        left = self.training.steps - self._step
+        return left * step + (self.config.epochs - self.epoch) * max(epoch, step * self.training.steps)
 
     def _one_step(self, passes: list[tuple[torch.Tensor, torch.Tensor]]) -> tuple[torch.Tensor, torch.Tensor]:
         """Do one step of the optimiser; return mean loss and number of correct answers of this process."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 import atexit
 import os
 import platform
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import numpy as np
 import timm
 import torch
 from torch import nn
@@ -21,7 +23,6 @@ from fer_attention.models.backbone_weights import fill_backbone
 from fer_attention.models.bundled import weights_path
 from fer_attention.models.factory import from_spec
 from fer_attention.optional import needs_extra
-from fer_attention.preprocessing import Preprocessing
 from fer_attention.training.batches import measure_normalization
 from fer_attention.training.checkpoint import TrainingError
 from fer_attention.training.config import TrainConfig
@@ -33,19 +34,16 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def create_accelerator(
-    config: TrainConfig, device: torch.device | str, output: Path
-) -> tuple[Accelerator, str]:
-    """Create the accelerator, on one CPU or GPU or all processes of torchrun, and choose its precision.
+def check_device(config: TrainConfig, device: torch.device | str) -> torch.device:
+    """Check that a config can be trained on a device with the libraries that are installed.
 
     Raises:
         ImportError: accelerate or a tracker is not installed.
         TrainingError: The precision is float16 on the CPU.
+        ValueError: There is no such device.
     """
     with needs_extra("train", "Training runs on accelerate"):
-        from accelerate import Accelerator  # noqa: PLC0415  (optional, loaded where it is used)
-        from accelerate.state import AcceleratorState, PartialState  # noqa: PLC0415
-        from accelerate.tracking import get_available_trackers  # noqa: PLC0415
+        from accelerate.tracking import get_available_trackers  # noqa: PLC0415  (optional, loaded on use)
     present = [str(getattr(tracker, "value", tracker)) for tracker in get_available_trackers()]
     if missing := sorted(set(config.trackers) - set(present)):
         raise ImportError(
@@ -55,6 +53,22 @@ def create_accelerator(
     resolved = resolve_device(device)
     if resolved.type == "cpu" and config.precision == "float16":
         raise TrainingError("float16 trains on GPUs only; use precision=bfloat16 or float32 on the CPU.")
+    return resolved
+
+
+def create_accelerator(
+    config: TrainConfig, device: torch.device | str, output: Path
+) -> tuple[Accelerator, str]:
+    """Create the accelerator, on one CPU or GPU or all processes of torchrun, and choose its precision.
+
+    Raises:
+        ImportError: accelerate or a tracker is not installed.
+        TrainingError: The precision is float16 on the CPU.
+    """
+    resolved = check_device(config, device)
+    from accelerate import Accelerator  # noqa: PLC0415  (optional, loaded where it is used)
+    from accelerate.state import AcceleratorState, PartialState  # noqa: PLC0415
+
     if resolved.type == "cuda" and resolved.index is not None:
         torch.cuda.set_device(resolved)
     several = int(os.environ.get("WORLD_SIZE", "1")) > 1
@@ -97,35 +111,54 @@ def create_initial_model(config: TrainConfig, training: FaceDataset) -> FERModel
     """Create the initial model of a run, with the labels and the preprocessing of its data.
 
     Raises:
-        TrainingError: The weights belong to another model than the config's, or the number of channels is
-            neither 1 nor 3.
+        TrainingError: The weights belong to another model than the config's.
+    """
+    model = build_model_of(config, training.label_names)
+    if config.weights is None:
+        assert model.preprocessing is not None  # noqa: S101  (for the type checker)
+        channels = model.spec.in_chans
+        unit = replace(model.preprocessing, mean=(0.0,) * channels, std=(1.0,) * channels)
+        measured = config.normalization == "measured"
+        model.preprocessing = measure_normalization(unit, training) if measured else unit
+    return model
+
+
+def input_form(config: TrainConfig) -> tuple[tuple[int, int], int]:
+    """Return the size (H, W) and the channels of the images that a config's model takes."""
+    if config.weights is not None:
+        preprocessing = read_metadata(weights_path(config.weights)).preprocessing
+        return preprocessing.size, preprocessing.channels
+    channels, *size = config.spec().input_size
+    return (size[0], size[1]), channels
+
+
+def build_model_of(config: TrainConfig, labels: tuple[str, ...]) -> FERModel:
+    """Build the initial model of a config for these labels; without weights, its normalisation is not final.
+
+    Raises:
+        TrainingError: The weights belong to another model than the config's.
     """
     if config.weights is not None:
-        return _from_weights(config, training)
-    spec = config.spec(num_classes=len(training.label_names))
+        return _from_weights(config, labels)
+    spec = config.spec(num_classes=len(labels))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed_of("initialisation"))
         model = from_spec(spec)
     if config.backbone_weights is not None:
         fill_backbone(model, config.backbone_weights)
-    channels = spec.in_chans
-    if channels not in (1, 3):
-        raise TrainingError(f"Faces are grey or RGB: in_chans must be 1 or 3; got {channels}.")
-    unit = Preprocessing(spec.input_size[1:], channels, mean=(0.0,) * channels, std=(1.0,) * channels)
-    model.preprocessing = unit if config.normalization == "unit" else measure_normalization(unit, training)
-    model.labels = training.label_names
+    model.labels = labels
     return model
 
 
-def _from_weights(config: TrainConfig, training: FaceDataset) -> FERModel:
+def _from_weights(config: TrainConfig, labels: tuple[str, ...]) -> FERModel:
     model = load_weights(weights_path(str(config.weights)))
     if model.spec.name != config.spec().name:
         raise TrainingError(
             f"{config.weights} contains a {model.spec.name}; got model={config.model}. Set "
             f"model={model.spec.name}, or weights=null to train from scratch."
         )
-    if model.labels != training.label_names:
-        _relabel(model, training.label_names, seed=config.seed_of("initialisation"))
+    if model.labels != labels:
+        _relabel(model, labels, seed=config.seed_of("initialisation"))
     return model
 
 
@@ -150,11 +183,28 @@ def seen_images(config: TrainConfig, training: FaceDataset, validation: FaceData
     Weights whose record lacks their seen images add nothing.
     """
     seen = SeenImages.of(training, validation)
-    for source in (config.weights, *config.teachers):
-        if source is not None:
-            before = SeenImages.from_record(read_metadata(weights_path(source)).record)
-            seen = seen if before is None else seen | before
+    for before in _seen_before(config):
+        seen = seen | before
     return seen
+
+
+def leakage_warning(config: TrainConfig, training: FaceDataset, validation: FaceDataset) -> str | None:
+    """Return a warning if start weights or teachers were trained on images that select the epoch."""
+    known = np.zeros(len(validation), dtype=bool)
+    for before in _seen_before(config):
+        known |= before.trained_on(validation)
+    if not (known & ~validation.seen_in(training)).any():  # copies are part of the data's own splits
+        return None
+    return (
+        f"{known.sum()} of the {len(validation)} images that select the epoch trained the start weights or a "
+        "teacher, so the selection is optimistic. Use the fold that they were trained on."
+    )
+
+
+def _seen_before(config: TrainConfig) -> list[SeenImages]:
+    sources = [source for source in (config.weights, *config.teachers) if source is not None]
+    found = (SeenImages.from_record(read_metadata(weights_path(source)).record) for source in sources)
+    return [seen for seen in found if seen is not None]
 
 
 def freeze(model: nn.Module, names: tuple[str, ...]) -> list[nn.Module]:

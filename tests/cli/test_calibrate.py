@@ -14,6 +14,7 @@ from fer_attention.data import FaceDataset
 from fer_attention.emotions import FER2013
 from fer_attention.models import create_model, read_metadata, save_weights
 from fer_attention.preprocessing import Preprocessing
+from tests.support.datasets import write_fer2013_csv
 
 
 def run(*arguments):
@@ -35,8 +36,8 @@ def data(tmp_path, monkeypatch):
     images = generator.integers(0, 256, (80, 48, 48), dtype=np.uint8)
     splits = np.repeat(["public", "private"], 40)
     faces = FaceDataset(images, np.arange(80) % 7, np.arange(80).astype(str), splits, FER2013)
-    monkeypatch.setattr("fer_attention.data.load_data", lambda path, *, data_format, on_error: faces)
-    return tmp_path / "faces"
+    monkeypatch.setattr("fer_attention.data.load_data", lambda path, **_: faces)
+    return write_fer2013_csv(tmp_path / "fer2013.csv")  # of the layout, not the content
 
 
 def test_the_fit_is_stored_in_the_file_and_the_weights_stay_the_same(weights, data):

@@ -43,7 +43,8 @@ def run(weights, tmp_path, monkeypatch):
     def call(crops, *options):
         monkeypatch.setattr("fer_attention.data.load_data", lambda path, **options: crops)
         file = tmp_path / "new" / "r.json"
-        arguments = ["evaluate", weights, "--data", tmp_path / "faces", "--json", file, *options]
+        data = ["--data", tmp_path / "faces", "--data-format", "fer2013"]
+        arguments = ["evaluate", weights, *data, "--json", file, *options]
         result = CliRunner().invoke(app, [str(argument) for argument in arguments], env={"COLUMNS": "160"})
         return result, json.loads(file.read_text()) if file.is_file() else None
 
@@ -165,14 +166,15 @@ def test_explains_wrong_degradations_and_label_sets_early(run, options, said):
     assert said in result.stderr
 
 
-def test_with_votes_reports_the_agreement_with_people(run, monkeypatch):
-    crops = faces()
+def test_with_votes_reports_the_agreement_with_people(run, monkeypatch, tmp_path):
+    crops, table = faces(), tmp_path / "votes.csv"
+    table.touch()
     votes = np.zeros((len(crops), 10), dtype=np.int64)
     votes[:, FERPLUS.index("happy")] = 7
     votes[:, FERPLUS.index("sad")] = 3
     with_votes = "fer_attention.data.with_votes"
     monkeypatch.setattr(with_votes, lambda data, table, *, on_error: replace(data, votes=votes))
-    result, record = run(crops, "--votes", "votes.csv")
+    result, record = run(crops, "--votes", table)
     assert result.exit_code == 0, result.output
     answered_happy = sum(row[FER2013.index("happy")] for row in record["results"][ALL]["confusion_matrix"])
     for level in ("majority", "plurality", "6 votes or more"):

@@ -33,7 +33,10 @@ def run(*arguments, code=0):
 def test_the_dry_study_goes_from_its_plan_to_its_report(tmp_path):
     folder = tmp_path / "dry"
     planned = study("plan", "dry", "--output", folder, "--workers", 1, "--device", "cpu").output
-    assert re.search(r"16 runs, 1 at a time: about \d+ s \(within a factor of two; from .* MB on", planned)
+    assert re.search(
+        r"16 runs, 1 at a time: about \d+ (s|min) \(within a factor of two; from .* MB on", planned
+    )
+    assert "for starting processes, reading data and writing files" in planned
     assert "0 done, 0 failed, 16 open" in planned
     assert planned.count("resnetv2_18") == 8 + 1  # a line for each condition, and what was timed
     assert not folder.exists()
@@ -138,7 +141,7 @@ WRONG = [
     ([None], {"factors__attention": "cbma"}, "Unknown attention 'cbma'. Did you mean 'cbam'?"),
     ([None], {"factors__attention": "cbam"}, "resnetv2_18_cbam_elu cannot be built"),
     ([None], {"data__bars__protocol": "loso"}, "bars: loso needs subjects"),
-    ([None], {"data__bars__folds": [4]}, "bars: official has folds 0 to 0, not 4."),
+    ([None], {"data__bars__folds": [4]}, "bars: official has fold 0 only, got fold 4."),
 ]
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import shutil
 
 import numpy as np
@@ -15,6 +16,7 @@ from fer_attention.emotions import FER2013
 from fer_attention.models import read_metadata
 from fer_attention.training import recipe_names
 from tests.support.datasets import write_fer2013_csv, write_votes
+from tests.support.tiny_runs import untrained
 
 SETTINGS = ("epochs=1", "batch_size=8", "structure.width=0.125", "structure.img_size=16", "trackers=[]")
 FAST = [*(word for setting in SETTINGS for word in ("--set", setting)), "--device", "cpu"]
@@ -232,3 +234,166 @@ def test_train_and_evaluate_run_from_a_folder_of_images(tmp_path):
     assert result.exit_code == 0, result.output
     numbers = json.loads((tmp_path / "new" / "e.json").read_text())
     assert numbers["results"]["all images"]["n"] == 16
+
+
+@pytest.fixture
+def unreadable(monkeypatch):
+    """Fail when a data set is read."""
+    monkeypatch.setattr("fer_attention.data.load_data", lambda *_, **__: pytest.fail("the data were read"))
+
+
+@pytest.fixture
+def finished(tmp_path):
+    data = write(tmp_path / "faces", ("train", "val", "test"))
+    assert run("--data", data, "--output", tmp_path / "run").exit_code == 0
+    return data, tmp_path / "run"
+
+
+EARLY = [
+    (["--set", "lr=0.3"], "contains a run of another config: lr was 0.1, is 0.3"),
+    (["--set", "structure.num_classes=3"], "structure.num_classes is the number of emotions in the data"),
+    (["--set", "structure.in_chans=2"], "structure.in_chans must be 1 (grey) or 3 (RGB); got 2"),
+    (["--set", "precision=float16"], "float16 trains on GPUs only"),
+    (["--set", "freeze=[stemm]"], "freeze: no submodule 'stemm'"),
+    (["--set", "backbone_weights=absent.pth"], "absent.pth is not a file"),
+    (["--set", "teachers=[absent.safetensors]"], "There is no weights file absent.safetensors"),
+    (["--set", "focal_gamma=3"], "focal_gamma has no effect without loss=focal"),
+    (["--set", "teacher_weight=0.9"], "teacher_weight has no effect without teachers"),
+    (["--set", "patience=3"], "patience has no effect without schedule=plateau"),
+    (["--protocol", "losso"], "Did you mean 'loso'"),
+    (["--protocol", "absent.json"], "The protocol file absent.json does not exist"),
+    (["--protocol", "holdout", "--fold", "1"], "holdout has fold 0 only, got fold 1"),
+    (["--protocol", "stratified_kfold", "--fold", "5"], "stratified_kfold has folds 0 to 4, got fold 5"),
+    (["--fraction", "1.5"], "fraction is above 0 and at most 1"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), EARLY)
+def test_settings_are_checked_before_the_data_are_read(finished, unreadable, arguments, message):
+    data, output = finished
+    before = {path.name: path.read_bytes() for path in output.iterdir()}
+    result = run("--data", data, "--output", output, *arguments)
+    assert result.exit_code == 2
+    assert message in " ".join(result.output.split())
+    assert {path.name: path.read_bytes() for path in output.iterdir()} == before
+
+
+def test_a_finished_run_says_so_without_reading_the_data(finished, unreadable):
+    data, output = finished
+    result = run("--data", data, "--output", output)
+    assert result.exit_code == 0, result.output
+    assert f"{output} contains this run, finished on these data; nothing was trained." in result.output
+    assert "Best epoch 1 of 1" in result.output
+
+
+@pytest.mark.parametrize("changed", ["replaced", "added", "fold", "fraction"])
+def test_changed_data_of_a_finished_run_are_noticed(finished, changed):
+    data, output = finished
+    picture = data / "train" / "sad" / "3.png"
+    times = picture.stat()
+    if changed == "replaced":  # by another picture of the same time
+        shutil.copyfile(data / "test" / "sad" / "3.png", picture)
+        os.utime(picture, ns=(times.st_atime_ns, times.st_mtime_ns))
+    if changed == "added":
+        shutil.copyfile(picture, picture.with_name("new.png"))
+    options = {"fold": ["--protocol", "holdout"], "fraction": ["--fraction", "0.5"]}
+    result = run("--data", data, "--output", output, *options.get(changed, []))
+    assert result.exit_code == 2
+    assert "contains a run on other data" in result.output
+
+
+@pytest.mark.parametrize("role", ["weights", "teachers"])
+def test_replaced_weights_are_noticed_before_the_data_are_read(tmp_path, monkeypatch, role):
+    data = write(tmp_path / "faces", ("train", "val", "test"))
+    start = untrained(tmp_path / "start.safetensors", seed=0)
+    value = start if role == "weights" else f"[{start}]"
+    fields = ("epochs=1", "batch_size=8", "trackers=[]", f"{role}={value}")
+    arguments = ["train", "quick", "--data", data, "--output", tmp_path / "run", "--device", "cpu"]
+    arguments += [word for field in fields for word in ("--set", field)]
+    assert call(*arguments).exit_code == 0
+    monkeypatch.setattr("fer_attention.data.load_data", lambda *_, **__: pytest.fail("the data were read"))
+    assert "nothing was trained" in call(*arguments).output
+    untrained(tmp_path / "start.safetensors", seed=1)
+    result = call(*arguments)
+    assert result.exit_code == 2
+    assert "with other content; the file has changed since" in " ".join(result.output.split())
+
+
+def test_a_folder_is_read_in_the_size_and_colours_of_the_model(tmp_path, monkeypatch):
+    data, shapes = write(tmp_path / "faces", ("train", "val", "test")), []
+    from fer_attention import training  # noqa: PLC0415
+
+    real = training.train
+    monkeypatch.setattr(
+        training,
+        "train",
+        lambda config, crops, *a, **k: shapes.append(crops.images.shape) or real(config, crops, *a, **k),
+    )
+    colour = ["--set", "structure.in_chans=3", "--set", "structure.img_size=24"]
+    result = call("train", "quick", "--data", data, "--output", tmp_path / "run", *FAST, *colour)
+    assert result.exit_code == 0, result.output
+    assert shapes == [(60, 24, 24, 3)]
+    measured = call("evaluate", tmp_path / "run" / "best.safetensors", "--data", data, "--split", "train")
+    assert "These are the training images themselves." in measured.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--split", "tset"], "No split 'tset': the data format folder gives all, train, validation, public"),
+        (["--protocol", "losso"], "Did you mean 'loso'"),
+        (["--protocol", "holdout", "--fold", "3"], "holdout has fold 0 only, got fold 3"),
+        (["--protocol", "holdout", "--split", "public"], "No split 'public': a protocol gives train"),
+        (["--votes", "absent.csv"], "absent.csv does not exist"),
+        (["--degrade", "blurr:2"], "Did you mean 'blur'"),
+        (["--tta", "flipp"], "Did you mean 'flip'"),
+    ],
+)
+def test_wrong_options_of_evaluate_fail_before_reading(tmp_path, unreadable, arguments, message):
+    data = write(tmp_path / "faces", ("train", "val", "test"))
+    result = call("evaluate", "resnetv2_18_eca_elu.fer2013", "--data", data, *arguments)
+    assert result.exit_code == 2
+    assert message in " ".join(result.output.split())
+
+
+def test_a_finished_run_is_shown_by_its_epochs_and_curves(finished):
+    data, output = finished
+    result = run("--data", data, "--output", output)
+    for heading in ("first", "best: 1", "last: 1", "curve", "balanced accuracy"):
+        assert heading in result.output
+    with Image.open(output / "curves.png") as picture:
+        assert picture.size[0] > 1000
+    assert f"fer-attention evaluate {output / 'best.safetensors'} --data {data}" in result.output
+
+
+def test_a_run_is_extended_with_its_settings_weights_and_fold(tmp_path):
+    data = write(tmp_path / "faces", ("",))
+    folds = tmp_path / "folds.json"
+    made = ["--protocol", "stratified_kfold", "--folds", "4", "--seed", "7", "--output", folds]
+    assert call("data", "split", data, *made).exit_code == 0
+    first = run("--data", data, "--output", tmp_path / "first", "--protocol", folds, "--fold", "2")
+    assert first.exit_code == 0, first.output
+    arguments = ["train", tmp_path / "first", "--data", data, "--device", "cpu"]
+    more = [*arguments, "--output", tmp_path / "more", "--set", "epochs=2", "--set", "lr=0.01"]
+    result = call(*more)
+    assert result.exit_code == 0, result.output
+    assert "protocol stratified_kfold, fold 2" in result.output
+    assert "warning" not in result.stderr
+    config = json.loads((tmp_path / "more" / "config.json").read_text())
+    assert (config["epochs"], config["lr"], config["batch_size"]) == (2, 0.01, 8)
+    assert config["weights"] == str(tmp_path / "first" / "best.safetensors")
+    records = [read_metadata(tmp_path / name / "best.safetensors").record for name in ("first", "more")]
+    assert records[0]["division"] == records[1]["division"]
+    assert records[0]["division"] == {
+        "protocol": "stratified_kfold",
+        "fold": 2,
+        "seed": 7,
+        "options": {"folds": 4},
+    }
+    assert "nothing was trained" in call(*more).output
+    result = call(*arguments, "--output", tmp_path / "other", "--protocol", folds)
+    assert result.exit_code == 0, result.output
+    assert "images that select the epoch trained the start weights or a teacher" in result.stderr
+    result = call(*more, "--model", "resnet18")
+    assert result.exit_code == 2
+    assert "fixes model; extend it without" in result.output

@@ -1,6 +1,8 @@
 """Weights that know the images they have seen, and evaluations that compare with them."""
 
 from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
@@ -8,8 +10,9 @@ import timm
 from PIL import Image
 
 from fer_attention.classifiers import OnnxClassifier
-from fer_attention.data import DataError, FaceDataset, ImageFiles, SeenImages, records
-from fer_attention.data.seen import SEEN, without_digests
+from fer_attention.data import DataError, FaceDataset, ImageFiles, SeenImages, create_protocol, records
+from fer_attention.data.records import Division
+from fer_attention.data.seen import DIVISION, SEEN, division_of, without_digests
 from fer_attention.emotions import FER2013
 from fer_attention.evaluation import ALL, NEW, EvaluationReport, evaluate
 from fer_attention.export import export_onnx
@@ -27,6 +30,63 @@ def as_split(crops, split):
 def trained(tmp_path_factory):
     """A model that was trained on 64 of `stripes()` and selected on 32."""
     return load_weights(train(tiny(epochs=1), stripes(), tmp_path_factory.mktemp("run")).weights)
+
+
+def train_in_memory(data):
+    with TemporaryDirectory() as folder:
+        return load_weights(train(tiny(epochs=1), data, Path(folder)).weights)
+
+
+def undivided(count=105):
+    return as_split(stripes(count), "all")
+
+
+def test_data_without_splits_are_measured_on_the_held_out_fold():
+    data = undivided()
+    fold = create_protocol("stratified_kfold", data, seed=3, folds=4).fold(2)
+    model = train_in_memory(fold.apply(data))
+    assert division_of(model.record) == Division("stratified_kfold", 2, 3, {"folds": 4})
+    found = evaluate(model, data)
+    assert sorted(found.crops.names) == sorted(data.names[fold.test])
+    assert (found.split, found.warnings) == ("test", ())
+    assert found.notes[0].startswith("Measured on the test images of stratified_kfold, fold 2")
+    insisted = evaluate(model, data, allow_seen=True)
+    assert (insisted.results[ALL].n, insisted.results[NEW].n) == (len(data), len(fold.test))
+    assert insisted.warnings
+
+
+def test_other_data_are_not_divided_but_seen_images_are_left_out():
+    data = undivided()
+    fold = create_protocol("stratified_kfold", data, folds=3).fold(0)
+    model = train_in_memory(fold.apply(data))
+    grown = replace(stripes(140, seed=5), splits=np.repeat("all", 140))
+    both = FaceDataset(
+        np.concatenate([data.images, grown.images]),
+        np.concatenate([data.labels, grown.labels]),
+        np.arange(245).astype(str),
+        np.repeat("all", 245),
+        FER2013,
+    )
+    found = evaluate(model, both)
+    assert (found.split, found.results[ALL].n) == ("all", 140 + len(fold.test))
+    assert found.warnings[0].startswith(f"{len(fold.train) + len(fold.validation)} of the 245 images")
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_another_fold_of_the_same_data_has_only_seen_images(number):
+    data = undivided()
+    folds = create_protocol("stratified_kfold", data, folds=3)
+    model = train_in_memory(folds.fold(0).apply(data))
+    with pytest.raises(DataError, match="No image of the split test is new to the model"):
+        evaluate(model, folds.fold(number).apply(data))
+    assert evaluate(model, folds.fold(0).apply(data)).warnings == ()
+
+
+def test_a_damaged_fold_in_a_record_is_refused(trained):
+    trained = load_weights(bundled_path("resnetv2_18_eca_elu.fer2013"))
+    trained.record = {**trained.record, DIVISION: {"fold": 1, "sheep": 2}}
+    with pytest.raises(DataError, match="record of their fold is damaged"):
+        evaluate(trained, stripes())
 
 
 def mixture():
@@ -58,10 +118,34 @@ def test_a_damaged_entry_is_refused(entry):
 
 def test_evaluation_without_a_training_split_omits_images_seen_by_weights(trained):
     found = evaluate(trained, mixture())
-    assert (found.results[ALL].n, found.results[NEW].n) == (12, 8)
-    assert found.copies.tolist() == [True] * 4 + [False] * 8
-    assert "4 of the 12 images were among those that trained the model." in found.notes
-    assert any(note.startswith("3 of the 12 images selected the model's epoch") for note in found.notes)
+    assert (found.results[ALL].n, found.results[NEW].n) == (5, 5)
+    assert found.crops.names.tolist() == ["7", "8", "9", "10", "11"]
+    assert found.warnings == (
+        "7 of the 12 images have been seen by the model: 4 trained it, 3 selected its epoch.",
+        "They are left out; --allow-seen (allow_seen=True) measures on them, too.",
+    )
+    assert found.notes == found.warnings
+    insisted = evaluate(trained, mixture(), allow_seen=True)
+    assert (insisted.results[ALL].n, insisted.results[NEW].n) == (12, 5)
+    assert insisted.warnings[1] == "Numbers on all images are too good."
+
+
+def test_an_evaluation_on_seen_images_alone_is_refused(trained):
+    seen = mixture().take(range(7))
+    message = "No image of the split test is new to the model. 7 of the 7 images .*allow_seen=True"
+    with pytest.raises(DataError, match=message):
+        evaluate(trained, seen)
+    assert evaluate(trained, seen, allow_seen=True).results[ALL].n == 7
+
+
+def test_copies_between_splits_stay_in_the_official_number():
+    images, splits = stripes().images.copy(), stripes().splits.astype("U7")
+    splits[-10:] = "private"
+    images[-1], images[-2] = images[0], images[64]  # copies of a training and of a selection image
+    data = replace(stripes(), images=images, splits=splits)
+    model = train_in_memory(data)
+    found = evaluate(model, data)
+    assert (found.split, found.results[ALL].n, found.results[NEW].n, found.warnings) == ("private", 10, 9, ())
 
 
 def test_images_of_the_training_split_count_as_copies(trained):
@@ -73,8 +157,8 @@ def test_images_of_the_training_split_count_as_copies(trained):
         np.concatenate([tested.splits, again.splits]),
         FER2013,
     )
-    found = evaluate(trained, both)
-    assert found.results[NEW].n == 6
+    found = evaluate(trained, both, allow_seen=True)
+    assert found.results[NEW].n == 3
     assert "2 of the 12 images are, pixel for pixel, also in the data's split train." in found.notes
 
 
@@ -85,7 +169,14 @@ def test_a_training_split_counts_as_seen_only_if_the_weights_record_it(trained, 
     unknown = load_weights(untrained(tmp_path / "w.safetensors"))
     found = evaluate(unknown, foreign, split="train")
     assert list(found.results) == [ALL]
-    assert found.notes == ("These are the training images themselves.",)
+    assert found.notes == found.warnings == ("These are the training images themselves.",)
+    assert evaluate(trained, stripes(), split="train").warnings == found.warnings
+
+
+def test_a_selection_split_is_measured_with_a_warning(trained):
+    found = evaluate(trained, stripes(), split="public")
+    assert found.results[ALL].n == 32
+    assert found.warnings[0].startswith("32 of the 32 images selected the model's epoch")
 
 
 def test_unknown_training_images_are_reported(tmp_path):
@@ -146,9 +237,9 @@ def test_a_report_omits_the_digests_of_the_record(trained):
 
 def test_an_exported_file_keeps_the_record_of_seen_images(trained, tmp_path):
     classifier = OnnxClassifier(export_onnx(trained, tmp_path / "model.onnx").path, threads=1)
-    found = evaluate(classifier, mixture())
-    assert found.copies.tolist() == [True] * 4 + [False] * 8
-    np.testing.assert_allclose(found.probabilities, evaluate(trained, mixture()).probabilities, atol=1e-4)
+    found, same = (evaluate(model, mixture(), allow_seen=True) for model in (classifier, trained))
+    assert found.copies.tolist() == [True] * 7 + [False] * 5
+    np.testing.assert_allclose(found.probabilities, same.probabilities, atol=1e-4)
     report = EvaluationReport.of(found, classifier, weights="model.onnx", data="mixture")
     assert report.parameters == sum(parameter.numel() for parameter in trained.parameters())
     assert SEEN not in report.to_dict()["record"]

@@ -54,6 +54,8 @@ def test_work_grows_with_epochs_images_and_model(fields):
 
 def test_an_estimate_divides_the_work_by_rate_and_workers(monkeypatch):
     monkeypatch.setattr(estimate, "_macs_per_second", lambda run, device: (1e6, 8))
+    monkeypatch.setattr(estimate, "_fixed_seconds", lambda run: (0.0, 0.0))
+    monkeypatch.setattr(estimate, "_start_seconds", lambda: 0.0)
     study = tiny_study(keep_weights=True)
     data, runs = DataSets(study).all(), runs_of(study)
     one = estimate.estimate(runs, data, workers=1, device="cpu")
@@ -66,6 +68,27 @@ def test_an_estimate_divides_the_work_by_rate_and_workers(monkeypatch):
     assert two.disk - one.disk == pytest.approx(20 * max(parameters))  # another run's checkpoint
     dropped = runs_of(tiny_study())
     assert estimate.estimate(dropped, data, workers=1, device="cpu").disk < one.disk
+
+
+def test_an_estimate_counts_start_up_data_and_files(monkeypatch):
+    monkeypatch.setattr(estimate, "_macs_per_second", lambda run, device: (1e6, 8))
+    monkeypatch.setattr(estimate, "_fixed_seconds", lambda run: (3.0, 2.0))
+    monkeypatch.setattr(estimate, "_start_seconds", lambda: 20.0)
+    study = tiny_study(changes__epochs=2)
+    data, runs = DataSets(study).all(), runs_of(study)
+    found = estimate.estimate(runs, data, workers=2, device="cpu", reading=5.0)
+    assert found.overhead == 20 + 5 + 4 * (3 + 2 * 2) / 2
+    assert found.seconds == pytest.approx(
+        sum(work_of(run, data["bars"]) for run in runs) / 2e6 + found.overhead
+    )
+
+
+def test_the_overhead_is_measured():
+    (run, *_) = runs_of(tiny_study())
+    once, each_epoch = estimate._fixed_seconds(run)
+    assert 0 < once < 60
+    assert 0 < each_epoch < 60
+    assert estimate._start_seconds() > 0.2  # no interpreter imports torch faster
 
 
 @pytest.mark.parametrize("workers", [0, -2])

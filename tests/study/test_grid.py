@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from fer_attention.study import StudyConfig, StudyError, expand, load_study
 from fer_attention.study.datasets import DataSets, synthetic_faces
 from fer_attention.training.setup import create_initial_model
+from tests.support.tiny_runs import untrained
 from tests.support.tiny_studies import TINY, merged, runs_of, tiny_study
 
 PEOPLE = {"data__bars__options": {"images": 70, "size": 16, "subjects": 5}}
@@ -222,7 +224,8 @@ def test_settings_override_data_which_overrides_study_and_recipe():
 def test_without_data_the_folds_are_those_named_in_the_file():
     study = tiny_study(**PEOPLE, data__bars__protocol="loso")
     assert len(expand(study)) == 4
-    assert len(expand(tiny_study(data__bars__folds=[0, 1, 2]))) == 12
+    folds = {"data__bars__protocol": "stratified_kfold", "data__bars__folds": [0, 1, 2]}
+    assert len(expand(tiny_study(**folds))) == 12
 
 
 def test_titles_of_runs_name_the_levels_that_differ():
@@ -284,3 +287,26 @@ IDS = {
 def test_the_ids_of_the_ready_studies_do_not_change(name):
     together = " ".join(run.id for run in expand(load_study(name)))
     assert hashlib.sha256(together.encode()).hexdigest().startswith(IDS[name])
+
+
+def test_ids_of_the_bundled_studies_stay_valid():
+    run = expand(load_study("open_gates"))[0]
+    assert (run.title, run.id) == (
+        "resnetv2_18_elu, fer2013, 20 % of train, seed 0, fold 0",
+        "b561be979eb023ef",
+    )
+
+
+@pytest.mark.parametrize("role", ["weights", "backbone_weights", "teachers"])
+def test_weights_files_count_by_content_and_not_by_location(tmp_path, role):
+    def ids_with(path):
+        changes = {"epochs": 1, role: [str(path)] if role == "teachers" else str(path)}
+        return [run.id for run in expand(tiny_study(changes=changes, factors__attention="eca"))]
+
+    first, second = (untrained(tmp_path / f"{seed}.safetensors", seed=seed) for seed in (0, 1))
+    moved = shutil.copy(first, tmp_path / "moved.safetensors")
+    before = ids_with(first)
+    assert ids_with(moved) == before
+    assert set(ids_with(second)).isdisjoint(before)
+    shutil.copy(second, first)
+    assert ids_with(first) == ids_with(second)

@@ -1,9 +1,12 @@
 """Running a study: finished runs are kept, failures affect only their own run."""
 
 import json
+import os
+import shutil
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 
+import numpy as np
 import pytest
 
 from fer_attention.data import DataError
@@ -19,12 +22,27 @@ from fer_attention.study import (
 from fer_attention.study.records import FAILURE, PREDICTIONS, RECORD
 from fer_attention.study.store import Store
 from fer_attention.training import TrainingCallbacks
+from tests.support.datasets import noise, save
 from tests.support.tiny_studies import InlineEngine, contents, numbers_of, runs_of, tiny_study
 
 
 @pytest.fixture(autouse=True)
 def in_this_process(monkeypatch):
     monkeypatch.setattr(runner, "LocalEngine", InlineEngine)
+
+
+def write_faces(folder):
+    """Eight pictures of two emotions for each part."""
+    generator = np.random.default_rng(0)
+    for split in ("train", "validation", "test"):
+        for emotion in ("happy", "sad"):
+            for number in range(8):
+                save(folder / split / emotion / f"{number}.png", noise(generator.integers(1e6), (16, 16)))
+
+
+def folder_study(**options):
+    data = {"data_format": "folder", "options": {"size": [16, 16], **options}, "protocol": "official"}
+    return tiny_study(data={"bars": data}, replications__seeds=1)
 
 
 def run_here(study, folder, **options):
@@ -189,3 +207,57 @@ def test_a_run_is_restarted_once_after_the_death_of_its_process(tmp_path, monkey
     else:
         assert (found.done, found.failed) == (1, ((first.title, "struck by lightning"),))
         assert read_records(tmp_path).failed == {first.id: "struck by lightning"}
+
+
+def test_a_finished_study_says_so_without_reading_its_data(tmp_path, monkeypatch):
+    write_faces(tmp_path / "faces")
+    study, paths = folder_study(), {"bars": tmp_path / "faces"}
+    assert run_here(study, tmp_path / "study", paths=paths).done == 2
+    before = contents(tmp_path / "study")
+    monkeypatch.setattr(datasets, "load_data", lambda *_, **__: pytest.fail("the data were read"))
+    again = run_here(study, tmp_path / "study", paths=paths)
+    assert (again.total, again.done, again.failed) == (2, 2, ())
+    assert contents(tmp_path / "study") == before
+    shutil.move(tmp_path / "faces", tmp_path / "moved")
+    assert run_here(study, tmp_path / "study", paths={"bars": tmp_path / "moved"}).done == 2
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_replaced_images_of_a_finished_study_are_noticed(tmp_path, stream):
+    write_faces(tmp_path / "faces")
+    study, paths = folder_study(stream=stream), {"bars": tmp_path / "faces"}
+    run_here(study, tmp_path / "study", paths=paths)
+    one, other = (tmp_path / "faces" / "train" / emotion / "0.png" for emotion in ("happy", "sad"))
+    times = one.stat()
+    shutil.copyfile(other, one)
+    os.utime(one, ns=(times.st_atime_ns, times.st_mtime_ns))
+    with pytest.raises(StudyError, match="contains runs on other images of bars"):
+        run_here(study, tmp_path / "study", paths=paths)
+
+
+def test_a_damaged_record_of_a_finished_study_is_repeated(tmp_path):
+    write_faces(tmp_path / "faces")
+    study, paths = folder_study(), {"bars": tmp_path / "faces"}
+    run_here(study, tmp_path / "study", paths=paths)
+    next((tmp_path / "study" / "runs").glob("*/record.json")).write_text("{")
+    found = run_here(study, tmp_path / "study", paths=paths)
+    assert (found.done, len(found.notes)) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"changes__freeze": ["stemm"]}, "freeze: no submodule 'stemm'"),
+        ({"changes__precision": "float16"}, "float16 trains on GPUs only"),
+        ({"changes__backbone_weights": "absent.pth"}, "absent.pth is not a file"),
+        ({"changes__structure__num_classes": 3}, "num_classes is the number of emotions in the data"),
+        ({"factors__attention": "cbam"}, "resnetv2_18_cbam_elu cannot be built"),
+        ({"data__bars__protocol_options": {"foldz": 3}}, "bars: Unknown option of the protocol 'official'"),
+        ({"data__bars__folds": [1]}, "bars: official has fold 0 only, got fold 1"),
+    ],
+)
+def test_settings_are_checked_before_the_data_are_read(tmp_path, monkeypatch, fields, message):
+    monkeypatch.setattr(datasets, "_read", lambda *_: pytest.fail("the data were read"))
+    with pytest.raises(StudyError, match=message):
+        run_here(tiny_study(**fields), tmp_path / "study")
+    assert not (tmp_path / "study").exists()

@@ -194,6 +194,21 @@ def test_a_finished_run_of_another_config_is_rejected(tmp_path, faces, whole):
         run_campaign(changed, tmp_path / "runs", paths={"faces": faces})
 
 
+def test_replaced_files_of_finished_runs_are_noticed(tmp_path, faces, whole, monkeypatch):
+    folder, data = shutil.copytree(whole, tmp_path / "runs"), shutil.copy(faces, tmp_path / "fer2013.csv")
+    campaign = Campaign(**campaign_fields())
+    with monkeypatch.context() as patched:  # the same content elsewhere is not read again
+        patched.setattr(module, "load_data", lambda *_, **__: pytest.fail("the data were read"))
+        run_campaign(campaign, folder, paths={"faces": data}, device="cpu")
+    lines = data.read_text().splitlines()
+    data.write_text("\n".join([lines[0], *reversed(lines[1:57]), *lines[57:]]) + "\n")
+    with pytest.raises(TrainingError, match="first contains a finished run on other data"):
+        run_campaign(campaign, folder, paths={"faces": data}, device="cpu")
+    shutil.copy(folder / "second" / "best.safetensors", folder / "first" / "best.safetensors")
+    with pytest.raises(TrainingError, match="second contains a finished run whose .* teachers have changed"):
+        run_campaign(campaign, folder, paths={"faces": faces}, device="cpu")
+
+
 SCRIPT = """
 import random, sys
 root, file, folder, faces, mode = sys.argv[1:]

@@ -180,7 +180,7 @@ def test_a_full_disk_leaves_the_checkpoint_intact(tmp_path):
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, handler)
     assert (tmp_path / "checkpoint.pt").read_bytes() == before
-    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".checkpoint")] == []
     train(tiny(checkpoint_minutes=0), stripes(), tmp_path)
 
 
@@ -247,3 +247,41 @@ def test_a_signal_saves_before_the_process_ends(tmp_path, number, code):
     state = checkpoint_of(tmp_path)
     assert (len(state["history"]), state["position"][0]) == (1, 3)
     assert torch.isfinite(state["model"]["stem.conv.weight"]).all()
+
+
+def test_one_seed_gives_the_same_weights_file_to_the_byte(tmp_path):
+    config = tiny(epochs=2, augment=AUGMENT)
+    first, second = (train(config, stripes(), tmp_path / name).weights.read_bytes() for name in "ab")
+    assert first == second
+    other = train(tiny(epochs=2, augment=AUGMENT, seed=1), stripes(), tmp_path / "c")
+    assert other.weights.read_bytes() != first
+
+
+def test_a_folder_in_use_is_refused_and_free_afterwards(tmp_path):
+    refused = []
+
+    def start_second(progress):
+        with pytest.raises(TrainingError, match="Another process is training into .* Wait until it ends"):
+            train(tiny(), stripes(), tmp_path)
+        refused.append(progress.step)
+
+    train(tiny(epochs=1), stripes(), tmp_path, callbacks=TrainingCallbacks(on_progress=start_second))
+    assert refused == [1, 2, 3, 4]
+    train(tiny(epochs=1), stripes(), tmp_path)
+
+
+@pytest.mark.slow
+def test_the_second_of_two_processes_is_refused_before_it_trains(tmp_path):
+    first = start(tmp_path, 60, "wait")
+    assert first.stdout.readline() == "waiting\n"
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    second = subprocess.run(
+        [sys.executable, "-c", SCRIPT, str(ROOT), str(tmp_path), "60", "train"],
+        capture_output=True,
+        text=True,
+    )
+    assert second.returncode == 1
+    assert "Another process is training into" in second.stderr
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    first.communicate("go on\n")
+    assert first.returncode == 0
