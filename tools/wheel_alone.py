@@ -7,7 +7,6 @@ A new command of `fer-attention` gets a line in `COMMANDS`.
 
 import argparse
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -36,6 +35,7 @@ COMMANDS = [
     ("train compact --data data --output run", "train"),
     ("campaign campaign.yaml --output campaign --path data=data", "train"),
     ("evaluate resnetv2_18_eca_elu.fer2013 --data data", "train"),
+    ("calibrate resnetv2_18_eca_elu.fer2013 --data data --output calibrated.safetensors", None),
     ("study list", "study"),
     ("study plan smoke --data data", "study"),
     ("study run smoke --data data --output study", "study"),
@@ -79,16 +79,11 @@ def fill(folder):
     Image.fromarray(skimage.data.astronaut()).save(folder / "photo.png")
     generator = np.random.default_rng(0)
     for emotion in ("happy", "sad"):
-        (folder / "data" / "train" / emotion).mkdir(parents=True)
-        for number in range(10):
-            pixels = generator.integers(0, 256, (48, 48), dtype=np.uint8)
-            Image.fromarray(pixels).save(folder / "data" / "train" / emotion / f"{number}.png")
-        for number in range(2):
-            (folder / "data" / "validation" / emotion).mkdir(parents=True, exist_ok=True)
-            shutil.copy(
-                folder / "data" / "train" / emotion / f"{number}.png",
-                folder / "data" / "validation" / emotion,
-            )
+        for split, count in (("train", 10), ("validation", 5)):
+            (folder / "data" / split / emotion).mkdir(parents=True)
+            for number in range(count):
+                pixels = generator.integers(0, 256, (48, 48), dtype=np.uint8)
+                Image.fromarray(pixels).save(folder / "data" / split / emotion / f"{number}.png")
     (folder / "campaign.yaml").write_text(
         'data: {faces: {path: "{data}"}}\nruns: [{name: one, recipe: quick, data: faces}]\n'
     )

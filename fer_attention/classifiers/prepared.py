@@ -178,7 +178,8 @@ class _Preparation:
 
     def _convolution(self, node: fx.Node, conv: nn.Conv2d) -> None:
         """Fold the norm behind a convolution into it, and ReLU; then call oneDNN."""
-        if isinstance(conv.padding, str):
+        mkldnn: Any = torch.backends.mkldnn
+        if isinstance(conv.padding, str) or not mkldnn.is_available():
             return
         weight, bias, activation = conv.weight, conv.bias, "none"
         follower = _only_user(node)
@@ -197,18 +198,10 @@ class _Preparation:
         weight = weight.detach()
         kept_bias = None if bias is None else self._keep(node, "bias", bias.detach())
         x = node.args[0]
-        mkldnn: Any = torch.backends.mkldnn
-        if mkldnn.is_available():
-            packed = torch.ops.mkldnn._reorder_convolution_weight(weight, *layout, self.sizes[conv])
-            kept = self._keep(node, "weight", packed)
-            call = torch.ops.mkldnn._convolution_pointwise.default
-            new = self._replace(node, call, (x, kept, kept_bias, *layout, activation, [], ""))
-        else:
-            kept = self._keep(node, "weight", weight.contiguous(memory_format=torch.channels_last))
-            padding, stride, dilation, groups = layout
-            new = self._replace(node, torch.conv2d, (x, kept, kept_bias, stride, padding, dilation, groups))
-            if activation == "relu":
-                self._insert_after(new, torch.relu_, (new,))
+        packed = torch.ops.mkldnn._reorder_convolution_weight(weight, *layout, self.sizes[conv])
+        kept = self._keep(node, "weight", packed)
+        call = torch.ops.mkldnn._convolution_pointwise.default
+        new = self._replace(node, call, (x, kept, kept_bias, *layout, activation, [], ""))
         self.fresh.add(new)
 
     def _norm(self, node: fx.Node, norm: BatchNormAct2d) -> None:
@@ -268,11 +261,6 @@ class _Preparation:
             new = make(target, arguments)
         self._drop(node, new)
         return new
-
-    def _insert_after(self, node: fx.Node, target: Any, arguments: tuple[Any, ...]) -> None:
-        with self.graph.inserting_after(node):
-            new = self.graph.call_function(target, arguments)
-        node.replace_all_uses_with(new, delete_user_cb=lambda user: user is not new)
 
     def _drop(self, node: fx.Node, instead: Any) -> None:
         node.replace_all_uses_with(instead)

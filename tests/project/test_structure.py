@@ -55,6 +55,7 @@ def test_the_public_names_are_the_settled_ones():
     assert set(fer_attention.__all__) == {
         "build_model", "create_model", "list_models", "list_pretrained", "ModelSpec", "SEBlock", "ECABlock",
         "CBAM", "create_attention", "add_attention", "swap_activation", "EmotionRecognizer", "FacePrediction",
+        "sample_photo",
     }  # fmt: skip
     assert all(hasattr(fer_attention, name) for name in fer_attention.__all__)
 

@@ -213,7 +213,7 @@ def loss_by_loops(name, logits, targets, weights, smoothing, gamma):
     return total / len(logits)
 
 
-def test_the_generalised_loss_lies_between_cross_entropy_and_the_absolute_error():
+def test_generalised_loss_lies_between_cross_entropy_and_absolute_error():
     logits, targets = torch.randn(8, 4, generator=torch.Generator().manual_seed(1)), torch.eye(4).repeat(2, 1)
 
     def loss(**options):
