@@ -6,7 +6,7 @@ import errno
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePath
 from secrets import token_hex
 
@@ -59,7 +59,8 @@ def replacing(path: Path) -> Iterator[Path]:
     except BaseException as error:
         temporary.unlink(missing_ok=True)
         if isinstance(error, OSError) and str(error.filename) == str(temporary):
-            error.filename = str(path)  # the name that the caller knows
+            with suppress(AttributeError):  # PyAV's errors have a fixed name
+                error.filename = str(path)  # the name that the caller knows
         raise
 
 

@@ -227,7 +227,7 @@ class EmotionRecognizer:
         >>> for photo in recognizer.predict_iter(photos, on_error="skip"):
         ...     print(photo.source, len(photo.faces), photo.error)
         photo 1 1 None
-        missing.jpg 0 Cannot read 'missing.jpg': No such file or directory.
+        missing.jpg 0 Cannot read 'missing.jpg': no such file or directory.
 
         Args:
             photos: Paths, PIL images, arrays or tensors, as in `predict`; may be a generator.

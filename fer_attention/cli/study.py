@@ -67,9 +67,9 @@ def plan(
     start = time.perf_counter()
     sets = unread.all()
     reading = time.perf_counter() - start
+    left = runs = expand(config, sets)
     for name, crops in sets.items():
         say(f"data set {name}: {describe(crops)}", err)
-    left = runs = expand(config, sets)
     _print_conditions(config, runs)
     if output is not None:
         states = Counter(Store(output).state(run.id) for run in runs)

@@ -88,7 +88,7 @@ def open_protocol(name: str, data: FaceDataset, *, seed: int = 0, **options: Any
     return create_protocol(name, data, seed=seed, **options)
 
 
-def check_protocol(name: str, fold: int = 0, **options: Any) -> None:
+def check_protocol(name: str, fold: int = 0, /, **options: Any) -> None:
     """Check the name of a protocol, or its file, and the number of a fold as far as possible without data.
 
     Raises:

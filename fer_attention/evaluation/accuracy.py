@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 class Accuracy:
     """Share of right answers among n, with its Wilson interval.
 
-    >>> print(Accuracy(correct=8, n=10, low=0.4902, high=0.9433, balanced=0.75))
+    >>> print(Accuracy(8, 10, low=0.4902, high=0.9433, balanced=0.75, balanced_low=0.43, balanced_high=0.92))
     80.00% (95 % interval 49.02% to 94.33%, n = 10)
 
     Attributes:

@@ -51,11 +51,10 @@ _STRIP = 4_000_000  # pixels that are composited at once
 class ImageError(ValueError):
     """An image that cannot be read, or whose pixel type has no fixed range of values.
 
-    >>> from fer_attention.os_errors import reason_of
-    from fer_attention.faces import load_image
+    >>> from fer_attention.faces import load_image
     >>> load_image("missing.jpg")
     Traceback (most recent call last):
-    fer_attention.faces.decoding.ImageError: Cannot read 'missing.jpg': No such file or directory.
+    fer_attention.faces.decoding.ImageError: Cannot read 'missing.jpg': no such file or directory.
     """
 
 

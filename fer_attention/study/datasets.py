@@ -51,14 +51,14 @@ class DataSets:
             try:
                 self._read[name] = _read(*self._sources[name])
             except (DataError, TypeError, ValueError, OSError) as error:
-                raise StudyError(f"The data set {name} cannot be read: {error}") from error
+                raise _unreadable(name, error) from error
         return self._read[name]
 
     def origins(self) -> dict[str, Any]:
         """Return digests of all files and the options of their readers, by data set, as plain values."""
         return {
             name: {
-                "files": None if path is None else source_digest(path),
+                "files": None if path is None else _digest(name, path),
                 "format": config.data_format,
                 "options": {option: str(value) for option, value in config.options.items()},
             }
@@ -68,6 +68,17 @@ class DataSets:
     def all(self) -> dict[str, FaceDataset]:
         """Return all data sets by name."""
         return {name: self[name] for name in self._sources}
+
+
+def _digest(name: str, path: Path) -> str:
+    try:
+        return source_digest(path)
+    except (DataError, OSError) as error:
+        raise _unreadable(name, error) from error
+
+
+def _unreadable(name: str, error: Exception) -> StudyError:
+    return StudyError(f"The data set {name} cannot be read: {error}")
 
 
 def _read(config: DataConfig, path: Path | None) -> FaceDataset:

@@ -166,7 +166,8 @@ def run_campaign(
                 break
         on_run(run, "done")
     else:
-        write_result(output / ORIGINS, json.dumps(origins, indent=1, sort_keys=True).encode())
+        if before != origins:
+            write_result(output / ORIGINS, json.dumps(origins, indent=1, sort_keys=True).encode())
     return {run.name: run_state(output / run.name) for run in campaign.runs}
 
 

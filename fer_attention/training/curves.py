@@ -41,7 +41,7 @@ def sparkline(values: Sequence[float], width: int = 20) -> str:
     """Draw a curve in a line of text, at most `width` characters wide.
 
     >>> sparkline([0.2, 0.4, 0.3, 0.9])
-    '▁▂▂█'
+    '▁▃▂█'
     """
     count = min(width, len(values))
     edges = [round(number * len(values) / count) for number in range(count + 1)]

@@ -10,6 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from fer_attention import EmotionRecognizer
 from fer_attention.classifiers import OnnxClassifier
+from fer_attention.classifiers.base import calibration_of
 from fer_attention.export import export_onnx
 from fer_attention.faces import CropRule, Face, crop_face, cut_input
 from fer_attention.faces.images import load_image
@@ -106,7 +107,8 @@ def test_the_graph_standardises_as_the_preprocessing_does(bundled, file):
     with torch.inference_mode():
         logits = bundled(bundled.preprocessing.normalize(torch.from_numpy(crops)))
     assert_allclose(exported.logits(crops), logits, atol=1e-4)
-    assert_allclose(exported.probabilities(crops), logits.softmax(1), atol=1e-5)
+    temperature = calibration_of(exported).temperature
+    assert_allclose(exported.probabilities(crops), (logits / temperature).softmax(1), atol=1e-5)
     assert exported.logits(crops[:0]).shape == (0, len(bundled.labels))
 
 

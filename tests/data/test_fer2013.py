@@ -67,7 +67,7 @@ def test_a_damaged_member_of_a_zip_is_an_error_or_a_listed_skip(kaggle):
     place = content.index(b"IDAT") + 40  # inside the first image's stored pixels: its checksum fails
     content[place : place + 4] = bytes(255 - byte for byte in content[place : place + 4])
     archive.write_bytes(bytes(content))
-    with pytest.raises(DataError, match="not a complete image"):
+    with pytest.raises(DataError, match="cannot be read .Bad CRC-32"):
         load_fer2013(archive)
     faces = load_fer2013(archive, on_error="skip")
     assert (len(faces), len(faces.skipped)) == (27, 1)

@@ -62,5 +62,5 @@ def test_unknown_labels_and_exported_models_are_rejected(recognizer, astronaut, 
         explain_faces(recognizer, astronaut, limit=0)
     export_onnx(lively_model("vgg11"), tmp_path / "model.onnx")
     exported = EmotionRecognizer.from_pretrained(tmp_path / "model.onnx", detector=recognizer.detector)
-    with pytest.raises(ValueError, match="Explain the weights file"):
+    with pytest.raises(ValueError, match="Only PyTorch models have maps and gradients"):
         explain_faces(exported, astronaut)

@@ -71,7 +71,7 @@ def test_a_program_that_fails_the_check_is_not_left_behind(tmp_path, monkeypatch
 def test_invalid_arguments_are_refused_before_the_export(export, tmp_path, monkeypatch):
     monkeypatch.setenv("CXX", "c++")  # nothing is compiled: a machine without a compiler passes too
     model = build_model("vgg11", width=0.125)
-    with pytest.raises(ValueError, match=r"ends in \.pt2"):
+    with pytest.raises(ValueError, match=r"must end in \.pt2"):
         export(model, tmp_path / "model.onnx")
     with pytest.raises(ValueError, match="tolerance"):
         export(model, tmp_path / "model.pt2", tolerance=0)

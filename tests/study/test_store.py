@@ -70,8 +70,8 @@ def test_folders_that_cannot_be_written_are_reported(tmp_path, monkeypatch):
         Store(tmp_path / "file" / "study").begin(tiny_study(), [])
 
     def full(path, content):
-        raise OSError(28, "No space left on device")
+        raise OSError(28, "no space left on device")
 
     monkeypatch.setattr("fer_attention.study.store.write_atomically", full)
-    with pytest.raises(StudyError, match="Cannot write into .*No space left"):
+    with pytest.raises(StudyError, match="Cannot write into .*no space left"):
         Store(tmp_path / "study").begin(tiny_study(), [])

@@ -58,12 +58,15 @@ def make_study(
         names: Names of a run's test images.
         fields: Further fields of the study's file.
     """
+    plan = {"folds": list(range(folds))}
+    if folds > 1:
+        plan |= {"protocol": "stratified_kfold", "protocol_options": {"folds": folds}}
     study = StudyConfig.model_validate(
         {
             "title": "A synthetic study",
             "question": "What is in it?",
             "factors": factors,
-            "data": {name: {"folds": list(range(folds))} for name in data},
+            "data": {name: dict(plan) for name in data},
             "replications": {"seeds": seeds},
             **fields,
         }
