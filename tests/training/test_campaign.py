@@ -61,15 +61,8 @@ def test_a_later_run_can_learn_from_an_earlier_one(whole, faces):
 
 
 def test_a_later_run_can_start_from_an_earlier_one(tmp_path, faces):
-    second = {"weights": "{first}", "structure": {}, "teachers": [], "lr": 1e-9, "ema_decay": 0.0}
-    second["teacher_weight"] = 0.5  # the default: without teachers another one is refused
-        "weights": "{first}",
-        "structure": {},
-        "teachers": [],
-        "teacher_weight": 0.5,
-        "lr": 1e-9,
-        "ema_decay": 0.0,
-    }
+    second = {"weights": "{first}", "structure": {}, "teachers": [], "teacher_weight": 0.5}  # the default
+    second |= {"lr": 1e-9, "ema_decay": 0.0}
     path = campaign_file(tmp_path, second=second)
     result = run(path, "--output", tmp_path / "runs", "--path", f"faces={faces}")
     assert result.exit_code == 0, result.output
