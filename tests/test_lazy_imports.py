@@ -157,6 +157,7 @@ BOTH = "timm.list_models('*_cbam_*'); timm.create_model('resnetv2_50_cbam_elu', 
         f"from fer_attention import list_models; import timm; {BOTH}",
     ],
 )
+@pytest.mark.slow
 def test_timm_knows_our_names_whatever_is_imported_first(code):
     *_, text = cost("-W", "error", "-W", "ignore::ResourceWarning", "-c", f"{code}; print('known')")
     assert text == "known\n"

@@ -111,6 +111,7 @@ def test_a_plug_in_adds_every_kind_of_entry(example, tmp_path):
     assert "Did you mean 'mirror'" in found["wrong"]
 
 
+@pytest.mark.slow
 def test_the_command_line_lists_plug_ins_and_warns_of_a_broken_one(example, broken):
     shown = run("-m", "fer_attention.cli", "models", "convnet_16_mir*", plugins=[broken, example])
     rows = [line for line in shown.stdout.splitlines() if "convnet_16_mirror" in line]
@@ -155,6 +156,7 @@ print(looks, "torch" in sys.modules)
 """
 
 
+@pytest.mark.slow
 def test_no_module_looks_up_an_entry_while_it_is_imported():
     assert run("-c", IMPORT_ALL).stdout == "[] True\n"  # else a plug-in would find modules half imported
 
@@ -162,6 +164,7 @@ def test_no_module_looks_up_an_entry_while_it_is_imported():
 BLOCK = ROOT / "examples" / "energy_block.py"
 
 
+@pytest.mark.slow
 def test_a_block_in_a_file_has_its_models_with_the_option_plugin(tmp_path):
     shown = run("-m", "fer_attention.cli", "--plugin", BLOCK, "models", "resnet18_ener*").stdout
     assert "resnet18_energy" in shown

@@ -80,6 +80,7 @@ def test_the_blocks_section_runs_as_a_command(tmp_path):
     assert training.ratio("cbam plain", "cbam timm").median > 0
 
 
+@pytest.mark.slow
 def test_networks_are_compared_with_the_plain_network(tmp_path):
     options = ["--networks", "resnet18", "resnetv2_18", "--attentions", "eca", "--sizes", "32"]
     variants = ["--variants", "plain", "timm", "naive", "--batch-size", "2"]

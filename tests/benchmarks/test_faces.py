@@ -33,6 +33,7 @@ def check_path(measured):
     assert measured["images_per_second"] == pytest.approx(1e3 / measured["ms_per_image"], rel=1e-2)
 
 
+@pytest.mark.slow
 def test_every_path_is_timed_and_skipped_detectors_are_reported(tmp_path):
     record, progress = run(
         tmp_path / "record.json",
@@ -57,6 +58,7 @@ def test_every_path_is_timed_and_skipped_detectors_are_reported(tmp_path):
 
 
 @pytest.mark.data
+@pytest.mark.slow
 def test_detectors_are_compared_with_opencv_and_onnx_runtime(tmp_path, shared_dir):
     pytest.importorskip("cv2")
     pytest.importorskip("onnxruntime")

@@ -117,6 +117,7 @@ def test_mistakes_end_in_one_line_and_exit_code_2(photos, tmp_path, options, mes
     assert "Traceback" not in result.output
 
 
+@pytest.mark.slow
 def test_an_interrupted_command_says_how_to_resume(tmp_path, astronaut):
     photos = tmp_path / "photos"
     photos.mkdir()

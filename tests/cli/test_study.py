@@ -30,6 +30,7 @@ def run(*arguments, code=0):
     return study("run", *arguments, "--device", "cpu", code=code)
 
 
+@pytest.mark.slow
 def test_the_dry_study_goes_from_its_plan_to_its_report(tmp_path):
     folder = tmp_path / "dry"
     planned = study("plan", "dry", "--output", folder, "--workers", 1, "--device", "cpu").output

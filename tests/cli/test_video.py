@@ -194,6 +194,7 @@ app()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT as Unix does")
+@pytest.mark.slow
 def test_ctrl_c_ends_early_with_two_proper_files(astronaut, tmp_path):
     clip = make_clip(tmp_path / "in" / "long.mp4", slides(astronaut, 400), tone="aac")
     output, record = tmp_path / "o.mp4", tmp_path / "r.json"

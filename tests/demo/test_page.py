@@ -270,6 +270,7 @@ def test_private_files_are_deleted_and_settings_restored(monkeypatch):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="SIGKILL is POSIX")
+@pytest.mark.slow
 def test_the_folder_of_a_killed_run_is_deleted_at_the_next_start(tmp_path, monkeypatch):
     code = (
         "from fer_attention.demo.server import private_files\n"

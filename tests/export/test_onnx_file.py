@@ -47,6 +47,7 @@ def same_for_any_batch(model, path):
 
 @pytest.mark.parametrize(("backbone", "first"), [("resnet18", 0), ("resnetv2_18", 1)])
 @pytest.mark.parametrize("start", ["published", "open"])
+@pytest.mark.slow
 def test_any_gate_in_any_residual_block_is_exported_fused_or_not(backbone, first, start, tmp_path):
     gates = KINDS[first::2]
     assert len(gates) <= 8  # as many blocks as there are

@@ -177,6 +177,7 @@ def test_candidates_of_bundled_models_covered_nine_tenths_of_privatetest(model):
 
 @pytest.mark.data
 @pytest.mark.parametrize("model", list_pretrained(), ids=lambda model: model.name)
+@pytest.mark.slow
 def test_the_documented_accuracy_is_what_a_bundled_file_gives(model, shared_dir, tmp_path):
     arguments = ["evaluate", model.name, "--json", str(tmp_path / "numbers.json"), "--emotions", "fer2013"]
     data = ["--data", str(shared_dir / "data" / "fer2013.zip"), "--device", "cpu"]

@@ -49,6 +49,7 @@ def run_here(study, folder, **options):
     return run_study(study, folder, device="cpu", **options)
 
 
+@pytest.mark.slow
 def test_worker_processes_give_the_same_results_and_report_progress(tmp_path, monkeypatch):
     study = tiny_study(replications__seeds=1, changes__epochs=2)
     run_here(study, tmp_path / "here")

@@ -130,6 +130,7 @@ for name, weights in zip(sys.argv[2::2], sys.argv[3::2]):
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.parametrize("name", marked(DETECTORS))
+@pytest.mark.slow
 def test_forked_processes_find_the_same_faces(request, name, astronaut, tmp_path):
     np.save(tmp_path / "photo.npy", astronaut)
     weights = request.getfixturevalue("shared_dir") / "models" / WEIGHTS[name] if name in WEIGHTS else ""
