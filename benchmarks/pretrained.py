@@ -45,6 +45,7 @@ from fer_attention.classifiers import OnnxClassifier, TorchClassifier
 from fer_attention.data import SeenImages, load_fer2013, load_ferplus, with_votes
 from fer_attention.data.seen import SEEN, without_digests
 from fer_attention.data.splits import TRAIN
+from fer_attention.digests import file_sha256
 from fer_attention.emotions import FER2013
 from fer_attention.evaluation import (
     ALL,
@@ -60,7 +61,6 @@ from fer_attention.models import FERModel, load_weights, read_metadata, save_wei
 from fer_attention.models.bundled import (
     bundled_names,
     bundled_path,
-    file_sha256,
     list_pretrained,
     pretrained_record,
 )

@@ -49,7 +49,7 @@ def calibrate(
     file, whose weights do not change. With --votes, they are fitted to what people voted.
     """
     from fer_attention.classifiers import load_classifier
-    from fer_attention.data import with_votes
+    from fer_attention.data.loading import resolve_format
     from fer_attention.evaluation import calibrate as fit
     from fer_attention.models.bundled import weights_path
     from fer_attention.models.weights import update_record
@@ -61,12 +61,8 @@ def calibrate(
         raise ValueError(f"{weights} is part of the package. Name a file for the new weights with --output.")
     make_parents(output)
     classifier = load_classifier(path, device=device)
-    form = datasets.form_options(
-        data, data_format, classifier.preprocessing.size, classifier.preprocessing.channels
-    )
-    crops = datasets.read(data, data_format, on_error, labels, **form)
-    if votes is not None:
-        crops = with_votes(crops, votes, on_error=on_error)  # type: ignore[arg-type]
+    data_format = resolve_format(data, data_format)
+    crops = datasets.read_for(classifier, data, data_format, on_error, labels, votes)
     if protocol is not None:
         crops = datasets.split_by(crops, protocol, fold or 0)
     elif fold:

@@ -114,7 +114,6 @@ def _pair_table(found: DataAudit) -> Table:
 
 
 def _findings(found: DataAudit) -> Table:
-
     names = found.data.names
     table = _table("Findings", "what", "count")
     table.add_column("such as", overflow="fold")

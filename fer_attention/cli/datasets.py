@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import inspect
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fer_attention.atomic import write_atomically
 from fer_attention.cli.choices import choices
 from fer_attention.cli.common import DATA, err, say
 from fer_attention.cli.wording import as_typed
 from fer_attention.emotions import FIRST_CODES
 
 if TYPE_CHECKING:
+    from fer_attention.classifiers import Classifier
     from fer_attention.data import FaceDataset
-
-ORIGIN = "data.json"
-"""File of a run's folder that says which data it was trained on."""
 
 MEMORY = 4e9
 """Bytes of images from which on a folder is streamed from the disk."""
@@ -86,17 +82,32 @@ def read(
     return crops
 
 
+def read_for(
+    classifier: Classifier,
+    path: Path,
+    data_format: str,
+    on_error: str,
+    labels: str | None,
+    votes: Path | None,
+) -> FaceDataset:
+    """Read a data set in the form that a model takes, with votes where a table is given; see `read`."""
+    from fer_attention.data import with_votes
+
+    rule = classifier.preprocessing
+    form = form_options(path, data_format, rule.size, rule.channels)
+    crops = read(path, data_format, on_error, labels, **form)
+    return crops if votes is None else with_votes(crops, votes, on_error=on_error)  # type: ignore[arg-type]
+
+
 def form_options(path: Path, data_format: str, size: tuple[int, int], channels: int) -> dict[str, Any]:
-    """Return the options that make a reader give images as a model takes them, of those that it has.
+    """Return the options that make the reader of a format give images as a model takes them.
 
     A folder of images that would fill several gigabytes is streamed from the disk.
     """
     from fer_attention.data import FORMATS
-    from fer_attention.data.loading import recognised_format
     from fer_attention.data.sources import open_source
 
-    name = recognised_format(path) if data_format == "auto" else data_format
-    known = inspect.signature(FORMATS[name].load).parameters
+    known = inspect.signature(FORMATS[data_format].load).parameters
     options: dict[str, Any] = {"size": size, "channels": channels}
     options = {option: value for option, value in options.items() if option in known}
     if "stream" in known and path.is_dir():
@@ -105,34 +116,6 @@ def form_options(path: Path, data_format: str, size: tuple[int, int], channels: 
         if count * size[0] * size[1] * channels > MEMORY:
             options["stream"] = True
     return options
-
-
-def _origin(path: Path, reading: dict[str, Any]) -> dict[str, Any]:
-    """Describe data and how they are read, with digests of the files, as plain values."""
-    from fer_attention.data.origin import source_digest
-
-    files = {str(value): source_digest(value) for value in reading.values() if _is_file(value)}
-    plain = {name: value if value is None else str(value) for name, value in reading.items()}
-    return {"data": source_digest(path), "reading": plain, "files": files}
-
-
-def _is_file(value: Any) -> bool:
-    return isinstance(value, (Path, str)) and Path(value).is_file()
-
-
-def remember(output: Path, path: Path, reading: dict[str, Any]) -> None:
-    """Store in the folder of a finished run which data were read, and how."""
-    content = json.dumps(_origin(path, reading), indent=1, sort_keys=True)
-    write_atomically(output / ORIGIN, content.encode())
-
-
-def read_before(output: Path, path: Path, reading: dict[str, Any]) -> bool:
-    """Return whether a finished run has read the same files in the same way."""
-    try:
-        before = json.loads((output / ORIGIN).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return bool(before == _origin(path, reading))
 
 
 def split_by(crops: FaceDataset, protocol: str, number: int, *, seed: int = 0, **options: Any) -> FaceDataset:

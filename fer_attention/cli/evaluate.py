@@ -83,8 +83,8 @@ def evaluate(
     --corruptions gives accuracies on FER2013-C, 56 passes over the split; an exported model is fastest.
     """
     from fer_attention.classifiers import load_classifier
-    from fer_attention.data import with_votes
     from fer_attention.data.degradations import parse_degradation
+    from fer_attention.data.loading import resolve_format
     from fer_attention.data.origin import check_split
     from fer_attention.data.protocols import check_protocol
     from fer_attention.data.seen import division_of
@@ -113,14 +113,10 @@ def evaluate(
         check_protocol(protocol, fold or 0, **_options(protocol, division))
     if votes is not None and not votes.exists():
         raise ValueError(f"{votes} does not exist.")
+    data_format = resolve_format(data, data_format)  # once: it lists, or even unpacks, the data
     if split is not None:
-        check_split(split, data, data_format, divided=protocol is not None or fold is not None)
-    form = datasets.form_options(
-        data, data_format, classifier.preprocessing.size, classifier.preprocessing.channels
-    )
-    crops = datasets.read(data, data_format, on_error, labels, **form)
-    if votes is not None:
-        crops = with_votes(crops, votes, on_error=on_error)  # type: ignore[arg-type]
+        check_split(split, data_format, divided=protocol is not None or fold is not None)
+    crops = datasets.read_for(classifier, data, data_format, on_error, labels, votes)
     if protocol is not None or fold is not None:
         crops = _divided(crops, protocol, fold, division)
     if corruptions:

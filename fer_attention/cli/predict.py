@@ -182,7 +182,8 @@ def _on_cluster(
 
 def _digest(weights: str | Path | None) -> str | None:
     """Return the digest of a weights file, or the name of weights that are not a file here."""
-    from fer_attention.models.bundled import file_sha256, weights_path
+    from fer_attention.digests import file_sha256
+    from fer_attention.models.bundled import weights_path
 
     if weights is None:
         return None

@@ -64,6 +64,8 @@ def train(
     and its fold.
     """
     from fer_attention.data import default_protocol, limit_training
+    from fer_attention.data.loading import resolve_format
+    from fer_attention.data.origin import data_origin, store_origin, stored_origin
     from fer_attention.data.protocols import check_protocol
     from fer_attention.data.records import Division
     from fer_attention.data.splits import check_fraction
@@ -93,12 +95,13 @@ def train(
         raise ValueError(
             f"{given} are for votes on FER2013; --data-format {data_format} is another data set."
         )
-    data_format = "ferplus" if by_votes else data_format
+    data_format = "ferplus" if by_votes else resolve_format(data, data_format)
     form = datasets.form_options(data, data_format, *input_form(config))
     result = check_run(config, output, device=device)
-    reading = {"format": data_format, "labels": labels, "on_error": on_error, **by_votes, **form}
+    reading = {"labels": labels, "on_error": on_error, **by_votes, **form}
     reading |= {"protocol": protocol, "fold": fold, "fraction": fraction, "division": division}
-    if result is not None and datasets.read_before(output, data, reading):
+    origin = data_origin(data, data_format, reading)
+    if result is not None and stored_origin(output) == origin:
         say(f"{output} contains this run, finished on these data; nothing was trained.")
         print_result(result, data)
         return
@@ -110,7 +113,7 @@ def train(
     say(f"{config.model}, {config.epochs} epochs in {precision}, seed {config.seed}, into {output}")
     with interruptions(output), bar:
         result = run(config, crops, output, device=device, callbacks=training_callbacks(bar))
-    datasets.remember(output, data, reading)
+    store_origin(output, origin)
     print_result(result, data)
 
 

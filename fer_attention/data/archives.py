@@ -17,7 +17,6 @@ from fer_attention.faces.photo_files import is_junk
 FREE = 0.9
 """Share of the free space of the temporary folder that an archive may fill."""
 
-
 MAX_MEMBER = 2_000_000_000
 """Bytes of one file of an archive, unpacked."""
 

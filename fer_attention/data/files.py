@@ -46,15 +46,6 @@ def digest(image: NDArray[np.uint8]) -> int:
     return int.from_bytes(hashlib.blake2b(image.tobytes(), digest_size=8).digest(), "little")
 
 
-def file_digest(path: Path) -> str:
-    """Return the SHA-256 of a file's content, in hexadecimal digits."""
-    content = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(2**20):
-            content.update(block)
-    return content.hexdigest()
-
-
 @dataclass(frozen=True, eq=False)
 class ImageFiles:
     """N image files, read as uint8 (N, H, W) grey or (N, H, W, 3) RGB whenever rows are asked for.

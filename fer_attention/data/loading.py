@@ -88,7 +88,7 @@ def load_data(
         TypeError: The reader has no such option.
     """
     given = None if labels is None else open_labels(labels)
-    name = recognised_format(path) if data_format == "auto" else data_format
+    name = resolve_format(path, data_format)
     load = FORMATS[name].load
     check_options(options, load, f"the data format {name!r}")
     if given is not None and "labels" in inspect.signature(load).parameters:
@@ -124,6 +124,19 @@ def check_options(options: Iterable[str], function: Callable[..., Any], owner: s
     for option in options:
         if option not in known:
             raise TypeError(str(unknown_name(f"option of {owner}:", option, known)))
+
+
+def resolve_format(path: PathLike, data_format: str) -> str:
+    """Return the name of a known format; for `auto` the one that the data set has.
+
+    Raises:
+        DataError: The format is not recognised.
+        UnknownNameError: There is no such format.
+    """
+    if data_format == "auto":
+        return recognised_format(path)
+    FORMATS[data_format]
+    return data_format
 
 
 def recognised_format(path: PathLike) -> str:

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_attention.data.files import ImageFiles, digest, file_digest
+from fer_attention.data.files import ImageFiles, digest
+from fer_attention.digests import file_sha256
 
 
 class DataError(ValueError):
@@ -171,7 +172,7 @@ class FaceDataset:
         content = hashlib.blake2b(digest_size=16)
         if isinstance(self.images, ImageFiles):
             for name, path in zip(self.names.tolist(), self.images.paths, strict=True):
-                content.update(f"{name}\n{file_digest(path)}\n".encode())
+                content.update(f"{name}\n{file_sha256(path)}\n".encode())
         else:
             content.update(np.ascontiguousarray(self.images).data)
         content.update(np.ascontiguousarray(self.labels).data)

@@ -5,7 +5,6 @@ Each weights file has a record of its measurements beside it, written by `benchm
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from dataclasses import dataclass
@@ -97,11 +96,6 @@ def pretrained_record(name: str) -> dict[str, Any]:
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing: run python benchmarks/pretrained.py measure {name}.")
     return dict(json.loads(path.read_text(encoding="utf-8")))
-
-
-def file_sha256(path: Path) -> str:
-    """Compute the SHA-256 of a file, as 64 hexadecimal digits."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def bundled_names() -> list[str]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from fer_attention.data import DataError, FaceDataset, load_data
-from fer_attention.data.origin import source_digest
+from fer_attention.data.origin import data_origin
 from fer_attention.emotions import FER2013
 from fer_attention.registry import unknown_name
 from fer_attention.study.config import DataConfig, StudyConfig, StudyError
@@ -55,24 +55,17 @@ class DataSets:
         return self._read[name]
 
     def origins(self) -> dict[str, Any]:
-        """Return digests of all files and the options of their readers, by data set, as plain values."""
-        return {
-            name: {
-                "files": None if path is None else _digest(name, path),
-                "format": config.data_format,
-                "options": {option: str(value) for option, value in config.options.items()},
-            }
-            for name, (config, path) in self._sources.items()
-        }
+        """Return the origin of each data set by name, see `data_origin`."""
+        return {name: _origin(name, *source) for name, source in self._sources.items()}
 
     def all(self) -> dict[str, FaceDataset]:
         """Return all data sets by name."""
         return {name: self[name] for name in self._sources}
 
 
-def _digest(name: str, path: Path) -> str:
+def _origin(name: str, config: DataConfig, path: Path | None) -> dict[str, Any]:
     try:
-        return source_digest(path)
+        return data_origin(path, config.data_format, config.options)
     except (DataError, OSError) as error:
         raise _unreadable(name, error) from error
 

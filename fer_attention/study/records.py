@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import zlib
 from collections.abc import Mapping
@@ -14,6 +13,8 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, Field, ValidationError
+
+from fer_attention.digests import file_sha256
 
 RECORD, PREDICTIONS, FAILURE, WEIGHTS = "record.json", "predictions.npz", "failure.json", "best.safetensors"
 TRAINING = "training"  # folder of a run's checkpoint; removed once the record is written
@@ -223,7 +224,7 @@ def read_record(folder: Path) -> RunRecord:
     file = folder / PREDICTIONS
     if not file.is_file():
         raise ValueError(f"{PREDICTIONS} is missing")
-    if hashlib.sha256(file.read_bytes()).hexdigest() != record.predictions_sha256:
+    if file_sha256(file) != record.predictions_sha256:
         raise ValueError(f"{PREDICTIONS} does not match the hash in the record: truncated or modified")
     return record
 

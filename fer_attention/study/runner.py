@@ -6,10 +6,11 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
+from fer_attention.data.origin import store_origin, stored_origin
 from fer_attention.device import resolve_device
 from fer_attention.plugins import named_plugins
 from fer_attention.registry import check_choice
@@ -79,14 +80,15 @@ def run_study(
     data, store = DataSets(study, paths), Store(output.resolve())
     known = expand(study)  # all errors that do not depend on the data, before they are read
     check_configs(known, resolved)
-    if (finished := _finished_before(study, store, data, known)) is not None:
+    origins = data.origins()
+    if (finished := _finished_before(study, store, origins, known)) is not None:
         return finished
     runs = expand(study, data.all())
     work = {run.id: work_of(run, data[run.data_name]) for run in runs}
     store.begin(study, runs)
     tracker = Tracker(store, runs, work)
     todo = [run for run in runs if _is_open(run, store, data, tracker.notes, retry_failed=retry_failed)]
-    store.write_origins(data.origins())
+    store_origin(store.folder, origins)
     if not todo:
         return tracker.progress()
     capacity = len(todo) if engine == "ray" and address else workers_for(todo, data.all(), resolved)
@@ -134,14 +136,14 @@ def check_configs(runs: Sequence[RunSpec], device: torch.device | str) -> None:
 
 
 def _finished_before(
-    study: StudyConfig, store: Store, data: DataSets, known: Sequence[RunSpec]
+    study: StudyConfig, store: Store, origins: Mapping[str, Any], known: Sequence[RunSpec]
 ) -> StudyProgress | None:
     """Return the progress of a study whose runs are all done, on data whose files are the same.
 
     None if a run is open or damaged, or anything has changed: then the data are read.
     """
-    now = data.origins()
-    if store.origins() != now or any(origin["files"] is None for origin in now.values()):
+    synthetic = any(origin["data"] is None for origin in origins.values())
+    if synthetic or stored_origin(store.folder) != origins:
         return None
     manifest = store.manifest()
     place = {"data": {"__all__": {"path"}}}

@@ -10,13 +10,12 @@ DIR/set_aside/          run folders with damaged files
 from __future__ import annotations
 
 import itertools
-import json
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ValidationError
@@ -26,8 +25,6 @@ from fer_attention.os_errors import reason_of
 from fer_attention.study.config import Level, StudyConfig, StudyError
 from fer_attention.study.grid import RunSpec
 from fer_attention.study.records import FAILURE, RECORD, TRAINING, Failure, read_record
-
-DATA = "data.json"
 
 State = Literal["done", "failed", "open"]
 
@@ -87,18 +84,6 @@ class Store:
             return Manifest.model_validate_json(path.read_bytes())
         except ValidationError as error:
             raise StudyError(f"{path} is damaged: {error.errors()[0]['msg']}") from error
-
-    def write_origins(self, origins: dict[str, Any]) -> None:
-        """Write `data.json`."""
-        write_atomically(self.folder / DATA, json.dumps(origins, indent=1, sort_keys=True).encode())
-
-    def origins(self) -> dict[str, Any] | None:
-        """Read `data.json`; None if there is none, or it is damaged."""
-        try:
-            found = json.loads((self.folder / DATA).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return None
-        return found if isinstance(found, dict) else None
 
     def state(self, run_id: str) -> State:
         """Return the state of a run: done, failed or open."""

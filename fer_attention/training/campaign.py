@@ -24,7 +24,7 @@ from pydantic import BaseModel, Field, model_validator
 from fer_attention.bounded import bounded, cut
 from fer_attention.data import FaceDataset, selection_split
 from fer_attention.data.loading import load_data
-from fer_attention.data.origin import source_digest
+from fer_attention.data.origin import ORIGIN, data_origin, store_origin, stored_origin
 from fer_attention.data.splits import TRAIN
 from fer_attention.messages import validate
 from fer_attention.models.bundled import DEFAULT
@@ -35,7 +35,7 @@ from fer_attention.training.checkpoint import (
     TrainingError,
     file_digests,
     make_folder,
-    write_result,
+    write_errors,
 )
 from fer_attention.training.config import TrainConfig
 from fer_attention.training.engine import train
@@ -47,9 +47,6 @@ from fer_attention.yaml_files import load_yaml
 State = Literal["done", "started", "waiting"]
 
 WEIGHTS = "best.safetensors"
-
-ORIGINS = "data.json"
-"""File with digests of the data files, so that finished runs on the same ones need not read them."""
 
 
 class CampaignData(BaseModel, frozen=True, extra="forbid"):
@@ -142,8 +139,8 @@ def run_campaign(
     )  # their clocks differ, so each run asks the main process
     weights = {run.name: str(output / run.name / WEIGHTS) for run in campaign.runs}
     described = _validate(campaign, paths or {})
-    origins = {name: _origin(data) for name, data in described.items()}
-    before = _origins_before(output)
+    origins = {name: _origin(name, data) for name, data in described.items()}
+    before = stored_origin(output)  # finished runs on the same data need not read them
     left = {
         run.data
         for run in campaign.runs
@@ -167,7 +164,8 @@ def run_campaign(
         on_run(run, "done")
     else:
         if before != origins:
-            write_result(output / ORIGINS, json.dumps(origins, indent=1, sort_keys=True).encode())
+            with write_errors(output / ORIGIN):
+                store_origin(output, origins)
     return {run.name: run_state(output / run.name) for run in campaign.runs}
 
 
@@ -211,6 +209,11 @@ def _validate(campaign: Campaign, paths: Mapping[str, str | Path]) -> dict[str, 
     return described
 
 
+def _origin(name: str, data: CampaignData) -> dict[str, Any]:
+    with _named_errors(f"data set {name}"):
+        return data_origin(data.path, data.data_format, data.options)
+
+
 def _load_data(name: str, data: CampaignData, on_data: Callable[[str, FaceDataset], None]) -> FaceDataset:
     with _named_errors(f"data set {name}"):
         crops = load_data(data.path, data_format=data.data_format, **data.options)
@@ -227,23 +230,6 @@ def _named_errors(where: str) -> Iterator[None]:
         yield
     except (ValueError, TypeError) as error:
         raise ValueError(f"{where}: {error}") from error
-
-
-def _origin(data: CampaignData) -> dict[str, Any]:
-    """Return digests of a data set's files and the options of its reader, as plain values."""
-    values = {"path": data.path, **data.options}
-    plain = {
-        name: source_digest(value) if isinstance(value, str) and Path(value).exists() else str(value)
-        for name, value in values.items()
-    }
-    return {"format": data.data_format, **plain}
-
-
-def _origins_before(output: Path) -> dict[str, Any]:
-    try:
-        return dict(json.loads((output / ORIGINS).read_text(encoding="utf-8")))
-    except (OSError, ValueError):
-        return {}
 
 
 def _check_finished_run(folder: Path, config: TrainConfig, crops: FaceDataset | None) -> None:

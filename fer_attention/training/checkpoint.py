@@ -14,7 +14,7 @@ from filelock import FileLock, Timeout
 
 from fer_attention.atomic import write_atomically
 from fer_attention.data import FaceDataset
-from fer_attention.data.files import file_digest
+from fer_attention.digests import file_sha256
 from fer_attention.models.bundled import weights_path
 from fer_attention.os_errors import reason_of
 from fer_attention.training.config import TrainConfig
@@ -62,7 +62,7 @@ def file_digests(config: TrainConfig) -> dict[str, str]:
 @cache
 def _digest(path: Path, changed: int) -> str:
     """Return the digest of a file, which is computed again when it has `changed`, a time in nanoseconds."""
-    return file_digest(path)
+    return file_sha256(path)
 
 
 @contextmanager

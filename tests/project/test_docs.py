@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from fer_attention import create_model
 from fer_attention.attention import ATTENTIONS, AttentionGate
 from fer_attention.cli import app
+from fer_attention.digests import file_sha256
 from fer_attention.evaluation.doubt import LABELS, PLURALITY
 from fer_attention.models import (
     BACKBONES,
@@ -24,7 +25,7 @@ from fer_attention.models import (
     load_weights,
     read_metadata,
 )
-from fer_attention.models.bundled import DEFAULT, file_sha256, pretrained_record
+from fer_attention.models.bundled import DEFAULT, pretrained_record
 from fer_attention.study import expand, load_study, study_names
 from tests.support.paths import ROOT
 

@@ -5,7 +5,6 @@ Only `download_weights` uses the network; importing and creating a detector neve
 
 from __future__ import annotations
 
-import hashlib
 import socket
 from http.client import HTTPException
 from pathlib import Path, PurePosixPath
@@ -14,6 +13,7 @@ from urllib.error import HTTPError
 
 import torch
 
+from fer_attention.digests import file_sha256
 from fer_attention.registry import Registry
 
 TIMEOUT = 30.0  # seconds without an answer
@@ -44,7 +44,7 @@ class DownloadableWeights(NamedTuple):
 
     def verified(self) -> bool:
         """Return True if the file exists and has the expected sha256."""
-        return self.path.is_file() and hashlib.sha256(self.path.read_bytes()).hexdigest() == self.sha256
+        return self.path.is_file() and file_sha256(self.path) == self.sha256
 
 
 DOWNLOADABLE: Registry[DownloadableWeights] = Registry("downloadable weights")
