@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePath
 from secrets import token_hex
@@ -85,8 +85,12 @@ def temporary_name(name: str) -> str:
     """Return a new name for a temporary file with the suffix of a file; at most 255 bytes."""
     suffix = PurePath(name).suffix
     suffix = suffix if len(suffix) <= _SUFFIX else ""
-    end = f".{token_hex(4)}{suffix}"
-    return f".{shortened(name, _LONGEST - 1 - len(os.fsencode(end)))}{end}"
+    return f".{_start(name, suffix)}.{token_hex(4)}{suffix}"
+
+
+def _start(name: str, suffix: str) -> str:
+    """Return the part of a file's name that its temporary name has."""
+    return shortened(name, _LONGEST - len(os.fsencode(f"..{'0' * 8}{suffix}")))
 
 
 def shortened(name: str, most: int) -> str:
@@ -96,7 +100,17 @@ def shortened(name: str, most: int) -> str:
     return name
 
 
-def leftovers(folder: Path, suffix: str) -> Iterator[Path]:
-    """Find the temporary files with a suffix that kills left in a folder and below."""
-    pattern = re.compile(rf"\..+\.[0-9a-f]{{8}}{re.escape(suffix)}", re.DOTALL)
-    return (path for path in folder.rglob(f".*{suffix}") if pattern.fullmatch(path.name))
+def leftovers(folder: Path, suffix: str, *, of: Iterable[Path] | None = None) -> Iterator[Path]:
+    """Find the temporary files with a suffix that kills left in a folder and below.
+
+    Args:
+        folder: The folder.
+        suffix: Suffix of the files.
+        of: The files whose temporary files are meant; None means all.
+    """
+    pattern = re.compile(rf"\.(.+)\.[0-9a-f]{{8}}{re.escape(suffix)}", re.DOTALL)
+    starts = None if of is None else {path.with_name(_start(path.name, suffix)) for path in of}
+    for path in folder.rglob(f".*{suffix}"):
+        found = pattern.fullmatch(path.name)
+        if found and (starts is None or path.with_name(found[1]) in starts):
+            yield path

@@ -12,9 +12,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd import forward_ad
 from torch.nn import functional as F
-from torch.utils._python_dispatch import _get_current_dispatch_mode
+
+from fer_attention.eager import why_not_eager
 
 PART = 2**16
 """Values that a thread processes at a time, so that the temporary tensor stays in its cache."""
@@ -91,9 +91,5 @@ def _eager(x: Tensor) -> bool:
         type(x) in (Tensor, nn.Parameter)
         and x.device.type == "cpu"
         and x.dtype in _ONES
-        and not torch.compiler.is_compiling()
-        and torch._C._get_tracing_state() is None
-        and torch._C._functorch.peek_interpreter_stack() is None
-        and _get_current_dispatch_mode() is None
-        and forward_ad._current_level < 0
+        and why_not_eager() is None
     )

@@ -61,6 +61,15 @@ def test_leftovers_are_temporary_files_and_nothing_else(tmp_path):
     assert list(leftovers(tmp_path, ".png")) == [left]
 
 
+def test_leftovers_of_some_files_are_theirs_alone(tmp_path):
+    names = "a.png", "a[1].png", "x" * 250 + ".png"
+    left = {name: tmp_path / temporary_name(name) for name in (*names, "other.png")}
+    for path in left.values():
+        path.touch()
+    found = leftovers(tmp_path, ".png", of=[tmp_path / name for name in names])
+    assert set(found) == {left[name] for name in names}
+
+
 def test_a_missing_folder_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"the folder .*absent does not exist"):
         write_atomically(tmp_path / "absent" / "a.txt", b"")

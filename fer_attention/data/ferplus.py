@@ -128,14 +128,11 @@ def label_by_votes(
         ValueError: `label_share` is not between 0 and 1.
     """
     _check(target, emotions, label_share)
-    if crops.votes is None:
-        raise DataError("These images have no votes; add them with fer_attention.data.with_votes.")
     names = LABEL_SETS[emotions]
     place = label_map(FERPLUS, names)
     kept, distributions, left_out = [], [], []
-    for row, (name, counts) in enumerate(zip(crops.names.tolist(), crops.votes.tolist(), strict=True)):
-        agreed, reason = agreed_emotions(counts, target) if any(counts) else ([], "no votes")
-        shares = _shares(agreed, place, len(names))
+    for row, (name, counts) in enumerate(zip(crops.names.tolist(), _votes_of(crops).tolist(), strict=True)):
+        shares, reason = _shares(counts, target, place, len(names))
         if reason or not shares.any():
             left_out.append((name, reason or "none of the emotions"))
         else:
@@ -160,25 +157,31 @@ def vote_targets(crops: FaceDataset) -> NDArray[np.float32]:
     Raises:
         DataError: There are no votes.
     """
-    if crops.votes is None:
-        raise DataError("These images have no votes; add them with fer_attention.data.with_votes.")
     place = label_map(FERPLUS, crops.label_names)
     targets = np.eye(len(crops.label_names), dtype=np.float32)[crops.labels]
-    for row, counts in enumerate(crops.votes.tolist()):
-        agreed, reason = agreed_emotions(counts, "distribution") if any(counts) else ([], "no votes")
-        shares = _shares(agreed, place, len(crops.label_names))
+    for row, counts in enumerate(_votes_of(crops).tolist()):
+        shares, reason = _shares(counts, "distribution", place, len(crops.label_names))
         if not reason and shares.any():
             targets[row] = shares / shares.sum()
     return targets
 
 
-def _shares(agreed: Sequence[int], place: Mapping[int, int | None], classes: int) -> NDArray[np.float64]:
-    """Sum the votes of FER+'s emotions by class."""
+def _shares(
+    counts: Sequence[int], target: Target, place: Mapping[int, int | None], classes: int
+) -> tuple[NDArray[np.float64], str]:
+    """Sum an image's votes by class under FER+'s rules; the reason, if they exclude it."""
+    agreed, reason = agreed_emotions(counts, target) if any(counts) else ([], "no votes")
     shares = np.zeros(classes)
     for index, count in enumerate(agreed):
         if (new := place[index]) is not None:
             shares[new] += count
-    return shares
+    return shares, reason
+
+
+def _votes_of(crops: FaceDataset) -> NDArray[np.int64]:
+    if crops.votes is None:
+        raise DataError("These images have no votes; add them with fer_attention.data.with_votes.")
+    return crops.votes
 
 
 def _check(target: str, emotions: str, label_share: float) -> None:

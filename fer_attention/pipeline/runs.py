@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from fer_attention.atomic import replacing
+from fer_attention.atomic import leftovers, replacing, shortened
 from fer_attention.faces import annotate
 from fer_attention.faces.images import ImageError
 from fer_attention.journal import JournalFile, inside
@@ -96,10 +96,9 @@ class PhotoRun:
                     self._done |= done
         except (AttributeError, TypeError, ValueError) as error:
             raise ValueError(f"{self._journal.path} is damaged: {error!r}. Choose a new folder.") from error
-        for name in self._names.values():
-            inside(self.folder, name)
-            for half in self.folder.glob(f".{_escaped(name)}.*.png"):  # left by a kill within `replacing`
-                half.unlink(missing_ok=True)
+        pictures = [inside(self.folder, name) for name in self._names.values()]
+        for half_written in leftovers(self.folder, ".png", of=pictures):
+            half_written.unlink(missing_ok=True)
 
     @property
     def own_files(self) -> list[Path]:
@@ -193,11 +192,4 @@ class PhotoRun:
 def _stem(photo: Path) -> str:
     """Return a photo's name without suffix, short enough that its temporary name is valid, too."""
     stem = source_name(photo, 0).rpartition("/")[2]
-    stem = Path(stem).stem.lstrip(".") or "photo"
-    while len(stem.encode()) > 200:
-        stem = stem[:-1]
-    return stem
-
-
-def _escaped(name: str) -> str:
-    return name.translate({ord(letter): f"[{letter}]" for letter in "[*?"})
+    return shortened(Path(stem).stem.lstrip(".") or "photo", 200)

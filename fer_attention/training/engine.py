@@ -106,9 +106,8 @@ def train(
         DataError: A split is missing.
         ImportError: The training libraries are not installed: `fer_attention[train]`.
     """
-    data.split(TRAIN)
     select_on = select_on or selection_split(data)
-    data.split(select_on)
+    training, validation = data.split(TRAIN), data.split(select_on)
     accelerator, precision = create_accelerator(config, device, output)
     main = accelerator.is_main_process
     if main:
@@ -118,6 +117,8 @@ def train(
         return _train(
             config,
             data,
+            training,
+            validation,
             output,
             accelerator,
             precision,
@@ -131,6 +132,8 @@ def train(
 def _train(
     config: TrainConfig,
     data: FaceDataset,
+    training: FaceDataset,
+    validation: FaceDataset,
     output: Path,
     accelerator: Accelerator,
     precision: str,
@@ -140,7 +143,6 @@ def _train(
     stop: Callable[[], bool] | None,
     curves: bool,
 ) -> TrainingResult:
-    training, validation = data.split(TRAIN), data.split(select_on)
     main = accelerator.is_main_process
     devices = [accelerator.device] if accelerator.device.type == "cuda" else []
 

@@ -10,11 +10,10 @@ from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
-from torch.autograd import forward_ad
 from torch.nn.modules import module as module_hooks
-from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 from fer_attention.attention.fused import aten, cuda
+from fer_attention.eager import why_not_eager
 
 Implementation: TypeAlias = Literal["auto", "plain", "fused"]
 
@@ -74,8 +73,8 @@ def why_plain(
         shortcut: The map to add, if any.
         modules: Modules that the fused step would not call.
     """
-    if torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None:
-        return "the model is being compiled or traced"
+    if (reason := why_not_eager()) is not None:
+        return reason
     if implementation == "plain" or _plain_only.get():
         return "the plain modules were requested"
     if type(x) not in (Tensor, nn.Parameter):
@@ -88,14 +87,6 @@ def why_plain(
         (shortcut.shape, shortcut.dtype, shortcut.device) != (x.shape, x.dtype, x.device)
     ):
         return "the shortcut differs from the input in shape, type or device"
-    if torch.onnx.is_in_onnx_export():
-        return "the model is being exported"
-    if torch._C._functorch.peek_interpreter_stack() is not None:
-        return "a torch.func transform is active"
-    if _get_current_dispatch_mode() is not None:
-        return "a dispatch mode is active"
-    if forward_ad._current_level >= 0:
-        return "forward-mode derivatives are active"
     if hooked(modules):
         return "a module has hooks or is compiled on its own"
     if kernels_for(x) is None:
