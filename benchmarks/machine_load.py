@@ -1,4 +1,4 @@
-"""What a timing depends on besides the code: features of the CPU, and other work on the machine."""
+"""Conditions of a timing: features of the CPU, and other work on the machine."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Load:
 
     @property
     def busy(self) -> bool:
-        """Whether that is too much for times to be published."""
+        """True if other work took too much time for timings to be published."""
         return self.others is not None and self.others > BUSY
 
 

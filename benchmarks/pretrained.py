@@ -33,10 +33,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 import torch
 from cost_setup import environment_of
+from jinja2 import FileSystemLoader
 from machine_load import add_option, check_before, watched_load
 from timing import Effort, interleaved, spread
 
@@ -64,6 +64,7 @@ from fer_attention.models.bundled import (
     list_pretrained,
     pretrained_record,
 )
+from fer_attention.rendering.page import markdown_templates
 
 ROOT = Path(__file__).parent.parent
 FACES, SEED = 1200, 2026
@@ -350,14 +351,7 @@ def render() -> dict[Path, str]:
     """Render cards and tables from the records, by output file."""
     records = {name: pretrained_record(name) for name in bundled_names()}
     models = list_pretrained()
-    environment = jinja2.Environment(  # noqa: S701  (Markdown)
-        loader=jinja2.FileSystemLoader(ROOT / "benchmarks" / "templates"),
-        undefined=jinja2.StrictUndefined,
-        keep_trailing_newline=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["percent"] = lambda value, digits=1: f"{value * 100:.{digits}f}"
+    environment = markdown_templates(FileSystemLoader(ROOT / "benchmarks" / "templates"))
     pages = {}
     for model in models:
         weights = load_weights(bundled_path(model.name))

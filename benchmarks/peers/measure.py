@@ -21,8 +21,8 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
+from jinja2 import FileSystemLoader
 from numpy.typing import NDArray
 
 from fer_attention.atomic import write_atomically
@@ -36,6 +36,7 @@ from fer_attention.export import export_onnx
 from fer_attention.models import bundled_names, bundled_path, load_weights
 from fer_attention.preprocessing import Preprocessing
 from fer_attention.rendering.figures import INK, new_figure, plain, svg_file
+from fer_attention.rendering.page import markdown_templates
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
@@ -167,14 +168,7 @@ def render() -> dict[Path, str]:
     """Render page and figure from the records, by output file."""
     records = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(RECORDS.glob("*.json"))]
     records.sort(key=lambda record: -record["corruptions"]["mean"][CLEAR])
-    environment = jinja2.Environment(  # noqa: S701  (Markdown)
-        loader=jinja2.FileSystemLoader(ROOT / "benchmarks" / "templates"),
-        undefined=jinja2.StrictUndefined,
-        keep_trailing_newline=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["percent"] = lambda value, digits=1: f"{value * 100:.{digits}f}"
+    environment = markdown_templates(FileSystemLoader(ROOT / "benchmarks" / "templates"))
     page = environment.get_template("corruptions.md.jinja").render(
         records=records, corruptions=CORRUPTIONS, clear=CLEAR
     )

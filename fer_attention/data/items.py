@@ -74,7 +74,7 @@ def read_items(
         labels: Emotions of their labels.
         form: Size and channels of the images.
         label_names: Emotions in the wanted order; None takes those that occur.
-        missing: Message if there is no image, up to the full stop.
+        missing: Error message for a data set without images, without its full stop.
 
     Raises:
         DataError: An image cannot be used, or there is none.

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import timm
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import PackageLoader
 
 from fer_attention.atomic import write_atomically
 from fer_attention.data.seen import without_digests
@@ -23,6 +23,7 @@ from fer_attention.models import FERModel, ModelMetadata, load_weights, save_wei
 from fer_attention.models.bundled import weights_path
 from fer_attention.models.hub import WEIGHTS_FILE
 from fer_attention.optional import needs_extra
+from fer_attention.rendering.page import markdown_templates
 
 CONFIG_FILE, CARD_FILE = "config.json", "README.md"
 LICENCE = "apache-2.0"
@@ -128,14 +129,7 @@ def _model_card(model: FERModel, name: str, reports: Sequence[Mapping[str, Any]]
     for report in reports:
         if list(report["labels"]) != labels:
             raise ValueError(f"A report has the labels {report['labels']}, the model has {labels}.")
-    environment = Environment(  # noqa: S701  (Markdown)
-        loader=PackageLoader("fer_attention.export"),
-        undefined=StrictUndefined,
-        keep_trailing_newline=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["percent"] = lambda share: f"{share * 100:.2f}"
+    environment = markdown_templates(PackageLoader("fer_attention.export"), digits=2)
     return environment.get_template("model_card.md.jinja").render(
         model=model,
         name=name,

@@ -58,8 +58,8 @@ def save_weights(
         dtype: Store convolution and linear weights in this type; `torch.float16` halves the file.
 
     Raises:
-        WeightsError: The model lacks labels, matching preprocessing or weights, its structure is no longer
-            that of its spec, or a weight is not finite or too large for `dtype`.
+        WeightsError: The model lacks labels, matching preprocessing or weights, its structure has changed
+            since it was built from its spec, or a weight is not finite or too large for `dtype`.
         FileNotFoundError: The folder does not exist.
     """
     metadata = ModelMetadata.of(model, record)

@@ -62,7 +62,7 @@ def list_addresses(photos: Iterable[str]) -> list[str]:
             any characters in an address.
 
     Raises:
-        ValueError: There is no photo.
+        ValueError: No photo was found.
         OSError: An address cannot be listed.
     """
     found: dict[str, None] = {}

@@ -1,4 +1,4 @@
-"""Self-contained HTML pages: one style for all reports, in light, dark and print."""
+"""Self-contained HTML pages, one style for all reports in light, dark and print; and Markdown pages."""
 
 from __future__ import annotations
 
@@ -14,6 +14,22 @@ def html_templates(loader: BaseLoader | None = None) -> Environment:
     return Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
+
+
+def markdown_templates(loader: BaseLoader, *, digits: int = 1) -> Environment:
+    """Create a Jinja environment for Markdown, which refuses names without a value.
+
+    Its filter `percent` formats a share as a percentage, with this number of digits unless told otherwise.
+    """
+    environment = Environment(  # noqa: S701  (Markdown)
+        loader=loader,
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["percent"] = lambda share, digits=digits: f"{share * 100:.{digits}f}"
+    return environment
 
 
 def style_sheet(package: str, path: str) -> Markup:

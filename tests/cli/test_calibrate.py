@@ -12,9 +12,9 @@ from fer_attention.classifiers import load_classifier
 from fer_attention.cli import app
 from fer_attention.data import FaceDataset
 from fer_attention.emotions import FER2013
-from fer_attention.models import create_model, read_metadata, save_weights
-from fer_attention.preprocessing import Preprocessing
+from fer_attention.models import read_metadata
 from tests.support.datasets import write_fer2013_csv
+from tests.support.tiny_runs import write_weights
 
 
 def run(*arguments):
@@ -23,11 +23,7 @@ def run(*arguments):
 
 @pytest.fixture
 def weights(tmp_path):
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        model = create_model("resnet18_se", width=0.25, stem="half")
-    model.labels, model.preprocessing = FER2013, Preprocessing()
-    return save_weights(model, tmp_path / "w.safetensors", record={"seed": 0}, dtype=torch.float16)
+    return write_weights(tmp_path / "w.safetensors", dtype=torch.float16)
 
 
 @pytest.fixture

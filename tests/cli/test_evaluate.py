@@ -15,15 +15,12 @@ from fer_attention.inference import predict_logits
 from fer_attention.models import create_model, load_weights, read_metadata, save_weights
 from fer_attention.models.bundled import weights_path
 from fer_attention.preprocessing import Preprocessing
+from tests.support.tiny_runs import write_weights
 
 
 @pytest.fixture
 def weights(tmp_path):
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        model = create_model("resnet18_se", width=0.25, stem="half")
-    model.labels, model.preprocessing = FER2013, Preprocessing()
-    return save_weights(model, tmp_path / "w.safetensors", record={"seed": 0})
+    return write_weights(tmp_path / "w.safetensors")
 
 
 def faces(*, names=FER2013, splits=("train", "public", "private"), each=14):

@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-from contextlib import ExitStack
 
 import numpy as np
 import pytest
@@ -17,6 +16,7 @@ from fer_attention.pipeline.photos import PhotoOptions, PhotoWorker
 from fer_attention.pipeline.runs import JOURNAL, PhotoRun
 from tests.support.killed_runs import contents
 from tests.support.paths import ROOT
+from tests.support.waiting_runs import run_together
 
 
 @pytest.fixture(scope="module")
@@ -149,21 +149,8 @@ def test_runs_that_start_together_give_the_result_of_one(photos, tmp_path):
 
     with subprocesses("-m", "fer_attention.cli", *command(tmp_path / "whole")) as process:
         assert process.wait() == 0
-    with ExitStack() as stack:
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-        pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-        arguments = [sys.executable, "-c", TOGETHER, *map(str, command(tmp_path / "out"))]
-        runs = [
-            stack.enter_context(subprocess.Popen(arguments, env=environment, text=True, **pipes))
-            for _ in range(3)
-        ]
-        for one in runs:
-            assert one.stdout.readline() == "ready\n"
-        for one in runs:
-            one.stdin.write("\n")
-            one.stdin.flush()
-        errors = [one.communicate()[1] for one in runs]
-    assert 0 in [one.returncode for one in runs]
-    for one, error in zip(runs, errors, strict=True):
-        assert one.returncode == 0 or (one.returncode == 2 and "Another run is writing to" in error)
+    ended = run_together(TOGETHER, *command(tmp_path / "out"))
+    assert 0 in [code for code, _ in ended]
+    for code, error in ended:
+        assert code == 0 or (code == 2 and "Another run is writing to" in error)
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")

@@ -57,7 +57,7 @@ TEXTS = [
 
 @dataclass
 class Tally:
-    """What the cases of a run gave, and those that broke a rule."""
+    """Counts of the cases of a run, and the cases that broke a rule."""
 
     read: int = 0
     refused: int = 0

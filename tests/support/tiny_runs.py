@@ -10,7 +10,8 @@ import torch
 
 from fer_attention.data import FaceDataset
 from fer_attention.emotions import FER2013
-from fer_attention.models import load_weights, save_weights
+from fer_attention.models import create_model, load_weights, save_weights
+from fer_attention.preprocessing import Preprocessing
 from fer_attention.training import TrainConfig, TrainingCallbacks
 from fer_attention.training.setup import create_initial_model
 
@@ -103,3 +104,12 @@ def assert_same_run(a, b):
     assert_same(
         load_weights(a / "best.safetensors").state_dict(), load_weights(b / "best.safetensors").state_dict()
     )
+
+
+def write_weights(path, **options):
+    """Save a small model with FER2013's labels and random weights; options are those of `save_weights`."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = create_model("resnet18_se", width=0.25, stem="half")
+    model.labels, model.preprocessing = FER2013, Preprocessing()
+    return save_weights(model, path, record={"seed": 0}, **options)

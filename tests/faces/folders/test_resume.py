@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -13,6 +13,7 @@ from PIL import Image
 
 from fer_attention.faces.folders import FolderError, FolderOptions, crop_folder
 from tests.support.paths import ROOT
+from tests.support.waiting_runs import run_together
 
 JOURNAL = ".faces.jsonl"
 
@@ -265,17 +266,10 @@ def test_a_second_process_is_refused_while_the_first_one_works(photos, tmp_path)
 @pytest.mark.slow
 def test_processes_that_start_together_give_the_result_of_one(photos, tmp_path):
     output = tmp_path / "crops"
-    with ExitStack() as stack:
-        processes = [stack.enter_context(started(photos, output, 2, last=-1)) for _ in range(3)]
-        for process in processes:
-            assert process.stdout.readline() == "ready\n"
-        for process in processes:
-            process.stdin.write("\n")
-            process.stdin.flush()
-        errors = [process.communicate()[1] for process in processes]
-    assert 0 in [process.returncode for process in processes]
-    for process, error in zip(processes, errors, strict=True):
-        assert process.returncode == 0 or "Another run is writing to" in error
+    ended = run_together(SCRIPT, photos, output, 2, -1)
+    assert 0 in [code for code, _ in ended]
+    for code, error in ended:
+        assert code == 0 or "Another run is writing to" in error
     run(photos, tmp_path / "whole")
     assert contents(output) == contents(tmp_path / "whole")
 
