@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -121,6 +121,7 @@ def evaluate(
         crops = _divided(crops, protocol, fold, division)
     if corruptions:
         options = {"emotions": emotions, "drop_unknown": drop_unknown_labels, "sample": sample, "seed": seed}
+        options |= {"allow_seen": allow_seen}
         _corruptions(classifier, crops, weights, json_file, split=split, batch_size=batch_size, **options)
         return
     found = measure(
@@ -165,6 +166,7 @@ def _corruptions(
     for truth in found.truths:
         out.print(corruption_table(found, truth, f"{name}, accuracy in %, {truth}"))
     say(f"Split {found.split}, {found.n} images, seed {found.seed}.")
+    _remark(found.notes, found.warnings)
 
 
 def _divided(
@@ -202,8 +204,12 @@ def _print(report: EvaluationReport) -> None:
             "The model is not calibrated: its candidates are the fewest emotions that have 90 % of the "
             "probability together. Fit them with fer-attention calibrate."
         )
-    for remark in report.remarks:
-        if remark not in report.warnings:
+    _remark(report.remarks, report.warnings)
+
+
+def _remark(remarks: Iterable[str], warnings: Collection[str]) -> None:
+    for remark in remarks:
+        if remark not in warnings:
             say(remark)
-    for warning in report.warnings:
+    for warning in warnings:
         warn(warning)

@@ -15,13 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_attention.classifiers import Classifier, as_classifier
-from fer_attention.data import FaceDataset, default_test_split, degrade_crops
+from fer_attention.data import FaceDataset, degrade_crops
 from fer_attention.evaluation.accuracy import Accuracy, accuracy
-from fer_attention.evaluation.answers import choose_answers, leave_out_emotions, restrict
-from fer_attention.evaluation.crops import match_labels, predict_crops
+from fer_attention.evaluation.answers import restrict
+from fer_attention.evaluation.crops import predict_crops
 from fer_attention.evaluation.crowd import AGREEING, CLEAR, plurality_of
 from fer_attention.evaluation.doubt import LABELS
-from fer_attention.evaluation.evaluate import draw_sample
+from fer_attention.evaluation.selection import select_images
 from fer_attention.models import FERModel
 
 CORRUPTIONS: Mapping[str, tuple[float, ...]] = {
@@ -51,6 +51,8 @@ class CorruptionReport:
         clean: Accuracy without a corruption, by kind of truth: `"data's labels"` and, where the data has
             votes, `"6 votes or more"`: the emotion on which at least six of ten voters agree.
         corrupted: The same by kind of corruption, a list from severity 1 to 5.
+        notes: Sentences that belong to the numbers.
+        warnings: Those of the notes without which the numbers would mislead.
     """
 
     split: str
@@ -58,6 +60,8 @@ class CorruptionReport:
     seed: int
     clean: Mapping[str, Accuracy]
     corrupted: Mapping[str, tuple[Mapping[str, Accuracy], ...]]
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def truths(self) -> tuple[str, ...]:
@@ -77,6 +81,7 @@ class CorruptionReport:
             "seed": self.seed,
             "clean": {truth: one.to_dict() for truth, one in self.clean.items()},
             "mean": {truth: self.mean(truth) for truth in self.truths},
+            "notes": list(self.notes),
             "corruptions": {
                 name: {
                     "strengths": list(CORRUPTIONS[name]),
@@ -100,6 +105,7 @@ def evaluate_corruptions(
     sample: int | None = None,
     seed: int = 0,
     batch_size: int = 256,
+    allow_seen: bool = False,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> CorruptionReport:
     """Measure a model on a split without and with each corruption of `CORRUPTIONS`.
@@ -117,20 +123,27 @@ def evaluate_corruptions(
         sample: As in `evaluate`; every corruption gets the same images.
         seed: Seed of the corruptions and the sample. Equal seeds give equal images to every model.
         batch_size: Images per pass.
+        allow_seen: As in `evaluate`.
         on_progress: Called with the number of finished and of all evaluations.
 
     Raises:
-        DataError: There is no such split, or it has labels that are not among the answers.
+        DataError: There is no such split, it has labels that are not among the answers, or the model has
+            seen all of its images.
         UnknownNameError: The label set is unknown.
         ValueError: A number is out of range, or the model lacks labels or preprocessing.
     """
     classifier = as_classifier(model)
-    answers = choose_answers(classifier.labels, data, emotions)
-    split = split or default_test_split(data)
-    part = data.split(split)
-    if sample is not None:
-        part = draw_sample(part, sample, seed)
-    faces, _ = match_labels(leave_out_emotions(part, answers)[0], answers, drop_unknown=drop_unknown)
+    selection = select_images(
+        classifier,
+        data,
+        split=split,
+        emotions=emotions,
+        drop_unknown=drop_unknown,
+        sample=sample,
+        seed=seed,
+        allow_seen=allow_seen,
+    )
+    faces, answers = selection.faces, selection.answers
     truths = _truths(faces)
     total = 1 + sum(map(len, CORRUPTIONS.values()))
     done = 0
@@ -145,9 +158,11 @@ def evaluate_corruptions(
         return {name: accuracy(chosen[true >= 0], true[true >= 0]) for name, true in truths.items()}
 
     return CorruptionReport(
-        split=split,
+        split=selection.split,
         n=len(faces),
         seed=seed,
+        notes=selection.notes,
+        warnings=selection.warnings,
         clean=measured(faces),
         corrupted={
             name: tuple(measured(degrade_crops(faces, name, one, seed=seed)) for one in strengths)

@@ -12,20 +12,13 @@ from numpy.typing import NDArray
 from fer_attention.calibration import Calibration
 from fer_attention.classifiers import Classifier, as_classifier
 from fer_attention.classifiers.base import calibration_of
-from fer_attention.data import FaceDataset, SeenImages, default_test_split, degrade_crops
-from fer_attention.data.seen import divided_as_trained
-from fer_attention.data.splits import TRAIN
-from fer_attention.evaluation.answers import (
-    choose_answers,
-    leave_out_emotions,
-    restrict,
-    restriction_note,
-)
-from fer_attention.evaluation.copies import check_unseen, record_of, training_copies
-from fer_attention.evaluation.crops import match_labels, predict_crops
+from fer_attention.data import FaceDataset, degrade_crops
+from fer_attention.evaluation.answers import restrict, restriction_note
+from fer_attention.evaluation.crops import predict_crops
 from fer_attention.evaluation.crowd import CrowdAgreement, crowd_agreement, plurality_of, vote_shares
 from fer_attention.evaluation.doubt import LABELS, PLURALITY, VOTES, Doubt, measure_doubt
 from fer_attention.evaluation.metrics import ClassificationMetrics, classification_metrics
+from fer_attention.evaluation.selection import select_images
 from fer_attention.evaluation.tta import VIEWS
 from fer_attention.models import FERModel
 
@@ -136,43 +129,26 @@ def evaluate(
     VIEWS[tta]
     classifier = as_classifier(model)
     labels = classifier.labels
-    answers = choose_answers(labels, data, emotions)
-    record = record_of(classifier)
-    seen = SeenImages.from_record(record)
-    if seen is not None or TRAIN in data.splits:
-        _ = data.digests  # computed once, and kept for later evaluations on this data
-    notes = []
-    fold = None if split is not None or allow_seen else divided_as_trained(data, record)
-    if fold is not None and fold.division is not None:
-        data = fold
-        notes.append(
-            f"Measured on the test images of {fold.division.protocol}, fold {fold.division.fold}: the "
-            "weights were trained on the others."
-        )
-    split = split or default_test_split(data)
-    part = data.split(split)
-    if sample is not None:
-        part = draw_sample(part, sample, seed)
-    drawn = len(part)
-    part, foreign = leave_out_emotions(part, answers)
-    chosen, dropped = match_labels(part, answers, drop_unknown=drop_unknown)
-    copies = training_copies(chosen, data, split, seen)
-    warnings, rows = list(copies.warnings), copies.rows | copies.leaked
-    if copies.leaked.any() and allow_seen:
-        warnings.append("Numbers on all images are too good.")
-    elif copies.leaked.any():
-        check_unseen(copies, split)
-        warnings.append("They are left out; --allow-seen (allow_seen=True) measures on them, too.")
-        chosen, rows = chosen.take(~copies.leaked), rows[~copies.leaked]
+    selection = select_images(
+        classifier,
+        data,
+        split=split,
+        emotions=emotions,
+        drop_unknown=drop_unknown,
+        sample=sample,
+        seed=seed,
+        allow_seen=allow_seen,
+    )
+    chosen, answers = selection.faces, selection.answers
     worse = chosen
     for name, strength in degradations:
         worse = degrade_crops(worse, name, strength, seed=seed)
-    notes += [*warnings, *copies.notes]
+    notes = list(selection.notes)
     if degradations:
         said = ", ".join(f"{name} {strength:g}" for name, strength in degradations)
         notes.append(f"The images were degraded first: {said}, seed {seed}.")
     if sample is not None:
-        notes.append(f"{drawn} images of the split were drawn, seed {seed}.")
+        notes.append(f"{selection.drawn} images of the split were drawn, seed {seed}.")
     start = time.perf_counter()
     probabilities = predict_crops(classifier, worse, tta=tta, batch_size=batch_size)
     seconds = time.perf_counter() - start
@@ -180,8 +156,8 @@ def evaluate(
         notes.append(restriction_note(probabilities, chosen.labels, labels, answers))
     probabilities = restrict(probabilities, labels, answers)
     sets = {ALL: np.ones(len(chosen), dtype=bool)}
-    if copies.known and not rows.all():
-        sets[NEW] = ~rows
+    if selection.known and not selection.copies.all():
+        sets[NEW] = ~selection.copies
     calibration = calibration_of(classifier)
     results, crowd, doubt = {}, {}, {}
     for name, among in sets.items():
@@ -192,18 +168,18 @@ def evaluate(
             )
         doubt[name] = _doubts(probabilities[among], chosen.take(among), calibration)
     return Evaluation(
-        split=split,
+        split=selection.split,
         results=results,
         crowd=crowd,
         doubt=doubt,
         calibration=calibration,
         crops=chosen,
         probabilities=probabilities,
-        copies=rows,
+        copies=selection.copies,
         tta=tta,
-        dropped=foreign | dropped,
+        dropped=selection.dropped,
         notes=tuple(notes),
-        warnings=tuple(warnings),
+        warnings=selection.warnings,
         seconds=seconds,
     )
 
@@ -220,16 +196,3 @@ def _doubts(
             if rows.any():
                 found[name] = measure_doubt(probabilities[rows], truth[rows], calibration)
     return found
-
-
-def draw_sample(part: FaceDataset, count: int, seed: int) -> FaceDataset:
-    """Draw images at random, in their order; all of them if there are fewer.
-
-    Raises:
-        ValueError: `count` is below 1.
-    """
-    if count < 1:
-        raise ValueError(f"sample is 1 image or more, got {count}.")
-    if count >= len(part):
-        return part
-    return part.take(np.sort(np.random.default_rng(seed).choice(len(part), count, replace=False)))

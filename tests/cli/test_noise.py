@@ -109,3 +109,22 @@ def test_training_calls_its_own_accuracy_optimistic(trained):
     assert re.search(r"Best epoch \d+ of 25: [\d.]+% on the selection images", trained[1])
     assert "They chose the epoch, so this number is optimistic" in trained[1]
     assert "fer-attention evaluate" in trained[1]
+
+
+def test_corruptions_are_measured_on_new_images_too(noise, trained, tmp_path):
+    arguments = (
+        "evaluate",
+        trained[0],
+        "--data",
+        noise,
+        "--corruptions",
+        "--json",
+        tmp_path / "numbers.json",
+    )
+    result = call(*arguments)
+    found = json.loads(numbers.read_text())
+    assert found["n"] == EACH
+    assert found["clean"]["data's labels"]["accuracy"] <= LIMIT
+    assert "Measured on the test images of stratified_kfold, fold 0" in result.output
+    result = call(*arguments, "--allow-seen")
+    assert "have been seen by the model" in result.stderr
