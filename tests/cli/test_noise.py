@@ -112,15 +112,8 @@ def test_training_calls_its_own_accuracy_optimistic(trained):
 
 
 def test_corruptions_are_measured_on_new_images_too(noise, trained, tmp_path):
-    arguments = (
-        "evaluate",
-        trained[0],
-        "--data",
-        noise,
-        "--corruptions",
-        "--json",
-        tmp_path / "numbers.json",
-    )
+    numbers = tmp_path / "numbers.json"
+    arguments = ("evaluate", trained[0], "--data", noise, "--corruptions", "--json", numbers)
     result = call(*arguments)
     found = json.loads(numbers.read_text())
     assert found["n"] == EACH
