@@ -72,7 +72,8 @@ def train(
     from fer_attention.device import resolve_device
     from fer_attention.training import check_run, load_recipe
     from fer_attention.training import train as run
-    from fer_attention.training.setup import input_form, resolve_precision
+    from fer_attention.training.precision import resolve_precision
+    from fer_attention.training.setup import input_form
 
     changes = _changes(settings or [])
     if model is not None:

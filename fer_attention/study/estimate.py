@@ -27,7 +27,7 @@ from fer_attention.models import ModelSpec, save_weights
 from fer_attention.models.factory import from_spec
 from fer_attention.study.config import StudyError
 from fer_attention.study.grid import RunSpec
-from fer_attention.training.setup import resolve_precision
+from fer_attention.training.precision import resolve_precision
 
 BASE_MEMORY = 1.2e9  # bytes of a process that has imported torch
 RECORD_SIZE = 1e5  # bytes of a run's record and predictions, without the part that grows with the images

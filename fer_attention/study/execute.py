@@ -36,7 +36,8 @@ from fer_attention.study.records import (
 )
 from fer_attention.study.source import source_commit
 from fer_attention.training import TrainingCallbacks, train
-from fer_attention.training.setup import environment, resolve_precision
+from fer_attention.training.precision import resolve_precision
+from fer_attention.training.setup import environment
 
 
 def execute(

@@ -16,7 +16,7 @@ from torch import nn
 
 import fer_attention
 from fer_attention.data import FaceDataset, SeenImages
-from fer_attention.device import fastest_precision, resolve_device
+from fer_attention.device import resolve_device
 from fer_attention.emotions import label_map
 from fer_attention.models import FERModel, load_weights, read_metadata
 from fer_attention.models.backbone_weights import fill_backbone
@@ -26,6 +26,7 @@ from fer_attention.optional import needs_extra
 from fer_attention.training.batches import measure_normalization
 from fer_attention.training.checkpoint import TrainingError
 from fer_attention.training.config import TrainConfig
+from fer_attention.training.precision import resolve_precision
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -39,7 +40,7 @@ def check_device(config: TrainConfig, device: torch.device | str) -> torch.devic
 
     Raises:
         ImportError: accelerate or a tracker is not installed.
-        TrainingError: The precision is float16 on the CPU.
+        TrainingError: The precision does not fit the CPU.
         ValueError: There is no such device.
     """
     with needs_extra("train", "Training runs on accelerate"):
@@ -51,8 +52,8 @@ def check_device(config: TrainConfig, device: torch.device | str) -> torch.devic
             "fer_attention[train] installs tensorboard; trackers=[] disables tracking."
         )
     resolved = resolve_device(device)
-    if resolved.type == "cpu" and config.precision == "float16":
-        raise TrainingError("float16 trains on GPUs only; use precision=bfloat16 or float32 on the CPU.")
+    if config.precision != "auto":
+        resolve_precision(config, resolved)
     return resolved
 
 
@@ -63,7 +64,7 @@ def create_accelerator(
 
     Raises:
         ImportError: accelerate or a tracker is not installed.
-        TrainingError: The precision is float16 on the CPU.
+        TrainingError: The precision does not fit the CPU.
     """
     resolved = check_device(config, device)
     from accelerate import Accelerator  # noqa: PLC0415  (optional, loaded where it is used)
@@ -89,11 +90,6 @@ def create_accelerator(
         project_dir=output,
     )
     return accelerator, precision
-
-
-def resolve_precision(config: TrainConfig, device: torch.device) -> str:
-    """Return the precision of a run on a device."""
-    return fastest_precision(device) if config.precision == "auto" else config.precision
 
 
 def from_main_process(value: T, state: Accelerator | PartialState) -> T:

@@ -310,7 +310,8 @@ def test_replaced_weights_are_noticed_before_the_data_are_read(tmp_path, monkeyp
     fields = ("epochs=1", "batch_size=8", "trackers=[]", f"{role}={value}")
     arguments = ["train", "quick", "--data", data, "--output", tmp_path / "run", "--device", "cpu"]
     arguments += [word for field in fields for word in ("--set", field)]
-    assert call(*arguments).exit_code == 0
+    first = call(*arguments)
+    assert first.exit_code == 0, first.output
     monkeypatch.setattr("fer_attention.data.load_data", lambda *_, **__: pytest.fail("the data were read"))
     assert "nothing was trained" in call(*arguments).output
     untrained(tmp_path / "start.safetensors", seed=1)

@@ -8,7 +8,8 @@ import torch
 
 from fer_attention.emotions import FER2013, FERPLUS
 from fer_attention.models import load_weights
-from fer_attention.training import TrainingCallbacks, setup, train
+from fer_attention.training import TrainingCallbacks, train
+from fer_attention.training import precision as precision_of_runs
 from fer_attention.training.setup import create_initial_model
 from tests.support.tiny_runs import StoppedError, checkpoint_of, stop_at, stripes, tiny, untrained
 
@@ -79,7 +80,7 @@ def fastest(monkeypatch):
     """Sets the precision that the device seems to be fastest in."""
 
     def choose(precision):
-        monkeypatch.setattr(setup, "fastest_precision", lambda device: precision)
+        monkeypatch.setattr(precision_of_runs, "fastest_precision", lambda device: precision)
 
     return choose
 
