@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
 from time import monotonic
@@ -22,34 +21,9 @@ from fer_attention.cli.common import Device, err, examples, fail, make_parents, 
 from fer_attention.cli.detectors import DetectorName, DetectorWeights, MinScore, WeightsName, load_recognizer
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    from fer_attention.recognizer import FacePrediction
-    from fer_attention.video import FrameResult
+    from fer_attention.video import FrameResult, TrackSummaries
 
 _INTERRUPTED = 130  # what shells report for a program that Ctrl-C ended
-
-
-@dataclass
-class _Track:
-    """One person so far: times in seconds, number of analysed frames, sums of probabilities."""
-
-    first: float
-    latest: FacePrediction
-    last: float = 0.0
-    frames: int = 0
-    sums: dict[str, float] = field(default_factory=lambda: defaultdict(float))
-
-    def add(self, time: float, face: FacePrediction) -> None:
-        self.last, self.latest = time, face
-        self.frames += 1
-        for name, probability in face.probabilities.items():
-            self.sums[name] += probability
-
-    @property
-    def mean(self) -> FacePrediction:
-        """The latest face with the mean probabilities."""
-        return replace(self.latest, probabilities={name: p / self.frames for name, p in self.sums.items()})
 
 
 EXAMPLES = examples(
@@ -82,12 +56,12 @@ def video(
     video, the frames before the damage are written, and the exit code is 1. With a camera, a line shows the
     frames per second and the number of faces.
     """
-    from fer_attention.video import VideoError, VideoReader, VideoWriter, recognize_video
+    from fer_attention.video import TrackSummaries, VideoError, VideoReader, VideoWriter, recognize_video
 
     code = done = 0
     position = _position(source)
     _check_files(position, output, json_file)
-    tracks: dict[int, _Track] = {}
+    tracks = TrackSummaries()
     with VideoReader(position) as reader, ExitStack() as files:
         recognizer = load_recognizer(weights, detector, detector_weights, min_score, device)
         results = recognize_video(recognizer, reader, every=every, smoothing=smoothing, batch_size=batch_size)
@@ -106,13 +80,10 @@ def video(
                 _live_line(results) if reader.live else progress(results, "recognising", reader.frames)
             ):
                 if writer is not None:
-                    writer.write(_annotated(result), result.frame.time)
-                if result.analysed:
-                    if add_record is not None:
-                        add_record(result.to_dict())
-                    for face in result.faces:
-                        time, found = result.frame.time, face.prediction
-                        tracks.setdefault(face.track, _Track(time, found)).add(time, found)
+                    writer.write(result.marked(), result.frame.time)
+                if result.analysed and add_record is not None:
+                    add_record(result.to_dict())
+                tracks.add(result)
                 done += 1
         except KeyboardInterrupt:
             code = _INTERRUPTED
@@ -179,25 +150,15 @@ def _json_frames(path: Path, head: dict[str, Any]) -> Iterator[Callable[[dict[st
         file.write("\n ]\n}\n")
 
 
-def _annotated(result: FrameResult) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    import numpy as np
-
-    from fer_attention.faces import annotate
-
-    faces = [face.prediction for face in result.faces]
-    captions = [f"#{face.track} {face.prediction.caption}" for face in result.faces]
-    return np.asarray(annotate(result.frame.image, [face.face for face in faces], captions))
-
-
-def _table(tracks: dict[int, _Track]) -> Table:
+def _table(tracks: TrackSummaries) -> Table:
     """Build a table of the tracks with their times and the most probable emotion on average.
 
     The last row counts faces that were seen in one frame only.
     """
     headings = ("track", "from", "to", "frames", "emotion", "probability")
     table = Table(*(Column(heading, no_wrap=True) for heading in headings))
-    lasting = {number: person for number, person in tracks.items() if person.frames > 1} or tracks
-    for number, person in sorted(lasting.items()):
+    lasting = tracks.lasting
+    for number, person in lasting.items():
         mean = person.mean
         times = f"{person.first:.2f} s", f"{person.last:.2f} s"
         table.add_row(str(number), *times, str(person.frames), mean.answer, f"{mean.probability:.0%}")

@@ -27,11 +27,15 @@ _LEFTOVERS = 60  # seconds after which an unused upload is deleted
 _SYSTEM_FONTS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica Neue", "Arial", "sans-serif")
 _FIXED_WIDTH = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace")
 _DETECTORS = {
-    "mtcnn": "mtcnn: the default.",
-    "yunet": "yunet: faster.",
-    "none": "none: the whole picture is one face.",
+    "mtcnn": "mtcnn: comes with the package; finds faces of 20 pixels and more.",
+    "yunet": "yunet: several times as fast.",
+    "yolo": "yolo: a file of yours.",
+    "none": "none: for pictures that are one face already.",
 }
 _MODELS = "ferplus: eight emotions, as ten people name them. fer2013: seven, as FER2013's labels have them."
+_CAMERAS, _LONGEST_STREAM, _STREAM_EVERY = 4, 600, 0.5  # visitors, seconds, seconds
+_CAMERA = {"video": {"width": {"ideal": 640}, "height": {"ideal": 480}}}
+_SHOW_ANSWER = '() => { document.getElementById("fer-page").dataset.tab = "%s"; }'
 # On a phone the answer is below the form: scroll it into view.
 _SCROLL = """() => {
   const answer = document.getElementById("fer-answer");
@@ -75,6 +79,7 @@ def build_page(choices: Choices, limits: Limits | None = None) -> gradio.Blocks:
         import gradio as gr
         from gradio.utils import get_upload_folder
     desk = Desk(choices, limits, uploads=get_upload_folder())
+    pictures: dict[str, Any] = {"type": "filepath", "image_mode": None, "height": 260, "buttons": []}
     with (
         _restored_globals(),
         gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(_LEFTOVERS, _LEFTOVERS)) as page,
@@ -85,20 +90,32 @@ def build_page(choices: Choices, limits: Limits | None = None) -> gradio.Blocks:
         )
         with gr.Row(equal_height=False, elem_id="fer-page"):
             with gr.Column(scale=2, min_width=300, elem_id="fer-form"):
-                photo = gr.Image(
-                    label="Photo",
-                    sources=["upload", "webcam", "clipboard"],
-                    type="filepath",
-                    image_mode=None,
-                    height=260,
-                    buttons=[],
-                    placeholder="Drop a photo here\n- or -\nclick to choose one",
-                    elem_id="fer-photo",
-                )
-                sample = gr.Button("Try the sample: Eileen Collins, NASA", elem_id="fer-sample")
-                gr.HTML(render("hint", limits=desk.limits), apply_default_css=False)
+                with gr.Tabs():
+                    with gr.Tab("Photo", elem_id="fer-tab-photo") as photo_tab:
+                        photo = gr.Image(
+                            label="Photo",
+                            sources=["upload", "webcam", "clipboard"],
+                            placeholder="Drop a photo here\n- or -\nclick to choose one",
+                            elem_id="fer-photo",
+                            **pictures,
+                        )
+                        sample = gr.Button("Try the sample: Eileen Collins, NASA", elem_id="fer-sample")
+                        gr.HTML(render("hint", limits=desk.limits), apply_default_css=False)
+                    with gr.Tab("Live camera", elem_id="fer-tab-live") as live_tab:
+                        camera = gr.Image(
+                            label="Camera",
+                            sources=["webcam"],
+                            streaming=True,
+                            webcam_options=gr.WebcamOptions(constraints=_CAMERA),
+                            elem_id="fer-camera",
+                            **pictures,
+                        )
+                        gr.HTML(render("live_hint"), apply_default_css=False)
+                    with gr.Tab("Clip", elem_id="fer-tab-clip") as clip_tab:
+                        clip = gr.File(label="Clip", file_types=["video"], height=180, elem_id="fer-clip")
+                        gr.HTML(render("clip_hint", limits=desk.limits), apply_default_css=False)
                 with gr.Column(elem_id="fer-options"):
-                    maps = gr.Checkbox(label="Show what the network looked at", elem_id="fer-maps")
+                    maps = gr.Checkbox(label="Show what the network looked at (photos)", elem_id="fer-maps")
                     detector = gr.Radio(
                         choices.detectors,
                         value=choices.detectors[0],
@@ -115,7 +132,19 @@ def build_page(choices: Choices, limits: Limits | None = None) -> gradio.Blocks:
                         elem_id="fer-model",
                     )
             with gr.Column(scale=3, min_width=300, elem_id="fer-answers"):
-                answer = gr.HTML(render("empty"), apply_default_css=False, elem_id="fer-answer")
+                answer, live_answer, clip_answer = (
+                    gr.HTML(
+                        render("empty"),
+                        apply_default_css=False,
+                        elem_id=name,
+                        elem_classes=[f"fer-of-{tab}"],
+                    )
+                    for tab, name in (
+                        ("photo", "fer-answer"),
+                        ("live", "fer-live-answer"),
+                        ("clip", "fer-clip-answer"),
+                    )
+                )
         gr.HTML(render("responsible_use"), apply_default_css=False)
 
         async def only_uploads(path: str) -> str:
@@ -136,6 +165,16 @@ def build_page(choices: Choices, limits: Limits | None = None) -> gradio.Blocks:
         def on_choice(model: str, detector: str, maps: bool, request: gr.Request) -> str:
             return desk.again(model, detector, maps, str(request.session_hash))
 
+        def on_frame(frame: dict[str, Any] | None, model: str, detector: str) -> Any:
+            if frame is None:  # the camera was stopped
+                return gr.skip()
+            return desk.frame(str(frame.get("url") or ""), model, detector)
+
+        def on_clip(upload: dict[str, Any] | None, model: str, detector: str) -> tuple[Any, None]:
+            if upload is None:
+                return gr.skip(), None
+            return desk.clip(upload, model, detector), None
+
         def on_leave(request: gr.Request) -> None:
             desk.forget(str(request.session_hash))
             sessions = getattr(page, "state_holder", None)  # exists once the page is mounted
@@ -143,17 +182,30 @@ def build_page(choices: Choices, limits: Limits | None = None) -> gradio.Blocks:
                 sessions.session_data.pop(request.session_hash, None)
 
         inputs: list[Any] = [photo, model, detector, maps]
-        for part in inputs:  # a request may send a file to any of them
+        for part in (*inputs, camera, clip):  # a request may send a file to any of them
             part.async_move_resource_to_block_cache = only_uploads
         for handler in (on_photo, on_sample, on_choice, on_leave):
             handler.__annotations__["request"] = gr.Request  # Gradio cannot resolve a name of this function
-        common: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "fer-attention"}
         # No preprocessing: Gradio's error for a damaged picture explains nothing.
-        common |= {"api_visibility": "private", "preprocess": False}
+        plain: dict[str, Any] = {"api_visibility": "private", "preprocess": False}
+        common = plain | {"concurrency_limit": 1, "concurrency_id": "fer-attention"}
         answered = photo.input(on_photo, inputs, [answer, photo], **common)
         tried = sample.click(on_sample, [model, detector, maps], answer, **common)
         for event in (answered, tried):
             event.then(None, js=_SCROLL)
+        clip.upload(on_clip, [clip, model, detector], [clip_answer, clip], **common)
+        camera.stream(
+            on_frame,
+            [camera, model, detector],
+            live_answer,
+            stream_every=_STREAM_EVERY,
+            time_limit=_LONGEST_STREAM,
+            show_progress="hidden",
+            concurrency_limit=_CAMERAS,  # a stream holds its place until it ends
+            **plain,
+        )
+        for tab, name in ((photo_tab, "photo"), (live_tab, "live"), (clip_tab, "clip")):
+            tab.select(None, js=_SHOW_ANSWER % name)
         for choice in (model, detector, maps):
             choice.input(on_choice, [model, detector, maps], answer, **common)
         page.unload(on_leave)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import io
 import re
 import warnings
@@ -16,7 +18,7 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
 
 
 class PhotoError(ValueError):
-    """A file that is not a usable photo.
+    """A file that is not a usable photo or clip.
 
     >>> print(PhotoError("The file is empty", "Choose the photo again."))
     The file is empty. Choose the photo again.
@@ -42,6 +44,7 @@ class Limits:
         upload_mb: Size of a file, in megabytes (1,000,000 bytes).
         megapixels: Size of a photo, in millions of pixels, checked before the photo is decoded.
         faces: Number of faces that are shown one by one, the largest first. All are marked in the photo.
+        clip_seconds: Length of a clip; the rest of a longer one is left out.
 
     Raises:
         ValueError: A limit is not above 0.
@@ -50,6 +53,7 @@ class Limits:
     upload_mb: float = 20
     megapixels: float = 50
     faces: int = 12
+    clip_seconds: float = 15
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
@@ -102,9 +106,19 @@ def too_large(size: int, limits: Limits) -> PhotoError:
     """Return the error for a file above the limit."""
     return PhotoError(
         "The file is too large",
-        f"It has {size / 1e6:,.1f} MB; the limit is {limits.upload_mb:g} MB. "
-        "Save the photo smaller and try again.",
+        f"It has {size / 1e6:,.1f} MB; the limit is {limits.upload_mb:g} MB. Save it smaller and try again.",
     )
+
+
+def frame_bytes(url: str) -> bytes:
+    """Return the picture in a data URL, as browsers send frames of a camera; PhotoError for anything else."""
+    head, _, body = url.partition(",")
+    try:
+        if re.fullmatch(r"data:image/(jpeg|png|webp);base64", head):
+            return base64.b64decode(body, validate=True)
+    except binascii.Error:
+        pass
+    raise PhotoError("This is not a picture of the camera", "Stop the camera and start it again.")
 
 
 def _opened(content: bytes, limits: Limits) -> Image.Image:

@@ -5,6 +5,7 @@ from fer_attention.video.reader import Frame, VideoReader, VideoSource
 from fer_attention.video.recognition import ExpressionSmoother, FrameResult, VideoPrediction, recognize_video
 from fer_attention.video.source import VideoError, VideoWarning
 from fer_attention.video.tracking import FaceTracker, TrackedFace
+from fer_attention.video.tracks import TrackSummaries, TrackSummary
 from fer_attention.video.writer import VideoWriter
 
 __all__ = [
@@ -12,6 +13,8 @@ __all__ = [
     "FaceTracker",
     "Frame",
     "FrameResult",
+    "TrackSummaries",
+    "TrackSummary",
     "TrackedFace",
     "VideoError",
     "VideoPrediction",

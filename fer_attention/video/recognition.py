@@ -7,6 +7,10 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from fer_attention.faces import annotate
 from fer_attention.recognizer import EmotionRecognizer, FacePrediction
 from fer_attention.video.detection import check_steps, in_batches, open_reader
 from fer_attention.video.reader import Frame, VideoReader, VideoSource
@@ -53,6 +57,11 @@ class FrameResult:
             "time": round(self.frame.time, 3),
             "faces": [{"track": face.track, **face.prediction.to_dict()} for face in self.faces],
         }
+
+    def marked(self) -> NDArray[np.uint8]:
+        """Return the frame with its faces, their tracks and their expressions drawn in, uint8 (H, W, 3)."""
+        captions = [f"#{face.track} {face.prediction.caption}" for face in self.faces]
+        return np.asarray(annotate(self.frame.image, [face.prediction.face for face in self.faces], captions))
 
 
 class ExpressionSmoother:

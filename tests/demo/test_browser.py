@@ -17,6 +17,7 @@ from PIL import Image
 
 from fer_attention.models import list_pretrained
 from tests.support.demo_parts import as_bytes
+from tests.support.videos import make_clip
 
 sync_api = pytest.importorskip("playwright.sync_api")
 pytest.importorskip("gradio")
@@ -31,14 +32,26 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def browser():
+def browser(astronaut, tmp_path_factory):
     path = next(filter(None, map(shutil.which, BROWSERS)), None)
     if path is None:
         pytest.skip(f"needs an installed browser: {', '.join(BROWSERS)}")
     with sync_api.sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        camera = make_clip(
+            tmp_path_factory.mktemp("camera") / "camera.mjpeg", [framed(astronaut)] * 5, codec="mjpeg"
+        )
+        fake = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+        fake.append(f"--use-file-for-fake-video-capture={camera}")
+        started = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", *fake])
         yield started
         started.close()
+
+
+def framed(astronaut):
+    """The astronaut in a frame of a camera, 640×480."""
+    frame = np.full((480, 640, 3), 90, np.uint8)
+    frame[:, 64:576] = astronaut[:480]
+    return frame
 
 
 @contextmanager
@@ -68,9 +81,9 @@ def uploads(folder):
 
 
 @contextmanager
-def visit(browser, url, size):
+def visit(browser, url, size, scheme="light"):
     """A page with a list of what it asked other hosts for, and of its errors."""
-    page = browser.new_page(viewport=size)
+    page = browser.new_page(viewport=size, color_scheme=scheme)
     foreign, errors = [], []
     page.on("request", lambda r: r.url.startswith((url, "data:", "blob:")) or foreign.append(r.url))
     page.on("console", lambda m: m.type == "error" and errors.append(f"{m.text} {m.location}"))
@@ -143,6 +156,32 @@ def test_a_visitor_uploads_a_photo_and_reads_happy(browser, tmp_path, astronaut)
             assert process.wait(timeout=30) == 130
         assert list(folder.iterdir()) == []
         assert "Traceback" not in (tmp_path / "stderr").read_text()
+
+
+@pytest.mark.parametrize(
+    ("size", "scheme"), [(DESKTOP, "light"), (PHONE, "dark")], ids=["desktop light", "phone dark"]
+)
+def test_a_visitor_reads_happy_in_a_clip_and_before_a_camera(browser, tmp_path, astronaut, size, scheme):
+    folder = tmp_path / "tmp"
+    folder.mkdir()
+    clip = make_clip(tmp_path / "clip.mp4", [framed(astronaut)] * 6)
+    with running_demo(folder) as (_, url), visit(browser, url, size, scheme) as page:
+        page.get_by_role("tab", name="Clip").click()
+        page.set_input_files("#fer-clip input[type=file]", str(clip))
+        page.wait_for_selector("#fer-clip-answer .fer-label:has-text('happy')", timeout=120_000)
+        assert page.evaluate("document.querySelector('video.fer-photo').readyState") >= 1
+        with page.expect_download() as download:
+            page.click("#fer-clip-answer a[download='faces.json']")
+        assert json.loads(Path(download.value.path()).read_text())[0]["faces"][0]["emotion"] == "happy"
+        assert uploads(folder) == []
+        shot(page, tmp_path / "clip.png")
+        page.get_by_role("tab", name="Live camera").click()
+        assert not page.is_visible("#fer-clip-answer")
+        page.locator("#fer-camera").get_by_text("Click to Access Webcam").click()
+        page.locator("#fer-camera button:has-text('Record')").click()
+        page.wait_for_selector("#fer-live-answer .fer-label:has-text('happy')", timeout=120_000)
+        assert uploads(folder) == []
+        shot(page, tmp_path / "live.png")
 
 
 @pytest.mark.skipif(os.name != "posix", reason="SIGTERM ends no program kindly there")

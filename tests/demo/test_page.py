@@ -1,6 +1,7 @@
 """The page behind its server, asked over HTTP in this process."""
 
 import ast
+import base64
 import json
 import os
 import random
@@ -23,6 +24,7 @@ from fer_attention.demo.page import build_page
 from fer_attention.demo.server import BODY_BYTES, demo_app, private_files
 from fer_attention.models.bundled import DEFAULT
 from tests.support.demo_parts import as_bytes, small_choices
+from tests.support.videos import make_clip
 
 gradio = pytest.importorskip("gradio")
 testclient = pytest.importorskip("starlette.testclient")
@@ -71,7 +73,7 @@ def test_a_photo_is_answered_and_no_file_of_it_is_left(site, astronaut):
     [path] = send(client, as_bytes(np.asarray(astronaut), "JPEG")).json()
     assert Path(path).is_relative_to(folder)
     answer, photo = ask(client, page, "on_photo", [record(path), MODEL, "fixed", False])
-    assert '<span class="fer-label">happy</span>' in answer
+    assert '<b class="fer-label">happy</b>' in answer
     assert photo is None
     assert files(folder) == []
     [again] = ask(client, page, "on_choice", [MODEL, "fixed", True])
@@ -85,6 +87,65 @@ def test_a_file_that_is_not_a_photo_gets_a_message(site):
     answer, _ = ask(client, page, "on_photo", [record(path), MODEL, "fixed", False])
     assert "not a picture" in answer
     assert files(folder) == []
+
+
+def test_a_clip_is_answered_and_no_file_of_it_is_left(site, astronaut, tmp_path):
+    client, page, folder = site
+    [path] = send(client, make_clip(tmp_path / "clip.mp4", [astronaut] * 6).read_bytes(), "clip.mp4").json()
+    assert files(folder) == []
+    answer, clip = ask(client, page, "on_clip", [record(path), MODEL, "fixed"])
+    assert '<b class="fer-label">happy</b>' in answer
+    assert 'src="data:video/mp4;base64,' in answer
+    assert clip is None
+    assert files(folder) == []
+
+
+def test_a_file_that_is_not_a_clip_gets_a_message(site):
+    client, page, folder = site
+    [path] = send(client, b"#EXTM3U\n/etc/hostname\n", "clip.mp4").json()
+    answer, _ = ask(client, page, "on_clip", [record(path), MODEL, "fixed"])
+    assert "not a clip that can be read" in answer
+    assert files(folder) == []
+
+
+@pytest.mark.parametrize("path", ["{outside}", "http://127.0.0.1:9/x.mp4"])
+def test_paths_of_this_machine_and_addresses_are_refused_as_clips(site, tmp_path, path, capfd):
+    client, page, _ = site
+    outside = tmp_path / "private.mp4"
+    outside.write_bytes(b"private")
+    assert ask(client, page, "on_clip", [record(path.format(outside=outside)), MODEL, "fixed"]) is None
+    assert re.search("not an uploaded file|not uploaded by a user", capfd.readouterr().err)
+    assert outside.exists()
+
+
+def frame_answer(page, content=None, **frame):
+    """The answer to a frame of a camera, as the page's browser sends it."""
+    if content is not None:
+        frame["url"] = f"data:image/jpeg;base64,{base64.b64encode(content).decode()}"
+    [function] = [function for function in page.fns.values() if function.name == "on_frame"]
+    return function.fn({"path": None, "is_stream": True, **frame}, MODEL, "fixed")
+
+
+def test_frames_of_a_camera_are_answered(site, astronaut):
+    _, page, folder = site
+    answer = frame_answer(page, as_bytes(np.asarray(astronaut), "JPEG"))
+    assert '<b class="fer-label">happy</b>' in answer
+    assert files(folder) == []
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "http://127.0.0.1:9/x.png",
+        "file:///etc/hostname",
+        "data:text/html;base64,aGk=",
+        "data:image/png;base64,!",
+    ],
+)
+def test_only_data_of_pictures_are_frames(site, url):
+    _, page, _ = site
+    assert "not a picture of the camera" in frame_answer(page, url=url, path="/etc/hostname")
 
 
 @pytest.mark.parametrize("place", range(4))
@@ -141,7 +202,7 @@ def test_fifty_uploads_at_once_are_all_answered(site, astronaut, equal):
             return ask(client, page, "on_photo", data, session=f"visitor {number}")
 
         answers = list(pool.map(answer, range(50)))
-    assert all('<span class="fer-label">happy</span>' in html for html, _ in answers)
+    assert all('<b class="fer-label">happy</b>' in html for html, _ in answers)
 
 
 def test_more_visitors_than_the_queue_holds_are_told_to_wait(site):
@@ -161,7 +222,7 @@ def test_more_visitors_than_the_queue_holds_are_told_to_wait(site):
 def test_the_sample_is_answered(site):
     client, page, _ = site
     [answer] = ask(client, page, "on_sample", [MODEL, "fixed", False])
-    assert '<span class="fer-label">happy</span>' in answer
+    assert '<b class="fer-label">happy</b>' in answer
 
 
 def test_a_file_far_above_the_limit_is_not_received(site):

@@ -24,15 +24,18 @@ def index_of(image):
     return round((float(np.median(image[image[:, :, 1] > 80])) - 110) / 7)
 
 
-def make_clip(path, images, *, fps=10, times=None, tone=None, options=None, start=0.0):
+def make_clip(path, images, *, fps=10, times=None, tone=None, options=None, start=0.0, codec="libx264"):
     """Write a clip; `tone` is an audio codec for a sine of the clip's length, `times` are in seconds."""
     images = list(images)
     times = [start + index / fps for index in range(len(images))] if times is None else times
     with av.open(str(path), "w", options=options or {}) as container:
         height, width, _ = images[0].shape
-        video = container.add_stream("libx264", rate=fps, options={"preset": "veryfast", "crf": "10"})
-        video.width, video.height, video.pix_fmt = width, height, "yuv420p"
-        video.codec_context.time_base = TICK
+        settings = {"preset": "veryfast", "crf": "10"} if codec == "libx264" else {}
+        video = container.add_stream(codec, rate=fps, options=settings)
+        video.width, video.height = width, height
+        video.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+        if codec == "libx264":
+            video.codec_context.time_base = TICK
         audio = None if tone is None else container.add_stream(tone, rate=16_000, layout="mono")
         for image, time in zip(images, times, strict=True):
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
