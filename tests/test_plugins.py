@@ -179,31 +179,68 @@ def test_a_block_in_a_file_has_its_models_with_the_option_plugin(tmp_path):
     assert run("-c", code).stdout == "torch.Size([64, 1, 1])\n"
 
 
-def test_a_module_in_the_current_folder_can_be_named_as_a_plug_in(tmp_path, monkeypatch):
-    (tmp_path / "my_lab").mkdir()
-    (tmp_path / "my_lab" / "blocks.py").write_text(BLOCK.read_text())
-    monkeypatch.chdir(tmp_path)
-    shown = run("-m", "fer_attention.cli", "--plugin", "my_lab.blocks", "models", "resnet18_energy").stdout
-    assert "resnet18_energy" in shown
+REFUSED = {
+    "missing": (None, "there is no such file."),
+    "failing": ("1 / 0", "ZeroDivisionError: division by zero."),
+    "without device": (
+        BLOCK.read_text().replace("device: ", "machine: "),
+        "EnergyGate has no parameter device",
+    ),
+    "taken": (BLOCK.read_text().replace('"energy"', '"se"'), "The attention 'se' is already registered"),
+}
+FORKED = """
+import json, os, sys
+import timm, fer_attention.models
+from fer_attention.cli import app
+for folder, arguments in json.loads(sys.argv[1]):
+    if not (child := os.fork()):
+        os.chdir(folder)
+        for descriptor, name in enumerate(("stdout", "stderr"), start=1):
+            os.dup2(os.open(name, os.O_CREAT | os.O_WRONLY), descriptor)
+        try:
+            app(arguments)
+        except SystemExit as end:
+            sys.stdout.flush()
+            os._exit(end.code)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
 
 
-@pytest.mark.parametrize(
-    ("text", "reason"),
-    [
-        (None, "there is no such file."),
-        ("1 / 0", "ZeroDivisionError: division by zero."),
-        (BLOCK.read_text().replace("device: ", "machine: "), "EnergyGate has no parameter device"),
-        (BLOCK.read_text().replace('"energy"', '"se"'), "The attention 'se' is already registered"),
-    ],
-    ids=["missing", "failing", "without device", "taken"],
-)
-def test_a_named_plug_in_that_fails_ends_the_command_with_its_reason(text, reason, tmp_path):
-    if text is not None:
-        (tmp_path / "mine.py").write_text(text)
-    done = run("-m", "fer_attention.cli", "--plugin", tmp_path / "mine.py", "models", "vgg11", code=2)
-    [line] = done.stderr.splitlines()
-    assert line.startswith(f"error: The plug-in {tmp_path / 'mine.py'} was not loaded: ")
-    assert reason in line
+@pytest.fixture(scope="module")
+def named(tmp_path_factory):
+    """(exit status, output, errors, folder) of command lines with a plug-in of the current folder.
+
+    Each runs in a fork of one Python that has imported what commands need.
+    """
+    folders = {case: tmp_path_factory.mktemp("named") for case in ("module", *REFUSED)}
+    (folders["module"] / "my_lab").mkdir()
+    (folders["module"] / "my_lab" / "blocks.py").write_text(BLOCK.read_text())
+    cases = [(str(folders["module"]), ["--plugin", "my_lab.blocks", "models", "resnet18_energy"])]
+    for case, (text, _) in REFUSED.items():
+        if text is not None:
+            (folders[case] / "mine.py").write_text(text)
+        arguments = ["--plugin", str(folders[case] / "mine.py"), "models", "vgg11"]
+        cases.append((str(folders[case]), arguments))
+    statuses = map(int, run("-c", FORKED, json.dumps(cases)).stdout.split())
+    return {
+        case: (status, *((folder / name).read_text() for name in ("stdout", "stderr")), folder)
+        for status, (case, folder) in zip(statuses, folders.items(), strict=True)
+    }
+
+
+def test_a_module_in_the_current_folder_can_be_named_as_a_plug_in(named):
+    status, output, errors, _ = named["module"]
+    assert (status, errors) == (0, "")
+    assert "resnet18_energy" in output
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_named_plug_in_that_fails_ends_the_command_with_its_reason(case, named):
+    status, _, errors, folder = named[case]
+    [line] = errors.splitlines()
+    assert status == 2
+    assert line.startswith(f"error: The plug-in {folder / 'mine.py'} was not loaded: ")
+    assert REFUSED[case][1] in line
 
 
 @pytest.mark.slow
