@@ -88,27 +88,34 @@ def broken(tmp_path_factory):
     return site
 
 
-def test_a_block_and_a_family_of_a_plug_in_have_names_here_and_in_timm(example):
-    found = json.loads(run("-c", LOOK, plugins=[example]).stdout)
-    assert found["imported"]
-    assert {"resnet50_mirror_elu", "convnet_16_mirror", "vgg16_bn_mirror"} <= set(found["names"])
-    assert sorted(found["timm"]) == found["names"]
-    assert found["logits"] == [2, 3]
-
-
-def test_a_plug_in_adds_every_kind_of_entry(example, tmp_path):
-    (tmp_path / "data").mkdir()
-    Image.fromarray(np.full((60, 40), 90, np.uint8)).save(tmp_path / "data" / "happy@ann.png")
+@pytest.fixture(scope="module")
+def found(example, tmp_path_factory):
+    """What a fresh process has of the plug-in: first its names, then one entry of every kind."""
+    folder = tmp_path_factory.mktemp("found")
+    (folder / "data").mkdir()
+    Image.fromarray(np.full((60, 40), 90, np.uint8)).save(folder / "data" / "happy@ann.png")
     text = (EXAMPLE / "fer_attention_mirror" / "studies" / "mirror-vs-se.yaml").read_text()
-    (tmp_path / "wrong.yaml").write_text(text.replace("mirror]", "miror]"))
-    arguments = [tmp_path / "data", tmp_path / "wrong.yaml"]
-    found = json.loads(run("-c", USE, *arguments, plugins=[example]).stdout)
-    assert found["gate"] == "MirrorGate"
-    assert found["crops"] == [1, "happy", "ann"]
-    assert found["faces"] == [12, 12, 36, 36]
-    assert found["recipe"] == "convnet_16_mirror"
-    assert found["runs"] == ["convnet_16", "convnet_16_mirror", "convnet_16_se"]
-    assert "Did you mean 'mirror'" in found["wrong"]
+    (folder / "wrong.yaml").write_text(text.replace("mirror]", "miror]"))
+    shown = run("-c", LOOK + USE, folder / "data", folder / "wrong.yaml", plugins=[example]).stdout
+    return [json.loads(line) for line in shown.splitlines()]
+
+
+def test_a_block_and_a_family_of_a_plug_in_have_names_here_and_in_timm(found):
+    names, _ = found
+    assert names["imported"]
+    assert {"resnet50_mirror_elu", "convnet_16_mirror", "vgg16_bn_mirror"} <= set(names["names"])
+    assert sorted(names["timm"]) == names["names"]
+    assert names["logits"] == [2, 3]
+
+
+def test_a_plug_in_adds_every_kind_of_entry(found):
+    _, entries = found
+    assert entries["gate"] == "MirrorGate"
+    assert entries["crops"] == [1, "happy", "ann"]
+    assert entries["faces"] == [12, 12, 36, 36]
+    assert entries["recipe"] == "convnet_16_mirror"
+    assert entries["runs"] == ["convnet_16", "convnet_16_mirror", "convnet_16_se"]
+    assert "Did you mean 'mirror'" in entries["wrong"]
 
 
 @pytest.mark.slow
