@@ -31,11 +31,8 @@ from fer_attention.training.setup import environment
 
 RECORDS = Path(__file__).parent / "records" / "explain_seeds.json"
 ATTENTIONS = ("none", "se", "eca", "cbam")
-LAYERCAM, GRADCAM, SPATIAL = "LayerCAM, stages.0.blocks", "Grad-CAM, last map", "spatial attention, stages.0"
-GRIDS = {LAYERCAM: 24, GRADCAM: 3, SPATIAL: 24}
-"""Side length of each map before it is enlarged."""
-
-STEPS, REPEATS = 16, 2
+LAYERCAM, SPATIAL = "LayerCAM, stages.0.blocks", "spatial attention, stages.0"
+STEPS, REPEATS, GRID = 16, 1, 24
 
 
 def main() -> None:
@@ -79,8 +76,8 @@ def main() -> None:
 
 def kept_runs(study: Path) -> Iterable[tuple[RunRecord, FERModel]]:
     """Yield the finished runs of a study with their models."""
-    paths = sorted(study.glob(f"runs/*/{RECORD}"))
-    records = [record for record in map(read_record, paths) if record.factors["attention"] in ATTENTIONS]
+    folders = [path.parent for path in sorted(study.glob(f"runs/*/{RECORD}"))]
+    records = [record for record in map(read_record, folders) if record.factors["attention"] in ATTENTIONS]
     for record in sorted(records, key=lambda one: (one.seed, one.factors["attention"])):
         weights = study / "runs" / record.id / WEIGHTS
         if not weights.is_file():
@@ -92,15 +89,12 @@ def measured(run: RunRecord, model: FERModel, pixels: np.ndarray[Any, Any], seed
     """Measure the maps of one run."""
     assert model.preprocessing is not None  # noqa: S101 - weights of a study have it
     images = model.preprocessing.normalize(model.preprocessing.prepare(pixels))
-    maps = {
-        LAYERCAM: grad_cam(model, images, layer="stages.0.blocks", method="layercam"),
-        GRADCAM: grad_cam(model, images, method="gradcam"),
-    }
+    maps = {LAYERCAM: grad_cam(model, images, layer="stages.0.blocks", method="layercam")}
     if run.factors["attention"] == "cbam":
         maps[SPATIAL] = spatial_attention(model, images)
     results = {}
     for name, values in maps.items():
-        found = faithfulness(model, images, values, steps=STEPS, repeats=REPEATS, grid=GRIDS[name], seed=seed)
+        found = faithfulness(model, images, values, steps=STEPS, repeats=REPEATS, grid=GRID, seed=seed)
         results[name] = {
             "deletion": found.deletion,
             "insertion": found.insertion,
@@ -133,7 +127,7 @@ def table(record: dict[str, Any]) -> str:
         "| deletion gain over a centre blob | insertion gain over a centre blob |",
         "| --- | --- | ---: | ---: | ---: | ---: | ---: |",
     ]
-    for name in GRIDS:
+    for name in (LAYERCAM, SPATIAL):
         for attention in ATTENTIONS:
             found = [
                 run["maps"][name]
@@ -152,8 +146,10 @@ def table(record: dict[str, Any]) -> str:
 
 def mean_of(values: list[float], *, sign: str) -> str:
     """Format the mean of independent runs with its interval."""
-    low, high = mean_interval(values)
-    text = f"{np.mean(values):{sign}.3f} ({low:{sign}.3f} to {high:{sign}.3f})"
+    text = f"{np.mean(values):{sign}.3f}"
+    if len(values) > 1:
+        low, high = mean_interval(values)
+        text += f" ({low:{sign}.3f} to {high:{sign}.3f})"
     return text.replace("-", "−")
 
 

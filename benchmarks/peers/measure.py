@@ -54,7 +54,7 @@ ROOT = HERE.parent.parent
 RECORDS = ROOT / "benchmarks" / "records" / "peers"
 SPEED = RECORDS.parent / "peer_speed.json"
 SEED = 2026
-ROUNDS, FACES = 7, 200
+ROUNDS, FACES = 5, 200
 """Rounds of a comparison of speed, and faces in each, one at a time."""
 COLOURS = ("#2458b8", "#6fa3e8", "#d1661a", "#3a8a4d", "#8a4da8")
 
