@@ -95,6 +95,11 @@ def test_the_list_of_commands_shows_the_first_line_of_each_help(name):
     assert inspect.cleandoc(command.help).split("\n\n")[0].replace("\n", " ") == COMMANDS[name]
 
 
+def test_only_the_width_of_the_terminal_breaks_the_paragraphs_of_help():
+    paragraphs = [part for command in LEAVES.values() for part in command.help.split("\n\n")]
+    assert [part for part in paragraphs if "\n" in part] == []
+
+
 @pytest.mark.parametrize(("words", "command"), LEAVES.items(), ids=LEAVES)
 def test_help_ends_with_examples_that_the_command_accepts(words, command):
     first, *lines = command.epilog.split("\n\n")

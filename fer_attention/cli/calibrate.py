@@ -46,11 +46,14 @@ def calibrate(
 
     A temperature makes the probabilities as high as the answers are right; a threshold decides which emotions
     are candidates, so that nine of ten faces have the right one among them. Both are stored in the weights
-    file, whose weights do not change. With --votes, they are fitted to what people voted.
+    file, whose weights do not change. With --votes, they are fitted to what people voted. Data without splits
+    is divided as it was for training.
     """
     from fer_attention.classifiers import load_classifier
     from fer_attention.data.loading import resolve_format
+    from fer_attention.data.seen import division_of
     from fer_attention.evaluation import calibrate as fit
+    from fer_attention.evaluation.copies import record_of
     from fer_attention.models.bundled import weights_path
     from fer_attention.models.weights import update_record
 
@@ -61,12 +64,13 @@ def calibrate(
         raise ValueError(f"{weights} is part of the package. Name a file for the new weights with --output.")
     make_parents(output)
     classifier = load_classifier(path, device=device)
+    division = division_of(record_of(classifier))
+    if fold is not None and protocol is None and division is None:
+        raise ValueError("--fold needs --protocol: the weights do not say how their data were divided.")
     data_format = resolve_format(data, data_format)
     crops = datasets.read_for(classifier, data, data_format, on_error, labels, votes)
-    if protocol is not None:
-        crops = datasets.split_by(crops, protocol, fold or 0)
-    elif fold:
-        raise ValueError(f"--fold {fold} needs a --protocol that makes folds.")
+    if protocol is not None or fold is not None:
+        crops = datasets.divide(crops, protocol, fold, division)
     found = fit(
         classifier,
         crops,

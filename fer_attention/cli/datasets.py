@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,6 +17,7 @@ from fer_attention.emotions import FIRST_CODES
 if TYPE_CHECKING:
     from fer_attention.classifiers import Classifier
     from fer_attention.data import FaceDataset
+    from fer_attention.data.records import Division
 
 MEMORY = 4e9
 """Bytes of images from which on a folder is streamed from the disk."""
@@ -91,11 +93,13 @@ def read_for(
     votes: Path | None,
 ) -> FaceDataset:
     """Read a data set in the form that a model takes, with votes where a table is given; see `read`."""
-    from fer_attention.data import with_votes
+    from fer_attention.data import FORMATS, with_votes
 
     rule = classifier.preprocessing
-    form = form_options(path, data_format, rule.size, rule.channels)
-    crops = read(path, data_format, on_error, labels, **form)
+    options = form_options(path, data_format, rule.size, rule.channels)
+    if votes is not None and "votes" in inspect.signature(FORMATS[data_format].load).parameters:
+        return read(path, data_format, on_error, labels, votes=votes, **options)
+    crops = read(path, data_format, on_error, labels, **options)
     return crops if votes is None else with_votes(crops, votes, on_error=on_error)  # type: ignore[arg-type]
 
 
@@ -126,3 +130,18 @@ def split_by(crops: FaceDataset, protocol: str, number: int, *, seed: int = 0, *
     fold = made.fold(number)
     say(f"protocol {made.name}, {fold.name}")
     return fold.apply(crops)
+
+
+def divide(
+    crops: FaceDataset, protocol: str | None, number: int | None, division: Division | None
+) -> FaceDataset:
+    """Split data by a protocol; what is not given is as it was for training, if that was this protocol."""
+    if division is None or protocol not in (None, division.protocol):
+        return split_by(crops, str(protocol), number or 0)
+    number = division.fold if number is None else number
+    return split_by(crops, division.protocol, number, seed=division.seed, **division.options)
+
+
+def fold_options(protocol: str, division: Division | None) -> Mapping[str, Any]:
+    """Return the options of a protocol: those of the training, if that was this protocol."""
+    return {} if division is None or division.protocol != protocol else division.options

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,7 +16,6 @@ from fer_attention.emotions import LABEL_SETS
 if TYPE_CHECKING:
     from fer_attention.classifiers import Classifier
     from fer_attention.data import FaceDataset
-    from fer_attention.data.records import Division
     from fer_attention.evaluation import EvaluationReport
 
 EXAMPLES = examples(
@@ -110,7 +109,7 @@ def evaluate(
     if fold is not None and protocol is None and division is None:
         raise ValueError("--fold needs --protocol: the weights do not say how their data were divided.")
     if protocol is not None:
-        check_protocol(protocol, fold or 0, **_options(protocol, division))
+        check_protocol(protocol, fold or 0, **datasets.fold_options(protocol, division))
     if votes is not None and not votes.exists():
         raise ValueError(f"{votes} does not exist.")
     data_format = resolve_format(data, data_format)  # once: it lists, or even unpacks, the data
@@ -118,7 +117,7 @@ def evaluate(
         check_split(split, data_format, divided=protocol is not None or fold is not None)
     crops = datasets.read_for(classifier, data, data_format, on_error, labels, votes)
     if protocol is not None or fold is not None:
-        crops = _divided(crops, protocol, fold, division)
+        crops = datasets.divide(crops, protocol, fold, division)
     if corruptions:
         options = {"emotions": emotions, "drop_unknown": drop_unknown_labels, "sample": sample, "seed": seed}
         options |= {"allow_seen": allow_seen}
@@ -167,21 +166,6 @@ def _corruptions(
         out.print(corruption_table(found, truth, f"{name}, accuracy in %, {truth}"))
     say(f"Split {found.split}, {found.n} images, seed {found.seed}.")
     _remark(found.notes, found.warnings)
-
-
-def _divided(
-    crops: FaceDataset, protocol: str | None, fold: int | None, division: Division | None
-) -> FaceDataset:
-    """Divide data by a protocol; what is not given is as it was for training, if that was this protocol."""
-    if division is None or protocol not in (None, division.protocol):
-        return datasets.split_by(crops, str(protocol), fold or 0)
-    number = division.fold if fold is None else fold
-    options = _options(division.protocol, division)
-    return datasets.split_by(crops, division.protocol, number, seed=division.seed, **options)
-
-
-def _options(protocol: str, division: Division | None) -> Mapping[str, Any]:
-    return {} if division is None or division.protocol != protocol else division.options
 
 
 def _print(report: EvaluationReport) -> None:

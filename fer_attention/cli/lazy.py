@@ -77,4 +77,10 @@ class LazyGroup(TyperGroup):
             loaded = typer.main.get_command(alone)
         for command in getattr(loaded, "commands", {name: loaded}).values():
             command.callback = errors_as_lines(command.params)(command.callback)
+            command.help = _unwrapped(command.help)
         return loaded
+
+
+def _unwrapped(text: str) -> str:
+    """Join the lines of each paragraph, so that the terminal's width alone breaks them."""
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))

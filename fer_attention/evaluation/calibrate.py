@@ -12,6 +12,7 @@ from fer_attention.calibration import Calibration, mass_before
 from fer_attention.classifiers import Classifier, as_classifier
 from fer_attention.classifiers.base import calibration_of, softmax
 from fer_attention.data import DataError, FaceDataset, SeenImages
+from fer_attention.data.seen import divided_as_trained
 from fer_attention.data.splits import selection_split
 from fer_attention.evaluation.answers import leave_out_emotions
 from fer_attention.evaluation.copies import record_of, training_copies
@@ -51,7 +52,8 @@ def calibrate(
     Args:
         model: A model with labels and preprocessing, or any classifier.
         data: The whole data set, with its splits.
-        split: The split; by default `validation` or `public`, which selects epochs.
+        split: The split; by default `validation` or `public`, which selects epochs. Data without splits is
+            divided as it was for the training of the model.
         coverage: Share of new faces whose truth shall be among the candidates.
         drop_unknown: Leave out images of labels that are no emotions, instead of raising.
         batch_size: Images per pass.
@@ -64,10 +66,13 @@ def calibrate(
     if not 0 < coverage < 1:
         raise ValueError(f"coverage is between 0 and 1, for instance 0.9; got {coverage}.")
     classifier = as_classifier(model)
+    record = record_of(classifier)
+    if split is None:
+        data = divided_as_trained(data, record) or data
     split = split or selection_split(data)
     known_emotions, _ = leave_out_emotions(data.split(split), classifier.labels)
     part, _ = match_labels(known_emotions, classifier.labels, drop_unknown=drop_unknown)
-    seen = SeenImages.from_record(record_of(classifier))
+    seen = SeenImages.from_record(record)
     faces = part.take(~training_copies(part, data, split, seen).rows)
     voted = None if faces.votes is None else vote_shares(faces.votes, classifier.labels)
     if not len(faces) or (voted is not None and not voted.any()):

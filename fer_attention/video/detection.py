@@ -85,7 +85,7 @@ def detect_video(
             wanted = (frame for frame in reader if frame.index % every == 0)
             for batch in in_batches(wanted, 1 if reader.live else batch_size, every=every):
                 for faces in detector.detect([frame.image for frame in batch]):
-                    tracked = list(map(TrackedFace, faces, tracker.update(faces)))
-                    yield batch.pop(0), tracked  # popped, to free each frame before the next are read
+                    frame = batch.pop(0)  # popped, to free each frame before the next are read
+                    yield frame, list(map(TrackedFace, faces, tracker.update(faces, frame.time)))
 
     return detected()

@@ -130,7 +130,7 @@ def recognize_video(
     tracker, smoother = FaceTracker(), ExpressionSmoother(smoothing)
 
     def followed(found: list[FacePrediction], time: float) -> list[VideoPrediction]:
-        numbers = tracker.update([prediction.face for prediction in found])
+        numbers = tracker.update([prediction.face for prediction in found], time)
         smoother.keep(tracker.alive)
         return [
             VideoPrediction(n, replace(one, probabilities=smoother.update(n, time, one.probabilities)))

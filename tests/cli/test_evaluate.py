@@ -15,6 +15,7 @@ from fer_attention.inference import predict_logits
 from fer_attention.models import create_model, load_weights, read_metadata, save_weights
 from fer_attention.models.bundled import weights_path
 from fer_attention.preprocessing import Preprocessing
+from tests.support.datasets import write_fer2013_csv, write_votes
 from tests.support.tiny_runs import write_weights
 
 
@@ -161,6 +162,18 @@ def test_explains_wrong_degradations_and_label_sets_early(run, options, said):
     result, _ = run(None, *options)
     assert result.exit_code == 2
     assert said in result.stderr
+
+
+def test_votes_make_the_labels_of_the_format_ferplus(weights, tmp_path):
+    data = write_fer2013_csv(tmp_path / "data" / "fer2013.csv", usages=["Training", *["PrivateTest"] * 3])
+    votes = np.zeros((4, 10), dtype=int)
+    votes[:, FERPLUS.index("happy")] = 10
+    table = write_votes(tmp_path / "fer2013new.csv", votes, usages=["Training", *["PrivateTest"] * 3])
+    arguments = ("evaluate", weights, "--data", data, "--votes", table, "--data-format", "ferplus")
+    result = CliRunner().invoke(app, [*map(str, arguments), "--json", str(tmp_path / "r.json")])
+    assert result.exit_code == 0, result.output
+    classes = json.loads((tmp_path / "r.json").read_text())["results"][ALL]["classes"]
+    assert {found["label"]: found["support"] for found in classes if found["support"]} == {"happy": 3}
 
 
 def test_with_votes_reports_the_agreement_with_people(run, monkeypatch, tmp_path):

@@ -121,3 +121,18 @@ def test_corruptions_are_measured_on_new_images_too(noise, trained, tmp_path):
     assert "Measured on the test images of stratified_kfold, fold 0" in result.output
     result = call(*arguments, "--allow-seen")
     assert "have been seen by the model" in result.stderr
+
+
+def test_calibrate_fits_to_the_validation_images_of_the_fold_of_training(noise, trained, tmp_path):
+    fitted = tmp_path / "fitted.safetensors"
+    said = call("calibrate", trained[0], "--data", noise, "--output", fitted).output
+    assert f"Fitted on {EACH} faces of the split validation" in said
+    named = call(
+        "calibrate", trained[0], "--data", noise, "--output", tmp_path / "named.safetensors", "--fold", 0
+    )
+    assert said.splitlines()[-3:-1] == named.output.splitlines()[-3:-1]
+    records = [
+        read_metadata(tmp_path / name).record["calibration"]
+        for name in ("fitted.safetensors", "named.safetensors")
+    ]
+    assert records[0] == records[1]

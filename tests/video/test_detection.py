@@ -45,9 +45,8 @@ def test_every_nth_frame_is_analysed_in_batches(clip, every, batch_size):
 
 
 def test_a_passed_tracker_continues_its_numbers(clip):
-    tracker = FaceTracker(max_missed=0)
+    tracker = FaceTracker()
     list(detect_video(clip, SquareDetector(), tracker=tracker))
-    tracker.update([])
     assert {face.track for _, [face] in detect_video(clip, SquareDetector(), tracker=tracker)} == {1}
 
 

@@ -28,9 +28,13 @@ class RotatedDetector:
 
     Args:
         detector: The detector of upright faces.
+
+    Raises:
+        ValueError: The detector does not search, but takes whole images.
     """
 
     def __init__(self, detector: FaceDetector) -> None:
+        check_rotations(detector.name)
         self.detector = detector
         self.name = detector.name
 
@@ -50,6 +54,14 @@ class RotatedDetector:
             if not any(one.turn != face.turn and _same(one, face) for one in kept):
                 kept.append(face)
         return largest_first(kept)
+
+
+def check_rotations(detector: str) -> None:
+    """Check that a detector can search photos in four rotations."""
+    if detector == "none":
+        raise ValueError(
+            "Rotations need a detector that searches photos; 'none' takes them whole, as they stand."
+        )
 
 
 def _same(one: Face, other: Face) -> bool:

@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeAlias, get_args
 
 from fer_attention.faces.cropper import FaceSelection
 from fer_attention.faces.detectors import DETECTORS
+from fer_attention.faces.detectors.rotated import check_rotations
 from fer_attention.faces.images import MAX_PIXELS
 from fer_attention.faces.quality import QualityFilter
 from fer_attention.preprocessing import CropRule
@@ -70,6 +71,8 @@ class FolderOptions:
         for name in ("size", "max_pixels"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is at least 1 pixel; got {getattr(self, name)}.")
+        if self.rotations:
+            check_rotations(self.detector)
         if self.rule.shape == "aligned" and self.detector == "none":
             raise ValueError("Alignment needs landmarks; use a detector that finds them instead of 'none'.")
 

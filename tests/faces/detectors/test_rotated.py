@@ -8,6 +8,7 @@ from PIL import Image
 
 from fer_attention import EmotionRecognizer
 from fer_attention.faces import CropRule, Face, FaceCropper, RotatedDetector, create_detector
+from fer_attention.faces.folders.options import FolderOptions
 from fer_attention.faces.geometry import TURNS, CropTransform, turned_back
 
 
@@ -98,3 +99,12 @@ def test_the_best_find_of_a_face_is_kept():
 def test_a_pickled_detector_finds_the_same_faces(detector, photo):
     copy = pickle.loads(pickle.dumps(detector))  # noqa: S301
     assert copy.detect([photo]) == detector.detect([photo])
+
+
+def test_rotations_are_refused_where_whole_images_are_faces():
+    for refused in (
+        lambda: RotatedDetector(create_detector("none")),
+        lambda: FolderOptions("none", rotations=True),
+    ):
+        with pytest.raises(ValueError, match="Rotations need a detector that searches photos"):
+            refused()
