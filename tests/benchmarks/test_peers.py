@@ -65,7 +65,7 @@ def test_a_peer_without_a_worker_or_environment_is_refused(tmp_path, monkeypatch
         measure.started("none").__enter__()
 
 
-def test_speed_counts_the_processor_time_of_the_worker_and_sizes_its_environment(peer, tmp_path, monkeypatch):
+def test_speed_is_the_processor_time_of_the_worker(peer, tmp_path, monkeypatch):
     (tmp_path / "environment" / "weights").write_bytes(bytes(3_000_000))
     monkeypatch.setattr(measure, "ROUNDS", 2)
     count, rng = 5, np.random.default_rng(0)
