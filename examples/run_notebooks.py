@@ -3,13 +3,16 @@
     python examples/run_notebooks.py            # all of them
     python examples/run_notebooks.py 1 5        # by number
 
-A notebook is written only if all of its cells ran, without a warning, and nothing in it names a place of
-this machine. Where FER2013 is found (see notebook 3) its outputs are of FER2013. Cells whose numbers depend
-on the machine or on that data carry the tag `varies`: the tests compare the outputs of all others.
+Install cells, links and the link to a hosted notebook service lead to the `Repository` of `[project.urls]` in
+pyproject.toml once it is set; until then, into the clone. A notebook is written only if all of its cells ran,
+without a warning, and nothing in it names a place of this machine. Where FER2013 is found (see notebook 3),
+its outputs are of FER2013. Cells whose numbers depend on the machine or on that data carry the tag `varies`:
+the tests compare the outputs of all others.
 """
 
 from __future__ import annotations
 
+import posixpath
 import re
 import sys
 import time
@@ -23,8 +26,40 @@ from nbclient import NotebookClient
 
 from fer_attention.atomic import write_atomically
 
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
 HERE = Path(__file__).parent
+HOSTED = "https://colab.research.google.com/github/"
 PLACES = re.compile(r"/(?:home|root|tmp|work|Users|private|var)/\w")
+
+
+def repository() -> str | None:
+    """Return the address of the repository, None as long as pyproject.toml has none."""
+    text = (Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8")
+    return tomllib.loads(text)["project"].get("urls", {}).get("Repository")
+
+
+def lead_to_repository(notebook: Any, name: str, address: str | None) -> None:
+    """Let the install cell and relative links lead to the address of the repository, if there is one."""
+    if address is None:
+        return
+    base = address.rstrip("/")
+
+    def absolute(link: re.Match[str]) -> str:
+        return f"]({base}/blob/main/{posixpath.normpath(posixpath.join('examples', link[1]))})"
+
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            cell.source = re.sub(r"\]\((?!https?://|#)([^)]+)\)", absolute, cell.source)
+        elif "install" in cell.metadata.get("tags", []):
+            cell.source = re.sub(r'"\.\.(\[\w+\])"', rf'"fer_attention\1 @ git+{base}"', cell.source)
+            cell.source = cell.source.replace(' ".." is the clone around this notebook.', "")
+    if base.startswith("https://github.com/") and HOSTED not in (title := notebook.cells[0]).source:
+        page = f"{HOSTED}{base.removeprefix('https://github.com/')}/blob/main/examples/{name}"
+        title.source += f"\n\n[Open in Colab]({page})"
 
 
 def execute(path: Path) -> Any:
@@ -39,7 +74,7 @@ def execute(path: Path) -> Any:
     NotebookClient(
         notebook,
         km=kernel,
-        timeout=600,
+        timeout=1200,  # seconds for a cell: training takes minutes where other programs run
         record_timing=False,
         coalesce_streams=True,  # one output for what a cell prints, however the kernel's messages fall
         resources={"metadata": {"path": str(path.parent)}},
@@ -79,6 +114,7 @@ def main() -> None:
     for path in (known[number] for number in wanted):
         start = time.perf_counter()
         notebook = execute(path)
+        lead_to_repository(notebook, path.name, repository())
         if wrong := faults(notebook):
             sys.exit(f"{path.name} is not written:\n" + "\n".join(wrong))
         write_atomically(path, (nbformat.writes(notebook) + "\n").encode())

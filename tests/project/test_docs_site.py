@@ -1,5 +1,8 @@
 """The documentation site builds, strictly, and loads nothing from elsewhere."""
 
+import importlib
+import inspect
+import json
 import re
 import subprocess
 import sys
@@ -9,6 +12,11 @@ import pytest
 import yaml
 
 from tests.support.paths import ROOT
+
+INITS = sorted((ROOT / "fer_attention").glob("*/__init__.py"))
+PACKAGES = ["fer_attention"] + [
+    f"fer_attention.{path.parent.name}" for path in INITS if "__all__" in path.read_text(encoding="utf-8")
+]
 
 
 @pytest.fixture(scope="module")
@@ -31,12 +39,40 @@ def test_the_site_builds_without_a_broken_link_or_reference(site):
     assert "resnetv2_50_cbam_elu" in (site / "index.html").read_text(encoding="utf-8")
 
 
-def test_the_site_shows_the_docstrings_of_the_public_names(site):
-    import fer_attention
+@pytest.fixture(scope="module")
+def api_pages(site):
+    return "".join(path.read_text(encoding="utf-8") for path in sorted((site / "api").rglob("*.html")))
 
-    pages = "".join(path.read_text(encoding="utf-8") for path in (site / "api").rglob("*.html"))
-    for name in fer_attention.__all__:
-        assert re.search(rf'id="fer_attention[\w.]*\.{name}"', pages), name
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_the_site_shows_every_public_class_and_function(api_pages, package):
+    module = importlib.import_module(package)
+    for name in module.__all__:
+        value = getattr(module, name)
+        if inspect.isclass(value) or inspect.isroutine(value):
+            assert re.search(rf'id="fer_attention[\w.]*\.{name}"', api_pages), name
+
+
+def test_examples_of_docstrings_are_code_in_the_site(api_pages):
+    assert "<blockquote>" not in api_pages  # as Markdown reads >>>
+    assert "doctest:" not in api_pages
+    assert api_pages.count("&gt;&gt;&gt; ") > 100
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.ipynb")), ids=lambda path: path.stem)
+def test_the_site_shows_a_notebook_with_its_outputs(site, path):
+    page = (site / "notebooks" / path.stem / "index.html").read_text(encoding="utf-8")
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    outputs = [output for cell in cells for output in cell.get("outputs", [])]
+    kinds = [kind for output in outputs for kind in output.get("data", {})]
+    pictures = re.findall(r'<img alt="Output[^>]*src="\.\./([^"]+)"', page)
+    assert len(pictures) == sum(kind.startswith("image/") for kind in kinds)
+    assert all((site / "notebooks" / name).stat().st_size > 500 for name in pictures)
+    assert page.count("<table>") == kinds.count("text/html")
+    shown = " ".join(unescape(re.sub("<[^>]+>", "", page)).split())
+    for output in outputs:
+        assert " ".join("".join(output.get("text", "")).split()) in shown
+    assert (site / "notebooks" / path.name).read_bytes() == path.read_bytes()
 
 
 def test_the_page_on_plug_ins_shows_the_example_as_it_is(site):

@@ -12,12 +12,18 @@ import pytest
 
 from tests.support.paths import ROOT
 
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXAMPLES = ROOT / "examples"
 NOTEBOOKS = sorted(EXAMPLES.glob("*.ipynb"))
 SAID = {
     "1_quick_start": ["happy 100% in the box", "[1, 0] faces", "ImageError: Cannot read"],
     "2_blocks_and_names": ["Did you mean 'resnet50_cbam'", "8 blocks placed", "9 activations exchanged"],
-    "3_train_on_fer2013": ["6 epochs of", "best epoch", "(95 % interval ", "selected the model's epoch"],
+    "3_train_on_fer2013": ["epochs of", "best epoch", "(95 % interval ", "selected the model's epoch"],
     "4_a_study_and_its_report": [
         "killed after at least 3 of 12",
         "12 records, 0 failed; the first ones were kept: True",
@@ -97,6 +103,57 @@ def test_links_in_a_notebook_lead_somewhere(path):
     text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
     for target in re.findall(r"\]\((?!https?://)([^)#]+)\)", text):
         assert (path.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_the_first_cell_installs_the_library_where_it_is_missing(path, monkeypatch):
+    cell = next(cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code")
+    assert cell.metadata.tags == ["install"]
+    (extra,) = re.findall(r'%pip install --quiet "\.\.\[(\w+)\]"', cell.source)
+    assert extra in PROJECT["optional-dependencies"]
+    installed = []
+    code = cell.source.replace(f'%pip install --quiet "..[{extra}]"', "installed.append(1)")
+    for found, expected in ((True, []), (None, [1])):
+        monkeypatch.setattr(importlib.util, "find_spec", lambda name, found=found: found)
+        exec(code, {"installed": installed})  # noqa: S102
+        assert installed == expected
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_two_exercises_with_hints_end_a_notebook(path):
+    (exercises,) = [
+        cell.source
+        for cell in nbformat.read(path, as_version=4).cells
+        if cell.source.startswith("## Exercises")
+    ]
+    assert re.findall(r"^(\d)\. \*\*.+\*\* .*Hint: .*\.$", exercises, re.M) == ["1", "2"]
+
+
+def test_photos_of_fer2013_are_not_stored():
+    cells = nbformat.read(EXAMPLES / "3_train_on_fer2013.ipynb", as_version=4).cells
+    outputs = [output for cell in cells for output in cell.get("outputs", [])]
+    assert "FER2013 - 35887 crops" in "".join(output.get("text", "") for output in outputs)
+    assert not any("PIL" in output.get("data", {}).get("text/plain", "") for output in outputs)
+
+
+def test_notebooks_lead_to_the_repository_once_it_has_an_address(runner):
+    def parts():
+        texts = ["# Title", "[a](../docs/data.md) [b](2_x.ipynb) [c](https://x.org/) [d](#e)"]
+        cells = [nbformat.v4.new_markdown_cell(text) for text in texts]
+        cells.append(nbformat.v4.new_code_cell('pip install "..[study]"', metadata={"tags": ["install"]}))
+        return nbformat.v4.new_notebook(cells=cells)
+
+    notebook = parts()
+    runner.lead_to_repository(notebook, "1_x.ipynb", None)
+    assert [cell.source for cell in notebook.cells] == [cell.source for cell in parts().cells]
+    for _ in range(2):  # the second time finds nothing to change
+        runner.lead_to_repository(notebook, "1_x.ipynb", "https://github.com/o/r/")
+        title, links, install = (cell.source for cell in notebook.cells)
+        hosted = "https://colab.research.google.com/github/o/r/blob/main/examples/1_x.ipynb"
+        assert title == f"# Title\n\n[Open in Colab]({hosted})"
+        base = "https://github.com/o/r/blob/main"
+        assert links == f"[a]({base}/docs/data.md) [b]({base}/examples/2_x.ipynb) [c](https://x.org/) [d](#e)"
+        assert install == 'pip install "fer_attention[study] @ git+https://github.com/o/r"'
 
 
 def test_warnings_errors_and_places_are_faults(runner):
