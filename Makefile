@@ -47,6 +47,7 @@ docs: .venv/installed
 	$(BIN)/python benchmarks/cost_record.py
 	$(BIN)/python benchmarks/render_benchmarks.py
 	$(BIN)/python benchmarks/pretrained.py render
+	$(BIN)/python benchmarks/peers/measure.py render
 	$(BIN)/mkdocs build --strict --site-dir build/site
 
 # --universal: one file for every Python and platform

@@ -88,27 +88,34 @@ def broken(tmp_path_factory):
     return site
 
 
-def test_a_block_and_a_family_of_a_plug_in_have_names_here_and_in_timm(example):
-    found = json.loads(run("-c", LOOK, plugins=[example]).stdout)
-    assert found["imported"]
-    assert {"resnet50_mirror_elu", "convnet_16_mirror", "vgg16_bn_mirror"} <= set(found["names"])
-    assert sorted(found["timm"]) == found["names"]
-    assert found["logits"] == [2, 3]
-
-
-def test_a_plug_in_adds_every_kind_of_entry(example, tmp_path):
-    (tmp_path / "data").mkdir()
-    Image.fromarray(np.full((60, 40), 90, np.uint8)).save(tmp_path / "data" / "happy@ann.png")
+@pytest.fixture(scope="module")
+def found(example, tmp_path_factory):
+    """What a fresh process has of the plug-in: first its names, then one entry of every kind."""
+    folder = tmp_path_factory.mktemp("found")
+    (folder / "data").mkdir()
+    Image.fromarray(np.full((60, 40), 90, np.uint8)).save(folder / "data" / "happy@ann.png")
     text = (EXAMPLE / "fer_attention_mirror" / "studies" / "mirror-vs-se.yaml").read_text()
-    (tmp_path / "wrong.yaml").write_text(text.replace("mirror]", "miror]"))
-    arguments = [tmp_path / "data", tmp_path / "wrong.yaml"]
-    found = json.loads(run("-c", USE, *arguments, plugins=[example]).stdout)
-    assert found["gate"] == "MirrorGate"
-    assert found["crops"] == [1, "happy", "ann"]
-    assert found["faces"] == [12, 12, 36, 36]
-    assert found["recipe"] == "convnet_16_mirror"
-    assert found["runs"] == ["convnet_16", "convnet_16_mirror", "convnet_16_se"]
-    assert "Did you mean 'mirror'" in found["wrong"]
+    (folder / "wrong.yaml").write_text(text.replace("mirror]", "miror]"))
+    shown = run("-c", LOOK + USE, folder / "data", folder / "wrong.yaml", plugins=[example]).stdout
+    return [json.loads(line) for line in shown.splitlines()]
+
+
+def test_a_block_and_a_family_of_a_plug_in_have_names_here_and_in_timm(found):
+    names, _ = found
+    assert names["imported"]
+    assert {"resnet50_mirror_elu", "convnet_16_mirror", "vgg16_bn_mirror"} <= set(names["names"])
+    assert sorted(names["timm"]) == names["names"]
+    assert names["logits"] == [2, 3]
+
+
+def test_a_plug_in_adds_every_kind_of_entry(found):
+    _, entries = found
+    assert entries["gate"] == "MirrorGate"
+    assert entries["crops"] == [1, "happy", "ann"]
+    assert entries["faces"] == [12, 12, 36, 36]
+    assert entries["recipe"] == "convnet_16_mirror"
+    assert entries["runs"] == ["convnet_16", "convnet_16_mirror", "convnet_16_se"]
+    assert "Did you mean 'mirror'" in entries["wrong"]
 
 
 @pytest.mark.slow
@@ -179,31 +186,68 @@ def test_a_block_in_a_file_has_its_models_with_the_option_plugin(tmp_path):
     assert run("-c", code).stdout == "torch.Size([64, 1, 1])\n"
 
 
-def test_a_module_in_the_current_folder_can_be_named_as_a_plug_in(tmp_path, monkeypatch):
-    (tmp_path / "my_lab").mkdir()
-    (tmp_path / "my_lab" / "blocks.py").write_text(BLOCK.read_text())
-    monkeypatch.chdir(tmp_path)
-    shown = run("-m", "fer_attention.cli", "--plugin", "my_lab.blocks", "models", "resnet18_energy").stdout
-    assert "resnet18_energy" in shown
+REFUSED = {
+    "missing": (None, "there is no such file."),
+    "failing": ("1 / 0", "ZeroDivisionError: division by zero."),
+    "without device": (
+        BLOCK.read_text().replace("device: ", "machine: "),
+        "EnergyGate has no parameter device",
+    ),
+    "taken": (BLOCK.read_text().replace('"energy"', '"se"'), "The attention 'se' is already registered"),
+}
+FORKED = """
+import json, os, sys
+import timm, fer_attention.models
+from fer_attention.cli import app
+for folder, arguments in json.loads(sys.argv[1]):
+    if not (child := os.fork()):
+        os.chdir(folder)
+        for descriptor, name in enumerate(("stdout", "stderr"), start=1):
+            os.dup2(os.open(name, os.O_CREAT | os.O_WRONLY), descriptor)
+        try:
+            app(arguments)
+        except SystemExit as end:
+            sys.stdout.flush()
+            os._exit(end.code)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
 
 
-@pytest.mark.parametrize(
-    ("text", "reason"),
-    [
-        (None, "there is no such file."),
-        ("1 / 0", "ZeroDivisionError: division by zero."),
-        (BLOCK.read_text().replace("device: ", "machine: "), "EnergyGate has no parameter device"),
-        (BLOCK.read_text().replace('"energy"', '"se"'), "The attention 'se' is already registered"),
-    ],
-    ids=["missing", "failing", "without device", "taken"],
-)
-def test_a_named_plug_in_that_fails_ends_the_command_with_its_reason(text, reason, tmp_path):
-    if text is not None:
-        (tmp_path / "mine.py").write_text(text)
-    done = run("-m", "fer_attention.cli", "--plugin", tmp_path / "mine.py", "models", "vgg11", code=2)
-    [line] = done.stderr.splitlines()
-    assert line.startswith(f"error: The plug-in {tmp_path / 'mine.py'} was not loaded: ")
-    assert reason in line
+@pytest.fixture(scope="module")
+def named(tmp_path_factory):
+    """(exit status, output, errors, folder) of command lines with a plug-in of the current folder.
+
+    Each runs in a fork of one Python that has imported what commands need.
+    """
+    folders = {case: tmp_path_factory.mktemp("named") for case in ("module", *REFUSED)}
+    (folders["module"] / "my_lab").mkdir()
+    (folders["module"] / "my_lab" / "blocks.py").write_text(BLOCK.read_text())
+    cases = [(str(folders["module"]), ["--plugin", "my_lab.blocks", "models", "resnet18_energy"])]
+    for case, (text, _) in REFUSED.items():
+        if text is not None:
+            (folders[case] / "mine.py").write_text(text)
+        arguments = ["--plugin", str(folders[case] / "mine.py"), "models", "vgg11"]
+        cases.append((str(folders[case]), arguments))
+    statuses = map(int, run("-c", FORKED, json.dumps(cases)).stdout.split())
+    return {
+        case: (status, *((folder / name).read_text() for name in ("stdout", "stderr")), folder)
+        for status, (case, folder) in zip(statuses, folders.items(), strict=True)
+    }
+
+
+def test_a_module_in_the_current_folder_can_be_named_as_a_plug_in(named):
+    status, output, errors, _ = named["module"]
+    assert (status, errors) == (0, "")
+    assert "resnet18_energy" in output
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_named_plug_in_that_fails_ends_the_command_with_its_reason(case, named):
+    status, _, errors, folder = named[case]
+    [line] = errors.splitlines()
+    assert status == 2
+    assert line.startswith(f"error: The plug-in {folder / 'mine.py'} was not loaded: ")
+    assert REFUSED[case][1] in line
 
 
 @pytest.mark.slow

@@ -53,15 +53,14 @@ def with_option(option):
 
 class TestContract:
     @EVERY
-    @pytest.mark.parametrize("shape", [(1, 1), (1, 7), (2, 3), (6, 6), (11, 5)], ids=str)
     @pytest.mark.parametrize("channels", [16, 24, 64])
-    def test_it_preserves_the_shape(self, name, shape, channels):
-        for batch in (0, 1, 3):
+    def test_it_preserves_the_shape(self, name, channels):
+        for batch, shape in itertools.product((0, 1, 3), [(1, 1), (1, 7), (2, 3), (6, 6), (11, 5)]):
             x = maps(batch, channels, *shape)
             y = gate(name, channels)(x)
             assert y.shape == x.shape
             assert y.dtype == x.dtype
-            assert y.isfinite().all()
+            assert y.isfinite().all(), (batch, shape)
 
     @GATES
     @pytest.mark.parametrize("training", [True, False])
@@ -228,11 +227,12 @@ class TestContract:
             ATTENTIONS[name](C, 16)
 
     @EVERY
-    @pytest.mark.parametrize("shape", [(2, C + 1, 4, 4), (2, 1, 4, 4), (C, 4, 4), (2, C), (2, C, 4, 4, 4)])
-    def test_a_map_of_another_shape_is_refused_with_both_shapes(self, name, shape):
-        with pytest.raises(ValueError, match=rf"\(N, {C}, H, W\)") as caught:
-            gate(name)(torch.zeros(shape))
-        assert str(tuple(shape)) in str(caught.value)
+    def test_a_map_of_another_shape_is_refused_with_both_shapes(self, name):
+        block = gate(name)
+        for shape in ((2, C + 1, 4, 4), (2, 1, 4, 4), (C, 4, 4), (2, C), (2, C, 4, 4, 4)):
+            with pytest.raises(ValueError, match=rf"\(N, {C}, H, W\)") as caught:
+                block(torch.zeros(shape))
+            assert str(shape) in str(caught.value)
 
     @EVERY
     @pytest.mark.parametrize("channels", [0, -3])

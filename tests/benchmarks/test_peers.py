@@ -7,6 +7,7 @@ import pytest
 from peers import measure
 
 from fer_attention.classifiers import Classifier
+from fer_attention.data import FaceDataset
 
 WORKER = """
 import json, sys
@@ -30,7 +31,9 @@ def peer(tmp_path, monkeypatch):
     (tmp_path / "workers").mkdir()
     (tmp_path / "workers" / "own_worker.py").write_text(WORKER)
     monkeypatch.setattr(measure, "HERE", tmp_path)
-    started = measure.Peer("own", sys.executable)
+    (tmp_path / "environment" / "bin").mkdir(parents=True)
+    (tmp_path / "environment" / "bin" / "python").symlink_to(sys.executable)
+    started = measure.Peer("own", tmp_path / "environment")
     yield started
     started.close()
 
@@ -52,6 +55,35 @@ def test_a_worker_that_ends_is_an_error_with_its_code(peer):
     peer.probabilities(last)
     with pytest.raises((RuntimeError, BrokenPipeError)):
         peer.probabilities(last)
+
+
+def test_a_peer_without_a_worker_or_environment_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(measure, "HERE", tmp_path)
+    with pytest.raises(SystemExit, match="there is no .*none_worker.py or none_worker.cjs"):
+        measure.Peer("none", tmp_path)
+    with pytest.raises(SystemExit, match="none is not a bundled model; a peer is given as NAME=ENVIRONMENT"):
+        measure.started("none").__enter__()
+
+
+def test_speed_is_the_processor_time_of_the_worker(peer, tmp_path, monkeypatch):
+    (tmp_path / "environment" / "weights").write_bytes(bytes(3_000_000))
+    monkeypatch.setattr(measure, "ROUNDS", 2)
+    count, rng = 5, np.random.default_rng(0)
+    faces = FaceDataset(
+        rng.integers(0, 256, (count, 48, 48), dtype=np.uint8),
+        np.zeros(count, dtype=np.int64),
+        np.arange(count).astype(str),
+        np.repeat("public", count),
+        ("dark",),
+    )
+    found = measure.speed([f"own={tmp_path / 'environment'}"], faces)
+    own = found["recognisers"]["own"]
+    assert (found["rounds"], found["faces"], own["install_mb"], len(own["ms"])) == (2, count, 3, 2)
+    assert str(tmp_path) not in found["command"]
+    before = peer.cpu_seconds()
+    assert before > 0
+    while peer.cpu_seconds() == before:
+        peer.probabilities(np.zeros((64, 1, 48, 48), dtype=np.uint8))
 
 
 def test_the_page_and_its_figure_follow_from_the_records():

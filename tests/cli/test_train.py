@@ -242,11 +242,21 @@ def unreadable(monkeypatch):
     monkeypatch.setattr("fer_attention.data.load_data", lambda *_, **__: pytest.fail("the data were read"))
 
 
+def finish(folder):
+    data = write(folder / "faces", ("train", "val", "test"))
+    assert run("--data", data, "--output", folder / "run").exit_code == 0
+    return data, folder / "run"
+
+
 @pytest.fixture
 def finished(tmp_path):
-    data = write(tmp_path / "faces", ("train", "val", "test"))
-    assert run("--data", data, "--output", tmp_path / "run").exit_code == 0
-    return data, tmp_path / "run"
+    return finish(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def unchanged(tmp_path_factory):
+    """Data and a finished run that no test changes."""
+    return finish(tmp_path_factory.mktemp("unchanged"))
 
 
 EARLY = [
@@ -269,8 +279,8 @@ EARLY = [
 
 
 @pytest.mark.parametrize(("arguments", "message"), EARLY)
-def test_settings_are_checked_before_the_data_are_read(finished, unreadable, arguments, message):
-    data, output = finished
+def test_settings_are_checked_before_the_data_are_read(unchanged, unreadable, arguments, message):
+    data, output = unchanged
     before = {path.name: path.read_bytes() for path in output.iterdir()}
     result = run("--data", data, "--output", output, *arguments)
     assert result.exit_code == 2
@@ -278,8 +288,8 @@ def test_settings_are_checked_before_the_data_are_read(finished, unreadable, arg
     assert {path.name: path.read_bytes() for path in output.iterdir()} == before
 
 
-def test_a_finished_run_says_so_without_reading_the_data(finished, unreadable):
-    data, output = finished
+def test_a_finished_run_says_so_without_reading_the_data(unchanged, unreadable):
+    data, output = unchanged
     result = run("--data", data, "--output", output)
     assert result.exit_code == 0, result.output
     assert f"{output} contains this run, finished on these data; nothing was trained." in result.output

@@ -112,16 +112,41 @@ def test_the_readme_has_the_registries_counts_and_blocks():
     assert re.findall(r"`(\w+)`", blocks) == list(ATTENTIONS)
 
 
-def test_the_answer_in_the_readme_is_that_of_the_study():
+def test_the_answer_in_the_readme_is_that_of_the_studies():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     (answer,) = re.findall(r"\[start:answer\] -->\n(.*?)<!--", text, re.S)
-    table = ROOT / "docs" / "studies" / "smoke" / "report" / "tables" / "comparisons.csv"
+    smoke, gates = (comparisons(name) for name in ("smoke", "open_gates"))
+    published, opened = means_over_blocks()
+    verdicts = [gates[f"{name}-open", name]["verdict"] for name in ("se", "eca", "cbam")]
+    assert [*verdicts, gates["half", "none"]["verdict"], smoke["elu", "relu"]["verdict"]] == [
+        *["better"] * 3,
+        "worse",
+        "better",
+    ]
+    singles = [gates["half", "none"], *(gates[f"{name}-open", name] for name in ("se", "eca", "cbam"))]
+    values = [*published, *(100 * float(row["mean"]) for row in singles), *opened]
+    values += [100 * float(smoke["elu", "relu"]["mean"])]
+    values[1:3] = sorted(values[1:3], key=abs)  # of a loss
+    assert re.findall(r"\b\d\.\d\d\b", answer) == [f"{abs(value):.2f}" for value in values]
+
+
+def comparisons(study):
+    """Pooled comparisons of a published study by level and baseline."""
+    table = ROOT / "docs" / "studies" / study / "report" / "tables" / "comparisons.csv"
     with table.open(encoding="utf-8", newline="") as file:
-        rows = {row["level"]: row for row in csv.DictReader(file) if row["pooled"] == "True"}
-    assert all(float(row["low"]) * float(row["high"]) > 0 for row in rows.values())
-    points = {level: abs(100 * float(row["mean"])) for level, row in rows.items()}
-    expected = [f"{points[level]:.2f}" for level in ("se", "eca", "cbam", "elu")]
-    assert re.findall(r"\b\d\.\d\d\b", answer) == expected
+        return {
+            (row["level"], row["baseline"]): row for row in csv.DictReader(file) if row["pooled"] == "True"
+        }
+
+
+def means_over_blocks():
+    """Mean gain of published and of open gates over none in points, each with its 95 % interval."""
+    pd, stats = pytest.importorskip("pandas"), pytest.importorskip("scipy.stats")
+    runs = pd.read_csv(ROOT / "docs" / "studies" / "open_gates" / "report" / "records.csv")
+    accuracy = 100 * runs.pivot(index="seed", columns="attention", values="test_accuracy")
+    for kind in ("", "-open"):
+        gain = accuracy[[f"{name}{kind}" for name in ("se", "eca", "cbam")]].mean(axis=1) - accuracy["none"]
+        yield (gain.mean(), *stats.ttest_1samp(gain, 0).confidence_interval(0.95))
 
 
 @pytest.mark.slow

@@ -43,11 +43,11 @@ def records(folder):
     return {path: time for path, time in contents(folder).items() if path.name == "record.json"}
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_a_killed_study_resumes_with_the_same_results(tmp_path, whole, workers):
+@pytest.mark.parametrize(("workers", "events"), [(1, [records]), (2, [log_of, checkpoints, records])])
+def test_a_killed_study_resumes_with_the_same_results(tmp_path, whole, workers, events):
     """Kill the study after the start of a run, after a checkpoint, and after a finished run."""
     file, folder = tiny_file(tmp_path, **FIELDS), tmp_path / "study"
-    for event in (log_of, checkpoints, records):
+    for event in events:
         process = start(file, folder, "--workers", str(workers))
         began, before = len(log_of(folder)), records(folder)
         known = set(before) if event is records else set()

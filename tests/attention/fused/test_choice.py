@@ -16,15 +16,19 @@ from fer_attention.models import build_model
 from tests.support.gates import C, distinct, gate, maps
 
 FUSIBLE = [name for name in ATTENTIONS if "implementation" in attention_options(name)]
-COMPILED = [
-    *((name, "resnet18", True) for name in FUSIBLE),
-    *(("cbam", backbone, False) for backbone in ("resnetv2_18", "vgg11")),
-    *(
-        pytest.param(name, "resnet18", True, marks=pytest.mark.slow)
-        for name in ATTENTIONS
-        if name not in FUSIBLE
-    ),
+STAGES = [
+    name if name in FUSIBLE else pytest.param(name, marks=pytest.mark.slow)
+    for name in ATTENTIONS
+    if name != "cbam"  # compiled in whole models
 ]
+MOMENTA = (0.1, 0.5, None)
+TRAINED = [
+    (name, backbone, MOMENTA[(i + k) % 3])
+    for i, name in enumerate(FUSIBLE)
+    for k, backbone in enumerate(("resnet18", "resnet50", "resnetv2_18"))
+]
+"""Every pair of a block, a backbone and a momentum."""
+
 every = pytest.mark.parametrize("name", FUSIBLE)
 
 
@@ -165,13 +169,24 @@ class TestTools:
             dual = torch.autograd.forward_ad.make_dual(x, torch.ones_like(x))
             assert torch.autograd.forward_ad.unpack_dual(block(dual)).tangent is not None
 
-    @pytest.mark.parametrize(("name", "backbone", "training"), COMPILED)
-    def test_models_compile_without_graph_breaks(self, name, backbone, training):
+    @pytest.mark.parametrize(
+        ("backbone", "training"), [("resnet18", True), ("resnetv2_18", False), ("vgg11", False)]
+    )
+    def test_models_compile_without_graph_breaks(self, backbone, training):
         torch._dynamo.reset()
-        model = build_model(backbone, attention=name, activation="elu", width=0.25).train(training)
+        model = build_model(backbone, attention="cbam", activation="elu", width=0.25).train(training)
         x = maps(2, 1, 48, 48)
         expected = copy.deepcopy(model)(x)
         actual = torch.compile(model, fullgraph=True, backend="aot_eager")(x)
+        torch.testing.assert_close(actual, expected, rtol=1e-3, atol=1e-4)
+
+    @pytest.mark.parametrize("name", STAGES)
+    def test_stages_of_every_block_compile_without_graph_breaks(self, name):
+        torch._dynamo.reset()
+        model = build_model("resnet18", attention=name, activation="elu", width=0.25).train()
+        stage, x = model.layer2, maps(2, 16, 12, 12)
+        expected = copy.deepcopy(stage)(x)
+        actual = torch.compile(stage, fullgraph=True, backend="aot_eager")(x)
         torch.testing.assert_close(actual, expected, rtol=1e-3, atol=1e-4)
 
     @every
@@ -200,9 +215,7 @@ class TestTools:
 class TestTraining:
     """Training has the same result with either implementation."""
 
-    @every
-    @pytest.mark.parametrize("momentum", [0.1, 0.5, None])
-    @pytest.mark.parametrize("backbone", ["resnet18", "resnet50", "resnetv2_18"])
+    @pytest.mark.parametrize(("name", "backbone", "momentum"), TRAINED)
     def test_both_implementations_train_the_same_model(self, name, backbone, momentum):
         models = []
         for implementation in ("fused", "plain"):
