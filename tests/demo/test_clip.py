@@ -57,7 +57,7 @@ def test_the_rest_of_a_long_clip_is_left_out(recognizer, content):
 
 def test_a_damaged_clip_is_answered_up_to_the_damage(recognizer, tmp_path, astronaut):
     rng = np.random.default_rng(0)
-    noisy = [rng.integers(0, 255, (120, 160, 3), np.uint8) for _ in range(30)]
+    noisy = [rng.integers(0, 255, astronaut.shape, np.uint8) for _ in range(30)]
     content = make_clip(tmp_path / "clip.mkv", noisy).read_bytes()
     analysis = analyse_clip(recognizer, content[: len(content) // 2])
     assert 0 < len(analysis.records) < 15
