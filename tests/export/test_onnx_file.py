@@ -87,7 +87,7 @@ def test_a_vgg_gives_the_logits_of_torch(model, file):
     ("backbone", "attention"),
     [*((backbone, "none") for backbone in FAMILIES), *(("vgg11", attention) for attention in KINDS)],
 )
-def test_families_without_attention_and_vggs_with_any_give_the_logits_of_torch(backbone, attention, tmp_path):
+def test_plain_families_and_vggs_with_any_gate_give_the_logits_of_torch(backbone, attention, tmp_path):
     model = lively_model(backbone, attention=attention)
     same_for_any_batch(model, export_onnx(model, tmp_path / "model.onnx").path)
 
