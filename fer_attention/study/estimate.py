@@ -27,6 +27,7 @@ from fer_attention.models import ModelSpec, save_weights
 from fer_attention.models.factory import from_spec
 from fer_attention.study.config import StudyError
 from fer_attention.study.grid import RunSpec
+from fer_attention.training.layout import memory_format
 from fer_attention.training.precision import resolve_precision
 
 BASE_MEMORY = 1.2e9  # bytes of a process that has imported torch
@@ -178,11 +179,12 @@ def _fixed_seconds(run: RunSpec) -> tuple[float, float]:
 def _macs_per_second(run: RunSpec, device: torch.device) -> tuple[float, int]:
     """Measure the rate of training on random images, with one thread on a CPU; also return the batch size."""
     batch = min(run.config.batch_size, 32)
-    layout = torch.channels_last if run.config.channels_last else torch.contiguous_format
     bfloat16 = resolve_precision(run.config, device) == "bfloat16"
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        model = from_spec(run.config.spec()).to(device).train().to(memory_format=layout)
+        model = from_spec(run.config.spec()).to(device).train()
+        layout = memory_format(run.config, model, device)
+        model = model.to(memory_format=layout)
         images = torch.rand(batch, *model.spec.input_size, device=device).contiguous(memory_format=layout)
         labels = torch.zeros(batch, dtype=torch.long, device=device)
 

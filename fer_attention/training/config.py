@@ -137,7 +137,7 @@ class TrainConfig(BaseModel, frozen=True, extra="forbid"):
         "auto", description="auto: bfloat16 if it is faster on the device, else float32"
     )
     compile: bool = Field(False, description="torch.compile the model")
-    channels_last: bool = True
+    channels_last: bool = Field(True, description="memory format, except where a CPU would crash")
     sync_batchnorm: bool = Field(True, description="several GPUs: batch statistics over all of them")
     workers: int = Field(2, ge=0, description="processes that read images from disk")
     seed: int = Field(0, ge=0)

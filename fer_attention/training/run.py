@@ -26,6 +26,7 @@ from fer_attention.training.checkpoint import TrainingError
 from fer_attention.training.config import TrainConfig
 from fer_attention.training.diagnostics import relative_gradients
 from fer_attention.training.history import Epoch, TrainingProgress
+from fer_attention.training.layout import memory_format
 from fer_attention.training.objective import create_loss, logit_adjustment_of
 from fer_attention.training.optimisation import create_optimizer, create_schedule
 from fer_attention.training.setup import create_initial_model, freeze, from_main_process
@@ -66,8 +67,8 @@ class Run:
         model = create_initial_model(config, training).to(device)
         assert model.preprocessing is not None  # noqa: S101  (for the type checker)
         self.preprocessing = model.preprocessing
-        if config.channels_last:
-            model = model.to(memory_format=torch.channels_last)
+        self._format = memory_format(config, model, device)
+        model = model.to(memory_format=self._format)
         self._frozen = freeze(model, config.freeze)
         self.ema = ModelEmaV3(model, decay=config.ema_decay, use_warmup=True)
         self.raw: nn.Module = model
@@ -164,8 +165,7 @@ class Run:
             with torch.no_grad():
                 pixels, targets = self.mix(self.augment(images.float() / 255), self.targets[rows])
                 inputs = self.preprocessing.standardize(pixels)
-            if self.config.channels_last:
-                inputs = inputs.contiguous(memory_format=torch.channels_last)
+            inputs = inputs.contiguous(memory_format=self._format)
             accumulates = number < len(passes)
             with self.accelerator.no_sync(self.model) if accumulates else torch.enable_grad():
                 logits = self.model(inputs).float()

@@ -1,0 +1,54 @@
+"""Tests of the memory format of a run."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from fer_attention.models import create_model
+from fer_attention.training import TrainConfig
+from fer_attention.training.layout import NARROWEST, memory_format
+
+GRADIENTS = """
+import sys, torch
+torch.set_num_threads(2)
+channels, layout = int(sys.argv[1]), getattr(torch, sys.argv[2])
+images = torch.randn(21, channels, 24, 24).contiguous(memory_format=layout)
+weight = torch.randn(2 * channels, channels, 1, 1, requires_grad=True)
+for _ in range(60):
+    heap = [torch.empty(size) for size in (3, 7, 17, 33, 65, 129, 257, 513, 1025, 2049, 4097, 9000)]
+    out = torch.nn.functional.conv2d(images, weight, stride=2)
+    torch.autograd.grad(out, weight, torch.randn_like(out))
+    del heap
+"""
+
+
+@pytest.mark.parametrize(
+    ("model", "width", "device", "expected"),
+    [
+        ("resnet18", 0.125, "cpu", torch.contiguous_format),
+        ("resnetv2_18_eca_elu", 0.125, "cpu", torch.contiguous_format),
+        ("resnet18", 0.25, "cpu", torch.channels_last),
+        ("resnet18", 0.125, "cuda", torch.channels_last),
+        ("vgg11", 0.125, "cpu", torch.channels_last),  # no strided convolution
+    ],
+)
+def test_narrow_strided_convolutions_are_not_channels_last_on_cpus(model, width, device, expected):
+    network, found = create_model(model, width=width, device="meta"), torch.device(device)
+    assert memory_format(TrainConfig(model=model), network, found) == expected
+    assert (
+        memory_format(TrainConfig(model=model, channels_last=False), network, found)
+        == torch.contiguous_format
+    )
+
+
+@pytest.mark.parametrize(
+    ("channels", "layout"), [(NARROWEST, "channels_last"), (8, "contiguous_format"), (2, "contiguous_format")]
+)
+def test_gradients_of_the_formats_that_are_chosen_do_not_crash(channels, layout):
+    """PyTorch's own operators, so that a new release that crashes elsewhere is noticed."""
+    done = subprocess.run([sys.executable, "-c", GRADIENTS, str(channels), layout], check=False)
+    assert done.returncode == 0
