@@ -1,4 +1,4 @@
-"""Whether operators run eagerly, so that code may choose others than PyTorch's modules would call."""
+"""Check for eager execution, in which code may call other operators than PyTorch's modules would."""
 
 from __future__ import annotations
 

@@ -115,7 +115,7 @@ for line in sys.argv[1:]:
 
 @pytest.fixture(scope="module")
 def probed():
-    """What each command line costs, in forks of one Python that has loaded the command line alone."""
+    """The cost of each command line, in forks of one Python that has loaded the command line alone."""
     lines = cost("-c", PROBE, *CALLS)[1].splitlines()
     return dict(zip(CALLS, map(json.loads, lines), strict=True))
 

@@ -90,7 +90,7 @@ def broken(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def found(example, tmp_path_factory):
-    """What a fresh process has of the plug-in: first its names, then one entry of every kind."""
+    """The plug-in in a fresh process: first its names, then one entry of every kind."""
     folder = tmp_path_factory.mktemp("found")
     (folder / "data").mkdir()
     Image.fromarray(np.full((60, 40), 90, np.uint8)).save(folder / "data" / "happy@ann.png")

@@ -51,9 +51,7 @@ def calibrate(
     """
     from fer_attention.classifiers import load_classifier
     from fer_attention.data.loading import resolve_format
-    from fer_attention.data.seen import division_of
     from fer_attention.evaluation import calibrate as fit
-    from fer_attention.evaluation.copies import record_of
     from fer_attention.models.bundled import weights_path
     from fer_attention.models.weights import update_record
 
@@ -64,9 +62,7 @@ def calibrate(
         raise ValueError(f"{weights} is part of the package. Name a file for the new weights with --output.")
     make_parents(output)
     classifier = load_classifier(path, device=device)
-    division = division_of(record_of(classifier))
-    if fold is not None and protocol is None and division is None:
-        raise ValueError("--fold needs --protocol: the weights do not say how their data were divided.")
+    division = datasets.division_for(classifier, protocol, fold)
     data_format = resolve_format(data, data_format)
     crops = datasets.read_for(classifier, data, data_format, on_error, labels, votes)
     if protocol is not None or fold is not None:

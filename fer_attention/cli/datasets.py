@@ -132,6 +132,17 @@ def split_by(crops: FaceDataset, protocol: str, number: int, *, seed: int = 0, *
     return fold.apply(crops)
 
 
+def division_for(classifier: Classifier, protocol: str | None, fold: int | None) -> Division | None:
+    """Return how the data of a model were divided; without a protocol, `--fold` needs that to be known."""
+    from fer_attention.data.seen import division_of
+    from fer_attention.evaluation.copies import record_of
+
+    division = division_of(record_of(classifier))
+    if fold is not None and protocol is None and division is None:
+        raise ValueError("--fold needs --protocol: the weights do not say how their data were divided.")
+    return division
+
+
 def divide(
     crops: FaceDataset, protocol: str | None, number: int | None, division: Division | None
 ) -> FaceDataset:

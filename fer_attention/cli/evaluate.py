@@ -86,11 +86,9 @@ def evaluate(
     from fer_attention.data.loading import resolve_format
     from fer_attention.data.origin import check_split
     from fer_attention.data.protocols import check_protocol
-    from fer_attention.data.seen import division_of
     from fer_attention.evaluation import VIEWS, EvaluationReport
     from fer_attention.evaluation import evaluate as measure
     from fer_attention.evaluation.answers import ALL_LABELS, label_set
-    from fer_attention.evaluation.copies import record_of
     from fer_attention.evaluation.report import check_libraries
     from fer_attention.models.bundled import weights_path
 
@@ -105,9 +103,7 @@ def evaluate(
         label_set(str(emotions))
     degradations = [parse_degradation(text) for text in degrade or []]
     classifier = load_classifier(weights, device=device)
-    division = division_of(record_of(classifier))
-    if fold is not None and protocol is None and division is None:
-        raise ValueError("--fold needs --protocol: the weights do not say how their data were divided.")
+    division = datasets.division_for(classifier, protocol, fold)
     if protocol is not None:
         check_protocol(protocol, fold or 0, **datasets.fold_options(protocol, division))
     if votes is not None and not votes.exists():

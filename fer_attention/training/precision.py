@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import torch
@@ -41,6 +42,7 @@ def _spec_of(config: TrainConfig) -> ModelSpec:
     return config.spec() if config.weights is None else read_metadata(weights_path(config.weights)).spec
 
 
+@cache
 def _wrong_in_bfloat16(spec: ModelSpec) -> str | None:
     """Return the first convolution whose images are narrower than its stride.
 
