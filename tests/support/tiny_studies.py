@@ -190,5 +190,5 @@ def workers_of(process):
 
 
 def contents(folder: Path):
-    """Return the modification time of every file."""
+    """Return the modification time of every file of a study that no process is writing to."""
     return {path: path.stat().st_mtime_ns for path in sorted(folder.rglob("*")) if path.is_file()}
