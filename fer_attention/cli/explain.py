@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -38,12 +39,15 @@ def explain(
         str, typer.Option(help=f"Class activation map: {choices('explain.grad_cam.CLASSES')}.")
     ] = "layercam",
     layer: Annotated[str | None, typer.Option(help="Layer of the map; by default the method's.")] = None,
+    attention: Annotated[
+        bool, typer.Option("--attention", help="Also draw the weights of the attention blocks, by stage.")
+    ] = False,
     detector: DetectorName = "mtcnn",
     detector_weights: DetectorWeights = None,
     min_score: MinScore = None,
     device: Device = "auto",
 ) -> None:
-    """Show what the network looked at: attention by stage, class activation map, probabilities.
+    """Show what the network saw, used and answered for each face, with a legend.
 
     Several --weights are compared on one face: the largest, or --face. The exit code is 1 if the photo has no
     face.
@@ -78,8 +82,10 @@ def explain(
     if number is not None and number > faces:
         raise ValueError(f"--face {number}: {photo} has {faces} face{'s' if faces > 1 else ''}.")
     rows = found[0][:MOST] if number is None else [explained[number - 1] for explained in found]
+    if len({row.model for row in rows}) < len(names):  # several weights of one architecture
+        rows = [replace(row, model=name) for row, name in zip(rows, names, strict=True)]
     make_parents(output)
-    write_atomically(output, png_file(explanation_panel(image, rows)))
+    write_atomically(output, png_file(explanation_panel(image, rows, attention=attention)))
     for row, explanation in enumerate(rows, start=number or 1):
         name = explanation.model if len(names) > 1 else f"face {row}"
         say(f"{name}: {_answer(explanation)}")

@@ -222,7 +222,12 @@ class FERModel(nn.Module):
         self.reset_classifier(0, "")
 
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
-        """Replace the classifier by a fresh one for `num_classes` (0: none), and the pooling if given."""
+        """Replace the classifier by a fresh one for `num_classes` (0: none), and the pooling if given.
+
+        Without `global_pool` the pooling stays; where there is none but the classifier needs it, it is "avg".
+        """
+        if global_pool is None and num_classes and not (self.spec.global_pool or self.traits.unpooled_logits):
+            global_pool = "avg"
         pool = self.spec.global_pool if global_pool is None else global_pool
         self.spec = replace(self.spec, num_classes=num_classes, global_pool=pool)
         if num_classes != self.num_classes:

@@ -17,7 +17,7 @@ from fer_attention.study.config import FACTORS, DataConfig, Level, Source, Study
 from fer_attention.training import RandomSource, TrainConfig, load_recipe
 from fer_attention.training.checkpoint import FREE_FIELDS, file_digests
 
-LATER_FIELDS = ("decay_gates", "targets", "gce_q")
+LATER_FIELDS = ("decay_gates", "targets", "gce_q", "gate_start")
 """Newer fields of the config: at their default they are not part of an id, so that older ids stay valid."""
 
 
@@ -146,14 +146,14 @@ def expand(study: StudyConfig, data: Mapping[str, FaceDataset] | None = None) ->
 
 
 def _config(study: StudyConfig, factors: dict[str, Level]) -> TrainConfig:
-    """Return the recipe with all changes; its structure comes from the study only, for all conditions."""
+    """Return the recipe with all changes; structure and start of the gates come from the study only."""
     data, setting = study.data[str(factors["data"])], study.factors.setting[str(factors["setting"])]
     changes = _merged(_merged(study.changes, data.changes), setting)
     if taken := {"model", "seed", "seeds"} & set(changes):
         raise StudyError(f"{', '.join(sorted(taken))}: set by factors and replications, not by changes.")
     condition = ", ".join(f"{name} {level}" for name, level in factors.items())
     try:
-        recipe = load_recipe(study.recipe).model_dump(exclude_unset=True, exclude={"structure"})
+        recipe = load_recipe(study.recipe).model_dump(exclude_unset=True, exclude={"structure", "gate_start"})
         attention = study.attention(factors["attention"])
         if attention.options:
             changes = _merged(changes, {"structure": {"attention_options": attention.options}})

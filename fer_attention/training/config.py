@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, Field, model_validator
 
+from fer_attention.attention import attention_options
 from fer_attention.data import DEGRADATIONS
 from fer_attention.data.degradations import check_strength
 from fer_attention.evaluation import VIEWS
@@ -79,6 +81,9 @@ class TrainConfig(BaseModel, frozen=True, extra="forbid"):
 
     model: str = Field(description="name of the model: resnet18_cbam_elu")
     structure: dict[str, Any] = Field({}, description="further fields of its ModelSpec: width, stem, …")
+    gate_start: Literal["published", "open"] = Field(
+        "published", description="open: attention gates start at 1, where a block has that option"
+    )
     weights: str | None = Field(None, description="initial weights: a file, or the name of bundled weights")
     backbone_weights: str | None = Field(None, description="initial ImageNet weights: timm's name, or a file")
     freeze: tuple[str, ...] = Field((), description="submodules that are not trained: stem, stages.0")
@@ -181,7 +186,10 @@ class TrainConfig(BaseModel, frozen=True, extra="forbid"):
 
     def idle(self, changes: Mapping[str, Any]) -> str:
         """Describe a changed field that has no effect in this config; empty if there is none."""
+        gates = self.weights is None and "start" in attention_options(self.spec().attention)
         needs = {
+            "gate_start": ("a new model whose attention block has a start", gates),
+            "gce_q": ("loss=generalised", self.loss == "generalised"),
             "focal_gamma": ("loss=focal", self.loss == "focal"),
             "teacher_weight": ("teachers", bool(self.teachers)),
             "teacher_views": ("teachers", bool(self.teachers)),
@@ -198,7 +206,10 @@ class TrainConfig(BaseModel, frozen=True, extra="forbid"):
 
     def spec(self, **fields: Any) -> ModelSpec:
         """Return the spec of the model, with `fields` replaced."""
-        return ModelSpec.parse(self.model, **{**self.structure, **fields})
+        spec = ModelSpec.parse(self.model, **{**self.structure, **fields})
+        if self.gate_start == "published" or "start" not in attention_options(spec.attention):
+            return spec
+        return replace(spec, attention_options={"start": self.gate_start, **spec.attention_options})
 
     def seed_of(self, source: RandomSource) -> int:
         """Return the seed of one random source."""

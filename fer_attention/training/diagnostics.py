@@ -5,7 +5,7 @@ The paper expects them for attention on small data and for ELU in very deep netw
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import nn
@@ -57,16 +57,28 @@ def relative_gradients(model: nn.Module) -> dict[str, float]:
     return dict(zip(layers, ratios.tolist(), strict=True))
 
 
-def vanishing_warning(gradients: dict[str, float]) -> str | None:
-    """Return a warning that names the layers whose relative gradient has vanished."""
-    if not gradients:
+def vanishing_warning(epochs: Sequence[Mapping[str, float]]) -> str | None:
+    """Return a warning that names the layers whose relative gradient vanished in each of two last epochs.
+
+    A single epoch says little: layers before one that starts at zero, as in an open gate, learn late.
+    """
+    if len(epochs) < 2 or not epochs[-1]:
         return None
-    median = sorted(gradients.values())[len(gradients) // 2]
-    vanished = [name for name, value in gradients.items() if value < VANISHING * median or value == 0]
+    vanished = [name for name in epochs[-1] if all(name in _vanished(epoch) for epoch in epochs[-2:])]
     if not vanished:
         return None
     shown = ", ".join(vanished[:5]) + (f" and {len(vanished) - 5} more" if len(vanished) > 5 else "")
     return (
         f"vanishing gradients: {shown} learn less than {VANISHING:g} times as fast as the median layer "
-        f"({median:.2g} of its weights per step). Try normalisation, a higher lr or a shallower model."
+        f"({_median(epochs[-1]):.2g} of its weights per step). Try normalisation, a higher lr or a shallower "
+        "model."
     )
+
+
+def _median(gradients: Mapping[str, float]) -> float:
+    return sorted(gradients.values())[len(gradients) // 2]
+
+
+def _vanished(gradients: Mapping[str, float]) -> set[str]:
+    least = VANISHING * _median(gradients)
+    return {name for name, value in gradients.items() if value < least or value == 0}

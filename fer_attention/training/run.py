@@ -49,7 +49,7 @@ class Run:
     Attributes:
         ema: Averaged weights, which are validated and saved.
         history: Completed epochs.
-        gradients: Relative gradient of each layer in the last step of the last epoch.
+        gradients: Relative gradient of each layer in the last step of each of the last two epochs.
         warnings: Detected training problems by kind.
     """
 
@@ -94,7 +94,7 @@ class Run:
         self.loss = create_loss(config, training.labels, classes=len(training.label_names), device=device)
         self.augment, self.mix = augmentation(config.augment), mixing(config.augment)
         self.history: list[Epoch] = []
-        self.gradients: dict[str, float] = {}
+        self.gradients: list[dict[str, float]] = []
         self.warnings: dict[str, str] = {}
         self._step, self._loss_sum, self._right, self._norm, self._lr = 0, 0.0, 0.0, 0.0, 0.0
         self._began = time.perf_counter()
@@ -176,7 +176,7 @@ class Run:
         if self.config.clip_norm is not None:
             self.accelerator.clip_grad_norm_(self.raw.parameters(), self.config.clip_norm)
         if self._step == self.training.steps - 1:
-            self.gradients = relative_gradients(self.raw)
+            self.gradients = [*self.gradients[-1:], relative_gradients(self.raw)]
             norms = [p.grad.norm() for p in self.raw.parameters() if p.grad is not None]
             self._norm = float(torch.stack(norms).norm())
         self.optimizer.step()
@@ -229,8 +229,8 @@ class Run:
         )
         labels = self.validation.labels
         scores = accuracy(logits.argmax(1).numpy(), labels)
-        smallest = min(self.gradients.values(), default=0.0)
-        median = float(np.median(list(self.gradients.values()) or [1.0]))
+        gradients = list(self.gradients[-1].values())
+        smallest, median = min(gradients, default=0.0), float(np.median(gradients or [1.0]))
         steps, processes = self.training.steps, self.accelerator.num_processes
         return Epoch(
             epoch=self.epoch,
@@ -269,6 +269,7 @@ class Run:
             "history": [asdict(epoch) for epoch in self.history],
             "position": (self._step, self._loss_sum, self._right),
             "warnings": self.warnings,
+            "gradients": self.gradients,
             "targets": self.targets,
         }
 
@@ -282,4 +283,4 @@ class Run:
             self.accelerator.scaler.load_state_dict(state["scaler"])
         self.history = [Epoch(**epoch) for epoch in state["history"]]
         self._step, self._loss_sum, self._right = state["position"]
-        self.warnings = dict(state["warnings"])
+        self.warnings, self.gradients = dict(state["warnings"]), list(state["gradients"])

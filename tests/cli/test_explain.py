@@ -49,6 +49,15 @@ def test_several_weights_are_compared_on_one_face(photo, tmp_path):
     assert second.startswith("resnet18_cbam: ")
 
 
+def test_weights_of_one_architecture_are_named_as_given(photo, tmp_path):
+    files = [weights(tmp_path / f"{name}.safetensors", "se") for name in ("first", "second")]
+    options = [part for file in files for part in ("--weights", file)]
+    result = explain(photo, "--output", tmp_path / "panel.png", "--attention", *options)
+    assert result.exit_code == 0, result.stderr
+    for file, line in zip(files, result.stdout.splitlines(), strict=False):
+        assert line.startswith(f"{file}: ")
+
+
 def test_no_face_is_exit_code_1_and_no_file(tmp_path):
     Image.new("RGB", (64, 64)).save(tmp_path / "black.png")
     result = explain(tmp_path / "black.png", "--output", tmp_path / "panel.png")

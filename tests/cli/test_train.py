@@ -268,6 +268,7 @@ EARLY = [
     (["--set", "backbone_weights=absent.pth"], "absent.pth is not a file"),
     (["--set", "teachers=[absent.safetensors]"], "There is no weights file absent.safetensors"),
     (["--set", "focal_gamma=3"], "focal_gamma has no effect without loss=focal"),
+    (["--set", "gce_q=0.5"], "gce_q has no effect without loss=generalised"),
     (["--set", "teacher_weight=0.9"], "teacher_weight has no effect without teachers"),
     (["--set", "patience=3"], "patience has no effect without schedule=plateau"),
     (["--protocol", "losso"], "Did you mean 'loso'"),

@@ -251,6 +251,14 @@ class TestConfiguration:
         assert (model.spec.num_classes, model.spec.global_pool) == (3, "catavgmax")
         assert model(faces().double()).shape == (1, 3)
 
+    @few
+    def test_a_classifier_brings_back_the_pooling_that_it_needs(self, name):
+        model = make(name).eval()
+        model.reset_classifier(0, "")
+        model.reset_classifier(2)
+        assert model.spec.global_pool == ("" if "v2" in name else "avg")
+        assert model(faces()).shape[:2] == (1, 2)
+
     @pytest.mark.parametrize("name", [n for n in FEW if "v2" not in n])
     def test_a_linear_classifier_without_pooling_is_refused(self, name):
         model = make(name).eval()

@@ -34,6 +34,31 @@ def test_the_paper_recipe_has_the_settings_of_the_paper():
     assert (config.label_smoothing, config.ema_decay, config.clip_norm) == (0, 0, None)
 
 
+@pytest.mark.parametrize("name", [name for name in recipe_names() if name != "robust"])
+def test_recipes_from_scratch_open_the_gates_except_those_of_the_paper(name):
+    """As in docs/studies/open_gates: open gates are better than published ones in SE, ECA and CBAM."""
+    config = load_recipe(name, {"model": "resnet18_cbam_elu"})
+    assert config.spec().attention_options.get("start", "published") == (
+        "published" if name == "paper" else "open"
+    )
+
+
+def test_the_start_of_gates_is_an_option_that_the_structure_overrides():
+    changes = {"model": "resnet18_se", "gate_start": "open"}
+    assert load_recipe("paper", changes).spec().attention_options == {"start": "open"}
+    options = {"attention_options": {"start": "published", "reduction": 8}}
+    assert load_recipe("quick", {**changes, "structure": options}).spec().attention_options == {
+        "start": "published",
+        "reduction": 8,
+    }
+    for model in ("resnet18", "resnet18_gct"):  # without gates, or with gates that have one start only
+        assert load_recipe("quick", {"model": model}).spec().attention_options == {}
+        with pytest.raises(ValueError, match="gate_start has no effect without a new model"):
+            load_recipe("quick", {**changes, "model": model})
+    with pytest.raises(ValueError, match="gate_start has no effect"):
+        load_recipe("robust", {"gate_start": "open"})
+
+
 def test_another_model_drops_the_structure_of_the_recipe():
     assert load_recipe("compact").structure["width"] == 0.5
     assert load_recipe("compact", {"model": "resnet18"}).structure == {}
