@@ -26,6 +26,16 @@ def shared_dir():
     return SHARED
 
 
+@pytest.fixture(scope="session")
+def real_fer2013(shared_dir):
+    """FER2013 with its official splits, read once for all tests of a process; they must not change it."""
+    from fer_attention.data import load_data
+
+    faces = load_data(shared_dir / "data" / "fer2013.zip")
+    faces.images.flags.writeable = False
+    return faces
+
+
 @pytest.fixture
 def open_registries(monkeypatch):
     """Blocks and backbones that a test registers are gone after it, from timm's registry, too."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
 from importlib import resources
@@ -15,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
+from torch.fx import config as tracing
 
 import fer_attention
 from fer_attention.atomic import replacing
@@ -120,7 +122,8 @@ def write_verified(
     crops = check_crops(metadata.preprocessing, faces)
     network = PixelClassifier(model, metadata.preprocessing)
     with replacing(path) as temporary:
-        run = write(exported(network, metadata.preprocessing), metadata, temporary)
+        with _without_stack_traces():
+            run = write(exported(network, metadata.preprocessing), metadata, temporary)
         difference = largest_difference(network.logits, run, crops)
         if not difference <= tolerance:
             raise ExportError(
@@ -134,6 +137,20 @@ def check_suffix(path: Path, suffix: str) -> None:
     """Check the suffix of a path, by which readers recognise the format; raise a ValueError if it differs."""
     if path.suffix != suffix:
         raise ValueError(f"The file's name must end in {suffix}; got {path.name!r}.")
+
+
+@contextmanager
+def _without_stack_traces() -> Iterator[None]:
+    """Trace without the stack trace of each operator, which takes a third of an export and is not written.
+
+    Older versions of torch ignore the setting.
+    """
+    before = getattr(tracing, "do_not_emit_stack_traces", False)
+    tracing.do_not_emit_stack_traces = True
+    try:
+        yield
+    finally:
+        tracing.do_not_emit_stack_traces = before
 
 
 def exported(network: PixelClassifier, preprocessing: Preprocessing) -> torch.export.ExportedProgram:

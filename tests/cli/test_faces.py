@@ -159,13 +159,12 @@ def test_expressions_can_be_recognised_with_every_detector(tmp_path, astronaut, 
 
 
 @pytest.mark.data
-def test_cropped_faces_are_recognised_whole_as_evaluation_does(tmp_path, shared_dir):
-    from fer_attention.data import load_data
+def test_cropped_faces_are_recognised_whole_as_evaluation_does(tmp_path, real_fer2013):
     from fer_attention.inference import predict_logits
     from fer_attention.models import bundled_path, load_weights
     from fer_attention.models.bundled import DEFAULT
 
-    data = load_data(shared_dir / "data" / "fer2013.zip")
+    data = real_fer2013
     rows = np.flatnonzero(data.splits == "public")[:40]
     for row in rows:
         Image.fromarray(data.images[row]).save(tmp_path / f"{row:06}.png")

@@ -65,6 +65,7 @@ def test_the_list_names_every_study_with_its_question():
 
 
 def test_a_plan_over_its_budget_warns(tmp_path, monkeypatch):
+    monkeypatch.setattr(estimate, "_start_seconds", lambda: 1.0)
     monkeypatch.setattr(estimate, "_macs_per_second", lambda run, device: (1e3, 8))
     file = tiny_file(tmp_path, budget={"hours": 0.5, "disk_gb": 1e-9})
     said = study("plan", file, "--workers", 1).stderr

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fer_attention.data import FaceDataset, ImageFiles, audit, load_fer2013
+from fer_attention.data import FaceDataset, ImageFiles, audit
 from fer_attention.data.duplicates import near_pairs
 
 
@@ -134,8 +134,8 @@ def test_files_on_disk_are_audited_like_images_in_memory(tmp_path):
 
 
 @pytest.mark.data
-def test_the_copies_in_fer2013_are_found(shared_dir):
-    found = audit(load_fer2013(shared_dir / "data" / "fer2013.zip"), near=False)
+def test_the_copies_in_fer2013_are_found(real_fer2013):
+    found = audit(real_fer2013, near=False)
     copies = found.copies()
     assert (copies["train", "public"], copies["train", "private"]) == (280, 288)
     assert len(found.data) == 35_887

@@ -119,9 +119,8 @@ def test_fields_that_do_not_fit_together_are_refused():
 
 
 @pytest.mark.data
-def test_the_real_fer2013_has_its_published_counts_and_duplicates(shared_dir):
-    faces = load_fer2013(shared_dir / "data" / "fer2013.zip")
-    train, public, private = (faces.split(name) for name in ("train", "public", "private"))
+def test_the_real_fer2013_has_its_published_counts_and_duplicates(real_fer2013):
+    train, public, private = (real_fer2013.split(name) for name in ("train", "public", "private"))
     assert np.bincount(train.labels).tolist() == [3995, 436, 4097, 7215, 4830, 3171, 4965]
     assert np.bincount(public.labels).tolist() == [467, 56, 496, 895, 653, 415, 607]
     assert np.bincount(private.labels).tolist() == [491, 55, 528, 879, 594, 416, 626]

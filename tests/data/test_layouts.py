@@ -327,9 +327,8 @@ def test_names_of_splits_are_understood(text, split):
 
 
 @pytest.mark.data
-def test_the_real_fer2013_is_described(shared_dir):
-    text = describe(load_data(shared_dir / "data" / "fer2013.zip"))
-    assert text == (
+def test_the_real_fer2013_is_described(real_fer2013):
+    assert describe(real_fer2013) == (
         "fer2013; 35,887 images: 28,709 train, 3,589 public, 3,589 private; labels: " + ", ".join(FER2013)
     )
 

@@ -205,9 +205,9 @@ def test_the_table_is_found_in_a_folder_or_zip(tmp_path, wrap):
 
 
 @pytest.mark.data
-def test_real_votes_leave_the_published_numbers_of_images(shared_dir):
+def test_real_votes_leave_the_published_numbers_of_images(shared_dir, real_fer2013):
     table = shared_dir / "data" / "ferplus_votes.csv"
-    faces = with_votes(load_fer2013(shared_dir / "data" / "fer2013.zip"), table)
+    faces = with_votes(real_fer2013, table)
     assert len(faces) == 35_887
     with table.open(encoding="utf-8", newline="") as file:
         expected = {(row[1], row[2]): list(map(int, row[4:])) for row in list(csv.reader(file))[1:]}

@@ -68,6 +68,7 @@ def test_the_public_names_are_the_settled_ones():
 IMPORT = """
 import random, sys, warnings
 import timm, torch, torchvision, torchvision.models.resnet, torch.utils.flop_counter  # their own doings
+import torch.library, torch._library.custom_ops
 
 def state():
     filters = list(warnings.filters)
@@ -76,10 +77,11 @@ def state():
 before, loaded = state(), set(sys.modules)
 import fer_attention
 from fer_attention import *
+import fer_attention.attention.fused.cuda
 assert state() == before
 optional = ("accelerate", "av", "cv2", "facenet_pytorch", "gradio", "jinja2", "kornia", "matplotlib", "onnx",
             "onnxruntime", "onnxscript", "pandas", "pyarrow", "pytorch_grad_cam", "ray", "scipy", "skimage",
-            "sklearn", "statsmodels")
+            "sklearn", "statsmodels", "triton")
 print([name for name in optional if name in sys.modules and name not in loaded])
 """
 

@@ -209,10 +209,10 @@ def test_inference_mode_supports_them():
         assert torch.equal(got, expected)
 
 
-@each_format
-def test_the_operators_pass_the_checks_of_torch_library(case):
-    x, gate, positions, grad = tensors(case)
-    strided = Case((2, 5, 3, 14), case.dtype, case.last).map(4)[..., ::2]
+def test_the_operators_pass_the_checks_of_torch_library():
+    """Each with a map in channels-last format, and with one that is strided."""
+    x, gate, positions, grad = tensors(Case((2, 5, 3, 7), last=True))
+    strided = Case((2, 5, 3, 14)).map(4)[..., ::2]
     channel, position = cuda.pool_pixels(x, gate)[2], formulas.pool(x)[2]
     calls = {
         "pool": [((x,), {"peak": True}), ((strided,), {"peak": False})],
