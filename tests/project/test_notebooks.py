@@ -27,8 +27,8 @@ SAID = {
     "4_a_study_and_its_report": [
         "killed after at least 3 of 12",
         "12 records, 0 failed; the first ones were kept: True",
-        "- bars: accuracy on",
-        "- fer2013: accuracy on",
+        "- Limits: one data set, bars",
+        "- Limits: one data set, fer2013",
     ],
     "5_what_the_network_looks_at": ["happy 100%", "layer1.0.attn spatial", "same bits: True"],
     "6_export_and_serve": ["within 1e-4", "[48, 48] happy", "happy 0.9", "400 not a picture"],

@@ -33,7 +33,6 @@ def html(analysis: StudyAnalysis, tables: Tables, plots: Plots) -> str:
     return render_page(
         LOADER.get_source(Environment(autoescape=True), "page.jinja")[0],
         title=analysis.study.title,
-        sections=[tuple(map(Markup, found)) for found in re.findall(r'<h2 id="(.*?)">(.*?)</h2>', body)],
         body=Markup(body),  # noqa: S704  (escaped by its template)
     )
 

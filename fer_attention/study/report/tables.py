@@ -25,10 +25,18 @@ from fer_attention.study.report.numbers import (
     whole_percent,
 )
 
-TEXT = ("condition", "comparison", "model", "data", "layer", "verdict", "non-inferior", "levels", "gain",
-        "within", "Pareto-optimal in", "level / baseline")  # fmt: skip
+TEXT = ("condition", "comparison", "model", "data", "layer", "verdict", "answer", "non-inferior", "levels",
+        "gain", "within", "Pareto-optimal in", "level / baseline")  # fmt: skip
 """Columns of text, aligned left; numbers are aligned right."""
 
+ANSWERS = {
+    "better": "better",
+    "worse": "worse",
+    "equivalent": "as good",
+    "not worse": "not worse",
+    "undecided": "not decided",
+}
+"""Words for verdicts in the table that a reader sees first."""
 
 Columns = Mapping[str, tuple[str, Formatter]]
 """Column of a frame and format of its cells, by heading."""
@@ -53,6 +61,7 @@ def report_tables(analysis: StudyAnalysis) -> dict[str, ReportTable]:
 
 def _tables(analysis: StudyAnalysis) -> Iterator[ReportTable]:
     level = f"{whole_percent(1 - analysis.study.alpha)} % interval"
+    yield _answer(analysis, level)
     for number, (data, group) in enumerate(groups(analysis.conditions, "data"), start=1):
         yield ReportTable(f"conditions-{number}", f"Conditions on {data}", _conditions(group, level))
     yield ReportTable("paper", "Comparison with the paper", _paper(analysis.conditions, level))
@@ -89,6 +98,29 @@ def _formatted(frame: pd.DataFrame, columns: Columns) -> pd.DataFrame:
         elif name in frame and frame[name].notna().any():
             cells[heading] = frame[name].map(formatted)
     return pd.DataFrame(cells)
+
+
+def _answer(analysis: StudyAnalysis, level: str) -> ReportTable:
+    """Return the table that a reader sees first: the pooled comparisons, else the accuracies."""
+    if not len(analysis.comparisons):
+        columns: Columns = {
+            "condition": ("condition", str),
+            "data": ("data", str),
+            "runs": ("n", count),
+            "accuracy %": ("accuracy", percent),
+            level: ("low", percent),
+        }
+        return ReportTable("answer", "Accuracy", _formatted(analysis.conditions, columns))
+    columns = {
+        "comparison": ("names", str),
+        "difference, points": ("mean", points),
+        level: ("low", points),
+        "pairs": ("n", count),
+        "answer": ("verdict", ANSWERS.__getitem__),
+    }
+    pooled = analysis.comparisons[analysis.comparisons["pooled"]]
+    names = pooled["level"] + " vs. " + pooled["baseline"]
+    return ReportTable("answer", "Differences in accuracy", _formatted(pooled.assign(names=names), columns))
 
 
 def _conditions(group: pd.DataFrame, level: str) -> pd.DataFrame:

@@ -139,7 +139,11 @@ def test_every_kind_of_study_renders(case, tmp_path):
     plots = list(html.parent.glob("plots/*"))
     assert sorted(shown) == sorted(f"plots/{path.name}" for path in plots)
     assert text.count('role="img"') == len(plots) / 2
-    assert "<" not in re.sub(r"^(`{3,}).*?^\1$", "", markdown, flags=re.MULTILINE | re.DOTALL)
+    bare = re.sub(r"^(`{3,}).*?^\1$", "", markdown, flags=re.MULTILINE | re.DOTALL)
+    bare = re.sub(
+        r'^(<details markdown="1">|<summary>[^<]*</summary>|</details>)$', "", bare, flags=re.MULTILINE
+    )
+    assert "<" not in bare
 
 
 def test_the_page_is_self_contained(written):
@@ -163,6 +167,39 @@ def test_reports_are_reproducible_byte_by_byte(folder, written, tmp_path):
     assert {path.relative_to(tmp_path) for path in tmp_path.rglob("*.*")} == set(first)
     for name, path in first.items():
         assert (tmp_path / name).read_bytes() == path.read_bytes(), name
+
+
+def test_the_first_screen_is_a_finding_one_table_and_one_figure(analysis, written):
+    page = (written / "report.html").read_text().split("<body>")[1]
+    first, _, rest = page.partition('<details class="part">')
+    found = re.search(r'<h2 id="finding">(.*?)</h2>', first)[1]
+    assert found == "In these runs, se is more accurate than none and elu is more accurate than relu."
+    assert "<li>Limits: one data set, fer2013; networks of 0.25 times the usual width;" in first
+    assert [first.count(part) for part in ("<h1>", "<h2", "<table>", "<svg")] == [1, 1, 1, 1]
+    headings = re.findall(r'<summary><h2 id="[a-z]+">(.*?)</h2></summary>', rest)
+    assert rest.count("<h2") == len(headings) >= 8
+    assert not set(" ".join(headings).lower().split()) & {
+        "conditions",
+        "interaction",
+        "bias",
+        "pareto",
+        "holm",
+    }
+    markdown = (written / "report.md").read_text()
+    lead, *parts = markdown.split('\n<details markdown="1">\n')
+    assert len(parts) == len(headings)
+    assert lead.count("](plots/answer.png)") == lead.count("| comparison |") == lead.count("\n## ") == 1
+    rows = report_tables(analysis)["answer"].frame
+    assert rows["answer"].tolist() == ["better", "better"]
+    assert rows["comparison"].tolist() == ["se vs. none", "elu vs. relu"]
+
+
+def test_every_part_below_the_first_screen_is_folded(written):
+    tags = [
+        attributes for tag, attributes in Page((written / "report.html").read_text()).tags if tag == "details"
+    ]
+    assert len(tags) >= 8
+    assert not any("open" in attributes for attributes in tags)
 
 
 def test_page_and_markdown_contain_every_cell_of_every_table(analysis, written):
@@ -212,7 +249,9 @@ def test_csv_tables_have_full_precision_and_follow_from_the_records(analysis, wr
 def test_the_summary_states_decisions_with_intervals_and_n(analysis, written):
     text = (written / "report.md").read_text().replace("&lt;", "<")
     se = analysis.comparisons.iloc[0]
-    assert "- Attention: se is better than none." in text
+    assert text.splitlines()[4] == (
+        "## In these runs, se is more accurate than none and elu is more accurate than relu."
+    )
     assert (
         f"- se vs. none: {numbers.points(se['mean'])} points (95 % interval {numbers.points(se.low)} to "
         f"{numbers.points(se.high)}, n = 5 pairs, Holm-adjusted p {numbers.equals(se.p_holm)}). se is better."

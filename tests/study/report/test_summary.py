@@ -1,6 +1,7 @@
 """Sentences of a report's summary, and values of the paper."""
 
 import math
+import re
 
 import pytest
 
@@ -36,6 +37,27 @@ def test_each_verdict_has_its_sentence(tmp_path, lead, noise, words):
 
     make_study(tmp_path, {"backbone": "vgg11", "attention": ["none", "se"]}, effect=effect, seeds=5)
     assert words in markdown(tmp_path)
+
+
+def test_a_study_that_decides_nothing_says_so_first(tmp_path):
+    def noise(factors, seed, fold):
+        return 0.01 * (1, -1, 1, -1, 0)[seed] * (factors["attention"] == "se")
+
+    make_study(tmp_path, {"backbone": "vgg11", "attention": ["none", "se"]}, effect=noise, seeds=5)
+    text = markdown(tmp_path)
+    assert "## These runs do not show that any of the alternatives is more or less accurate." in text
+    assert (
+        "- Not decided: se against none. That is not evidence of equality: true differences of less" in text
+    )
+    assert "| se vs. none | 0.00 |" in text
+
+
+def test_a_study_without_comparisons_starts_with_its_accuracy(tmp_path):
+    make_study(tmp_path, {"backbone": "vgg11"}, effect=lambda *_: 0.0, seeds=2)
+    lead = markdown(tmp_path).split("<details")[0]
+    assert re.search(r"^## On fer2013, .* names \d\d\.\d\d % of the test faces correctly\.$", lead, re.M)
+    assert "](plots/conditions-1.png)" in lead
+    assert "| accuracy % |" in lead
 
 
 def test_gains_by_size_and_the_paper_values_for_full_data_are_reported(tmp_path):
