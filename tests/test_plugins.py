@@ -11,6 +11,7 @@ import pytest
 import yaml
 from PIL import Image
 
+from tests.support.forked import run_python
 from tests.support.paths import ROOT
 from tests.support.tiny_studies import tiny_fields
 
@@ -173,7 +174,7 @@ BLOCK = ROOT / "examples" / "energy_block.py"
 
 @pytest.mark.slow
 def test_a_block_in_a_file_has_its_models_with_the_option_plugin(tmp_path):
-    shown = run("-m", "fer_attention.cli", "--plugin", BLOCK, "models", "resnet18_ener*").stdout
+    shown = run_python("-m", "fer_attention.cli", "--plugin", BLOCK, "models", "resnet18_ener*")[1]
     assert "resnet18_energy" in shown
     assert "resnet18_energy_elu" in shown
     code = (
@@ -255,6 +256,7 @@ def test_workers_of_a_study_know_a_named_plug_in(tmp_path):
     fields = tiny_fields(factors__attention=["none", "energy"], replications__seeds=1)
     (tmp_path / "study.yaml").write_text(yaml.safe_dump(fields))
     command = ["study", "run", tmp_path / "study.yaml", "--output", tmp_path / "out", "--workers", "1"]
-    run("-m", "fer_attention.cli", "--plugin", BLOCK, *command)
+    code, _, errors = run_python("-m", "fer_attention.cli", "--plugin", BLOCK, *command)
+    assert code == 0, errors
     records = [json.loads(path.read_text()) for path in (tmp_path / "out" / "runs").glob("*/record.json")]
     assert sorted(record["model"] for record in records) == ["resnetv2_18_elu", "resnetv2_18_energy_elu"]

@@ -1,14 +1,14 @@
 """All measurements that wait for a GPU: slices, resuming, and the commands themselves."""
 
-import os
 import sys
-import time
 
 import attention_cost
 import gpu
 import pytest
 from cost_record import Record, StepRates
 from gpu import REMAIN, Slices, Step, main, plan
+
+from tests.support.live import wait_until_gone
 
 APPEND = "import sys; open(sys.argv[1], 'a').write(sys.argv[2])"
 
@@ -64,26 +64,13 @@ def test_a_step_that_is_cut_short_ends_with_its_children_and_starts_again(tmp_pa
     monkeypatch.setattr(gpu, "START", -1)
     started, go = tmp_path / "started", tmp_path / "go"
     slices = Slices([Step("long", ("-c", WAITING, str(started), str(go)))], tmp_path / "state")
-    while not started.exists():  # on a busy machine a slice may end before the step has started
+    while not (started.exists() and started.read_text()):  # a slice may end before the step has started
         slices.run(3)
     assert outcomes(slices) == {"long": None}
-    for process in map(int, started.read_text().split()):
-        wait_for_end(process)
+    assert wait_until_gone(map(int, started.read_text().split())) == []
     go.touch()
     slices.run(600)
     assert outcomes(slices) == {"long": "done"}
-
-
-def wait_for_end(process):
-    while True:
-        try:
-            os.kill(process, 0)
-        except ProcessLookupError:
-            return
-        with open(f"/proc/{process}/stat") as file:
-            if file.read().rpartition(")")[2].split()[0] == "Z":
-                return
-        time.sleep(0.05)
 
 
 def test_a_step_that_needs_more_than_a_slice_has_failed(tmp_path):

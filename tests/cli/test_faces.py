@@ -2,11 +2,7 @@
 
 import csv
 import json
-import os
 import signal
-import subprocess
-import sys
-import time
 
 import numpy as np
 import pytest
@@ -14,6 +10,8 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from fer_attention.cli import app
+from tests.support.forked import python
+from tests.support.live import wait_for
 
 
 def call(*arguments):
@@ -123,17 +121,10 @@ def test_an_interrupted_command_says_how_to_resume(tmp_path, astronaut):
     photos.mkdir()
     for number in range(150):
         Image.fromarray(astronaut[number % 9 : 200, 140:310]).save(photos / f"{number:03}.png")
-    program = [sys.executable, "-c", "from fer_attention.cli import app; app()"]
-    program += ["faces", str(photos), "--output", str(tmp_path / "crops")]
-    process = subprocess.Popen(
-        program, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
-    )
-    deadline = time.monotonic() + 180
-    while not list(tmp_path.glob("crops/[0-9]*.png")):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    process = python("-m", "fer_attention.cli", "faces", photos, "--output", tmp_path / "crops")
+    wait_for(lambda: list(tmp_path.glob("crops/[0-9]*.png")), process)
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=180)
+    _, errors = process.communicate()
     assert process.returncode == 130
     assert "the same command resumes from there" in " ".join(errors.split())
     assert "Traceback" not in errors

@@ -1,10 +1,7 @@
 import json
-import os
 import re
 import signal
-import subprocess
 import sys
-import time
 from io import StringIO
 
 import av
@@ -18,6 +15,8 @@ from fer_attention.cli import video as video_command
 from fer_attention.video import VideoReader
 from fer_attention.video import reader as video_reader
 from fer_attention.video.source import open_file
+from tests.support.forked import python
+from tests.support.live import files_below, wait_for
 from tests.support.videos import make_clip, set_display_matrix, sound_of, truncate
 
 
@@ -184,46 +183,17 @@ def test_sources_that_cannot_be_read_are_named(tmp_path, source, message):
     assert not (tmp_path / "r.json").exists()
 
 
-# A job in the background of a shell ignores SIGINT, and so would its children.
-INTERRUPTIBLE = """
-import signal
-signal.signal(signal.SIGINT, signal.default_int_handler)
-from fer_attention.cli import app
-app()
-"""
-
-
 @pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT as Unix does")
 @pytest.mark.slow
 def test_ctrl_c_ends_early_with_two_proper_files(astronaut, tmp_path):
     clip = make_clip(tmp_path / "in" / "long.mp4", slides(astronaut, 400), tone="aac")
     output, record = tmp_path / "o.mp4", tmp_path / "r.json"
-    command = [
-        sys.executable,
-        "-c",
-        INTERRUPTIBLE,
-        "video",
-        str(clip),
-        "--output",
-        str(output),
-        "--json",
-        str(record),
-    ]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "COLUMNS": "200"}
-    process = subprocess.Popen(
-        [*command, "--device", "cpu"],
-        env=environment,
-        stderr=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    deadline = time.monotonic() + 600
-    while not any(file.stat().st_size for file in tmp_path.glob(".r.*.json")):
-        assert process.poll() is None, process.stderr.read()
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    command = ["-m", "fer_attention.cli", "video", clip, "--output", output, "--json", record]
+    process = python(*command, "--device", "cpu", COLUMNS="200")
+    records = ".r.*.json"  # under its temporary name
+    wait_for(lambda: any(n for file, n in files_below(tmp_path).items() if file.match(records)), process)
     process.send_signal(signal.SIGINT)
-    stdout, stderr = process.communicate(timeout=600)
+    stdout, stderr = process.communicate()
     assert process.returncode == 130, stderr
     assert "Interrupted" in stderr
     assert "Traceback" not in stderr

@@ -24,6 +24,7 @@ from fer_attention.demo.page import build_page
 from fer_attention.demo.server import BODY_BYTES, demo_app, private_files
 from fer_attention.models.bundled import DEFAULT
 from tests.support.demo_parts import as_bytes, small_choices
+from tests.support.live import files_below
 from tests.support.videos import make_clip
 
 gradio = pytest.importorskip("gradio")
@@ -46,7 +47,7 @@ def site(tmp_path_factory):
 
 
 def files(folder):
-    return [path for path in folder.rglob("*") if path.is_file()]
+    return list(files_below(folder))
 
 
 def send(client, content, name="photo.jpg"):

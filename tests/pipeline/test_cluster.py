@@ -87,7 +87,7 @@ def test_an_actor_that_is_killed_costs_no_row(photos, tmp_path, monkeypatch):
     worker = OneDeath(recognizer, PhotoOptions("skip"))
     addresses = list_addresses([str(photos / "sub"), f"{photos.as_uri()}/*.jpg"])
     addresses.append((photos / "gone.jpg").as_uri())
-    result = predict_on_cluster(addresses, str(tmp_path / "out"), worker, actors=2)
+    result = predict_on_cluster(addresses, str(tmp_path / "out"), worker, actors=1)
     assert (tmp_path / "died").exists()
     assert result == ClusterResult(photos=151, failed=2, without_face=0)
     table = {row["image"]: row for row in parquet.read_table(tmp_path / "out").to_pylist()}

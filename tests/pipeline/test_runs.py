@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -14,8 +12,8 @@ from fer_attention.faces import ImageError
 from fer_attention.journal import JournalFile
 from fer_attention.pipeline.photos import PhotoOptions, PhotoWorker
 from fer_attention.pipeline.runs import JOURNAL, PhotoRun
-from tests.support.killed_runs import contents
-from tests.support.paths import ROOT
+from tests.support.forked import run_python
+from tests.support.killed_runs import contents, kill_and_compare
 from tests.support.waiting_runs import run_together
 
 
@@ -113,23 +111,11 @@ def test_a_damaged_journal_is_named(photos, tmp_path, recognizer, entry):
         run(photos, tmp_path, recognizer)
 
 
-def subprocesses(*arguments):
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, *map(str, arguments)]
-    pipe = subprocess.PIPE
-    return subprocess.Popen(command, env=environment, cwd=ROOT, text=True, stdout=pipe, stderr=pipe)
-
-
 @pytest.mark.slow
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="runs are forks, to save time")
+@pytest.mark.skipif(os.name != "posix", reason="SIGKILL is POSIX")
 @pytest.mark.parametrize("command", ["predict", "faces"])
 def test_runs_that_are_killed_at_any_moment_end_with_the_same_files(photos, tmp_path, command):
-    work = tmp_path / "work"
-    work.mkdir()
-    with subprocesses("-m", "tests.support.killed_runs", command, photos[0].parent, work, 8, 0) as process:
-        output, errors = process.communicate()
-    assert process.returncode == 0, errors
-    assert output.startswith("8 kills")
+    kill_and_compare(command, photos[0].parent, tmp_path, kills=8, seed=0)
 
 
 TOGETHER = """
@@ -147,8 +133,7 @@ def test_runs_that_start_together_give_the_result_of_one(photos, tmp_path):
     def command(output):
         return ["predict", photos[0].parent, "--output", output, "--detector", "none", "--quiet"]
 
-    with subprocesses("-m", "fer_attention.cli", *command(tmp_path / "whole")) as process:
-        assert process.wait() == 0
+    assert run_python("-m", "fer_attention.cli", *command(tmp_path / "whole"))[0] == 0
     ended = run_together(TOGETHER, *command(tmp_path / "out"))
     assert 0 in [code for code, _ in ended]
     for code, error in ended:

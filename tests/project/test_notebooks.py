@@ -4,7 +4,6 @@ import importlib.util
 import re
 import shutil
 import sys
-import time
 from pathlib import Path
 
 import nbformat
@@ -196,9 +195,7 @@ def test_a_clean_kernel_gives_what_is_kept(runner, path, monkeypatch, tmp_path):
     copy = Path(shutil.copy(path, folder))
     published = Path("docs", "studies", "smoke", "report")
     shutil.copytree(EXAMPLES.parent / published, tmp_path / published)
-    start = time.monotonic()
     notebook = runner.execute(copy)
-    assert time.monotonic() - start < 240  # two minutes where tests do not share the machine
     assert runner.faults(notebook) == []
     for fact in SAID[path.stem]:
         assert fact in said(notebook)

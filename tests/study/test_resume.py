@@ -1,24 +1,23 @@
 """Studies in real processes that are killed, interrupted, duplicated or run out of disk space."""
 
 import os
-import resource
 import signal
 from collections import Counter
 
-import psutil
 import pytest
 
 from fer_attention.study import read_records
+from tests.support.live import children_of, times, wait_for, wait_until_gone
 from tests.support.tiny_studies import (
     checkpoints,
     finish,
+    hold_of,
     log_of,
     numbers_of,
     runs_of,
     start,
     tiny_file,
     tiny_study,
-    wait_for,
     workers_of,
 )
 
@@ -40,24 +39,23 @@ def whole(tmp_path_factory):
 
 def records(folder):
     """Return the modification time of every finished run's record; other files come and go meanwhile."""
-    return {path: path.stat().st_mtime_ns for path in folder.glob("runs/*/record.json")}
+    return times(folder.glob("runs/*/record.json"))
 
 
-@pytest.mark.parametrize(("workers", "events"), [(1, [records]), (2, [log_of, checkpoints, records])])
-def test_a_killed_study_resumes_with_the_same_results(tmp_path, whole, workers, events):
+def test_a_killed_study_resumes_with_the_same_results(tmp_path, whole):
     """Kill the study after the start of a run, after a checkpoint, and after a finished run."""
     file, folder = tiny_file(tmp_path, **FIELDS), tmp_path / "study"
-    for event in events:
+    for workers, event in ((1, log_of), (2, checkpoints), (1, records)):
         process = start(file, folder, "--workers", str(workers))
         began, before = len(log_of(folder)), records(folder)
         known = set(before) if event is records else set()
         wait_for(lambda began=began: len(log_of(folder)) > began, process)
         wait_for(lambda event=event, known=known: set(event(folder)) - known, process)
-        children = psutil.Process(process.pid).children(recursive=True)
+        children = [child.pid for child in children_of(process)]
         process.send_signal(signal.SIGKILL)
         process.communicate()
-        _, alive = psutil.wait_procs(children, timeout=60)
-        assert alive == []  # no orphan continues to write
+        assert children
+        assert wait_until_gone(children) == []  # no orphan continues to write
         assert not list(folder.glob("runs/*/failure.json"))
         assert {path: records(folder)[path] for path in before} == before
         assert read_records(folder).set_aside == ()
@@ -65,7 +63,7 @@ def test_a_killed_study_resumes_with_the_same_results(tmp_path, whole, workers, 
         assert found == {run: whole[run] for run in found}
     before, log = records(folder), log_of(folder)
     assert before
-    out, _ = finish(file, folder, "--workers", str(workers))
+    out, _ = finish(file, folder, "--workers", "2")
     assert "4 of 4 runs are done" in out
     assert numbers_of(folder) == whole
     assert {path: records(folder)[path] for path in before} == before
@@ -74,36 +72,32 @@ def test_a_killed_study_resumes_with_the_same_results(tmp_path, whole, workers, 
     assert sorted(left) == ["predictions.npz"] * 4 + ["record.json"] * 4
 
 
-@pytest.mark.parametrize("whom", ["all", "parent"])
-def test_ctrl_c_saves_explains_how_to_resume_and_exits_with_130(tmp_path, whole, whom):
+def test_ctrl_c_saves_explains_how_to_resume_and_exits_with_130(tmp_path, whole):
     """A terminal sends the signal to the whole group; other programs may send it to the command only."""
     file, folder = tiny_file(tmp_path, **FIELDS), tmp_path / "study"
-    process = start(file, folder, "--workers", "1")
-    wait_for(lambda: checkpoints(folder), process)
-    (os.killpg if whom == "all" else os.kill)(process.pid, signal.SIGINT)
-    _, err = process.communicate()
-    assert process.returncode == 130
-    assert f"stopped. Finished work is saved in {folder}; the same command resumes from there." in err
-    assert "Traceback" not in err
-    assert not list(folder.glob("runs/*/failure.json"))
-    assert checkpoints(folder)
-    assert len(numbers_of(folder)) < 4
+    for send in (os.killpg, os.kill):
+        before = times(checkpoints(folder)).items()
+        process = start(file, folder, "--workers", "1")
+        wait_for(lambda before=before: times(checkpoints(folder)).items() - before, process)
+        send(process.pid, signal.SIGINT)
+        _, err = process.communicate()
+        assert process.returncode == 130
+        assert f"stopped. Finished work is saved in {folder}; the same command resumes from there." in err
+        assert "Traceback" not in err
+        assert not list(folder.glob("runs/*/failure.json"))
+        assert checkpoints(folder)
+        assert len(numbers_of(folder)) < 4
     finish(file, folder, "--workers", "1")
     assert numbers_of(folder) == whole
 
 
-def kill_worker(process, folder, begun):
-    """Kill the worker that has a checkpoint of run number `begun`, counted from 1."""
-    wait_for(lambda: len(log_of(folder)) == begun and checkpoints(folder), process)
-    (worker,) = workers_of(process)
-    worker.kill()
-
-
 def test_a_killed_worker_does_not_affect_results(tmp_path, whole):
     file, folder = tiny_file(tmp_path, **FIELDS), tmp_path / "study"
+    hold_of(folder).touch()
     process = start(file, folder, "--workers", "2")
     wait_for(lambda: len(checkpoints(folder)) == 2, process)
     workers_of(process)[0].kill()
+    hold_of(folder).unlink()
     out, err = process.communicate()
     assert process.returncode == 0
     assert "4 of 4 runs are done" in out
@@ -115,23 +109,23 @@ def test_a_killed_worker_does_not_affect_results(tmp_path, whole):
     assert (Counter(log_of(folder)) - Counter(list(whole))).total() <= 1  # only the killed run started twice
 
 
-def test_a_run_fails_after_two_killed_workers_and_can_be_retried(tmp_path, whole):
+def test_a_run_fails_after_two_killed_workers(tmp_path, whole):
     file, folder = tiny_file(tmp_path, **FIELDS), tmp_path / "study"
+    hold_of(folder).touch()
     process = start(file, folder, "--workers", "1")
-    kill_worker(process, folder, 1)
-    kill_worker(process, folder, 2)
+    for begun in (1, 2):
+        wait_for(lambda begun=begun: len(log_of(folder)) == begun and checkpoints(folder), process)
+        (worker,) = workers_of(process)
+        worker.kill()
+    hold_of(folder).unlink()
     out, err = process.communicate()
     assert process.returncode == 1
     assert "3 of 4 runs are done, 1 failed (--retry-failed restarts them)" in out
     assert "Traceback" not in err
-    (reason,) = read_records(folder).failed.values()
+    ((failed, reason),) = read_records(folder).failed.items()
     assert reason == "its process was ended by SIGKILL: perhaps out of memory; use fewer workers"
     assert reason in err
-    before = records(folder)
-    out, _ = finish(file, folder, "--workers", "1", "--retry-failed")
-    assert "4 of 4 runs are done" in out
-    assert numbers_of(folder) == whole
-    assert {path: records(folder)[path] for path in before} == before
+    assert numbers_of(folder) == {run: numbers for run, numbers in whole.items() if run != failed}
 
 
 def test_two_runners_in_one_folder_execute_each_run_once(tmp_path, whole):
@@ -144,18 +138,9 @@ def test_two_runners_in_one_folder_execute_each_run_once(tmp_path, whole):
     assert not any("Traceback" in err for _, err in outputs)
 
 
-def no_large_files():
-    """Simulate a full disk: the kernel refuses to write more."""
-    resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
-
-
-def no_files():
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
-
-
 def test_runs_fail_on_a_full_disk_and_can_be_retried(tmp_path, whole):
     file, folder = tiny_file(tmp_path, **FIELDS), tmp_path / "study"
-    _, err = finish(file, folder, "--workers", "1", code=1, preexec_fn=no_large_files)
+    _, err = finish(file, folder, "--workers", "1", code=1, LARGEST_FILE="60000")
     assert err.count("Cannot write") == 4
     assert "Traceback" not in err
     assert numbers_of(folder) == {}
@@ -165,8 +150,6 @@ def test_runs_fail_on_a_full_disk_and_can_be_retried(tmp_path, whole):
 
 def test_a_full_disk_is_reported_before_anything_starts(tmp_path):
     file, folder = tiny_file(tmp_path), tmp_path / "study"
-    started = start(file, folder, "--workers", "1", preexec_fn=no_files)
-    _, err = started.communicate()
-    assert started.returncode == 2
+    _, err = finish(file, folder, "--workers", "1", code=2, LARGEST_FILE="0")
     assert err.startswith(f"error: Cannot write into {folder}: ")
     assert log_of(folder) == []

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-import time
 from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 
-import psutil
 import torch
 import yaml
 
 from fer_attention.study import StudyConfig, expand
 from fer_attention.study.datasets import DataSets
 from fer_attention.study.engines import _data, work
+from tests.support.forked import python
+from tests.support.live import children_of
 
 TINY = {
     "title": "A tiny study",
@@ -111,11 +108,13 @@ def numbers_of(folder):
 
 
 COMMAND = """
-import os
+import os, resource, time
 from pathlib import Path
 
 if hasattr(os, "sched_setaffinity"):  # one core, so one thread: equal sums with one worker or two
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+if size := os.environ.get("LARGEST_FILE"):  # simulates a full disk: the kernel refuses to write more
+    resource.setrlimit(resource.RLIMIT_FSIZE, (int(size), resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
 import fer_attention.study.engines as engines
 
 def logged(run, *arguments, _execute=engines.execute, **options):
@@ -123,6 +122,12 @@ def logged(run, *arguments, _execute=engines.execute, **options):
         log.write(f"{run.id}\\n")
     return _execute(run, *arguments, **options)
 
+def waiting(temporary, path, *, _replace=os.replace):
+    _replace(temporary, path)
+    while Path(path).name == "checkpoint.pt" and Path(os.environ["STUDY_HOLD"]).exists():
+        time.sleep(0.01)
+
+os.replace = waiting
 engines.execute = logged  # spawned workers run this file too, under another name
 if __name__ == "__main__":
     from fer_attention.cli import app
@@ -136,30 +141,28 @@ def log_of(folder):
     return log.read_text().split() if log.exists() else []
 
 
-def start(study_file, folder, *options, **process):
+def hold_of(folder):
+    """Return the path of a file; as long as it exists, runs wait when they have written a checkpoint."""
+    return folder.with_name(f"{folder.name}.hold")
+
+
+def start(study_file, folder, *options, **variables):
     """Start `fer-attention study run` in its own process and group, on one core."""
     script = folder.with_name(f"command_{folder.name}.py")
     script.write_text(COMMAND)
-    return subprocess.Popen(
-        [sys.executable, str(script), "study", "run", str(study_file), "--output", str(folder)]
-        + ["--device", "cpu", *options],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
+    return python(
+        *(script, "study", "run", study_file, "--output", folder, "--device", "cpu", *options),
         start_new_session=True,
-        env={
-            **os.environ,
-            "OMP_NUM_THREADS": "1",
-            "STUDY_LOG": str(folder.with_name(f"{folder.name}.log")),
-            "RAY_USAGE_STATS_ENABLED": "0",
-        },
-        **process,
+        STUDY_HOLD=str(hold_of(folder)),
+        STUDY_LOG=str(folder.with_name(f"{folder.name}.log")),
+        RAY_USAGE_STATS_ENABLED="0",
+        **variables,
     )
 
 
-def finish(study_file, folder, *options, code=0, **process):
+def finish(study_file, folder, *options, code=0, **variables):
     """Run `fer-attention study run` to its end; return its standard output and error."""
-    running = start(study_file, folder, *options, **process)
+    running = start(study_file, folder, *options, **variables)
     out, err = running.communicate()
     assert running.returncode == code, err
     return out, err
@@ -174,19 +177,9 @@ def checkpoints(folder):
     ]
 
 
-def wait_for(condition, process, seconds=300):
-    """Wait until a condition holds; fail if the process ends before, or takes too long."""
-    limit = time.monotonic() + seconds
-    while not condition():
-        if process.poll() is not None or time.monotonic() > limit:
-            raise AssertionError(f"the process ended or took too long; exit code {process.poll()}")
-        time.sleep(0.005)
-
-
 def workers_of(process):
     """List the worker processes of a study."""
-    children = psutil.Process(process.pid).children(recursive=True)
-    return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
+    return [child for child in children_of(process) if "spawn_main" in " ".join(child.command)]
 
 
 def contents(folder: Path):

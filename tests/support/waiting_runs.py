@@ -1,11 +1,8 @@
 """Processes that wait until all are ready, and then start together."""
 
-import os
-import subprocess
-import sys
 from contextlib import ExitStack
 
-from tests.support.paths import ROOT
+from tests.support.forked import python
 
 
 def run_together(script, *arguments, count=3):
@@ -14,14 +11,8 @@ def run_together(script, *arguments, count=3):
     Returns:
         (exit code, standard error) of each process.
     """
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-    command = [sys.executable, "-c", script, *map(str, arguments)]
     with ExitStack() as stack:
-        processes = [
-            stack.enter_context(subprocess.Popen(command, env=environment, text=True, **pipes))
-            for _ in range(count)
-        ]
+        processes = [stack.enter_context(python("-c", script, *arguments)) for _ in range(count)]
         for process in processes:
             assert process.stdout.readline() == "ready\n"
         for process in processes:

@@ -1,17 +1,14 @@
 """Interrupted runs resume to identical weights: exceptions, signals, SIGKILL, a full disk."""
 
-import os
 import resource
 import shutil
 import signal
-import subprocess
-import sys
 
 import pytest
 import torch
 
 from fer_attention.training import TrainingCallbacks, TrainingError, TrainingStopped, train
-from tests.support.paths import ROOT
+from tests.support.forked import python, run_python
 from tests.support.tiny_runs import (
     StoppedError,
     assert_same_run,
@@ -191,9 +188,8 @@ def test_a_folder_that_cannot_be_created_fails_before_training(tmp_path):
 
 
 SCRIPT = """
-import random, sys
-root, folder, minutes, mode = sys.argv[1:]
-sys.path.insert(0, root)
+import os, random, signal, sys
+folder, minutes, mode = sys.argv[1:]
 from pathlib import Path
 from tests.support.tiny_runs import kill_after, stripes, tiny
 from tests.training.test_checkpoint import AUGMENT
@@ -211,39 +207,42 @@ def on_progress(progress):
         print("waiting", flush=True)
         sys.stdin.readline()
 
-config = tiny(epochs=24, augment=AUGMENT, checkpoint_minutes=float(minutes))
+config = tiny(epochs=12, augment=AUGMENT, checkpoint_minutes=float(minutes))
 train(config, stripes(), Path(folder), callbacks=TrainingCallbacks(on_progress=on_progress))
+if mode.startswith("kill"):  # a fast machine was done before the end of the delay
+    os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
-def start(folder, minutes, mode):
-    return subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, str(ROOT), str(folder), str(minutes), mode],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
+def trained(folder, minutes, mode):
+    """Train in a process of its own, which may kill itself; return its exit code."""
+    return run_python("-c", SCRIPT, folder, minutes, mode)[0]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("minutes", [0, 60], ids=["saving at every step", "saving at every epoch"])
 def test_a_killed_run_resumes_to_identical_weights(tmp_path, minutes):
-    assert start(tmp_path / "whole", minutes, "train").wait() == 0
+    assert trained(tmp_path / "whole", minutes, "train") == 0
     for part in range(4):  # each part is killed shortly after one of its steps, often while it saves
-        assert start(tmp_path / "parts", minutes, f"kill {part}").wait() == -signal.SIGKILL
-    assert start(tmp_path / "parts", minutes, "train").wait() == 0
+        assert trained(tmp_path / "parts", minutes, f"kill {part}") == -signal.SIGKILL
+    assert trained(tmp_path / "parts", minutes, "train") == 0
     assert_same_run(tmp_path / "whole", tmp_path / "parts")
+
+
+@pytest.fixture
+def waiting(tmp_path):
+    """A process that trains into the folder, and waits after the second step of the second epoch."""
+    with python("-c", SCRIPT, tmp_path, 60, "wait") as process:
+        assert process.stdout.readline() == "waiting\n"
+        yield process
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 1), (signal.SIGTERM, 128 + signal.SIGTERM)])
-def test_a_signal_saves_before_the_process_ends(tmp_path, number, code):
-    process = start(tmp_path, 60, "wait")
-    assert process.stdout.readline() == "waiting\n"  # after the second step of the second epoch
-    process.send_signal(number)
-    process.communicate("go on\n")
-    assert process.returncode in (code, -number)
+def test_a_signal_saves_before_the_process_ends(tmp_path, waiting, number, code):
+    waiting.send_signal(number)
+    waiting.communicate("go on\n")
+    assert waiting.returncode in (code, -number)
     state = checkpoint_of(tmp_path)
     assert (len(state["history"]), state["position"][0]) == (1, 3)
     assert torch.isfinite(state["model"]["stem.conv.weight"]).all()
@@ -271,17 +270,11 @@ def test_a_folder_in_use_is_refused_and_free_afterwards(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_second_of_two_processes_is_refused_before_it_trains(tmp_path):
-    first = start(tmp_path, 60, "wait")
-    assert first.stdout.readline() == "waiting\n"
+def test_the_second_of_two_processes_is_refused_before_it_trains(tmp_path, waiting):
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    second = subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(ROOT), str(tmp_path), "60", "train"],
-        capture_output=True,
-        text=True,
-    )
-    assert second.returncode == 1
-    assert "Another process is training into" in second.stderr
+    code, _, errors = run_python("-c", SCRIPT, tmp_path, 60, "train")
+    assert code == 1
+    assert "Another process is training into" in errors
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
-    first.communicate("go on\n")
-    assert first.returncode == 0
+    waiting.communicate("go on\n")
+    assert waiting.returncode == 0

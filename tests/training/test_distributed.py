@@ -1,17 +1,16 @@
 """Several processes train like one on their joint batch."""
 
 import json
-import os
-import subprocess
-import sys
+from contextlib import ExitStack
 
 import pytest
 import torch
 import yaml
+from torch.distributed import TCPStore
 
 from fer_attention.training import train
 from tests.support.datasets import write_fer2013_csv
-from tests.support.paths import ROOT
+from tests.support.forked import python, run_python
 from tests.support.tiny_runs import checkpoint_of, stripes, tiny
 
 # VGG has no batch norm, whose statistics would differ between processes on the CPU
@@ -26,23 +25,35 @@ FIELDS = {
 
 SCRIPT = """
 import sys
-sys.path.insert(0, sys.argv[1])
 from pathlib import Path
 from tests.support.tiny_runs import stripes, tiny
 from tests.training.test_distributed import FIELDS
 from fer_attention.training import train
-train(tiny(**FIELDS, batch_size=8), stripes(), Path(sys.argv[2]), device="cpu")
+train(tiny(**FIELDS, batch_size=8), stripes(), Path(sys.argv[1]), device="cpu")
 """
+
+
+def run_two(*arguments):
+    """Run Python in two processes that find each other as those of torchrun do."""
+    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    common = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(store.port), "WORLD_SIZE": "2"}
+    common |= {
+        "LOCAL_WORLD_SIZE": "2",
+        "TORCHELASTIC_USE_AGENT_STORE": "True",
+        "TORCHELASTIC_RESTART_COUNT": "0",
+    }
+    with ExitStack() as stack:
+        processes = [
+            stack.enter_context(python(*arguments, **common, RANK=rank, LOCAL_RANK=rank)) for rank in "01"
+        ]
+        ended = [process.communicate() for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], ended
 
 
 @pytest.mark.slow
 def test_two_processes_train_like_one_with_twice_the_batch(tmp_path):
     one = train(tiny(**FIELDS, batch_size=16), stripes(), tmp_path / "one", device="cpu")
-    script = tmp_path / "script.py"
-    script.write_text(SCRIPT)
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    command = [*launcher, str(script), str(ROOT), str(tmp_path / "two")]
-    subprocess.run(command, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, timeout=300)
+    run_two("-c", SCRIPT, tmp_path / "two")
     start = train(tiny(**{**FIELDS, "lr": 1e-12}, batch_size=16), stripes(), tmp_path / "start", device="cpu")
     whole, parts = checkpoint_of(tmp_path / "one"), checkpoint_of(tmp_path / "two")
     initial = checkpoint_of(start.weights.parent)
@@ -67,20 +78,13 @@ def test_two_processes_run_and_stop_a_campaign_together(tmp_path):
     }
     file = tmp_path / "campaign.yaml"
     file.write_text(yaml.safe_dump(content))
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m"]
-    command = [*launcher, "fer_attention.cli", "campaign", str(file), "--output", str(tmp_path / "runs")]
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m"]
+    command = [*launcher, "fer_attention.cli", "campaign", file, "--output", tmp_path / "runs"]
     texts = []
     for minutes in ("0.002", "60"):
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        done = subprocess.run(
-            [*command, "--device", "cpu", "--minutes", minutes],
-            check=True,
-            env=environment,
-            timeout=300,
-            text=True,
-            stdout=subprocess.PIPE,
-        )
-        texts.append(done.stdout)
+        code, output, errors = run_python(*command, "--device", "cpu", "--minutes", minutes)
+        assert code == 0, errors
+        texts.append(output)
     assert texts[0].endswith("0 of 2 runs are done. The same command resumes with first.\n")
     assert "first resumes" in texts[1]
     assert "2 of 2 runs are done" in texts[1]

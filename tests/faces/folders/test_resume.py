@@ -1,9 +1,7 @@
 """Runs over folders that are stopped, killed, changed and resumed."""
 
 import json
-import os
 import signal
-import subprocess
 import sys
 from contextlib import contextmanager
 
@@ -12,7 +10,7 @@ import pytest
 from PIL import Image
 
 from fer_attention.faces.folders import FolderError, FolderOptions, crop_folder
-from tests.support.paths import ROOT
+from tests.support.forked import python
 from tests.support.waiting_runs import run_together
 
 JOURNAL = ".faces.jsonl"
@@ -221,10 +219,7 @@ crop_folder(source, output, FolderOptions("none"), device="cpu", workers=int(wor
 @contextmanager
 def started(photos, output, workers, *, last=0):
     """Start a run of which a thread stops for ever before it finishes crop number `last`."""
-    command = [sys.executable, "-c", SCRIPT, str(photos), str(output), str(workers), str(last)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-    with subprocess.Popen(command, env=environment, text=True, **pipes) as process:
+    with python("-c", SCRIPT, photos, output, workers, last) as process:
         try:
             yield process
         finally:
