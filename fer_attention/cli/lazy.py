@@ -22,7 +22,7 @@ COMMANDS = {
         "Measure a weights file on labelled faces: accuracy with its interval, class by class, calibration."
     ),
     "calibrate": "Fit probabilities and candidates to labelled faces that a model was not trained on.",
-    "explain": "Show what the network looked at: attention by stage, class activation map, probabilities.",
+    "explain": "Show what the network saw, used and answered for each face, with a legend.",
     "export": (
         "Write a model in a format that other programs run, verified against the model before it is written."
     ),

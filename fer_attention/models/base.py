@@ -222,14 +222,11 @@ class FERModel(nn.Module):
         self.reset_classifier(0, "")
 
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
-        """Replace the classifier by a fresh one for `num_classes` (0: none), and the pooling if given.
-
-        Without `global_pool` the pooling stays; where there is none but the classifier needs it, it is "avg".
-        """
-        if global_pool is None and num_classes and not (self.spec.global_pool or self.traits.unpooled_logits):
-            global_pool = "avg"
-        pool = self.spec.global_pool if global_pool is None else global_pool
-        self.spec = replace(self.spec, num_classes=num_classes, global_pool=pool)
+        """Replace the classifier (0 classes: none), and the pooling if given; one that it lacks is "avg"."""
+        if global_pool is None:
+            needed = "" if num_classes == 0 or self.traits.unpooled_logits else "avg"
+            global_pool = self.spec.global_pool or needed
+        self.spec = replace(self.spec, num_classes=num_classes, global_pool=global_pool)
         if num_classes != self.num_classes:
             self.labels = None
             self.record = {name: entry for name, entry in self.record.items() if name != CALIBRATION}
@@ -237,11 +234,8 @@ class FERModel(nn.Module):
         self.build_classifier(num_classes, global_pool)
         _initialise_classifier(self.get_classifier())
 
-    def build_classifier(self, num_classes: int, global_pool: str | None) -> None:
-        """Replace the classifier layer (0 classes: an Identity) and its pooling.
-
-        A pooling of `""` is none; None keeps the current one.
-        """
+    def build_classifier(self, num_classes: int, global_pool: str) -> None:
+        """Replace the classifier layer (0 classes: an Identity) and its pooling ("": none)."""
         raise NotImplementedError
 
     @property

@@ -140,11 +140,10 @@ class ResNet(FERModel):
             x = F.dropout(x, p=self.drop_rate, training=self.training)
         return x if pre_logits else self.fc(x)
 
-    def build_classifier(self, num_classes: int, global_pool: str | None) -> None:
+    def build_classifier(self, num_classes: int, global_pool: str) -> None:
         """Replace the linear layer and its pooling."""
-        pool = self.global_pool.pool_type if global_pool is None else global_pool
         self.global_pool, self.fc = create_classifier(
-            self.num_features, num_classes, pool_type=pool, **self.placement
+            self.num_features, num_classes, pool_type=global_pool, **self.placement
         )
         self.global_pool.train(self.training)
         self.fc.train(self.training)

@@ -140,7 +140,7 @@ class ResNetV2(FERModel):
         """Compute logits (N, num_classes), or the pooled features, from a map (N, C, H, W)."""
         return self.head(x, pre_logits=pre_logits)
 
-    def build_classifier(self, num_classes: int, global_pool: str | None) -> None:
+    def build_classifier(self, num_classes: int, global_pool: str) -> None:
         """Replace the 1×1 classifier and its pooling."""
         self.head.in_features = self.num_features
         self.head.reset(num_classes, global_pool)

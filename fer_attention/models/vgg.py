@@ -158,7 +158,7 @@ class VGG(FERModel):
         """Compute logits (N, num_classes), or the features before the classifier, from a map (N, C, H, W)."""
         return self.head(self.pre_logits(x), pre_logits=pre_logits)
 
-    def build_classifier(self, num_classes: int, global_pool: str | None) -> None:
+    def build_classifier(self, num_classes: int, global_pool: str) -> None:
         """Replace the linear layer and its pooling."""
         self.head.reset(num_classes, global_pool)
         self.head.to(**self.placement).train(self.training)

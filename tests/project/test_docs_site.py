@@ -68,7 +68,9 @@ def test_the_site_shows_a_notebook_with_its_outputs(site, path):
     pictures = re.findall(r'<img alt="Output[^>]*src="\.\./([^"]+)"', page)
     assert len(pictures) == sum(kind.startswith("image/") for kind in kinds)
     assert all((site / "notebooks" / name).stat().st_size > 500 for name in pictures)
-    assert page.count("<table>") == kinds.count("text/html")
+    markdown = ["".join(output.get("data", {}).get("text/markdown", "")) for output in outputs]
+    tables = sum("\n| " in text for text in markdown)
+    assert page.count("<table>") == kinds.count("text/html") + tables
     shown = " ".join(unescape(re.sub("<[^>]+>", "", page)).split())
     for output in outputs:
         assert " ".join("".join(output.get("text", "")).split()) in shown

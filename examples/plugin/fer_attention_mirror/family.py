@@ -41,7 +41,7 @@ class ConvNet(FERModel):
         self.attn = gate_of(spec, chs, factory)
         self.num_features = self.head_hidden_size = chs
         self.fc: nn.Module = nn.Identity()
-        self.build_classifier(spec.num_classes, None)
+        self.build_classifier(spec.num_classes, spec.global_pool)
         self.fc.to(**factory)
         initialise(self)
 
@@ -59,7 +59,7 @@ class ConvNet(FERModel):
         """Return the linear layer."""
         return self.fc
 
-    def build_classifier(self, num_classes: int, global_pool: str | None) -> None:
+    def build_classifier(self, num_classes: int, global_pool: str) -> None:
         """Create a linear layer."""
         self.fc = nn.Linear(self.num_features, num_classes) if num_classes else nn.Identity()
         self.fc.to(**self.placement)
