@@ -115,7 +115,7 @@ def test_the_readme_has_the_registries_counts_and_blocks():
 def test_the_answer_in_the_readme_is_that_of_the_studies():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     (answer,) = re.findall(r"\[start:answer\] -->\n(.*?)<!--", text, re.S)
-    smoke, gates = (comparisons(name) for name in ("smoke", "open_gates"))
+    smoke, gates, full = (comparisons(name) for name in ("smoke", "open_gates", "open_gates_full"))
     published, opened = means_over_blocks()
     verdicts = [gates[f"{name}-open", name]["verdict"] for name in ("se", "eca", "cbam")]
     assert [*verdicts, gates["half", "none"]["verdict"], smoke["elu", "relu"]["verdict"]] == [
@@ -125,6 +125,8 @@ def test_the_answer_in_the_readme_is_that_of_the_studies():
     ]
     singles = [gates["half", "none"], *(gates[f"{name}-open", name] for name in ("se", "eca", "cbam"))]
     values = [*published, *(100 * float(row["mean"]) for row in singles), *opened]
+    assert full["cbam-open", "none"]["verdict"] == "equivalent"
+    values += [100 * float(full["cbam-open", "none"][name]) for name in ("mean", "low", "high")]
     values += [100 * float(smoke["elu", "relu"]["mean"])]
     values[1:3] = sorted(values[1:3], key=abs)  # of a loss
     assert re.findall(r"\b\d\.\d\d\b", answer) == [f"{abs(value):.2f}" for value in values]

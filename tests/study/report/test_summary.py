@@ -52,6 +52,17 @@ def test_a_study_that_decides_nothing_says_so_first(tmp_path):
     assert "| se vs. none | 0.00 |" in text
 
 
+def test_a_study_that_shows_equality_says_so_first(tmp_path):
+    def equal(factors, seed, fold):
+        return 0.001 * (1, -1, 1, -1, 0)[seed] * (factors["attention"] == "se")
+
+    make_study(tmp_path, {"backbone": "vgg11", "attention": ["none", "se"]}, effect=equal, seeds=5)
+    text = markdown(tmp_path)
+    assert "## In these runs, se is as accurate (within 0.50 points) as none." in text
+    (power,) = re.findall(r"detect true differences of (.*) points with 80 % power", text)
+    assert re.fullmatch(r"\d\.\d\d", power)  # one comparison, one difference
+
+
 def test_a_study_without_comparisons_starts_with_its_accuracy(tmp_path):
     make_study(tmp_path, {"backbone": "vgg11"}, effect=lambda *_: 0.0, seeds=2)
     lead = markdown(tmp_path).split("<details")[0]
