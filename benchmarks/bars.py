@@ -19,7 +19,7 @@ class Bar:
     Attributes:
         section: Section of the case: `networks` or `blocks`.
         device: `"cpu"` or `"cuda"`.
-        attention: Our block, in the variant that a model uses by default.
+        attention: Our block, in the variant that a model uses by default; `"none"` for the network without.
         to: The candidate to compare with.
         limit: Largest accepted ratio; for `speedup` the smallest.
         kind: `"time"` and `"memory"` are ours over the other, `"speedup"` is the other's time over ours.
@@ -53,7 +53,8 @@ class Bar:
             "memory": f"{self.mode}: peak memory over {other} ≤",
             "speedup": f"{self.mode}: {other} time over ours ≥",
         }
-        return f"{self.attention.upper()}, {where}, {what[self.kind]} {self.limit:.2f}"
+        ours = "No attention" if self.attention == "none" else self.attention.upper()
+        return f"{ours}, {where}, {what[self.kind]} {self.limit:.2f}"
 
     def holds_for(self, record: Record, case: Case) -> bool:
         """Return whether the bar applies to the case."""
@@ -78,6 +79,7 @@ def _bars() -> Iterator[Bar]:
     for mode, on_cpu in cpu.items():
         for attention, limit in on_cpu.items():
             yield Bar("networks", "cpu", attention, "none plain", limit, mode=mode, size=80, batch=32)
+    yield Bar("networks", "cpu", "none", "none timm", 1.02, mode="inference", size=80, batch=32)
     yield Bar("blocks", "cpu", "cbam", "cbam timm", 2.5, kind="speedup")
     yield Bar("networks", "cpu", "cbam", "none plain", 1.10, kind="memory", size=80, batch=32)
     on_gpu = {"se": 1.06, "eca": 1.06, "cbam": 1.12}
