@@ -150,25 +150,6 @@ def test_the_document_and_its_figures_are_up_to_date():
         assert digest(cases) in (ROOT / "docs" / "images" / name).read_text(encoding="utf-8")
 
 
-def test_the_costs_in_the_readme_are_those_of_the_record():
-    cases = {case.mode: case for case in read_records()["resnet50_80.cpu.json"].cases}
-
-    def factors(name, variant):
-        of = f"{name} {variant}"
-        for mode in ("training", "inference"):
-            yield 1.0 if of == "none plain" else cases[mode].ratio(of, "none plain").median
-        mine, base = (cases["training"].find(one).memory.peak_mib for one in (of, "none plain"))
-        yield mine / base
-
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    for name, ours in (("none", "plain"), ("SE", "fused"), ("ECA", "fused"), ("CBAM", "fused")):
-        (row,) = re.findall(rf"^\| {name} \| [\d.]+ M \| (.*) \|$", readme, re.M)
-        pairs = zip(factors(name.lower(), ours), factors(name.lower(), "timm"), strict=True)
-        assert [float(text) for text in re.findall(r"[\d.]+", row)] == pytest.approx(
-            [number for pair in pairs for number in pair], abs=0.006
-        )
-
-
 @pytest.mark.parametrize("module", [cost_tables, timing], ids=lambda module: module.__name__)
 def test_the_examples_of_the_scripts_run(module):
     failed, tried = doctest.testmod(module)
