@@ -30,8 +30,8 @@ TEXT, ANSWER = 11, 13
 
 # Lengths in inches.
 WIDTH, MARGIN, HEADER, TITLES, SIDE, GAP, STRIP = 9.0, 0.25, 2.9, 0.3, 1.75, 0.25, 1.75
-RIGHT = MARGIN + 2 * SIDE + 0.45
-"""Left end of the answers; the pictures are left of it."""
+MIDDLE, RIGHT = MARGIN + SIDE + 0.15, MARGIN + 2 * SIDE + 0.45
+"""Left ends of the maps and of the answers; the crops begin at the margin."""
 
 BARS = 5
 MARKED, UNMARKED, BADGE = ACCENT, "#b8c4d6", "#ffd23f"
@@ -82,7 +82,7 @@ def explanation_panel(
         attention: Also draw the attention of the last block of each stage, below each row.
 
     Raises:
-        ValueError: There is no explanation.
+        ValueError: `explanations` is empty.
         ImportError: matplotlib is not installed: `fer_attention[explain]`.
     """
     if not explanations:
@@ -96,15 +96,15 @@ def explanation_panel(
     _legend(sheet, explanations)
     for title, left in (
         ("What it sees", MARGIN),
-        ("What it uses", MARGIN + SIDE + 0.15),
+        ("What it uses", MIDDLE),
         ("What it answers", RIGHT),
     ):
         sheet.write(title, left, HEADER, color=MUTED)
-    limits = _channel_limits(explanations)
+    limits = _channel_limits(explanations) if attention else None
     for row, explanation in enumerate(explanations):
         top = HEADER + TITLES + row * row_height
         _row(sheet, top, explanation, number=row + 1 if several else None)
-        if attention:
+        if limits is not None:
             _attention(sheet, top + SIDE + GAP, explanation, limits)
     return sheet.figure
 
@@ -165,7 +165,7 @@ def _row(sheet: Sheet, top: float, explanation: Explanation, *, number: int | No
     if number is not None:
         _badge(crop, str(number), 0.05, 0.95, va="top", transform=crop.transAxes)
     seen = overlay(explanation.crop, explanation.cam)
-    heat = sheet.picture(seen, MARGIN + SIDE + 0.15, top, SIDE, SIDE)
+    heat = sheet.picture(seen, MIDDLE, top, SIDE, SIDE)
     target = f"for {_short(explanation.target, 13)}"
     _badge(heat, target, 0.05, 0.95, va="top", transform=heat.transAxes, facecolor="white")
     name = explanation.model if number is None else f"Face {number}"

@@ -64,7 +64,8 @@ def vanishing_warning(epochs: Sequence[Mapping[str, float]]) -> str | None:
     """
     if len(epochs) < 2 or not epochs[-1]:
         return None
-    vanished = [name for name in epochs[-1] if all(name in _vanished(epoch) for epoch in epochs[-2:])]
+    both = _vanished(epochs[-1]) & _vanished(epochs[-2])
+    vanished = [name for name in epochs[-1] if name in both]
     if not vanished:
         return None
     shown = ", ".join(vanished[:5]) + (f" and {len(vanished) - 5} more" if len(vanished) > 5 else "")

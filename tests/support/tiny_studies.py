@@ -14,7 +14,7 @@ from fer_attention.study import StudyConfig, expand
 from fer_attention.study.datasets import DataSets
 from fer_attention.study.engines import _data, work
 from tests.support.forked import python
-from tests.support.live import children_of
+from tests.support.live import children_of, files_below, times
 
 TINY = {
     "title": "A tiny study",
@@ -184,4 +184,4 @@ def workers_of(process):
 
 def contents(folder: Path):
     """Return the modification time of every file of a study that no process is writing to."""
-    return {path: path.stat().st_mtime_ns for path in sorted(folder.rglob("*")) if path.is_file()}
+    return times(files_below(folder))

@@ -112,6 +112,11 @@ class StudyAnalysis(Answers):
     environments: tuple[dict[str, Any], ...]
     recipe: dict[str, Any]
 
+    @property
+    def pooled(self) -> pd.DataFrame:
+        """Comparisons over all other factors; empty if the study compares nothing."""
+        return self.comparisons[self.comparisons["pooled"]] if len(self.comparisons) else self.comparisons
+
 
 def analyse_folder(folder: Path) -> StudyAnalysis:
     """Analyse the finished runs in the folder of a study.

@@ -56,8 +56,7 @@ def report_plots(analysis: StudyAnalysis) -> dict[str, Plot]:
 def _plots(analysis: StudyAnalysis) -> Iterator[Plot]:
     runs = analysis.runs.groupby("data", sort=False)
     if len(analysis.comparisons):
-        pooled = analysis.comparisons[analysis.comparisons["pooled"]]
-        yield Plot("answer", "Differences in accuracy", _forest(pooled, analysis.study.margin * 100))
+        yield Plot("answer", "Differences in accuracy", _forest(analysis.pooled, analysis.study.margin * 100))
     for number, (data, group) in enumerate(groups(analysis.conditions, "data"), start=1):
         figure = _intervals(group, runs.get_group(data))
         yield Plot(f"conditions-{number}", f"Accuracy on {data} by condition", figure)

@@ -118,7 +118,7 @@ def _answer(analysis: StudyAnalysis, level: str) -> ReportTable:
         "pairs": ("n", count),
         "answer": ("verdict", ANSWERS.__getitem__),
     }
-    pooled = analysis.comparisons[analysis.comparisons["pooled"]]
+    pooled = analysis.pooled
     names = pooled["level"] + " vs. " + pooled["baseline"]
     return ReportTable("answer", "Differences in accuracy", _formatted(pooled.assign(names=names), columns))
 
