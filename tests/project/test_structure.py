@@ -34,7 +34,7 @@ UNWANTED = {
     "fer_attention.faces": ("fer_attention.data", "fer_attention.models", "fer_attention.attention"),
 }
 CLOSURE = """
-import importlib, json, os, sys, timm, torchvision  # once, each part in a fork
+import importlib, json, os, sys, torchvision  # PyTorch once, each part in a fork
 for module, unwanted in json.loads(sys.argv[1]).items():
     if not (child := os.fork()):
         importlib.import_module(module)
