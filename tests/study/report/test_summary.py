@@ -17,7 +17,7 @@ from tests.support.study_records import SIZES, VGG, effect, make_study  # noqa: 
 
 def markdown(folder):
     """Return the text of `report.md` without the files beside it."""
-    analysis = analyse_folder(folder)
+    analysis = with_readable_names(analyse_folder(folder))
     return render.markdown(analysis, report_tables(analysis), report_plots(analysis))
 
 
