@@ -60,6 +60,14 @@ def open_registries(monkeypatch):
         present.update(former)
 
 
+@pytest.fixture
+def without_curves(monkeypatch):
+    """Trainings leave no picture of their curves, which takes longer than a tiny model's training."""
+    from fer_attention.training import engine
+
+    monkeypatch.setattr(engine, "_draw_curves", lambda *arguments: None)
+
+
 @pytest.fixture(scope="session")
 def astronaut():
     """The astronaut Eileen Collins (NASA, public domain): uint8 (512, 512, 3), one smiling face."""

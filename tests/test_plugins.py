@@ -51,17 +51,12 @@ print(json.dumps({
 """
 
 
-def run(*command, plugins=(), code=0):
+def run(*command, plugins=()):
+    """Return output and errors of a Python that imports the package anew."""
     path = os.pathsep.join([str(ROOT), *map(str, plugins)])
-    done = subprocess.run(
-        [sys.executable, *map(str, command)],
-        env={**os.environ, "PYTHONPATH": path, "COLUMNS": "200", "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == code, done.stdout + done.stderr
-    return done
+    code, output, errors = run_python(*command, bare=True, PYTHONPATH=path, COLUMNS="200")
+    assert code == 0, output + errors
+    return output, errors
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +92,7 @@ def found(example, tmp_path_factory):
     Image.fromarray(np.full((60, 40), 90, np.uint8)).save(folder / "data" / "happy@ann.png")
     text = (EXAMPLE / "fer_attention_mirror" / "studies" / "mirror-vs-se.yaml").read_text()
     (folder / "wrong.yaml").write_text(text.replace("mirror]", "miror]"))
-    shown = run("-c", LOOK + USE, folder / "data", folder / "wrong.yaml", plugins=[example]).stdout
+    shown = run("-c", LOOK + USE, folder / "data", folder / "wrong.yaml", plugins=[example])[0]
     return [json.loads(line) for line in shown.splitlines()]
 
 
@@ -121,17 +116,18 @@ def test_a_plug_in_adds_every_kind_of_entry(found):
 
 @pytest.mark.slow
 def test_the_command_line_lists_plug_ins_and_warns_of_a_broken_one(example, broken):
-    shown = run("-m", "fer_attention.cli", "models", "convnet_16_mir*", plugins=[broken, example])
-    rows = [line for line in shown.stdout.splitlines() if "convnet_16_mirror" in line]
+    command = "-m", "fer_attention.cli", "models", "convnet_16_mir*"
+    shown, errors = run(*command, plugins=[broken, example])
+    rows = [line for line in shown.splitlines() if "convnet_16_mirror" in line]
     assert len(rows) == 2
-    [line] = [line for line in shown.stderr.splitlines() if line]
+    [line] = [line for line in errors.splitlines() if line]
     assert line == (
         "warning: The plug-in 'half_done' of half-done 0.3 was not loaded, RuntimeError: no key for the "
         "camera. Fix the package, or uninstall it: pip uninstall half-done."
     )
-    helped = run("-m", "fer_attention.cli", "train", "--help", plugins=[example]).stdout
+    helped = run("-m", "fer_attention.cli", "train", "--help", plugins=[example])[0]
     assert "mirror, " in helped
-    assert "middle" in run("-m", "fer_attention.cli", "predict", "--help", plugins=[example]).stdout
+    assert "middle" in run("-m", "fer_attention.cli", "predict", "--help", plugins=[example])[0]
 
 
 def test_a_broken_plug_in_warns_once_and_leaves_the_rest_whole(broken):
@@ -144,7 +140,7 @@ def test_a_broken_plug_in_warns_once_and_leaves_the_rest_whole(broken):
         "    list_models(), timm.list_models(), create_model('resnet18_se', device='meta')\n"
         "print(*[w.message for w in caught if w.category is plugins.PluginWarning], sep='\\n')"
     )
-    [line] = run("-c", code, plugins=[broken]).stdout.splitlines()
+    [line] = run("-c", code, plugins=[broken])[0].splitlines()
     assert "half-done 0.3" in line
     assert "no key for the camera" in line
 
@@ -166,7 +162,7 @@ print(looks, "torch" in sys.modules)
 
 @pytest.mark.slow
 def test_no_module_looks_up_an_entry_while_it_is_imported():
-    assert run("-c", IMPORT_ALL).stdout == "[] True\n"  # else a plug-in would find modules half imported
+    assert run("-c", IMPORT_ALL)[0] == "[] True\n"  # else a plug-in would find modules half imported
 
 
 BLOCK = ROOT / "examples" / "energy_block.py"
@@ -184,7 +180,7 @@ def test_a_block_in_a_file_has_its_models_with_the_option_plugin(tmp_path):
         "model(torch.rand(2, 1, 48, 48)).sum().backward()\n"
         "print(model.layer1[0].attn.weight.grad.shape)"
     )
-    assert run("-c", code).stdout == "torch.Size([64, 1, 1])\n"
+    assert run("-c", code)[0] == "torch.Size([64, 1, 1])\n"
 
 
 REFUSED = {
@@ -229,7 +225,7 @@ def named(tmp_path_factory):
             (folders[case] / "mine.py").write_text(text)
         arguments = ["--plugin", str(folders[case] / "mine.py"), "models", "vgg11"]
         cases.append((str(folders[case]), arguments))
-    statuses = map(int, run("-c", FORKED, json.dumps(cases)).stdout.split())
+    statuses = map(int, run("-c", FORKED, json.dumps(cases))[0].split())
     return {
         case: (status, *((folder / name).read_text() for name in ("stdout", "stderr")), folder)
         for status, (case, folder) in zip(statuses, folders.items(), strict=True)

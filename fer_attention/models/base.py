@@ -283,7 +283,7 @@ def initialise(model: FERModel) -> None:
 def _initialise_backbone(module: nn.Module) -> None:
     if isinstance(module, AttentionBlock):
         return
-    if isinstance(module, nn.Conv2d):
+    if isinstance(module, nn.Conv2d) and not module.weight.is_meta:  # PyTorch is slow to draw no numbers
         nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
         if module.bias is not None:
             nn.init.zeros_(module.bias)

@@ -18,6 +18,8 @@ from fer_attention.preprocessing import Preprocessing
 from tests.support.datasets import write_fer2013_csv, write_votes
 from tests.support.tiny_runs import write_weights
 
+pytestmark = pytest.mark.usefixtures("without_curves")
+
 
 @pytest.fixture
 def weights(tmp_path):

@@ -11,6 +11,8 @@ from typer.testing import CliRunner
 from fer_attention.cli import app
 from fer_attention.models import read_metadata
 
+pytestmark = pytest.mark.usefixtures("without_curves")
+
 EMOTIONS = ("angry", "fear", "happy", "sad", "surprise")
 EACH = 24
 LIMIT = 0.2 + 3 * np.sqrt(0.2 * 0.8 / EACH)  # chance and three standard errors, of a fold of 24 images

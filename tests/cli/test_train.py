@@ -18,6 +18,8 @@ from fer_attention.training import recipe_names
 from tests.support.datasets import write_fer2013_csv, write_votes
 from tests.support.tiny_runs import untrained
 
+pytestmark = pytest.mark.usefixtures("without_curves")
+
 SETTINGS = ("epochs=1", "batch_size=8", "structure.width=0.125", "structure.img_size=16", "trackers=[]")
 FAST = [*(word for setting in SETTINGS for word in ("--set", setting)), "--device", "cpu"]
 
@@ -369,8 +371,9 @@ def test_wrong_options_of_evaluate_fail_before_reading(tmp_path, unreadable, arg
     assert message in " ".join(result.output.split())
 
 
-def test_a_finished_run_is_shown_by_its_epochs_and_curves(finished):
-    data, output = finished
+def test_a_finished_run_is_shown_by_its_epochs_and_curves(tmp_path, monkeypatch):
+    monkeypatch.undo()  # so that the curves are drawn
+    data, output = finish(tmp_path)
     result = run("--data", data, "--output", output)
     for heading in ("first", "best: 1", "last: 1", "curve", "balanced accuracy"):
         assert heading in result.output

@@ -21,6 +21,8 @@ from fer_attention.preprocessing import Preprocessing
 from fer_attention.training import TrainingStopped, train
 from tests.support.tiny_runs import stripes, tiny, untrained
 
+pytestmark = pytest.mark.usefixtures("without_curves")
+
 
 def as_split(crops, split):
     return replace(crops, splits=np.repeat(split, len(crops)))

@@ -1,8 +1,6 @@
 import json
 import os
 import re
-import subprocess
-import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
@@ -28,6 +26,7 @@ from fer_attention.models import (
 )
 from fer_attention.preprocessing import Preprocessing
 from tests.support.exported_models import FixedDetector, lively_model, noise, noise_crops
+from tests.support.forked import run_python
 
 BUNDLED = "resnetv2_18_eca_elu.fer2013"
 
@@ -226,6 +225,7 @@ class Stub(BaseHTTPRequestHandler):
 SCRIPT = """
 import sys, numpy, timm, torch
 from fer_attention.models import load_from_hub
+from tests.support.forked import run_python
 crops = torch.from_numpy(numpy.load("crops.npy"))
 ours = load_from_hub("hf-hub:someone/faces")
 theirs = timm.create_model("hf-hub:someone/faces", pretrained=True).eval()
@@ -235,30 +235,26 @@ with torch.inference_mode():
 """
 
 
-def test_this_library_and_timm_download_over_the_protocol_of_the_hub(model, folder, tmp_path):
+def test_this_library_and_timm_download_over_the_protocol_of_the_hub(model, folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
+        monkeypatch.delenv(name)
     crops = noise_crops(model, 2)
     np.save(tmp_path / "crops.npy", crops)
     server = ThreadingHTTPServer(("127.0.0.1", 0), Stub)
     server.folder = folder
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
-    quiet = {name: text for name, text in os.environ.items() if not name.lower().endswith("_proxy")}
     home = {"HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}", "HF_HOME": str(tmp_path / "home")}
     try:
-        result = subprocess.run(
-            [sys.executable, "-c", SCRIPT],
-            cwd=tmp_path,
-            env={**quiet, **home, "HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1"},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=300,
+        code, _, errors = run_python(
+            *("-c", SCRIPT), bare=True, **home, HF_HUB_OFFLINE="0", HF_HUB_DISABLE_XET="1"
         )
     finally:
         server.shutdown()
         thread.join()
         server.server_close()
-    assert result.returncode == 0, result.stderr[-2000:]
+    assert code == 0, errors[-2000:]
     expected = model(model.preprocessing.normalize(torch.from_numpy(crops))).detach()
     for logits in np.load(tmp_path / "logits.npy"):
         np.testing.assert_allclose(logits, expected, atol=1e-5)

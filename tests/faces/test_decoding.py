@@ -15,6 +15,7 @@ from PIL import Image, features
 
 from fer_attention.faces import ImageError, load_image
 from fer_attention.faces.decoding import FORMATS, IMAGE_SUFFIXES, is_image_content
+from tests.support.forked import run_python
 
 PIXELS = np.zeros((24, 40, 3), np.uint8)
 PIXELS[:, :20] = (200, 40, 40)
@@ -126,13 +127,14 @@ def test_any_exif_leaves_the_pixels(block):
 def test_content_is_recognised_before_pillow_has_loaded_its_plug_ins(tmp_path):
     """As at the start of a command, which lists its photos first."""
     (tmp_path / "photo").write_bytes(encoded("JPEG"))
-    code = (
-        "import sys; from fer_attention.faces.photo_files import *; print(list_photos([Path(sys.argv[1])]))"
+    script = (
+        "import PIL.Image, sys; from fer_attention.faces.photo_files import *\n"
+        "assert not PIL.Image._initialized\n"
+        "print(list_photos([Path(sys.argv[1])]))"
     )
-    result = subprocess.run(
-        [sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=True
-    )
-    assert "others=()" in result.stdout
+    code, output, errors = run_python("-c", script, tmp_path, bare=True)
+    assert code == 0, errors
+    assert "others=()" in output
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes are POSIX")

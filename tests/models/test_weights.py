@@ -1,10 +1,7 @@
 """Weights files: what goes in comes out, and a save that fails or is killed leaves the file as it was."""
 
 import errno
-import os
 import resource
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -24,6 +21,7 @@ from fer_attention.models import (
     save_weights,
 )
 from fer_attention.preprocessing import Preprocessing
+from tests.support.forked import run_python
 
 RECORD = {"data": "FER2013", "seed": 7, "accuracy": [0.5, {"lower": 0.4}], "note": "grüße ☺"}
 
@@ -340,14 +338,8 @@ for step, expected in (("write", 0), ("fsync", 0), ("replace", 0), ("end", 1)):
 
 def test_a_process_killed_at_any_step_of_saving_leaves_a_whole_file(tmp_path):
     path = tmp_path / "w.safetensors"
-    run = subprocess.run(
-        [sys.executable, "-c", KILLED_WHILE_SAVING, str(path)],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},  # a forked process must not wait for its parent's threads
-    )
-    assert run.returncode == 0, run.stderr
+    code, _, errors = run_python("-c", KILLED_WHILE_SAVING, path)
+    assert code == 0, errors
     others = [entry.name for entry in tmp_path.iterdir() if entry != path]
     assert len(others) == 3
     assert all(name.startswith(".w.safetensors.") for name in others)  # hidden, never taken for the file

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import fer_attention
+from tests.support.forked import run_python
 
 PACKAGE = Path(fer_attention.__file__).parent
 
@@ -45,9 +46,9 @@ for module, unwanted in json.loads(sys.argv[1]).items():
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs forks")
 def test_a_part_loads_no_file_of_the_parts_above_it():
-    command = [sys.executable, "-c", CLOSURE, json.dumps(UNWANTED)]
-    result = subprocess.run(command, capture_output=True, text=True, check=True)
-    loaded = map(json.loads, result.stdout.splitlines())
+    code, output, errors = run_python("-c", CLOSURE, json.dumps(UNWANTED), bare=True)
+    assert code == 0, errors
+    loaded = map(json.loads, output.splitlines())
     assert dict(zip(UNWANTED, loaded, strict=True)) == dict.fromkeys(UNWANTED, [])
 
 
@@ -67,6 +68,8 @@ def test_the_public_names_are_the_settled_ones():
 
 IMPORT = """
 import random, sys, warnings
+warnings.simplefilter("error")
+warnings.simplefilter("ignore", ResourceWarning)
 import timm, torch, torchvision, torchvision.models.resnet, torch.utils.flop_counter  # their own doings
 import torch.library, torch._library.custom_ops
 
@@ -87,12 +90,4 @@ print([name for name in optional if name in sys.modules and name not in loaded])
 
 
 def test_importing_is_silent_and_loads_no_optional_library():
-    result = subprocess.run(
-        [sys.executable, "-W", "error", "-W", "ignore::ResourceWarning", "-c", IMPORT],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert result.returncode == 0, result.stderr
-    assert result.stdout.strip() == "[]"
-    assert result.stderr == ""
+    assert run_python("-c", IMPORT, bare=True) == (0, "[]\n", "")

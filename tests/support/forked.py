@@ -2,7 +2,8 @@
 
 `python("-c", CODE, ...)` stands for `subprocess.Popen([sys.executable, "-c", CODE, ...])` with text pipes.
 The server only imports and never computes, so that no thread holds a lock when it forks. Processes that have
-to import the package themselves, as those that look for plug-ins, are started with `subprocess`.
+to import the package and timm themselves, as those that look for plug-ins, take `bare=True`: their server has
+imported torch and torchvision only.
 """
 
 import functools
@@ -28,14 +29,15 @@ MODULES = (
     *("fer_attention.faces.folders", "fer_attention.training.campaign", "tests.support.tiny_runs"),
     *("accelerate", "kornia.augmentation", "matplotlib.pyplot"),  # which a training imports when it starts
 )
+BARE = ("torch", "torchvision", "torchvision.models.resnet")
 VARIABLES = {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
 
 
-def python(*arguments, start_new_session=False, **variables):
+def python(*arguments, start_new_session=False, bare=False, **variables):
     """Start Python with `-c CODE`, `-m MODULE` or a script, its arguments, and environment variables."""
     words, environment = [*map(str, arguments)], {**os.environ, **VARIABLES, **variables}
     if AVAILABLE:
-        return Forked(words, environment, start_new_session)
+        return Forked(words, environment, start_new_session, BARE if bare else MODULES)
     pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
     command = [sys.executable, *words]
     return subprocess.Popen(command, env=environment, start_new_session=start_new_session, text=True, **pipes)
@@ -53,11 +55,11 @@ class Forked:
 
     returncode = None
 
-    def __init__(self, words, environment, start_new_session):
+    def __init__(self, words, environment, start_new_session, modules):
         request = [words, environment, os.getcwd(), start_new_session]
         (theirs_in, ours_in), *outputs = (os.pipe() for _ in range(4))
         ours, theirs = zip(*outputs, strict=True)
-        content, (_, connection) = json.dumps(request).encode() + b"\n", start_server()
+        content, (_, connection) = json.dumps(request).encode() + b"\n", start_server(modules)
         sent = socket.send_fds(connection, [content], [theirs_in, *theirs])
         connection.sendall(content[sent:])
         for descriptor in (theirs_in, *theirs):
@@ -110,11 +112,11 @@ class Forked:
 
 
 @functools.cache
-def start_server():
-    """Start the server of this process, which ends with it; return the server and the socket to it."""
+def start_server(modules):
+    """Start a server of this process, which ends with it; return the server and the socket to it."""
     ours, theirs = socket.socketpair()
     server = subprocess.Popen(
-        [sys.executable, "-m", __name__, str(theirs.fileno())],
+        [sys.executable, "-m", __name__, str(theirs.fileno()), *modules],
         **dict.fromkeys(("stdin", "stdout"), subprocess.DEVNULL),
         env={**os.environ, **VARIABLES},
         cwd=ROOT,
@@ -162,6 +164,7 @@ def start_one(request, descriptors):
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
+    sys.path[1:1] = [path for path in environment["PYTHONPATH"].split(os.pathsep) if path not in sys.path]
     signal.signal(signal.SIGINT, signal.default_int_handler)
     return words
 
@@ -170,6 +173,7 @@ def execute(words):
     """Do what Python does with its command line, in a fresh `__main__`."""
     kind, *sys.argv = words if words[0] in ("-c", "-m") else ["", *words]
     if kind == "-c":
+        sys.path.insert(0, "")
         code, sys.argv[0] = sys.argv[0], "-c"
         main = sys.modules["__main__"] = types.ModuleType("__main__")
         exec(compile(code, "<string>", "exec"), vars(main))  # noqa: S102
@@ -180,7 +184,7 @@ def execute(words):
 
 
 if __name__ == "__main__":
-    for module in MODULES:
+    for module in sys.argv[2:]:
         with suppress(ImportError):  # of an optional library
             importlib.import_module(module)
     assert os.listdir("/proc/self/task") == [str(os.getpid())]

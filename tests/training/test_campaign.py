@@ -19,6 +19,8 @@ from tests.support.forked import python, run_python
 from tests.support.tiny_campaigns import campaign_fields, campaign_file, output_of, run, write_faces
 from tests.support.tiny_runs import StoppedError, assert_same_run, checkpoint_of
 
+pytestmark = pytest.mark.usefixtures("without_curves")
+
 
 @pytest.fixture(scope="module")
 def faces(tmp_path_factory):

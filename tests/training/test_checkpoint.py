@@ -19,6 +19,8 @@ from tests.support.tiny_runs import (
     untrained,
 )
 
+pytestmark = pytest.mark.usefixtures("without_curves")
+
 AUGMENT = {"flip": 0.5, "rotate": 10, "erase": 0.5, "mixup": 0.2}
 
 
@@ -208,7 +210,8 @@ def on_progress(progress):
         sys.stdin.readline()
 
 config = tiny(epochs=12, augment=AUGMENT, checkpoint_minutes=float(minutes))
-train(config, stripes(), Path(folder), callbacks=TrainingCallbacks(on_progress=on_progress))
+callbacks = TrainingCallbacks(on_progress=on_progress)
+train(config, stripes(), Path(folder), callbacks=callbacks, curves=False)
 if mode.startswith("kill"):  # a fast machine was done before the end of the delay
     os.kill(os.getpid(), signal.SIGKILL)
 """

@@ -13,6 +13,8 @@ from tests.support.datasets import write_fer2013_csv
 from tests.support.forked import python, run_python
 from tests.support.tiny_runs import checkpoint_of, stripes, tiny
 
+pytestmark = pytest.mark.usefixtures("without_curves")
+
 # VGG has no batch norm, whose statistics would differ between processes on the CPU
 FIELDS = {
     "model": "vgg11_eca_elu",

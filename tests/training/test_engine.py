@@ -16,6 +16,8 @@ from fer_attention.models import load_weights, read_metadata
 from fer_attention.training import TrainingCallbacks, TrainingError, TrainingWarning, train
 from tests.support.tiny_runs import assert_same, state_of, stripes, tiny
 
+pytestmark = pytest.mark.usefixtures("without_curves")
+
 
 def test_a_small_model_learns_a_separable_task(tmp_path):
     epochs = []

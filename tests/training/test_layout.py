@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
 import torch
 
 from fer_attention.models import create_model
 from fer_attention.training import TrainConfig
 from fer_attention.training.layout import NARROWEST, memory_format
+from tests.support.forked import run_python
 
 GRADIENTS = """
 import sys, torch
@@ -50,7 +48,5 @@ def test_narrow_strided_convolutions_are_not_channels_last_on_cpus(model, width,
 def test_gradients_of_the_formats_that_are_chosen_do_not_crash():
     """PyTorch's own operators, so that a new release that crashes elsewhere is noticed."""
     cases = [f"{NARROWEST} channels_last", "8 contiguous_format", "2 contiguous_format"]
-    done = subprocess.run(
-        [sys.executable, "-c", GRADIENTS, *cases], check=False, capture_output=True, text=True
-    )
-    assert (done.returncode, done.stdout.splitlines()) == (0, cases), done.stderr
+    code, output, errors = run_python("-c", GRADIENTS, *cases)
+    assert (code, output.splitlines()) == (0, cases), errors

@@ -21,6 +21,8 @@ from fer_attention.training.objective import (
 )
 from tests.support.tiny_runs import assert_same, checkpoint_of, stripes, tiny, untrained
 
+pytestmark = pytest.mark.usefixtures("without_curves")
+
 CPU = torch.device("cpu")
 
 

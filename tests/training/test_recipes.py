@@ -7,6 +7,8 @@ from fer_attention.models.bundled import DEFAULT
 from fer_attention.training import load_recipe, recipe_names, train
 from tests.support.tiny_runs import stripes, tiny
 
+pytestmark = pytest.mark.usefixtures("without_curves")
+
 
 def test_the_documented_recipes_exist():
     assert recipe_names() == ["compact", "finetune", "paper", "quick", "robust", "strong"]

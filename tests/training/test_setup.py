@@ -13,6 +13,8 @@ from fer_attention.training import precision as precision_of_runs
 from fer_attention.training.setup import create_initial_model
 from tests.support.tiny_runs import StoppedError, checkpoint_of, stop_at, stripes, tiny, untrained
 
+pytestmark = pytest.mark.usefixtures("without_curves")
+
 
 def started_from(path, labels, seed=0):
     config = tiny(weights=path, structure={}, seed=seed)

@@ -2,6 +2,7 @@
 
 import importlib
 import os
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -30,6 +31,26 @@ SHAPES = [
 ]
 SMALL = [Case((2, 5, 3, 7), dtype, last) for dtype, last in zip(TYPES, (1, 0, 0, 1), strict=True)]
 CASES = [Case(shape) for shape in SHAPES] + [Case(shape, last=True) for shape in SHAPES[3:]] + SMALL
+
+
+@pytest.fixture(scope="module", autouse=True)
+def language_patched_once():
+    """Spare Triton's interpreter patching all of `triton.language` anew at each call of a kernel's helper."""
+    from triton.runtime import interpreter
+
+    patch, patched = getattr(interpreter, "_patch_lang", None), set()
+
+    def once(function):
+        if id(function.__globals__) not in patched:
+            patched.add(id(function.__globals__))
+            patch(function)
+        return SimpleNamespace(restore=lambda: None)
+
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        if patch is not None:
+            monkeypatch.setattr(interpreter, "_patch_lang", once)
+        yield
+
 
 each_case = pytest.mark.parametrize("case", CASES, ids=str)
 each_format = pytest.mark.parametrize(

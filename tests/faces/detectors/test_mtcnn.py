@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from fer_attention.faces import Face, create_detector, load_image
+from tests.support.forked import run_python
 
 COLLINS = Face(box=(181, 62, 268, 172), score=1.0)
 
@@ -101,7 +102,8 @@ def test_random_state_and_warning_filters_are_unchanged(astronaut):
         "assert list(warnings.filters) == filters\n"
         "assert torch.equal(torch.get_rng_state(), state)\n"
     )
-    subprocess.run([sys.executable, "-c", code], check=True)
+    code, _, errors = run_python("-c", code)
+    assert code == 0, errors
 
 
 def test_the_gradient_mode_is_unchanged(detector, astronaut):

@@ -4,8 +4,6 @@ import os
 import re
 import signal
 import socket
-import subprocess
-import sys
 import urllib.request
 
 import pytest
@@ -19,6 +17,7 @@ from fer_attention.faces.detectors.weights import (
     weights_folder,
 )
 from fer_attention.registry import UnknownNameError
+from tests.support.forked import python
 from tests.support.weights_server import (
     CONTENT,
     OTHER,
@@ -202,7 +201,7 @@ weights.download_weights("tiny")
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
 def test_a_killed_download_leaves_no_file_under_the_final_name(server, tiny):
     server.answer = stalls
-    with subprocess.Popen([sys.executable, "-c", CHILD, tiny.url, tiny.sha256]) as child:
+    with python("-c", CHILD, tiny.url, tiny.sha256) as child:
         assert server.half_sent.wait(600)
         child.send_signal(signal.SIGKILL)
         assert child.wait() == -signal.SIGKILL

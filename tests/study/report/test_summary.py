@@ -8,14 +8,17 @@ import pytest
 pytest.importorskip("statsmodels")
 
 from fer_attention.study.analysis import analyse_folder  # noqa: E402
-from fer_attention.study.report import write_report  # noqa: E402
+from fer_attention.study.report import render, write_report  # noqa: E402
 from fer_attention.study.report.names import with_readable_names  # noqa: E402
+from fer_attention.study.report.plots import report_plots  # noqa: E402
 from fer_attention.study.report.tables import report_tables  # noqa: E402
 from tests.support.study_records import SIZES, VGG, effect, make_study  # noqa: E402
 
 
 def markdown(folder):
-    return write_report(folder).with_name("report.md").read_text()
+    """Return the text of `report.md` without the files beside it."""
+    analysis = with_readable_names(analyse_folder(folder))
+    return render.markdown(analysis, report_tables(analysis), report_plots(analysis))
 
 
 @pytest.mark.parametrize(
