@@ -4,6 +4,7 @@ import importlib.util
 import re
 import shutil
 import sys
+import textwrap
 from pathlib import Path
 
 import nbformat
@@ -195,9 +196,6 @@ def test_a_clean_kernel_gives_what_is_kept(runner, path, monkeypatch, tmp_path):
     copy = Path(shutil.copy(path, folder))
     published = Path("docs", "studies", "smoke", "report")
     shutil.copytree(EXAMPLES.parent / published, tmp_path / published)
-    temporary = tmp_path / "temporary"
-    temporary.mkdir()
-    monkeypatch.setenv("TMPDIR", str(temporary))
     notebook = runner.execute(copy)
     assert runner.faults(notebook) == []
     for fact in SAID[path.stem]:
@@ -208,7 +206,25 @@ def test_a_clean_kernel_gives_what_is_kept(runner, path, monkeypatch, tmp_path):
     apart = [number for number in stored if not agree(fresh[number], stored[number])]
     assert not apart, [(number, fresh[number], stored[number]) for number in apart]
     assert [file.name for file in folder.iterdir()] == [path.name]  # nothing is left beside it
-    assert list(temporary.glob("tmp*")) == []  # the folder of a TemporaryDirectory
+
+
+def test_the_temporary_folder_of_a_notebook_is_deleted(runner, tmp_path, monkeypatch):
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    code = """
+        import atexit, tempfile, time
+        folder = tempfile.TemporaryDirectory()
+        atexit.register(time.sleep, 6)  # a kernel that stops slowly, as one that has trained
+        print(folder.name)
+    """
+    cell = nbformat.v4.new_code_cell(textwrap.dedent(code))
+    path = tmp_path / "1_x.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), path)
+    (made,) = runner.execute(path).cells
+    folder = Path(made.outputs[0].text.strip())
+    assert folder.parent == temporary
+    assert not folder.exists()
 
 
 def test_the_runner_refuses_a_number_that_no_notebook_has(runner, monkeypatch):
