@@ -79,13 +79,12 @@ def parse_yaml(text: str | bytes, *, where: str) -> Any:
             for too many values.
     """
     try:
-        loader = yaml.SafeLoader if len(text) < 20_000 else _FAST
-        _check_depth(text, loader)
-        node = yaml.compose(text, Loader=loader)
-        if node is None:
-            return None
-        _check_nodes(node)
-        return _Constructor().construct_document(node)
+        try:
+            return _parsed(text, _FAST)
+        except yaml.YAMLError:
+            if len(text) >= 20_000:
+                raise
+            return _parsed(text, yaml.SafeLoader)  # for its message
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         position = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
@@ -95,6 +94,15 @@ def parse_yaml(text: str | bytes, *, where: str) -> Any:
         raise ValueError(f"{where} is not valid YAML: {position}{cut(problem)}.") from error
     except (ValueError, OverflowError) as error:  # a date that does not exist, an integer that is none
         raise ValueError(f"{where} is not valid YAML: {cut(str(error))}.") from error
+
+
+def _parsed(text: str | bytes, loader: Any) -> Any:
+    _check_depth(text, loader)
+    node = yaml.compose(text, Loader=loader)
+    if node is None:
+        return None
+    _check_nodes(node)
+    return _Constructor().construct_document(node)
 
 
 def _check_depth(text: str | bytes, loader: Any) -> None:

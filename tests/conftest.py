@@ -14,6 +14,8 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # so in a shell's backgro
 
 os.environ.pop("COLUMNS", None)  # xdist sets it, and a console would keep that width for all tests
 
+os.fsync = lambda descriptor: None  # no test outlives the machine, and waiting for its disk takes long
+
 settings.register_profile("shared-machine", deadline=None)  # another process may hold any example up
 settings.load_profile("shared-machine")
 

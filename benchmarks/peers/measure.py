@@ -46,7 +46,7 @@ from fer_attention.evaluation.doubt import LABELS
 from fer_attention.export import export_onnx
 from fer_attention.models import bundled_names, bundled_path, load_weights
 from fer_attention.preprocessing import Preprocessing
-from fer_attention.rendering.figures import INK, new_figure, plain, svg_file
+from fer_attention.rendering.figures import INK, new_figure, plain, svg_file, svg_of
 from fer_attention.rendering.page import markdown_templates
 
 HERE = Path(__file__).parent
@@ -296,7 +296,7 @@ def figure(records: list[dict[str, Any]]) -> str:
         axes.tick_params(labelsize=7)
     handles, names = drawn.axes[0].get_legend_handles_labels()
     drawn.legend(handles, names, loc="lower right", fontsize=9, frameon=False)
-    return svg_file(drawn, "corruptions")
+    return svg_file(svg_of(drawn, "corruptions"))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import numpy as np
 
 from fer_attention.evaluation.metrics import ClassificationMetrics
 from fer_attention.evaluation.reliability import Reliability
-from fer_attention.rendering.figures import ACCENT, INK, MUTED, WARM, inline_svg, new_figure, plain
+from fer_attention.rendering.figures import ACCENT, INK, MUTED, WARM, inline_svg, new_figure, plain, svg_of
 
 
 def reliability_svg(reliability: Reliability, *, prefix: str = "reliability") -> str:
@@ -30,7 +30,7 @@ def reliability_svg(reliability: Reliability, *, prefix: str = "reliability") ->
     lower.set(ylabel="images", xlabel="confidence")
     for axes in (upper, lower):
         plain(axes)
-    return inline_svg(figure, prefix)
+    return inline_svg(svg_of(figure, prefix), prefix)
 
 
 def recall_svg(metrics: ClassificationMetrics, *, prefix: str = "recall") -> str:
@@ -47,4 +47,4 @@ def recall_svg(metrics: ClassificationMetrics, *, prefix: str = "recall") -> str
     axes.set_yticks(rows, metrics.label_names, parse_math=False)
     plain(axes)
     axes.tick_params(axis="y", length=0)
-    return inline_svg(figure, prefix)
+    return inline_svg(svg_of(figure, prefix), prefix)

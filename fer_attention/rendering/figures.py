@@ -44,9 +44,18 @@ def plain(axes: Axes) -> None:
     axes.title.set(color=INK, size=9.5)
 
 
-def svg_file(figure: Figure, salt: str) -> str:
-    """Return the text of an SVG file on white; the same figure and salt give the same text."""
-    svg = _svg(figure, salt)
+def svg_of(figure: Figure, salt: str) -> str:
+    """Draw a figure as SVG; the same figure and salt give the same text."""
+    import matplotlib
+
+    buffer = io.StringIO()
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": salt}):
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
+    return buffer.getvalue()
+
+
+def svg_file(svg: str) -> str:
+    """Return the text of an SVG file on white."""
     end = svg.index(">", svg.index("<svg")) + 1
     return f'{svg[:end]}\n <rect width="100%" height="100%" fill="white"/>{svg[end:]}'
 
@@ -58,9 +67,8 @@ def png_file(figure: Figure, *, dpi: int = 144) -> bytes:
     return buffer.getvalue()
 
 
-def inline_svg(figure: Figure, prefix: str) -> str:
+def inline_svg(svg: str, prefix: str) -> str:
     """Return an inline `<svg>` without prolog and addresses, whose ids begin with `prefix`."""
-    svg = _svg(figure, prefix)
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<!--.*?-->\s*|<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)
     svg = re.sub(r' xmlns(:\w+)?="[^"]*"', "", svg)  # not needed inside HTML, where it would look like a link
@@ -69,12 +77,3 @@ def inline_svg(figure: Figure, prefix: str) -> str:
     for colour, variable in VARIABLES.items():
         svg = svg.replace(colour, variable)
     return svg
-
-
-def _svg(figure: Figure, salt: str) -> str:
-    import matplotlib
-
-    buffer = io.StringIO()
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": salt}):
-        figure.savefig(buffer, format="svg", metadata={"Date": None})
-    return buffer.getvalue()

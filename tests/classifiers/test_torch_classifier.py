@@ -104,6 +104,7 @@ def train_a_step(model):
     ids=["weights", "statistics", "activations", "state dict", "a layer"],
 )
 def test_changes_of_the_model_are_noticed(change):
+    torch.manual_seed(2)
     model = lively("resnetv2_18_se")
     classifier = TorchClassifier(model, device="cpu")
     crops = crops_for(model)

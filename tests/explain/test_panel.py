@@ -68,19 +68,20 @@ def shown(figure):
 
 def check_readable(figure):
     figure.draw_without_rendering()
-    boxes = [(text.get_text(), text.get_window_extent()) for text in shown(figure)]
+    texts = shown(figure)
+    boxes = [(text.get_text(), text.get_window_extent()) for text in texts]
     assert len(boxes) > 10
     for name, box in boxes:
         assert figure.bbox.x0 <= box.x0 < box.x1 <= figure.bbox.x1, name
         assert figure.bbox.y0 <= box.y0 < box.y1 <= figure.bbox.y1, name
     for (one, first), (other, second) in combinations(boxes, 2):
         assert not first.overlaps(second), (one, other)
-    pixels = [text.get_fontsize() * figure.dpi / 72 for text in shown(figure)]
+    pixels = [text.get_fontsize() * figure.dpi / 72 for text in texts]
     assert min(pixels) / figure.bbox.width >= SMALLEST
     for axes in figure.axes:
         if axes.images:
             inside = axes.get_window_extent()
-            outside = [box for text, box in zip(shown(figure), boxes, strict=True) if text.axes is not axes]
+            outside = [box for text, box in zip(texts, boxes, strict=True) if text.axes is not axes]
             assert not any(inside.overlaps(box) for _, box in outside)
 
 

@@ -120,7 +120,7 @@ def folder(tmp_path, monkeypatch):
         for path in WITH_COMMANDS
     ],
 )
-def test_commands_in_the_documents_run(path, folder):
+def test_commands_in_the_documents_run(path, folder, without_curves):
     for reason, lines in blocks(path):
         for line in lines:
             arguments = arguments_of(line)

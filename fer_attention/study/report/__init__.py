@@ -14,7 +14,7 @@ with needs_extra("study", "The report of a study needs matplotlib and pandas"):
     import pandas as pd
 
 from fer_attention.atomic import write_atomically
-from fer_attention.rendering.figures import png_file, svg_file
+from fer_attention.rendering.figures import png_file, svg_file, svg_of
 from fer_attention.study.analysis import analyse_folder
 from fer_attention.study.config import StudyError
 from fer_attention.study.report.names import with_readable_names
@@ -56,15 +56,17 @@ def write_report(folder: Path, output: Path | None = None) -> Path:
         )
     shown = with_readable_names(analysis)
     tables, plots = report_tables(shown), report_plots(shown)
+    drawn = {name: svg_of(plot.figure, name) for name, plot in plots.items()}
     numbers = {name: getattr(analysis, name) for name in NUMBERS if len(getattr(analysis, name))}
     files = {
         "records.csv": _csv(analysis.runs),
         **{f"tables/{name}.csv": _csv(frame) for name, frame in numbers.items()},
         **{f"tables/{name}.tex": latex(table).encode() for name, table in tables.items()},
-        **{f"plots/{name}.svg": svg_file(plot.figure, name).encode() for name, plot in plots.items()},
+        **{f"plots/{name}.svg": svg_file(svg).encode() for name, svg in drawn.items()},
         **{f"plots/{name}.png": png_file(plot.figure) for name, plot in plots.items()},
         "report.md": markdown(shown, tables, plots).encode(),
-        "report.html": html(shown, tables, plots).encode(),  # last: a new page has new files beside it
+        # the last one: a new page has new files beside it
+        "report.html": html(shown, tables, plots, drawn).encode(),
     }
     for name, content in files.items():
         (output / name).parent.mkdir(parents=True, exist_ok=True)

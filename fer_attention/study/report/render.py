@@ -27,9 +27,9 @@ Tables = Mapping[str, ReportTable]
 Plots = Mapping[str, Plot]
 
 
-def html(analysis: StudyAnalysis, tables: Tables, plots: Plots) -> str:
+def html(analysis: StudyAnalysis, tables: Tables, plots: Plots, drawn: Mapping[str, str]) -> str:
     """Render a self-contained page: styles and plots inside, no scripts, fonts or external images."""
-    filters = {"text": html_text, "inline": lambda plot: Markup(inline_svg(plot.figure, plot.name))}  # noqa: S704
+    filters = {"text": html_text, "inline": lambda plot: Markup(inline_svg(drawn[plot.name], plot.name))}  # noqa: S704
     body = _render("html.jinja", analysis, tables, plots, filters, autoescape=True)
     return render_page(
         LOADER.get_source(Environment(autoescape=True), "page.jinja")[0],

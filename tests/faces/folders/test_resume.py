@@ -1,6 +1,7 @@
 """Runs over folders that are stopped, killed, changed and resumed."""
 
 import json
+import shutil
 import signal
 import sys
 from contextlib import contextmanager
@@ -36,9 +37,15 @@ def contents(folder):
     }
 
 
+@pytest.fixture(scope="module")
+def sixty(tmp_path_factory, astronaut):
+    return fill(tmp_path_factory.mktemp("sixty"), astronaut, 60)
+
+
 @pytest.fixture
-def photos(tmp_path, astronaut):
-    return fill(tmp_path / "photos", astronaut, 60)
+def photos(tmp_path, sixty):
+    """Sixty photos that a test may change."""
+    return shutil.copytree(sixty, tmp_path / "photos")
 
 
 def run(photos, output, **options):
