@@ -22,6 +22,7 @@ from typing import Any
 import nbformat
 from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
+from jupyter_core.utils import run_sync
 from nbclient import NotebookClient
 
 from fer_attention.atomic import write_atomically
@@ -71,14 +72,19 @@ def execute(path: Path) -> Any:
     notebook = nbformat.read(path, as_version=4)
     # Without folders of kernels "python3" is this interpreter, whatever kernels the machine has installed.
     kernel = AsyncKernelManager(kernel_name="python3", kernel_spec_manager=KernelSpecManager(kernel_dirs=[]))
-    NotebookClient(
+    client = NotebookClient(
         notebook,
         km=kernel,
         timeout=1200,  # seconds for a cell: training takes minutes where other programs run
         record_timing=False,
         coalesce_streams=True,  # one output for what a cell prints, however the kernel's messages fall
         resources={"metadata": {"path": str(path.parent)}},
-    ).execute(cleanup_kc=True)
+    )
+    try:
+        client.execute(cleanup_kc=True)
+    finally:
+        if kernel.has_kernel:  # let it stop by itself, so that it deletes the notebook's temporary folder
+            run_sync(kernel.shutdown_kernel)()
     for cell in notebook.cells:
         for output in cell.get("outputs", []):
             same = [kind for kind in ("image/png", "image/jpeg") if kind in output.get("data", {})]

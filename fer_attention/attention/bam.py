@@ -38,6 +38,7 @@ class BAM(AttentionGate):
     torch.Size([2, 64, 12, 12])
     """
 
+    title = "BAM"
     summary = "scales channels and positions in parallel, positions by dilated convolutions"
     bounds = (1.0, 2.0)
 

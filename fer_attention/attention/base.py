@@ -47,6 +47,7 @@ class AttentionBlock(nn.Module):
     """Base class of all blocks, which preserves the shape and checks the number of input channels.
 
     Attributes:
+        title: Name of the block in texts, such as `"SE"`; by default the registered name.
         summary: Short description of the block, for tables.
 
     >>> class Negative(AttentionBlock):
@@ -57,6 +58,7 @@ class AttentionBlock(nn.Module):
     -8.0
     """
 
+    title: ClassVar[str] = ""
     summary: ClassVar[str] = ""
     is_attention_gate = True  # `swap_activation(scope="backbone")` skips it
 

@@ -144,6 +144,7 @@ class CBAM(SequentialGate):
     {'channel': (2, 64, 1, 1), 'spatial': (2, 1, 12, 12)}
     """
 
+    title = "CBAM"
     summary = "scales channels by their means and maxima, then positions"
 
     def __init__(

@@ -23,6 +23,7 @@ class ConstantGate(AttentionGate):
     [1.0, 1.0, 1.0, 1.0]
     """
 
+    title = "a learned constant per channel"
     summary = "scales channels by learned factors that do not depend on the input"
     bounds = (-math.inf, math.inf)
 
@@ -46,6 +47,7 @@ class HalfGate(AttentionGate):
     [0.5, 0.5, 0.5, 0.5]
     """
 
+    title = "a constant 1/2"
     summary = "scales everything by 1/2"
 
     def __init__(self, channels: int, *, device: Device = None, dtype: torch.dtype | None = None) -> None:

@@ -30,6 +30,7 @@ class CoordAttention(SigmoidGate):
     Conv2d(64, 8, kernel_size=(1, 1), stride=(1, 1), bias=False)
     """
 
+    title = "coordinate attention"
     summary = "scales the rows and the columns of each channel"
 
     def __init__(

@@ -49,6 +49,7 @@ class ECABlock(FusibleGate):
     5
     """
 
+    title = "ECA"
     summary = "scales channels by the means of neighbouring channels, with a handful of parameters"
 
     def __init__(

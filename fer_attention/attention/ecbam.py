@@ -32,6 +32,7 @@ class ECBAM(SequentialGate):
     torch.Size([2, 1, 12, 12])
     """
 
+    title = "ECBAM"
     summary = "CBAM with ECA's channel gate instead of its perceptron"
 
     def __init__(

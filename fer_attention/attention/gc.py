@@ -29,6 +29,7 @@ class GCBlock(AttentionBlock):
     tensor([1., 1.], grad_fn=<ViewBackward0>)
     """
 
+    title = "GC"
     summary = "adds one context vector, pooled over all positions, to every position"
 
     def __init__(

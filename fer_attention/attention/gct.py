@@ -34,6 +34,7 @@ class GCTBlock(AttentionGate):
     True
     """
 
+    title = "GCT"
     summary = "scales channels by their norms, which compete or cooperate"
     bounds = (0.0, 2.0)
 

@@ -32,6 +32,7 @@ class SEBlock(FusibleGate):
     torch.Size([2, 64, 1, 1])
     """
 
+    title = "SE"
     summary = "scales channels by a perceptron on the means of all channels"
 
     def __init__(

@@ -37,6 +37,7 @@ class SGEBlock(SigmoidGate):
     SGEBlock(channels=96, groups=32)
     """
 
+    title = "SGE"
     summary = "scales positions in each group of channels by their similarity to the group's mean"
 
     def __init__(

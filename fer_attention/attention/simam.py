@@ -29,6 +29,7 @@ class SimAM(AttentionGate):
     tensor([0.6225])
     """
 
+    title = "SimAM"
     summary = "scales each value by how much it stands out from its channel; no parameters"
     bounds = (0.62, 1.0)
 

@@ -31,6 +31,7 @@ class TripletAttention(SigmoidGate):
     60
     """
 
+    title = "triplet attention"
     summary = "scales the planes C×W, C×H and H×W"
 
     def __init__(

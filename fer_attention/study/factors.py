@@ -51,7 +51,7 @@ class AttentionLevel(Fields):
 
     name: str
     options: dict[str, Any] = {}
-    label: str = Field("", description="name in tables; default: se(start=open)")
+    label: str = Field("", description="name in the study and its CSV files; default: se(start=open)")
 
     @model_validator(mode="before")
     @classmethod

@@ -4,6 +4,7 @@ import importlib
 import inspect
 import json
 import re
+import shutil
 import subprocess
 import sys
 from html import unescape
@@ -75,6 +76,48 @@ def test_the_site_shows_a_notebook_with_its_outputs(site, path):
     for output in outputs:
         assert " ".join("".join(output.get("text", "")).split()) in shown
     assert (site / "notebooks" / path.name).read_bytes() == path.read_bytes()
+
+
+def contents_and_page(site, study):
+    """Links of the table of contents of a study's page, and the page without it."""
+    page = (site / "studies" / study / "report" / "report" / "index.html").read_text(encoding="utf-8")
+    links = re.findall(r'<nav class="md-nav md-nav--secondary".*?</nav>\s*</div>', page, re.S)[-1]
+    (article,) = re.findall(r"<article.*</article>", page, re.S)
+    return re.findall(r'href="#([^"]+)"', links), article
+
+
+@pytest.mark.parametrize("study", ["smoke", "open_gates", "open_gates_full"])
+def test_contents_list_folded_sections_not_the_headings_inside(site, study):
+    links, article = contents_and_page(site, study)
+    sections = re.findall(r'<details id="([^"]+)">(.*?)</details>', article, re.S)
+    assert len(sections) == article.count("<details") >= 8
+    assert [link for link in links if link in dict(sections)] == [name for name, _ in sections]
+    inside = {name for _, text in sections for name in re.findall(r' id="([^"]+)"', text)}
+    assert len(inside) >= 8
+    assert not inside & set(links)
+
+
+@pytest.mark.slow
+def test_a_link_opens_the_folded_section_that_it_leads_to(site):
+    sync_api = pytest.importorskip("playwright.sync_api")
+    if (path := shutil.which("chromium") or shutil.which("google-chrome")) is None:
+        pytest.skip("needs an installed browser: chromium or google-chrome")
+    address = (site / "studies" / "smoke" / "report" / "report" / "index.html").as_uri()
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1280, "height": 900})
+        page.goto(address)
+        assert page.locator("details[open]").count() == 0
+        section = page.locator("details#do-the-gains-add-up")
+        for _ in range(2):  # the second click does not change the address
+            page.click(".md-sidebar--secondary a[href='#do-the-gains-add-up']")
+            sync_api.expect(section).to_have_attribute("open", "")
+            section.locator("summary").click()
+            sync_api.expect(section).not_to_have_attribute("open", "")
+        page.goto("about:blank")
+        page.goto(f"{address}#bias-shift")  # a heading within a section
+        sync_api.expect(page.locator("#bias-shift")).to_be_in_viewport()
+        browser.close()
 
 
 def test_the_page_on_plug_ins_shows_the_example_as_it_is(site):

@@ -195,6 +195,9 @@ def test_a_clean_kernel_gives_what_is_kept(runner, path, monkeypatch, tmp_path):
     copy = Path(shutil.copy(path, folder))
     published = Path("docs", "studies", "smoke", "report")
     shutil.copytree(EXAMPLES.parent / published, tmp_path / published)
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
     notebook = runner.execute(copy)
     assert runner.faults(notebook) == []
     for fact in SAID[path.stem]:
@@ -205,6 +208,7 @@ def test_a_clean_kernel_gives_what_is_kept(runner, path, monkeypatch, tmp_path):
     apart = [number for number in stored if not agree(fresh[number], stored[number])]
     assert not apart, [(number, fresh[number], stored[number]) for number in apart]
     assert [file.name for file in folder.iterdir()] == [path.name]  # nothing is left beside it
+    assert list(temporary.glob("tmp*")) == []  # the folder of a TemporaryDirectory
 
 
 def test_the_runner_refuses_a_number_that_no_notebook_has(runner, monkeypatch):

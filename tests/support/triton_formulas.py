@@ -52,7 +52,7 @@ def check_pool(case):
         close(mean, rows.mean(2), case.wide, scale=abs(rows).mean(2))
         equal(peak, rows.max(2), case.wide)
         equal(where, rows.argmax(2), torch.int32)
-    alone, no_maximum = cuda.pool(x, peak=False, index=True, mean_of=x)
+    alone, no_maximum = cuda.pool(x, peak=False, mean_of=x)
     assert no_maximum is None
     close(alone, rows.mean(2), case.wide, scale=abs(rows).mean(2))
 
@@ -191,13 +191,13 @@ def run_all(x, gate, positions, grad):
         d, gate, positions, (positions, positions, pixels[2]), gate, (gate, pooled[2]), None
     )
     plain = cuda.apply_backward(grad, None, x, gate, None, identity, affine=None)[1]
-    alone, _ = cuda.pool(x, peak=False, index=True, mean_of=x)
+    alone, _ = cuda.pool(x, peak=False, mean_of=x)
     return (*pooled, *pixels, y, d, grad_gate, grad_positions, back, grad_x, plain, alone)
 
 
 def pool(x):
     """Return mean, maximum and its position of each channel."""
-    mean, maximum = cuda.pool(x, peak=True, index=True, mean_of=x)
+    mean, maximum = cuda.pool(x, peak=True, mean_of=x)
     return mean, *maximum
 
 

@@ -22,8 +22,8 @@ from torch.nn import functional as F
 from fer_attention.attention.fused.gates import BlockOutput, FusedActivation, spatial_scale
 from fer_attention.elu import elu_
 
-Maximum = tuple[Tensor, Tensor | None]
-"""The largest values, and the first position of each; None if no gradient is needed."""
+Maximum = tuple[Tensor, Tensor]
+"""The largest values, and the first position of each."""
 
 Affine = tuple[Tensor, Tensor]
 """Scale and offset of each channel, (C,), of a norm that has not been applied to the map."""
@@ -32,17 +32,16 @@ PART = 2**19
 """Values that a loop over samples processes at a time: 2 MiB in float32, about the size of a core's cache."""
 
 
-def pool(x: Tensor, *, peak: bool, index: bool, mean_of: Tensor) -> tuple[Tensor, Maximum | None]:
-    """Compute mean and, if `peak`, maximum of each channel, (N, C), with its position if `index`.
+def pool(x: Tensor, *, peak: bool, mean_of: Tensor) -> tuple[Tensor, Maximum | None]:
+    """Compute mean and, if `peak`, maximum of each channel and its position, (N, C).
 
     Positions count row by row. The mean is that of `mean_of`: x, or the map before its norm.
     """
-    mean = mean_of.mean((2, 3))
+    rows, last = rows_of(mean_of)
+    mean = rows.mean(1 if last else 2)
     if not peak:
         return mean, None
-    rows, last = _rows(x)
-    if not index:
-        return mean, (rows.amax(1 if last else 2), None)
+    rows, last = rows_of(x)
     return mean, _max_over_outer(rows) if last else _max_over_inner(rows)
 
 
@@ -54,19 +53,18 @@ def apply(
     *,
     kernel: Tensor | None,
     ceiling: float,
-    index: bool,
     scratch: Tensor | None,
 ) -> BlockOutput:
     """Compute act(x · gate · spatial + shortcut); a kernel over the gated map's pixels gives `spatial`.
 
-    `ceiling` is the upper bound of `spatial`. With `index`, the result includes the position of each pixel's
-    maximum. `scratch` is overwritten with the result; it may be x itself if x is not used elsewhere.
+    `ceiling` is the upper bound of `spatial`. `scratch` is overwritten with the result; it may
+    be x itself if x is not used elsewhere.
     """
     pixels = spatial = channel = None
-    scale = _per_channel(gate, x)
+    scale = per_channel(gate, x)
     if kernel is not None:
         x = scratch = torch.mul(x, scale, out=scratch)
-        pooled, channel = _pool_pixels(x, index=index)
+        pooled, channel = _pool_pixels(x)
         pixels = pooled.to(gate.dtype)
         spatial = spatial_scale(pixels, kernel, ceiling)
         scale = spatial.to(x.dtype).unsqueeze(1)
@@ -74,10 +72,7 @@ def apply(
         y = torch.mul(x, scale, out=scratch)
     else:
         y = torch.addcmul(shortcut, x, scale, out=scratch)
-    if activation.name == "relu":
-        y.relu_()
-    elif activation.name == "elu":
-        elu_(y, activation.alpha)
+    activate_(y, activation)
     return BlockOutput(y, pixels, spatial, channel)
 
 
@@ -106,8 +101,8 @@ def apply_backward(
             torch.ops.aten.threshold_backward(grad[part], y[part], 0, grad_input=d[part])
         elif y is not None:
             torch.ops.aten.elu_backward(grad[part], activation.alpha, 1, 1, True, y[part], grad_input=d[part])
-        rows, last = _rows(d[part])
-        products, _ = _rows(d[part] * x[part])
+        rows, last = rows_of(d[part])
+        products, _ = rows_of(d[part] * x[part])
         if spatial is None or of_spatial is None:
             product[part] = products.sum(1 if last else 2)
             if affine is not None:
@@ -130,7 +125,7 @@ def pool_pixels_backward(
 ) -> tuple[Tensor, Tensor]:
     """Sum over each map, (N, C), the pixels' gradients times x, and these gradients alone."""
     n, c, h, w = x.shape
-    rows, last = _rows(x)
+    rows, last = rows_of(x)
     spread = (grad_mean / c).view(n, 1, h * w)
     where, grad_max = where.view(n, h * w), grad_max.view(n, h * w)
     dim = 2 if last else 1
@@ -161,7 +156,7 @@ def input_backward(
         slope: A map x and its factor by channel, (C,).
     """
     n, c, h, w = grad.shape
-    scale, everywhere = _per_channel(gate, grad), _per_channel(spread, grad)
+    scale, everywhere = per_channel(gate, grad), per_channel(spread, grad)
     out = torch.empty_like(grad)
     for part in _parts(grad):
         inner = grad[part]
@@ -171,7 +166,7 @@ def input_backward(
         torch.addcmul(everywhere[part], inner, scale[part], out=out[part])
         if slope is not None:
             out[part].addcmul_(slope[0][part], slope[1][:, None, None])
-    rows, last = _rows(out)
+    rows, last = rows_of(out)
     channel = 2 if last else 1
     if pixels is not None:
         where = pixels[2].view(n, h * w)
@@ -185,12 +180,20 @@ def input_backward(
 
 def values_at(x: Tensor, positions: Tensor) -> Tensor:
     """Return the value of each channel at one position of its map, (N, C)."""
-    rows, last = _rows(x)
+    rows, last = rows_of(x)
     dim = 1 if last else 2
     return rows.gather(dim, positions.unsqueeze(dim)).squeeze(dim)
 
 
-def _rows(x: Tensor) -> tuple[Tensor, bool]:
+def activate_(y: Tensor, activation: FusedActivation) -> None:
+    """Apply the activation at the end of a block in place."""
+    if activation.name == "relu":
+        y.relu_()
+    elif activation.name == "elu":
+        elu_(y, activation.alpha)
+
+
+def rows_of(x: Tensor) -> tuple[Tensor, bool]:
     """View a map as (N, C, H·W) or, with channels last, as (N, H·W, C); return whether they are."""
     n, c, h, w = x.shape
     if x.is_contiguous():
@@ -208,20 +211,16 @@ def _over_positions(rows: Tensor, last: bool, weights: Tensor) -> Tensor:
     return (weights @ (rows if last else rows.mT)).squeeze(1)
 
 
-def _pool_pixels(x: Tensor, *, index: bool) -> tuple[Tensor, Tensor | None]:
+def _pool_pixels(x: Tensor) -> tuple[Tensor, Tensor]:
     """Compute mean and maximum over the channels, (N, 2, H, W), and the maximum's channel, (N, H, W)."""
     n, _, h, w = x.shape
-    rows, last = _rows(x)
-    where = None
-    if not index:
-        values = rows.amax(2 if last else 1)
-    else:
-        values, where = _max_over_inner(rows) if last else _max_over_outer(rows)
-    pixels = torch.stack([rows.mean(2 if last else 1), values], 1).view(n, 2, h, w)
-    return pixels, None if where is None else where.view(n, h, w)
+    rows, last = rows_of(x)
+    values, where = _max_over_inner(rows) if last else _max_over_outer(rows)
+    return torch.stack([rows.mean(2 if last else 1), values], 1).view(n, 2, h, w), where.view(n, h, w)
 
 
-def _per_channel(values: Tensor, like: Tensor) -> Tensor:
+def per_channel(values: Tensor, like: Tensor) -> Tensor:
+    """View values of each channel, (N, C), so that they broadcast to a map of the type of `like`."""
     return values.to(like.dtype)[:, :, None, None]
 
 

@@ -96,8 +96,16 @@ def why_plain(
 
 def hooked(modules: Iterable[nn.Module | None]) -> bool:
     """Return whether one of these modules has hooks, including global ones, or was compiled on its own."""
-    return any(getattr(module_hooks, f"_global{kind}") for kind in HOOKS) or any(
-        module._compiled_call_impl is not None or any(getattr(module, kind) for kind in HOOKS)
-        for module in modules
-        if module is not None
-    )
+    for kind in HOOKS:
+        if getattr(module_hooks, f"_global{kind}"):
+            return True
+    for module in modules:
+        if module is None:
+            continue
+        state = module.__dict__
+        if state.get("_compiled_call_impl") is not None:
+            return True
+        for kind in HOOKS:
+            if state[kind]:
+                return True
+    return False

@@ -11,7 +11,6 @@ attention.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
@@ -28,8 +27,7 @@ from fer_attention.attention.fused.gates import (
 from fer_attention.attention.fused.norm import FusedBatchNorm, Normalisation
 
 
-@dataclass(frozen=True)
-class FusedStep:
+class FusedStep(NamedTuple):
     """Settings of a fused step, besides the tensors that are differentiated."""
 
     channel: ChannelFormula
@@ -74,7 +72,7 @@ def forward(
     """Compute the output, and the tensors that the backward passes of step and channel gate need.
 
     Parameters are those of the channel gate, then the spatial gate's kernel. Without `keep`, no backward pass
-    follows, and the positions of maxima are not searched.
+    follows.
     """
     passes: Any = kernels_for(inputs.x)
     x, scratch, norm = inputs.x, None, None
@@ -83,7 +81,7 @@ def forward(
         scratch = x
     folds = keep and step.folds(x)
     wide = torch.promote_types(x.dtype, torch.float32)
-    mean, maximum = passes.pool(x, peak=step.channel.peak, index=keep, mean_of=inputs.x if folds else x)
+    mean, maximum = passes.pool(x, peak=step.channel.peak, mean_of=inputs.x if folds else x)
     mean = pooled = mean.to(wide)
     if folds and norm is not None:
         pooled = mean * norm.scale + norm.offset
@@ -97,7 +95,6 @@ def forward(
         step.activation,
         kernel=kernel,
         ceiling=step.channel.ceiling,
-        index=keep,
         scratch=scratch,
     )
     saved = SavedTensors(

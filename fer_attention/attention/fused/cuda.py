@@ -60,13 +60,11 @@ _input_backward = _operator(
 )
 
 
-def pool(
-    x: Tensor, *, peak: bool, index: bool, mean_of: Tensor
-) -> tuple[Tensor, tuple[Tensor, Tensor] | None]:
+def pool(x: Tensor, *, peak: bool, mean_of: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor] | None]:
     """Compute mean and, if `peak`, maximum and its first position of each channel, each (N, C).
 
-    Positions count row by row, h·W + w, in either memory format. A NaN counts as the largest value. The
-    position is returned without `index`, too, and `mean_of` is always x here.
+    Positions count row by row, h·W + w, in either memory format. A NaN counts as the largest value.
+    `mean_of` is always x here.
 
     Traffic: one read.
     """
@@ -106,7 +104,6 @@ def apply(
     *,
     kernel: Tensor | None,
     ceiling: float,
-    index: bool,
     scratch: Tensor | None,
 ) -> BlockOutput:
     """Compute act(x · gate · spatial + shortcut); a kernel over the gated map's pixels gives `spatial`.

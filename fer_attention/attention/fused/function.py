@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from torch.nn import functional as F
 from fer_attention.attention.fused.choice import plain_modules
 from fer_attention.attention.fused.computation import BlockInputs, FusedStep, SavedTensors, backward, forward
 from fer_attention.attention.fused.gates import Tensors
+from fer_attention.attention.fused.inference import infer
 
 
 def residual(
@@ -32,7 +34,9 @@ def residual(
     if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (*inputs, *parameters)):
         y: Tensor = _Residual.apply(step, *inputs, *parameters)
         return y
-    with torch.autocast(x.device.type, enabled=False):
+    with _without_autocast(x):
+        if x.device.type == "cpu":
+            return infer(step, inputs, parameters)
         return forward(step, inputs, parameters, keep=False)[0]
 
 
@@ -42,7 +46,7 @@ class _Residual(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, step: FusedStep, *tensors: Any) -> Tensor:
         inputs, parameters = BlockInputs(*tensors[:4]), tensors[4:]
-        with torch.autocast(inputs.x.device.type, enabled=False):
+        with _without_autocast(inputs.x):
             y, saved, of_channel = forward(step, inputs, parameters, keep=True)
         ctx.step, ctx.parameters = step, len(parameters)
         ctx.has_shortcut = inputs.shortcut is not None
@@ -60,10 +64,15 @@ class _Residual(torch.autograd.Function):
         if torch.is_grad_enabled():  # second derivatives may follow
             return None, *_differentiable(step, grads[0], inputs, parameters, saved, ctx.has_shortcut)
         needs_x = any(ctx.needs_input_grad[i] for i in (1, 3, 4))
-        with torch.autocast(inputs.x.device.type, enabled=False):
+        with _without_autocast(inputs.x):
             found = backward(step, grads[0], inputs, parameters, saved, of_channel, needs_x=needs_x)
         shortcut = found.shortcut if ctx.has_shortcut else None
         return None, found.x, shortcut, found.weight, found.bias, *found.parameters
+
+
+def _without_autocast(x: Tensor) -> AbstractContextManager[Any]:
+    device = x.device.type
+    return torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else nullcontext()
 
 
 def _differentiable(

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple, TypeGuard
 
 import torch
 from torch import Tensor, nn
 
 
-@dataclass(frozen=True)
-class FusedBatchNorm:
+class FusedBatchNorm(NamedTuple):
     """Settings of a batch norm for one call, besides its weight and bias."""
 
     mean: Tensor | None  # running mean (C,), or None

@@ -17,6 +17,7 @@ from fer_attention.atomic import write_atomically
 from fer_attention.rendering.figures import png_file, svg_file, svg_of
 from fer_attention.study.analysis import analyse_folder
 from fer_attention.study.config import StudyError
+from fer_attention.study.report.names import with_readable_names
 from fer_attention.study.report.numbers import MINUS
 from fer_attention.study.report.plots import report_plots
 from fer_attention.study.report.render import html, markdown
@@ -53,7 +54,8 @@ def write_report(folder: Path, output: Path | None = None) -> Path:
             f"No run of the study is finished, so there is nothing to report.{failed} "
             "Run the study first: fer-attention study run."
         )
-    tables, plots = report_tables(analysis), report_plots(analysis)
+    shown = with_readable_names(analysis)
+    tables, plots = report_tables(shown), report_plots(shown)
     drawn = {name: svg_of(plot.figure, name) for name, plot in plots.items()}
     numbers = {name: getattr(analysis, name) for name in NUMBERS if len(getattr(analysis, name))}
     files = {
@@ -62,10 +64,9 @@ def write_report(folder: Path, output: Path | None = None) -> Path:
         **{f"tables/{name}.tex": latex(table).encode() for name, table in tables.items()},
         **{f"plots/{name}.svg": svg_file(svg).encode() for name, svg in drawn.items()},
         **{f"plots/{name}.png": png_file(plot.figure) for name, plot in plots.items()},
-        "report.md": markdown(analysis, tables, plots).encode(),
-        "report.html": html(
-            analysis, tables, plots, drawn
-        ).encode(),  # last: a new page has new files beside it
+        "report.md": markdown(shown, tables, plots).encode(),
+        # last, so that a new page has new files beside it
+        "report.html": html(shown, tables, plots, drawn).encode(),
     }
     for name, content in files.items():
         (output / name).parent.mkdir(parents=True, exist_ok=True)

@@ -13,8 +13,9 @@ from matplotlib.text import Text
 
 from fer_attention.rendering.figures import INK, MUTED, SERIES, new_figure, plain
 from fer_attention.study.analysis import StudyAnalysis
-from fer_attention.study.analysis.runs import label_of, varied_factors
-from fer_attention.study.config import Level, StudyConfig, level_text
+from fer_attention.study.analysis.runs import varied_factors
+from fer_attention.study.config import StudyConfig
+from fer_attention.study.report.names import level_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -36,12 +37,17 @@ class Roles:
     panels: tuple[str, ...]
 
     @classmethod
-    def of(cls, analysis: StudyAnalysis) -> Roles:
-        """Choose the first two varied factors of attention, activation, setting, backbone and fraction."""
+    def of(cls, analysis: StudyAnalysis, *, rounds: int = 1) -> Roles:
+        """Choose the first two varied factors of attention, activation, setting, backbone and fraction.
+
+        A factor with more levels than there are colours can have them in `rounds`, each with another style.
+        """
         study, varied = analysis.study, varied_factors(analysis.study)
         order = ("attention", "activation", "setting", "backbone", "fraction")
         able = [factor for factor in order if factor in varied]
-        hue = next((one for one in able if len(study.levels(one)) <= len(SERIES)), None)
+        hue = next((one for one in able if len(study.levels(one)) <= len(SERIES) * rounds), None)
+        if hue and len(study.levels(hue)) > len(SERIES):
+            able = []
         style = next((one for one in able if one != hue and len(study.levels(one)) <= len(DASHES)), None)
         return cls(study, hue, style, tuple(one for one in varied if one not in (hue, style)))
 
@@ -51,13 +57,16 @@ class Roles:
     def look(self, row: Any, *, markers: bool = False) -> dict[str, Any]:
         """Return keyword arguments of `Axes.plot` for one row of a table with factors."""
         hue, style = self._number(self.hue, row), self._number(self.style, row)
-        return {"color": SERIES[hue], **_style(style, markers)}
+        return {"color": SERIES[hue % len(SERIES)], **_style(style + hue // len(SERIES), markers)}
 
     def handles(self, *, markers: bool = False) -> list[Line2D]:
         """Return the handles of a legend: levels of the colour, then levels of the style."""
-        lines = levels_legend(self.hue, self.study.levels(self.hue)) if self.hue else []
-        for n, level in enumerate(self.study.levels(self.style) if self.style else ()):
-            label = level_text(str(self.style), level)
+        names = level_names(self.study, self.hue) if self.hue else []
+        lines = levels_legend(names)
+        if len(names) > len(SERIES):
+            for n, line in enumerate(lines):
+                line.set(**_style(n // len(SERIES), markers))
+        for n, label in enumerate(level_names(self.study, self.style) if self.style else ()):
             lines.append(Line2D([], [], color=MUTED, label=label, **_style(n, markers)))
         return lines
 
@@ -66,17 +75,21 @@ def _style(number: int, markers: bool) -> dict[str, Any]:
     return {"marker": MARKERS[number], "linestyle": ""} if markers else {"linestyle": DASHES[number]}
 
 
-def levels_legend(factor: str, levels: Sequence[Level]) -> list[Line2D]:
+def level_names(study: StudyConfig, factor: str) -> list[str]:
+    """Return the readable names of a factor's levels."""
+    return [level_name(study, factor, level) for level in study.levels(factor)]
+
+
+def levels_legend(names: Sequence[str]) -> list[Line2D]:
     """Return a coloured line for each level."""
     return [
-        Line2D([], [], color=SERIES[n % len(SERIES)], linewidth=2.5, label=level_text(factor, level))
-        for n, level in enumerate(levels)
+        Line2D([], [], color=SERIES[n % len(SERIES)], linewidth=2.5, label=name)
+        for n, name in enumerate(names)
     ]
 
 
-def panels_of(frame: pd.DataFrame, factors: Sequence[str]) -> tuple[Figure, list[tuple[Axes, pd.DataFrame]]]:
-    """Create a figure with a panel for each combination of levels, paired with the rows of the panel."""
-    titles = [label_of(row._asdict(), factors) for row in frame.itertuples()]
+def panels_of(frame: pd.DataFrame, titles: Sequence[str]) -> tuple[Figure, list[tuple[Axes, pd.DataFrame]]]:
+    """Create a figure with a panel for each title, paired with the rows that have it; one title per row."""
     parts = dict(iter(frame.groupby(pd.Series(titles, frame.index), sort=False)))
     figure, axes = panels(list(parts))
     return figure, list(zip(axes, parts.values(), strict=True))
@@ -89,7 +102,7 @@ def panels(titles: Sequence[str], *, height: float = 2.4) -> tuple[Figure, list[
     figure = new_figure(WIDTH, max(3.2 if columns == 1 else 0.0, 0.8 + height * rows))
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes, title in zip(grid, titles, strict=False):
-        axes.set_title(wrapped(title, 42))
+        axes.set_title(wrapped(title))
     for axes in grid[len(titles) :]:
         axes.remove()
     return figure, list(grid[: len(titles)])
@@ -114,7 +127,7 @@ def finish(figure: Figure, handles: Sequence[Line2D] = ()) -> Figure:
         plain(axes)
     if handles:
         longest = max(len(str(handle.get_label())) for handle in handles)
-        rows = -(-len(handles) // max(1, min(5, 56 // (longest + 6))))
+        rows = -(-len(handles) // max(1, min(5, 72 // (longest + 6))))
         figure.legend(
             handles=list(handles),
             loc="outside lower center",

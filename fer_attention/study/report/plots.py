@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -16,21 +16,24 @@ from fer_attention.study.analysis.conditions import pareto_fronts
 from fer_attention.study.analysis.interactions import fitted_lines
 from fer_attention.study.analysis.runs import varied_factors
 from fer_attention.study.analysis.statistics import mean_interval
-from fer_attention.study.config import level_text
 from fer_attention.study.report.drawing import (
     MARKERS,
     Roles,
     finish,
     labelled_rows,
+    level_names,
     levels_legend,
     panels,
     panels_of,
     wrapped,
 )
+from fer_attention.study.report.names import label_name
 from fer_attention.study.report.tables import groups
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from fer_attention.study.config import StudyConfig
 
 AXES = {
     "parameters": ("parameters, M", 1e6),
@@ -38,6 +41,9 @@ AXES = {
     "train_seconds": ("training time, min", 60),
     "latency_ms": ("latency, ms", 1),
 }
+
+
+NO_BREAK = "\N{NO-BREAK SPACE}"
 
 
 class Plot(NamedTuple):
@@ -99,7 +105,7 @@ def _intervals(conditions: pd.DataFrame, runs: pd.DataFrame) -> Figure:
 
 
 def _forest(family: pd.DataFrame, margin: float) -> Figure:
-    figure, axes = labelled_rows(list(family["label"]))
+    figure, axes = labelled_rows([_unbroken_baseline(label) for label in family["label"]])
     ends = (family[["low", "high"]].abs() * 100).to_numpy().ravel()
     reach = (family["mean"].abs() * 100).max()
     widest = max([1.5 * margin, reach, *ends[~np.isnan(ends)]])
@@ -128,12 +134,18 @@ def _forest(family: pd.DataFrame, margin: float) -> Figure:
     return finish(figure, legend)
 
 
+def _unbroken_baseline(label: str) -> str:
+    """Let a label break into lines before its baseline, not within it."""
+    level, _, baseline = label.partition(" vs. ")
+    return f"{level} vs.{NO_BREAK}{baseline.replace(' ', NO_BREAK)}"
+
+
 def _interaction(analysis: StudyAnalysis, number: int) -> Figure:
     study, question = analysis.study, analysis.study.interactions[number - 1]
     first, second = question.first, question.second
     others = [name for name in varied_factors(study) if name not in (first, second)]
     positions = {level: at for at, level in enumerate(study.levels(second))}
-    figure, grid = panels_of(analysis.conditions, others)
+    figure, grid = panels_of(analysis.conditions, _titles(study, analysis.conditions, others))
     for axes, group in grid:
         for at, level in enumerate(study.levels(first)):
             cells = group[group[first] == level]
@@ -141,16 +153,19 @@ def _interaction(analysis: StudyAnalysis, number: int) -> Figure:
             x = cells[second].map(positions) + (at - (len(study.levels(first)) - 1) / 2) * 0.06
             axes.plot(x, cells["accuracy"] * 100, "o-", color=colour, markersize=4)
             axes.vlines(x, cells["low"] * 100, cells["high"] * 100, color=colour, linewidth=1, alpha=0.7)
-        axes.set_xticks(
-            range(len(positions)), [wrapped(level_text(second, level), 18) for level in positions]
-        )
+        axes.set_xticks(range(len(positions)), [wrapped(name, 18) for name in level_names(study, second)])
         axes.set(xlim=(-0.4, len(positions) - 0.6), ylabel="accuracy, %")
-    return finish(figure, levels_legend(first, study.levels(first)))
+    return finish(figure, levels_legend(level_names(study, first)))
+
+
+def _titles(study: StudyConfig, frame: pd.DataFrame, factors: Sequence[str]) -> list[str]:
+    """Return the title of the panel of each row, which names its levels of some factors."""
+    return [label_name(study, row._asdict(), factors) for row in frame.itertuples()]
 
 
 def _sizes(analysis: StudyAnalysis, factor: str, gains: pd.DataFrame) -> Figure:
-    levels = [level_text(factor, level) for level in analysis.study.levels(factor)]
-    figure, grid = panels_of(gains, ["within"])
+    levels = level_names(analysis.study, factor)
+    figure, grid = panels_of(gains, list(gains["within"]))
     handles: dict[str, Line2D] = {}
     for axes, group in grid:
         axes.axhline(0, color=MUTED, linewidth=1)
@@ -172,7 +187,7 @@ def _sizes(analysis: StudyAnalysis, factor: str, gains: pd.DataFrame) -> Figure:
 
 
 def _pareto(analysis: StudyAnalysis, conditions: pd.DataFrame) -> Figure:
-    roles, shown = Roles.of(analysis), pareto_fronts(conditions)
+    roles, shown = Roles.of(analysis, rounds=len(MARKERS)), pareto_fronts(conditions)
     figure, grid = panels([""] * len(AXES), height=2.1)
     for axes, (cost, (heading, unit)) in zip(grid, AXES.items(), strict=True):
         front = shown[shown[f"front_{cost}"]].sort_values(cost)
@@ -191,7 +206,7 @@ def _pareto(analysis: StudyAnalysis, conditions: pd.DataFrame) -> Figure:
 def _training(analysis: StudyAnalysis) -> Figure:
     """Plot mean and range over the runs of a condition, up to the last epoch that all of them reached."""
     roles = Roles.of(analysis)
-    figure, grid = panels_of(analysis.epochs, roles.panels)
+    figure, grid = panels_of(analysis.epochs, _titles(analysis.study, analysis.epochs, roles.panels))
     for axes, group in grid:
         for _, own in group.groupby("condition", sort=False):
             table = own.pivot_table("validation_accuracy", "epoch", ["seed", "fold"]).dropna() * 100
@@ -206,7 +221,8 @@ def _training(analysis: StudyAnalysis) -> Figure:
 
 def _bias(bias: pd.DataFrame) -> Figure:
     names = list(bias["activation"].unique())
-    figure, grid = panels_of(bias, ["backbone"] if bias["backbone"].nunique() > 1 else [])
+    several = bias["backbone"].nunique() > 1
+    figure, grid = panels_of(bias, [name if several else "" for name in bias["backbone"]])
     for axes, group in grid:
         axes.axhline(0, color=MUTED, linewidth=1)
         means = group.pivot_table("mean", "layer", "activation", sort=False)
@@ -215,4 +231,4 @@ def _bias(bias: pd.DataFrame) -> Figure:
             axes.plot(range(1, len(means) + 1), means[name], "o-", color=colour, markersize=3)
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         axes.set(xlabel="layer", ylabel="mean activation")
-    return finish(figure, levels_legend("activation", names))
+    return finish(figure, levels_legend(names))

@@ -15,6 +15,7 @@ from fer_attention.rendering.page import render_page
 from fer_attention.study.analysis import StudyAnalysis
 from fer_attention.study.analysis.runs import varied_factors
 from fer_attention.study.paper import paper_protocol, paper_remark
+from fer_attention.study.report.names import renamed_levels
 from fer_attention.study.report.numbers import FILTERS
 from fer_attention.study.report.plots import Plot
 from fer_attention.study.report.tables import TEXT, ReportTable, groups
@@ -73,6 +74,7 @@ def _render(
         tables=tables,
         plots=plots,
         warned=len({title for title, _ in analysis.warnings}),
+        renamed=renamed_levels(study),
         width=structure.get("width", 1.0),
         devices=sorted({str(one.get("device", "an unknown device")) for one in analysis.environments}),
         commands=f"fer-attention study run study.yaml --output DIR {data_options}".strip()

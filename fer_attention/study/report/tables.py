@@ -163,7 +163,7 @@ def _paper(conditions: pd.DataFrame, level: str) -> pd.DataFrame:
 
 def _comparisons(group: pd.DataFrame, level: str) -> pd.DataFrame:
     columns: Columns = {
-        "comparison": ("label", lambda label: label.replace(" - ", f" {MINUS} ")),
+        "comparison": ("label", str),
         "pairs": ("n", count),
         "difference, points": ("mean", points),
         level: ("low", points),
@@ -204,7 +204,7 @@ def _sizes(analysis: StudyAnalysis, level: str) -> pd.DataFrame:
     keys = ["family", "level", "within"]
     means = analysis.gains.pivot_table("gain", keys, "images").add_prefix("at ").reset_index()
     frame = analysis.slopes.assign(
-        gain=analysis.slopes["level"] + f" {MINUS} " + analysis.slopes["baseline"]
+        gain=analysis.slopes["level"] + " over " + analysis.slopes["baseline"]
     ).merge(means, on=keys)
     sizes = sorted(analysis.gains["images"].unique())
     columns: Columns = {

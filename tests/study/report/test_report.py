@@ -15,6 +15,7 @@ from fer_attention.study import StudyError  # noqa: E402
 from fer_attention.study.analysis import analyse_folder, answers  # noqa: E402
 from fer_attention.study.records import PREDICTIONS  # noqa: E402
 from fer_attention.study.report import numbers, write_report  # noqa: E402
+from fer_attention.study.report.names import with_readable_names  # noqa: E402
 from fer_attention.study.report.numbers import MINUS  # noqa: E402
 from fer_attention.study.report.tables import report_tables  # noqa: E402
 from tests.support.study_records import SIZES, TWO_BY_TWO, VGG, effect, make_study  # noqa: E402
@@ -173,7 +174,7 @@ def test_the_first_screen_is_a_finding_one_table_and_one_figure(analysis, writte
     page = (written / "report.html").read_text().split("<body>")[1]
     first, _, rest = page.partition('<details class="part">')
     found = re.search(r'<h2 id="finding">(.*?)</h2>', first)[1]
-    assert found == "In these runs, se is more accurate than none and elu is more accurate than relu."
+    assert found == "In these runs, SE is more accurate than no attention and ELU than ReLU."
     assert "<li>Limits: one data set, fer2013; networks of 0.25 times the usual width;" in first
     assert [first.count(part) for part in ("<h1>", "<h2", "<table>", "<svg")] == [1, 1, 1, 1]
     headings = re.findall(r'<summary><h2 id="[a-z]+">(.*?)</h2></summary>', rest)
@@ -189,9 +190,9 @@ def test_the_first_screen_is_a_finding_one_table_and_one_figure(analysis, writte
     lead, *parts = markdown.split('\n<details markdown="1">\n')
     assert len(parts) == len(headings)
     assert lead.count("](plots/answer.png)") == lead.count("| comparison |") == lead.count("\n## ") == 1
-    rows = report_tables(analysis)["answer"].frame
+    rows = report_tables(with_readable_names(analysis))["answer"].frame
     assert rows["answer"].tolist() == ["better", "better"]
-    assert rows["comparison"].tolist() == ["se vs. none", "elu vs. relu"]
+    assert rows["comparison"].tolist() == ["SE vs. no attention", "ELU vs. ReLU"]
 
 
 def test_every_part_below_the_first_screen_is_folded(written):
@@ -205,7 +206,7 @@ def test_every_part_below_the_first_screen_is_folded(written):
 def test_page_and_markdown_contain_every_cell_of_every_table(analysis, written):
     page = Page((written / "report.html").read_text()).text
     markdown = (written / "report.md").read_text()
-    for table in report_tables(analysis).values():
+    for table in report_tables(with_readable_names(analysis)).values():
         latex = (written / "tables" / f"{table.name}.tex").read_text()
         assert latex.count(r"\\") == len(table.frame) + 1
         assert r"\begin{table}" in latex
@@ -250,22 +251,23 @@ def test_the_summary_states_decisions_with_intervals_and_n(analysis, written):
     text = (written / "report.md").read_text().replace("&lt;", "<")
     se = analysis.comparisons.iloc[0]
     assert text.splitlines()[4] == (
-        "## In these runs, se is more accurate than none and elu is more accurate than relu."
+        "## In these runs, SE is more accurate than no attention and ELU than ReLU."
     )
     assert (
-        f"- se vs. none: {numbers.points(se['mean'])} points (95 % interval {numbers.points(se.low)} to "
-        f"{numbers.points(se.high)}, n = 5 pairs, Holm-adjusted p {numbers.equals(se.p_holm)}). se is better."
+        f"- SE vs. no attention: {numbers.points(se['mean'])} points (95 % interval "
+        f"{numbers.points(se.low)} to {numbers.points(se.high)}, n = 5 pairs, "
+        f"Holm-adjusted p {numbers.equals(se.p_holm)}). It is better."
     ) in text
     overall = analysis.interactions.iloc[0]
     assert f"F(1, {overall.df_residual}) = {overall.f:.2f}, p {numbers.equals(overall.p)}" in text
     contrast = analysis.contrasts.iloc[0]
     assert (
-        f"- se with elu: {numbers.points(contrast['mean'])} points compared with the sum of both gains"
+        f"- SE with ELU: {numbers.points(contrast['mean'])} points compared with the sum of both gains"
         in text
     )
     assert "1.000 times the parameters" in text
-    assert "over 2 layers, differs from zero by 0.400 with relu (12 runs) and by 0.100 with elu" in text
-    assert "- Highest mean on fer2013: se, elu with" in text
+    assert "over 2 layers, differs from zero by 0.400 with ReLU (12 runs) and by 0.100 with ELU" in text
+    assert "- Highest mean on fer2013: SE, ELU with" in text
 
 
 def test_the_report_states_missing_runs_problems_and_limitations(written):

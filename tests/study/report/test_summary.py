@@ -9,6 +9,7 @@ pytest.importorskip("statsmodels")
 
 from fer_attention.study.analysis import analyse_folder  # noqa: E402
 from fer_attention.study.report import render, write_report  # noqa: E402
+from fer_attention.study.report.names import with_readable_names  # noqa: E402
 from fer_attention.study.report.plots import report_plots  # noqa: E402
 from fer_attention.study.report.tables import report_tables  # noqa: E402
 from tests.support.study_records import SIZES, VGG, effect, make_study  # noqa: E402
@@ -16,7 +17,7 @@ from tests.support.study_records import SIZES, VGG, effect, make_study  # noqa: 
 
 def markdown(folder):
     """Return the text of `report.md` without the files beside it."""
-    analysis = analyse_folder(folder)
+    analysis = with_readable_names(analyse_folder(folder))
     return render.markdown(analysis, report_tables(analysis), report_plots(analysis))
 
 
@@ -25,12 +26,12 @@ def markdown(folder):
     [
         (0.004, 0.004, "Not shown to be better, but not worse by 0.50 points or more (non-inferior, p "),
         (0.0, 0.001, "Equivalent: the difference is within ±0.50 points (p "),
-        (0.003, 0.0005, "se is better, by less than the margin of 0.50 points."),
-        (-0.02, 0.001, "se is worse."),
+        (0.003, 0.0005, "It is better, by less than the margin of 0.50 points."),
+        (-0.02, 0.001, "). It is worse."),
         (
             0.0,
             0.01,
-            "neither a difference nor that se is less than 0.50 points worse; about 34 pairs would be needed",
+            "neither a difference nor that SE is less than 0.50 points worse; about 34 pairs would be needed",
         ),
     ],
 )
@@ -50,9 +51,10 @@ def test_a_study_that_decides_nothing_says_so_first(tmp_path):
     text = markdown(tmp_path)
     assert "## These runs do not show that any of the alternatives is more or less accurate." in text
     assert (
-        "- Not decided: se against none. That is not evidence of equality: true differences of less" in text
+        "- Not decided: SE against no attention. That is not evidence of equality: true differences of less"
+        in text
     )
-    assert "| se vs. none | 0.00 |" in text
+    assert "| SE vs. no attention | 0.00 |" in text
 
 
 def test_a_study_that_shows_equality_says_so_first(tmp_path):
@@ -61,7 +63,7 @@ def test_a_study_that_shows_equality_says_so_first(tmp_path):
 
     make_study(tmp_path, {"backbone": "vgg11", "attention": ["none", "se"]}, effect=equal, seeds=5)
     text = markdown(tmp_path)
-    assert "## In these runs, se is as accurate (within 0.50 points) as none." in text
+    assert "## In these runs, SE is as accurate (within 0.50 points) as no attention." in text
     (power,) = re.findall(r"detect true differences of (.*) points with 80 % power", text)
     assert re.fullmatch(r"\d\.\d\d", power)  # one comparison, one difference
 
@@ -82,11 +84,14 @@ def test_gains_by_size_and_the_paper_values_for_full_data_are_reported(tmp_path)
         latency_ms=1 + run.seed
     ))  # fmt: skip
     text = markdown(tmp_path)
-    assert "Between 2,000 and 8,000 training images, the gain of se over none changes by +2.00 points" in text
-    tables = report_tables(analyse_folder(tmp_path))
+    assert (
+        "Between 2,000 and 8,000 training images, the gain of SE over no attention changes by +2.00 points"
+        in text
+    )
+    tables = report_tables(with_readable_names(analyse_folder(tmp_path)))
     assert tables["sizes"].frame["8,000 images"].tolist() == ["+0.15"]
     paper = tables["paper"].frame
-    assert paper["condition"].tolist() == ["none, 100 % of train", "se, 100 % of train"]
+    assert paper["condition"].tolist() == ["no attention, 100 % of train", "SE, 100 % of train"]
     assert paper["paper %"].tolist() == ["60.66", "63.05"]
 
 
