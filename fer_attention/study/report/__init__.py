@@ -65,7 +65,7 @@ def write_report(folder: Path, output: Path | None = None) -> Path:
         **{f"plots/{name}.svg": svg_file(svg).encode() for name, svg in drawn.items()},
         **{f"plots/{name}.png": png_file(plot.figure) for name, plot in plots.items()},
         "report.md": markdown(shown, tables, plots).encode(),
-        # the last one: a new page has new files beside it
+        # last, so that a new page has new files beside it
         "report.html": html(shown, tables, plots, drawn).encode(),
     }
     for name, content in files.items():
