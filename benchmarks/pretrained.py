@@ -1,7 +1,7 @@
 """Bundle a trained model with the package, measure it, and write its record, model card and tables.
 
     python benchmarks/pretrained.py bundle RUN_FOLDER NAME --summary TEXT --trained-on TEXT \
-        [--interpolation lanczos] [--data fer2013.zip [--votes ferplus_votes.csv]]
+        [--interpolation lanczos] [--data fer2013.zip [--votes ferplus_votes.csv]] [--seen-as-in NAME]
     fer-attention calibrate fer_attention/weights/NAME.safetensors --data fer2013.zip \
         [--votes ferplus_votes.csv]
     python benchmarks/pretrained.py measure NAME --data fer2013.zip --votes ferplus_votes.csv [--keep-times]
@@ -10,12 +10,13 @@
     python benchmarks/pretrained.py render
 
 `bundle` copies the weights of a finished run under their new name. A run whose record lacks the images that
-it has seen also needs `--data` (and `--votes`, if it trained on votes). `calibrate` fits temperature and
-candidates on PublicTest, with the votes if the model trained on them. `measure` opens PrivateTest, once
-for a reported model, and writes `fer_attention/weights/NAME.json`; on a busy machine, `--keep-times` leaves
-the times as they were. `time` repeats the timing of all bundled models, on an idle machine. `render` writes
-the model cards in `docs/pretrained/` and the tables in `docs/pretrained.md` and README.md from the records; a
-test checks that they are up to date.
+it has seen also needs `--data` (and `--votes`, if it trained on votes). The list of these images takes
+250 kB; with `--seen-as-in NAME`, a small model refers to that of other bundled weights. `calibrate` fits
+temperature and candidates on PublicTest, with the votes if the model trained on them. `measure` opens
+PrivateTest, once for a reported model, and writes `fer_attention/weights/NAME.json`; on a busy machine,
+`--keep-times` leaves the times as they were. `time` repeats the timing of all bundled models, on an idle
+machine. `render` writes the model cards in `docs/pretrained/` and the tables in `docs/pretrained.md` and
+README.md from the records; a test checks that they are up to date.
 
 Accuracies are of a single pass without test-time augmentation unless stated otherwise, with Wilson
 intervals. Degraded images are a sample of PrivateTest (n and seed in the record). Times are medians over
@@ -100,6 +101,9 @@ def main() -> None:
     one.add_argument("--interpolation", help="resampling filter for cropping faces")
     one.add_argument("--data", type=Path, help="FER2013, if the record lacks the images that were seen")
     one.add_argument("--votes", type=Path, help="FER+'s votes, if the run trained on them")
+    one.add_argument(
+        "--seen-as-in", help="bundled weights that saw the same images, to refer to their record"
+    )
     two = commands.add_parser("measure")
     two.add_argument("name")
     two.add_argument("--data", type=Path, required=True, help="FER2013")
@@ -154,6 +158,10 @@ def bundle(options: argparse.Namespace) -> None:
         if options.data is None:
             raise ValueError(f"The record of {source} lacks the images that it has seen: give --data.")
         record |= seen_by(record, options.data, options.votes)
+    if other := options.seen_as_in:
+        if read_metadata(bundled_path(other)).record[SEEN] != record[SEEN]:
+            raise ValueError(f"{other} has seen other images than {source}: leave --seen-as-in out.")
+        record[SEEN] = {"as_in": other}
     path = ROOT / "fer_attention" / "weights" / f"{options.name}.safetensors"
     save_weights(model, path, record=record, dtype=getattr(torch, record["config"]["keep_as"]))
 

@@ -17,11 +17,13 @@ from safetensors.torch import save as serialise
 from torch.types import Device
 
 from fer_attention.atomic import write_atomically
-from fer_attention.bounded import cut
+from fer_attention.bounded import bounded, cut
 from fer_attention.models.base import FERModel
+from fer_attention.models.bundled import bundled_path
 from fer_attention.models.family import BACKBONES
 from fer_attention.models.metadata import ModelMetadata, WeightsError
 from fer_attention.models.state_dicts import StateDictError, check_values, kind_of, safetensors_reason
+from fer_attention.registry import UnknownNameError
 
 FLOATING = ("F64", "F32", "F16", "BF16")
 INTEGERS = {
@@ -132,7 +134,7 @@ def load_weights(path: str | os.PathLike[str], *, device: Device = None) -> FERM
     """
     path = Path(path)
     with _open(path) as file:
-        metadata = ModelMetadata.from_strings(file.metadata() or {}, path)
+        metadata = _metadata(file, path)
         try:
             model: FERModel = BACKBONES[metadata.spec.backbone](metadata.spec, device="meta")
             found = {name: _kind(file.get_slice(name)) for name in file.keys()}  # noqa: SIM118  (not a mapping)
@@ -166,7 +168,26 @@ def read_metadata(path: str | os.PathLike[str]) -> ModelMetadata:
     """
     path = Path(path)
     with _open(path) as file:
-        return ModelMetadata.from_strings(file.metadata() or {}, path)
+        return _metadata(file, path)
+
+
+def _metadata(file: Any, path: Path) -> ModelMetadata:
+    """Read the metadata of an open file; an entry `{"as_in": NAME}` of its record is that of bundled weights.
+
+    So a small model does not carry 250 kB of digests of images that a bundled one has seen, too.
+    """
+    metadata = ModelMetadata.from_strings(file.metadata() or {}, path)
+    record = dict(metadata.record)
+    for entry, value in metadata.record.items():
+        if isinstance(value, dict) and list(value) == ["as_in"]:
+            try:
+                record[entry] = read_metadata(bundled_path(str(value["as_in"]))).record[entry]
+            except (UnknownNameError, KeyError) as error:
+                raise WeightsError(
+                    f"{path} takes {entry} from the bundled weights {bounded(value['as_in'])}, which this "
+                    "version does not have. Install the version of fer_attention that the file came with."
+                ) from error
+    return replace(metadata, record=record)
 
 
 def _open(path: Path) -> Any:

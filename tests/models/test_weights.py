@@ -20,6 +20,7 @@ from fer_attention.models import (
     read_metadata,
     save_weights,
 )
+from fer_attention.models.weights import update_record
 from fer_attention.preprocessing import Preprocessing
 from tests.support.forked import run_python
 
@@ -355,3 +356,21 @@ def test_a_preprocessing_of_other_channels_is_refused(tmp_path):
 def test_a_model_on_the_meta_device_is_refused(tmp_path):
     with pytest.raises(WeightsError, match="meta device"):
         save_weights(create_model("resnet18", device="meta"), tmp_path / "x.safetensors")
+
+
+def test_an_entry_of_the_record_may_be_that_of_bundled_weights(tmp_path):
+    bundled = read_metadata(bundled_path("resnetv2_18_eca_elu.fer2013")).record
+    record = {"seen_images": {"as_in": "resnetv2_18_eca_elu.fer2013"}, "seed": 1}
+    path = save_weights(create_model("resnet18", width=0.125), tmp_path / "w.safetensors", record=record)
+    for found in (read_metadata(path).record, load_weights(path).record):
+        assert found == {"seen_images": bundled["seen_images"], "seed": 1}
+    update_record(path, {"seed": 2})  # the reference stays
+    assert b"as_in" in path.read_bytes()
+    assert read_metadata(path).record["seed"] == 2
+
+
+def test_a_reference_to_weights_that_are_not_bundled_is_an_error(tmp_path):
+    record = {"seen_images": {"as_in": "resnetv2_18_eca_elu.nowhere"}}
+    path = save_weights(create_model("resnet18", width=0.125), tmp_path / "w.safetensors", record=record)
+    with pytest.raises(WeightsError, match="takes seen_images from the bundled weights 'resnetv2_18_eca_elu"):
+        read_metadata(path)
