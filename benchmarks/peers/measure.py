@@ -56,7 +56,7 @@ SPEED = RECORDS.parent / "peer_speed.json"
 SEED = 2026
 ROUNDS, FACES = 5, 200
 """Rounds of a comparison of speed, and faces in each, one at a time."""
-COLOURS = ("#2458b8", "#6fa3e8", "#d1661a", "#3a8a4d", "#8a4da8")
+COLOURS = ("#2458b8", "#6fa3e8", "#5bb8b0", "#d1661a", "#3a8a4d", "#8a4da8")
 
 
 class Peer:
@@ -286,7 +286,7 @@ def figure(records: list[dict[str, Any]]) -> str:
     for number, name in enumerate(CORRUPTIONS):
         axes = drawn.add_subplot(3, 4, number + 1)
         plain(axes)
-        for record, colour in zip(records, COLOURS, strict=False):
+        for record, colour in zip(records, COLOURS, strict=True):
             found = record["corruptions"]
             values = [found["clean"][CLEAR]["accuracy"]]
             values += [one[CLEAR]["accuracy"] for one in found["corruptions"][name]["severities"]]
@@ -295,7 +295,9 @@ def figure(records: list[dict[str, Any]]) -> str:
         axes.set(ylim=(0, 100), xticks=range(6), xticklabels=["clean", *"12345"])
         axes.tick_params(labelsize=7)
     handles, names = drawn.axes[0].get_legend_handles_labels()
-    drawn.legend(handles, names, loc="lower right", fontsize=9, frameon=False)
+    empty = drawn.add_subplot(3, 4, 12)
+    empty.axis("off")
+    empty.legend(handles, names, loc="center", fontsize=8, frameon=False)
     return svg_file(svg_of(drawn, "corruptions"))
 
 
