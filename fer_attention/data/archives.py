@@ -8,7 +8,8 @@ import tempfile
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 from fer_attention.bounded import cut
 from fer_attention.data.records import DataError
@@ -19,6 +20,9 @@ FREE = 0.9
 
 MAX_MEMBER = 2_000_000_000
 """Bytes of one file of an archive, unpacked."""
+
+FILTER: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
+"""For Python 3.10.12, 3.11.4 and later; files alone are unpacked, whose names are checked before."""
 
 
 @contextmanager
@@ -45,7 +49,10 @@ def unpacked(path: Path) -> Iterator[Path]:
                         raise DataError(
                             f"{path} does not fit into {tempfile.gettempdir()}. Unpack it, pass the folder."
                         )
-                    archive.extract(member, folder, filter="data")
+                    if ".." in PurePosixPath(member.name).parts:
+                        raise DataError(f"{path}: {cut(member.name)} would be outside the archive's folder.")
+                    member.name = member.name.lstrip("/")
+                    archive.extract(member, folder, set_attrs=False, **FILTER)
         except (tarfile.TarError, OSError, EOFError, ValueError) as error:
             if isinstance(error, DataError):
                 raise

@@ -31,8 +31,10 @@ def peer(tmp_path, monkeypatch):
     (tmp_path / "workers").mkdir()
     (tmp_path / "workers" / "own_worker.py").write_text(WORKER)
     monkeypatch.setattr(measure, "HERE", tmp_path)
-    (tmp_path / "environment" / "bin").mkdir(parents=True)
-    (tmp_path / "environment" / "bin" / "python").symlink_to(sys.executable)
+    python = tmp_path / "environment" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')  # through a link it would leave its packages
+    python.chmod(0o755)
     started = measure.Peer("own", tmp_path / "environment")
     yield started
     started.close()
