@@ -33,7 +33,7 @@ def peer(tmp_path, monkeypatch):
     monkeypatch.setattr(measure, "HERE", tmp_path)
     python = tmp_path / "environment" / "bin" / "python"
     python.parent.mkdir(parents=True)
-    python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')  # through a link it would leave its packages
+    python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')  # a link would leave its packages
     python.chmod(0o755)
     started = measure.Peer("own", tmp_path / "environment")
     yield started
