@@ -74,4 +74,4 @@ def test_the_ten_commands_of_the_page_lead_to_the_table(workplace):
     assert {run.data.test_images for run in runs} == {10}
     table = (workplace / commands[9].split()[1]).read_text()
     assert r"\begin{tabular}" in table
-    assert "cbam" in table
+    assert "CBAM vs. no attention" in table
