@@ -465,7 +465,9 @@ class TestGraphs:
         traced = torch.jit.trace(model, faces(2))
         torch.testing.assert_close(traced(faces(3)), model(faces(3)))
 
-    @pytest.mark.parametrize("name", GRAPHS)
+    @pytest.mark.parametrize(
+        "name", [pytest.param(n, marks=pytest.mark.slow) if n.startswith("resnet50") else n for n in GRAPHS]
+    )
     def test_export_gives_the_same_logits_at_any_batch_size(self, name):
         assert_exported(make(name).eval(), faces)
 

@@ -170,7 +170,8 @@ class TestTools:
             assert torch.autograd.forward_ad.unpack_dual(block(dual)).tangent is not None
 
     @pytest.mark.parametrize(
-        ("backbone", "training"), [("resnet18", True), ("resnetv2_18", False), ("vgg11", False)]
+        ("backbone", "training"),
+        [pytest.param("resnet18", True, marks=pytest.mark.slow), ("resnetv2_18", False), ("vgg11", False)],
     )
     def test_models_compile_without_graph_breaks(self, backbone, training):
         torch._dynamo.reset()
