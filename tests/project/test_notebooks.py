@@ -208,6 +208,7 @@ def test_a_clean_kernel_gives_what_is_kept(runner, path, monkeypatch, tmp_path):
     assert [file.name for file in folder.iterdir()] == [path.name]  # nothing is left beside it
 
 
+@pytest.mark.slow
 def test_the_temporary_folder_of_a_notebook_is_deleted(runner, tmp_path, monkeypatch):
     temporary = tmp_path / "temporary"
     temporary.mkdir()

@@ -83,6 +83,7 @@ def test_an_estimate_counts_start_up_data_and_files(monkeypatch):
     )
 
 
+@pytest.mark.slow
 def test_the_overhead_is_measured():
     (run, *_) = runs_of(tiny_study())
     once, each_epoch = estimate._fixed_seconds(run)
