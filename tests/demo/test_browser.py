@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +15,7 @@ import pytest
 from PIL import Image
 
 from fer_attention.models import list_pretrained
+from tests.support.browsers import browser_path
 from tests.support.demo_parts import as_bytes
 from tests.support.live import files_below
 from tests.support.videos import make_clip
@@ -23,7 +23,6 @@ from tests.support.videos import make_clip
 sync_api = pytest.importorskip("playwright.sync_api")
 pytest.importorskip("gradio")
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 CUT_OFF = "net::ERR_CONTENT_LENGTH_MISMATCH"
 """A file whose transfer ended early: seen on machines with more work than cores, where the page goes on."""
 
@@ -34,9 +33,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def browser(astronaut, tmp_path_factory):
-    path = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if path is None:
-        pytest.skip(f"needs an installed browser: {', '.join(BROWSERS)}")
+    path = browser_path()
     with sync_api.sync_playwright() as playwright:
         camera = make_clip(
             tmp_path_factory.mktemp("camera") / "camera.mjpeg", [framed(astronaut)] * 5, codec="mjpeg"

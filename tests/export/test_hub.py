@@ -225,7 +225,6 @@ class Stub(BaseHTTPRequestHandler):
 SCRIPT = """
 import sys, numpy, timm, torch
 from fer_attention.models import load_from_hub
-from tests.support.forked import run_python
 crops = torch.from_numpy(numpy.load("crops.npy"))
 ours = load_from_hub("hf-hub:someone/faces")
 theirs = timm.create_model("hf-hub:someone/faces", pretrained=True).eval()

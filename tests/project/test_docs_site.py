@@ -4,7 +4,6 @@ import importlib
 import inspect
 import json
 import re
-import shutil
 import subprocess
 import sys
 from html import unescape
@@ -12,6 +11,7 @@ from html import unescape
 import pytest
 import yaml
 
+from tests.support.browsers import browser_path
 from tests.support.paths import ROOT
 
 INITS = sorted((ROOT / "fer_attention").glob("*/__init__.py"))
@@ -100,8 +100,7 @@ def test_contents_list_folded_sections_not_the_headings_inside(site, study):
 @pytest.mark.slow
 def test_a_link_opens_the_folded_section_that_it_leads_to(site):
     sync_api = pytest.importorskip("playwright.sync_api")
-    if (path := shutil.which("chromium") or shutil.which("google-chrome")) is None:
-        pytest.skip("needs an installed browser: chromium or google-chrome")
+    path = browser_path()
     address = (site / "studies" / "smoke" / "report" / "report" / "index.html").as_uri()
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])

@@ -57,8 +57,8 @@ def apply(
 ) -> BlockOutput:
     """Compute act(x · gate · spatial + shortcut); a kernel over the gated map's pixels gives `spatial`.
 
-    `ceiling` is the upper bound of `spatial`. `scratch` is overwritten with the result; it may
-    be x itself if x is not used elsewhere.
+    `ceiling` is the upper bound of `spatial`. `scratch` is overwritten with the result; it may be x
+    itself if x is not used elsewhere.
     """
     pixels = spatial = channel = None
     scale = per_channel(gate, x)
@@ -68,11 +68,7 @@ def apply(
         pixels = pooled.to(gate.dtype)
         spatial = spatial_scale(pixels, kernel, ceiling)
         scale = spatial.to(x.dtype).unsqueeze(1)
-    if shortcut is None:
-        y = torch.mul(x, scale, out=scratch)
-    else:
-        y = torch.addcmul(shortcut, x, scale, out=scratch)
-    activate_(y, activation)
+    y = combine(x, scale, shortcut, activation, out=scratch)
     return BlockOutput(y, pixels, spatial, channel)
 
 
@@ -185,12 +181,16 @@ def values_at(x: Tensor, positions: Tensor) -> Tensor:
     return rows.gather(dim, positions.unsqueeze(dim)).squeeze(dim)
 
 
-def activate_(y: Tensor, activation: FusedActivation) -> None:
-    """Apply the activation at the end of a block in place."""
+def combine(
+    x: Tensor, scale: Tensor, shortcut: Tensor | None, activation: FusedActivation, *, out: Tensor | None
+) -> Tensor:
+    """Compute act(x · scale + shortcut), into `out` if given; the scale broadcasts to x."""
+    y = torch.mul(x, scale, out=out) if shortcut is None else torch.addcmul(shortcut, x, scale, out=out)
     if activation.name == "relu":
         y.relu_()
     elif activation.name == "elu":
         elu_(y, activation.alpha)
+    return y
 
 
 def rows_of(x: Tensor) -> tuple[Tensor, bool]:

@@ -7,7 +7,7 @@ from math import gcd
 import torch
 from torch import Tensor
 
-from fer_attention.attention.fused.aten import activate_, per_channel, rows_of
+from fer_attention.attention.fused.aten import combine, per_channel, rows_of
 from fer_attention.attention.fused.computation import BlockInputs, FusedStep
 from fer_attention.attention.fused.gates import Tensors, spatial_scale
 
@@ -30,12 +30,7 @@ def infer(step: FusedStep, inputs: BlockInputs, parameters: Tensors) -> Tensor:
         x = y = torch.mul(x, scale, out=y)
         pixels = _pool_pixels(x).to(gate.dtype)
         scale = spatial_scale(pixels, parameters[-1], step.channel.ceiling).to(x.dtype).unsqueeze(1)
-    if inputs.shortcut is None:
-        y = torch.mul(x, scale, out=y)
-    else:
-        y = torch.addcmul(inputs.shortcut, x, scale, out=y)
-    activate_(y, step.activation)
-    return y
+    return combine(x, scale, inputs.shortcut, step.activation, out=y)
 
 
 def _pool_channels(x: Tensor, *, peak: bool) -> tuple[Tensor, Tensor | None]:
