@@ -2,7 +2,8 @@
 
 PyTorch computes ELU with `expm1`. On CPUs with AVX-512 that can take ten times as long as `exp`, and more
 than half of a network's time. For 0 ≤ alpha ≤ 1, ELU is max(x, alpha · (exp(min(x, 0)) - 1)). The result
-differs by no more than the rounding of numbers near 1: 6e-8 in float32.
+differs by no more than the rounding of numbers near 1, 6e-8 in float32. Half precision is computed in float32
+and rounded once, as PyTorch does.
 """
 
 from __future__ import annotations
@@ -19,7 +20,10 @@ from fer_attention.eager import why_not_eager
 PART = 2**16
 """Values that a thread processes at a time, so that the temporary tensor stays in its cache."""
 
-_ONES = {dtype: torch.ones((), dtype=dtype, device="cpu") for dtype in (torch.float32, torch.float64)}
+_ONES = {  # in the type that values of each type are computed in
+    dtype: torch.ones((), dtype=torch.float64 if dtype == torch.float64 else torch.float32, device="cpu")
+    for dtype in (torch.float64, torch.float32, torch.bfloat16, torch.float16)
+}
 _derivative: Any = torch.ops.aten.elu_backward.default
 
 
@@ -34,8 +38,9 @@ def elu_(x: Tensor, alpha: float = 1.0) -> Tensor:
         return F.elu_(x, alpha)
     for part in _parts(x) if x.numel() > PART else (x,):
         # the derivative of ELU is exp(min(x, 0)), and its operator computes that in one pass
-        low = _derivative(one, 1, 1, 1, False, part).sub_(1)
-        torch.maximum(part, low if alpha == 1 else low.mul_(alpha), out=part)
+        low = _derivative(one, 1, 1, 1, False, part.to(one.dtype)).sub_(1)
+        low = low if alpha == 1 else low.mul_(alpha)
+        torch.maximum(part, low.to(x.dtype), out=part)
     return x
 
 
@@ -52,7 +57,7 @@ def _parts(x: Tensor) -> Sequence[Tensor]:
 class ELU(nn.ELU):
     """`torch.nn.ELU` with the function above wherever single operators do not matter.
 
-    On GPUs, in half precision, and for compilers, exporters, tracers and transforms it is `torch.nn.ELU`.
+    On GPUs, and for compilers, exporters, tracers and transforms it is `torch.nn.ELU`.
 
     >>> ELU()(torch.tensor([-1.0, 2.0])).tolist()
     [-0.6321205496788025, 2.0]

@@ -12,22 +12,48 @@ from fer_attention import elu
 from fer_attention.activations import create_activation
 from fer_attention.elu import ELU, PART, elu_
 
+TOLERANCES = {  # relative: a last digit in half precision; absolute
+    torch.float64: (0, 1e-15),
+    torch.float32: (0, 1e-7),
+    torch.bfloat16: (2**-7, 1e-7),
+    torch.float16: (2**-10, 2e-7),
+}
 SHAPES = [(), (0, 3), (5,), (2, 3, 40, 50), (7, PART), (1, 8 * PART + 3)]
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.5, 1.0, 1.5])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("dtype", list(TOLERANCES), ids=str)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_values_are_those_of_torch(shape, dtype, alpha):
     x = torch.randn(shape, dtype=dtype) * 3
     expected = nn.functional.elu(x, alpha)
-    tolerance = {torch.float32: 1e-7, torch.float64: 1e-15, torch.bfloat16: 0}[dtype]
+    tolerances = dict(zip(("rtol", "atol"), TOLERANCES[dtype], strict=True))
     before = x.clone()
-    torch.testing.assert_close(ELU(alpha)(x), expected, rtol=0, atol=tolerance)
+    torch.testing.assert_close(ELU(alpha)(x), expected, **tolerances)
     assert torch.equal(x, before)
     y = elu_(x, alpha)
     assert y is x
-    torch.testing.assert_close(y, expected, rtol=0, atol=tolerance)
+    torch.testing.assert_close(y, expected, **tolerances)
+
+
+def test_half_precision_is_rounded_once():
+    """exp(x) - 1 in half precision would have errors of the size of its last digit near 1."""
+    x = torch.linspace(-8, 1, 10_001).bfloat16()
+    exact = nn.functional.elu(x.double())
+    unequal = ELU()(x) != exact.bfloat16()
+    assert unequal.float().mean() < 1e-3
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
+def test_gradients_in_each_type_are_those_of_torch_in_place(dtype):
+    """Both read the rounded output."""
+    x = (torch.randn(4, 8, 9, 9) * 2).to(dtype)
+    upstream = torch.randn_like(x)
+    found, expected = (
+        torch.autograd.grad(act((one := x.clone().requires_grad_()).clone()), one, upstream)[0]
+        for act in (ELU(), nn.ELU(inplace=True))
+    )
+    torch.testing.assert_close(found, expected, rtol=0, atol=4 * torch.finfo(dtype).eps)
 
 
 def test_special_numbers_and_memory_formats_are_preserved():

@@ -14,6 +14,7 @@ from fer_attention.cli.wording import as_typed
 
 if TYPE_CHECKING:
     from fer_attention.data import FaceDataset
+    from fer_attention.training import TrainConfig
     from fer_attention.training.campaign import CampaignRun, State
 
 EXAMPLES = examples(
@@ -39,19 +40,19 @@ def campaign(
     """
     import torch
 
-    from fer_attention.device import fastest_precision, resolve_device
+    from fer_attention.device import resolve_device
     from fer_attention.training.campaign import load_campaign, run_campaign
+    from fer_attention.training.precision import resolve_precision
 
     trained: set[str] = set()
 
-    def on_run(run: CampaignRun, state: State) -> None:
+    def on_run(run: CampaignRun, config: TrainConfig, state: State) -> None:
         if state == "done":
             say(f"{run.name} is done: {_best(output / run.name)}")
         else:
-            if not trained:
-                say(f"precision auto is {fastest_precision(resolve_device(device))} on this device")
             trained.add(run.name)
-            say(f"{run.name} {'resumes' if state == 'started' else 'starts'}")
+            precision = resolve_precision(config, resolve_device(device))
+            say(f"{run.name} {'resumes' if state == 'started' else 'starts'} in {precision}")
 
     named = dict(_pair(text) for text in paths or [])
     if threads is not None:

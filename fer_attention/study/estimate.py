@@ -8,7 +8,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import timeit
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,7 +16,6 @@ from pathlib import Path
 
 import psutil
 import torch
-from torch.nn import functional as F
 
 from fer_attention.data import FaceDataset
 from fer_attention.data.files import ImageFiles
@@ -27,8 +25,8 @@ from fer_attention.models import ModelSpec, save_weights
 from fer_attention.models.factory import from_spec
 from fer_attention.study.config import StudyError
 from fer_attention.study.grid import RunSpec
-from fer_attention.training.layout import memory_format
 from fer_attention.training.precision import resolve_precision
+from fer_attention.training.timing import step_timer
 
 BASE_MEMORY = 1.2e9  # bytes of a process that has imported torch
 RECORD_SIZE = 1e5  # bytes of a run's record and predictions, without the part that grows with the images
@@ -179,25 +177,14 @@ def _fixed_seconds(run: RunSpec) -> tuple[float, float]:
 def _macs_per_second(run: RunSpec, device: torch.device) -> tuple[float, int]:
     """Measure the rate of training on random images, with one thread on a CPU; also return the batch size."""
     batch = min(run.config.batch_size, 32)
-    bfloat16 = resolve_precision(run.config, device) == "bfloat16"
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        model = from_spec(run.config.spec()).to(device).train()
-        layout = memory_format(run.config, model, device)
-        model = model.to(memory_format=layout)
-        images = torch.rand(batch, *model.spec.input_size, device=device).contiguous(memory_format=layout)
-        labels = torch.zeros(batch, dtype=torch.long, device=device)
-
-        def step() -> None:
-            with torch.autocast(device.type, dtype=torch.bfloat16, enabled=bfloat16):
-                loss = F.cross_entropy(model(images).float(), labels)
-            torch.autograd.backward(loss)
-            float(loss.detach())  # waits for a GPU
-
-        threads = torch.get_num_threads()
-        try:
-            torch.set_num_threads(1)
-            seconds = statistics.median(timeit.repeat(step, number=1, repeat=4)[1:])
-        finally:
-            torch.set_num_threads(threads)
+    dtype = torch.bfloat16 if resolve_precision(run.config, device) == "bfloat16" else torch.float32
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        timer = step_timer(
+            run.config.spec(), images=batch, channels_last=run.config.channels_last, device=device
+        )
+        seconds = statistics.median([timer(dtype) for _ in range(4)][1:])
+    finally:
+        torch.set_num_threads(threads)
     return 3.0 * counts_of(run).macs * batch / seconds, batch

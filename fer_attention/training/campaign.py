@@ -104,7 +104,7 @@ def run_campaign(
     minutes: float | None = None,
     device: torch.device | str = "auto",
     on_data: Callable[[str, FaceDataset], None] = lambda name, crops: None,
-    on_run: Callable[[CampaignRun, State], None] = lambda run, state: None,
+    on_run: Callable[[CampaignRun, TrainConfig, State], None] = lambda run, config, state: None,
     callbacks: TrainingCallbacks | None = None,
 ) -> dict[str, State]:
     """Train the unfinished runs of a campaign in their order.
@@ -116,7 +116,7 @@ def run_campaign(
         minutes: Time after which to save and stop; None trains to the end.
         device: Device to train on: auto, cpu, cuda, cuda:N.
         on_data: Called with name and crops of each data set that was read.
-        on_run: Called with each finished run, and with each run before it starts or resumes.
+        on_run: Called with each finished run and its config, and with each run before it starts or resumes.
         callbacks: Callbacks of each run.
 
     Returns:
@@ -156,12 +156,12 @@ def run_campaign(
         if state == "done":
             _check_finished_run(folder, config, sets.get(run.data))
         else:
-            on_run(run, state)
+            on_run(run, config, state)
             try:
                 train(config, sets[run.data], folder, device=device, callbacks=callbacks, stop=stop)
             except TrainingStopped:
                 break
-        on_run(run, "done")
+        on_run(run, config, "done")
     else:
         if before != origins:
             with write_errors(output / ORIGIN):

@@ -5,8 +5,6 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from fer_attention.training.config import TrainConfig
-
 NARROWEST = 16
 """Least input channels of a strided 1×1 convolution on channels-last maps on a CPU.
 
@@ -15,10 +13,10 @@ Below, the weight gradient of oneDNN on several threads writes beyond its buffer
 """
 
 
-def memory_format(config: TrainConfig, model: nn.Module, device: torch.device) -> torch.memory_format:
-    """Return channels-last where the config asks for it and the CPU computes it rightly, else contiguous."""
+def memory_format(model: nn.Module, device: torch.device, *, channels_last: bool) -> torch.memory_format:
+    """Return channels-last where it is asked for and the CPU computes it rightly, else contiguous."""
     crashes = device.type == "cpu" and any(map(_is_narrow, model.modules()))
-    return torch.channels_last if config.channels_last and not crashes else torch.contiguous_format
+    return torch.channels_last if channels_last and not crashes else torch.contiguous_format
 
 
 def _is_narrow(module: nn.Module) -> bool:

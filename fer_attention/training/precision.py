@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import replace
 from functools import cache
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
 
-from fer_attention.device import fastest_precision
 from fer_attention.models import ModelSpec, read_metadata
 from fer_attention.models.bundled import weights_path
 from fer_attention.models.factory import from_spec
 from fer_attention.training.checkpoint import TrainingError
 from fer_attention.training.config import TrainConfig
+from fer_attention.training.timing import step_timer
+
+BFLOAT16_GAIN = 1.15
+"""Least speed-up over float32 that makes up for the rounding of bfloat16."""
+
+TIMED_IMAGES, TIMED_ROUNDS, TIMED_SECONDS = 32, 6, 2.0
+"""Images of a step, and the most rounds and seconds after which no further round of steps is timed."""
 
 
 def resolve_precision(config: TrainConfig, device: torch.device) -> str:
@@ -23,19 +31,43 @@ def resolve_precision(config: TrainConfig, device: torch.device) -> str:
         TrainingError: The precision is float16 on the CPU, or bfloat16 on the CPU for a model with
             convolutions that are computed wrongly there.
     """
-    precision = fastest_precision(device) if config.precision == "auto" else config.precision
-    if device.type != "cpu":
-        return precision
-    if precision == "float16":
+    if device.type == "cpu" and config.precision == "float16":
         raise TrainingError("float16 trains on GPUs only; use precision=bfloat16 or float32 on the CPU.")
-    if precision == "bfloat16" and (layer := _wrong_in_bfloat16(_spec_of(config))):
-        if config.precision == "auto":
-            return "float32"
+    layer = _wrong_in_bfloat16(_spec_of(config)) if device.type == "cpu" else None
+    if config.precision == "auto":
+        return "float32" if layer else fastest_precision(config, device)
+    if config.precision == "bfloat16" and layer:
         raise TrainingError(
             f"precision=bfloat16 computes wrong gradients for {layer} on the CPU, since its images are "
             "narrower than its stride. Use precision=float32, or a larger structure.img_size."
         )
-    return precision
+    return config.precision
+
+
+def fastest_precision(config: TrainConfig, device: torch.device) -> Literal["float32", "bfloat16"]:
+    """Measure in which precision a device trains the network of a config faster.
+
+    Neither the type of a processor nor the time of one convolution tells. Processors without bfloat16
+    instructions take ten times as long as in float32 and GPUs before Ampere somewhat longer; on others a
+    wide convolution can be faster while a narrow network is slower. So training steps are timed, once per
+    process and in a few seconds. The network has no attention and ReLU, so that all variants of a comparison
+    train in one precision. Rounds alternate and the fastest counts, so a busy machine decides as an idle one.
+    """
+    spec = replace(_spec_of(config), attention="none", attention_options={}, activation="relu")
+    return _fastest_precision(spec, config.channels_last, device)
+
+
+@cache
+def _fastest_precision(
+    spec: ModelSpec, channels_last: bool, device: torch.device
+) -> Literal["float32", "bfloat16"]:
+    seconds = step_timer(spec, images=TIMED_IMAGES, channels_last=channels_last, device=device)
+    rounds: list[list[float]] = []
+    begun = time.perf_counter()
+    while len(rounds) < 2 or (len(rounds) < TIMED_ROUNDS and time.perf_counter() - begun < TIMED_SECONDS):
+        rounds.append([seconds(dtype) for dtype in (torch.float32, torch.bfloat16)])  # the first warms up
+    float32, bfloat16 = map(min, zip(*rounds, strict=True))
+    return "bfloat16" if bfloat16 * BFLOAT16_GAIN < float32 else "float32"
 
 
 def _spec_of(config: TrainConfig) -> ModelSpec:

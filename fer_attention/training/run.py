@@ -67,7 +67,7 @@ class Run:
         model = create_initial_model(config, training).to(device)
         assert model.preprocessing is not None  # noqa: S101  (for the type checker)
         self.preprocessing = model.preprocessing
-        self._format = memory_format(config, model, device)
+        self._format = memory_format(model, device, channels_last=config.channels_last)
         model = model.to(memory_format=self._format)
         self._frozen = freeze(model, config.freeze)
         self.ema = ModelEmaV3(model, decay=config.ema_decay, use_warmup=True)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 
+from fer_attention.models import ModelSpec
 from fer_attention.training import TrainConfig, TrainingError, precision
-from fer_attention.training.precision import resolve_precision
+from fer_attention.training.precision import fastest_precision, resolve_precision
+from fer_attention.training.timing import step_timer
 from tests.support.tiny_runs import untrained
 
 CPU = torch.device("cpu")
@@ -14,9 +18,65 @@ NARROW = {"width": 0.125, "img_size": 16}
 """Its last stage halves maps of 1×1."""
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def fast_bfloat16(monkeypatch):
-    monkeypatch.setattr(precision, "fastest_precision", lambda device: "bfloat16")
+    monkeypatch.setattr(precision, "fastest_precision", lambda config, device: "bfloat16")
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Sets the seconds of a step in float32 and bfloat16, round by round, and lists the timed specs."""
+    timed = []
+
+    def set_times(*rounds):
+        def step_timer(spec, **options):
+            timed.append(spec)
+            both = itertools.chain.from_iterable(itertools.cycle(rounds))
+            return lambda dtype: next(both)
+
+        monkeypatch.setattr(precision, "step_timer", step_timer)
+        precision._fastest_precision.cache_clear()
+        return timed
+
+    yield set_times
+    precision._fastest_precision.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("rounds", "expected"),
+    [
+        ([(1.0, 0.5)], "bfloat16"),
+        ([(1.0, 0.9)], "float32"),  # not worth the rounding
+        ([(1.0, 10.0)], "float32"),
+        ([(9.0, 9.0), (1.0, 9.0), (9.0, 0.5)], "bfloat16"),  # the fastest rounds count on a busy machine
+        ([(9.0, 0.9), (1.0, 9.0)], "float32"),
+    ],
+)
+def test_the_faster_precision_is_chosen(clock, rounds, expected):
+    clock(*rounds)
+    assert fastest_precision(TrainConfig(model="resnet18"), CPU) == expected
+
+
+def test_variants_of_a_network_share_one_measured_precision(clock):
+    timed = clock((1.0, 0.5))
+    for model in ("resnetv2_18", "resnetv2_18_elu", "resnetv2_18_cbam_elu", "resnetv2_18_eca"):
+        config = TrainConfig(model=model, gate_start="open", structure={"width": 0.25})
+        assert resolve_precision(config, CPU) == "bfloat16"
+    assert timed == [ModelSpec("resnetv2_18", width=0.25)]
+    resolve_precision(TrainConfig(model="resnetv2_18", structure={"width": 0.5}), CPU)
+    assert [spec.width for spec in timed] == [0.25, 0.5]
+
+
+def test_the_network_of_the_run_is_timed_in_both_types():
+    """On some processors a wide convolution is faster in bfloat16 and a narrow network slower."""
+    seconds = step_timer(ModelSpec("resnet18", width=0.25), images=16, channels_last=True, device=CPU)
+    random_state = torch.get_rng_state()
+    with torch.no_grad():
+        times = {dtype: min(seconds(dtype) for _ in range(4)) for dtype in (torch.float32, torch.bfloat16)}
+    assert torch.equal(random_state, torch.get_rng_state())
+    chosen = fastest_precision(TrainConfig(model="resnet18_cbam_elu", structure={"width": 0.25}), CPU)
+    ratio = times[torch.float32] / times[torch.bfloat16]
+    assert chosen == ("bfloat16" if ratio > precision.BFLOAT16_GAIN else "float32") or 0.8 < ratio < 1.6
 
 
 @pytest.mark.parametrize(
@@ -28,12 +88,14 @@ def fast_bfloat16(monkeypatch):
         ({**NARROW, "img_size": (64, 16)}, "float32"),
     ],
 )
+@pytest.mark.usefixtures("fast_bfloat16")
 def test_auto_avoids_bfloat16_where_images_are_narrower_than_a_stride(structure, expected):
     config = TrainConfig(model="resnetv2_18_eca_elu", structure=structure)
     assert resolve_precision(config, CPU) == expected
     assert resolve_precision(config, torch.device("cuda")) == "bfloat16"
 
 
+@pytest.mark.usefixtures("fast_bfloat16")
 def test_the_structure_of_start_weights_counts(tmp_path):
     config = TrainConfig(weights=untrained(tmp_path / "start.safetensors"), model="resnetv2_18_eca_elu")
     assert resolve_precision(config, CPU) == "float32"

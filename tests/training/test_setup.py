@@ -82,7 +82,7 @@ def fastest(monkeypatch):
     """Sets the precision that the device seems to be fastest in."""
 
     def choose(precision):
-        monkeypatch.setattr(precision_of_runs, "fastest_precision", lambda device: precision)
+        monkeypatch.setattr(precision_of_runs, "fastest_precision", lambda config, device: precision)
 
     return choose
 
