@@ -33,7 +33,7 @@ def train(
     ],
     data: Annotated[Path, typer.Option(help=datasets.DATA_HELP)],
     output: Annotated[Path, typer.Option(help="Folder of this run; an interrupted run resumes there.")],
-    model: Annotated[str | None, typer.Option(help="Model instead of the recipe's, at full width.")] = None,
+    model: Annotated[str | None, typer.Option(help="Model instead of the recipe's, with its width.")] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="Change a field: epochs=10, augment.flip=0.")
     ] = None,

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from fer_attention.messages import validate
-from fer_attention.models import read_metadata
+from fer_attention.models import ModelSpec, read_metadata
 from fer_attention.models.bundled import weights_path
 from fer_attention.plugins import RECIPES, register_recipes
 from fer_attention.registry import UnknownNameError
@@ -22,7 +24,7 @@ def recipe_names() -> list[str]:
     """Return the names of the recipes of this package and of plug-ins, sorted.
 
     >>> recipe_names()
-    ['compact', 'finetune', 'paper', 'quick', 'robust', 'strong']
+    ['compact', 'finetune', 'paper', 'quick', 'robust', 'speedrun', 'strong']
     """
     return list(RECIPES)
 
@@ -30,8 +32,8 @@ def recipe_names() -> list[str]:
 def load_recipe(name: str | Path, changes: Mapping[str, Any] | None = None) -> TrainConfig:
     """Load a recipe and change some of its fields.
 
-    If `changes` names another model, the recipe's `structure` and `weights` are dropped, since they belong to
-    its own model. `weights` among the changes determine model and structure.
+    If `changes` names another model, it gets the recipe's width, stem and other fields of `structure` that it
+    has, and new weights. `weights` among the changes determine model and structure.
 
     >>> config = load_recipe("quick", {"epochs": 3, "augment": {"flip": 0}})
     >>> config.epochs, config.augment.flip, config.augment.rotate
@@ -55,7 +57,7 @@ def load_recipe(name: str | Path, changes: Mapping[str, Any] | None = None) -> T
         raise ValueError(f"There is no recipe file {path}. Recipes by name: {', '.join(RECIPES)}.")
     recipe, given, changes = load_yaml(path), changes, dict(changes or {})
     if changes.get("model", recipe.get("model")) != recipe.get("model"):
-        recipe |= {"structure": {}, "weights": None}
+        recipe |= {"structure": _structure_for(changes["model"], recipe), "weights": None}
     weights = changes.get("weights", recipe.get("weights"))
     if isinstance(weights, str) and os.path.isfile(file := _weights_file(weights, name)):
         model = {"model": read_metadata(file).spec.name}
@@ -77,6 +79,26 @@ def load_recipe(name: str | Path, changes: Mapping[str, Any] | None = None) -> T
     if idle := config.idle(given or {}):
         raise ValueError(f"The recipe {name} with these changes: {idle}")
     return config
+
+
+def _structure_for(model: Any, recipe: Mapping[str, Any]) -> Any:
+    """Return the recipe's structure without options of its attention block and fields that `model` lacks."""
+    structure = recipe.get("structure", {})
+    try:
+        new, own = (ModelSpec.parse(str(name)) for name in (model, recipe.get("model")))
+    except ValueError:
+        return structure  # validation says what is wrong
+
+    def fits(field: str) -> bool:
+        if field == "attention_options":
+            return new.attention == own.attention
+        if field in ("stem", "head", "stride_on", "drop_path_rate"):
+            with suppress(ValueError):
+                return bool(replace(new, **{field: structure[field]}))
+            return False
+        return True
+
+    return {field: structure[field] for field in structure if fits(field)}
 
 
 def _weights_file(weights: str, recipe: str | Path) -> Path:

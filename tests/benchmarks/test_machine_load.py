@@ -7,7 +7,7 @@ import sys
 
 import machine_load
 import pytest
-from cost_record import Detections, Environment, ExportSpeed, Record, StepRates
+from cost_record import Detections, Environment, ExportSpeed, Record, SpeedRuns, StepRates
 from cost_setup import environment_of
 from machine_load import BUSY, Load, add_option, check_before, cpu_features, refuse_if_busy, watched_load
 from render_benchmarks import document
@@ -116,6 +116,7 @@ def test_the_page_names_the_records_of_a_busy_machine():
     [
         ("attention_cost/*.json", Record),
         ("step_rate*.json", StepRates),
+        ("speed_run*.json", SpeedRuns),
         ("faces*.json", Detections),
         ("export_speed*.json", ExportSpeed),
     ],

@@ -11,7 +11,7 @@ pytestmark = pytest.mark.usefixtures("without_curves")
 
 
 def test_the_documented_recipes_exist():
-    assert recipe_names() == ["compact", "finetune", "paper", "quick", "robust", "strong"]
+    assert recipe_names() == ["compact", "finetune", "paper", "quick", "robust", "speedrun", "strong"]
 
 
 @pytest.mark.parametrize("name", recipe_names())
@@ -61,9 +61,46 @@ def test_the_start_of_gates_is_an_option_that_the_structure_overrides():
         load_recipe("robust", {"gate_start": "open"})
 
 
-def test_another_model_drops_the_structure_of_the_recipe():
-    assert load_recipe("compact").structure["width"] == 0.5
-    assert load_recipe("compact", {"model": "resnet18"}).structure == {}
+@pytest.mark.parametrize(
+    ("recipe", "model", "expected"),
+    [
+        ("quick", "resnetv2_18_elu", {"width": 0.25, "stem": "half", "drop_rate": 0.1}),
+        ("quick", "resnet50_cbam", {"width": 0.25, "stem": "half", "drop_rate": 0.1}),
+        ("compact", "vgg16_bn_se_elu", {"width": 0.5, "drop_rate": 0.2}),  # a VGG has no such stem
+        ("finetune", "resnet50_se", {"img_size": 96, "in_chans": 3, "drop_rate": 0.2}),
+        ("paper", "resnet18", {}),
+    ],
+)
+def test_another_model_has_what_it_can_of_the_structure(recipe, model, expected):
+    """So `train quick --model NAME` is quick, and `finetune` has its colours and size with any model."""
+    config = load_recipe(recipe, {"model": model})
+    assert config.structure == expected
+    assert config.spec().name == model
+
+
+@pytest.mark.parametrize(
+    ("model", "kept"),
+    [
+        ("resnet50_se_elu", {"attention_options", "stride_on"}),
+        ("resnet50", {"stride_on"}),
+        ("vgg11_se", {"attention_options"}),
+    ],
+)
+def test_options_of_a_block_and_of_a_backbone_stay_with_them(tmp_path, model, kept):
+    own = tmp_path / "own.yaml"
+    special = {"attention_options": {"reduction": 8}, "stride_on": "1x1"}
+    own.write_text(yaml.safe_dump({"model": "resnet50_se", "structure": {"width": 0.5, **special}}))
+    structure = load_recipe(own, {"model": model}).structure
+    assert structure == {"width": 0.5, **{name: special[name] for name in kept}}
+
+
+def test_a_wrong_field_of_a_recipe_is_named_for_another_model_too(tmp_path):
+    own = tmp_path / "own.yaml"
+    own.write_text(yaml.safe_dump({"model": "resnet18", "structure": {"widht": 0.5}}))
+    with pytest.raises(ValueError, match="Did you mean 'width'"):
+        load_recipe(own, {"model": "resnet50"})
+    with pytest.raises(ValueError, match="Unknown model"):
+        load_recipe(own, {"model": "resnet51"})
 
 
 def test_start_weights_determine_model_and_structure(tmp_path):
