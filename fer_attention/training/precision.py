@@ -20,8 +20,11 @@ from fer_attention.training.timing import step_timer
 BFLOAT16_GAIN = 1.15
 """Least speed-up over float32 that makes up for the rounding of bfloat16."""
 
-TIMED_IMAGES, TIMED_ROUNDS, TIMED_SECONDS = 32, 6, 2.0
-"""Images of a step, and the most rounds and seconds after which no further round of steps is timed."""
+TIMED_IMAGES, TIMED_ROUNDS = 32, 6
+"""Images of a step, and the most rounds of steps."""
+
+TIMED_SECONDS, LONG = 2.0, 10.0
+"""Seconds after which two rounds are enough, and after which one is. It warms up, which takes far less."""
 
 
 def resolve_precision(config: TrainConfig, device: torch.device) -> str:
@@ -64,8 +67,10 @@ def _fastest_precision(
     seconds = step_timer(spec, images=TIMED_IMAGES, channels_last=channels_last, device=device)
     rounds: list[list[float]] = []
     begun = time.perf_counter()
-    while len(rounds) < 2 or (len(rounds) < TIMED_ROUNDS and time.perf_counter() - begun < TIMED_SECONDS):
-        rounds.append([seconds(dtype) for dtype in (torch.float32, torch.bfloat16)])  # the first warms up
+    for number in range(TIMED_ROUNDS):
+        rounds.append([seconds(dtype) for dtype in (torch.float32, torch.bfloat16)])
+        if time.perf_counter() - begun > (TIMED_SECONDS if number else LONG):
+            break
     float32, bfloat16 = map(min, zip(*rounds, strict=True))
     return "bfloat16" if bfloat16 * BFLOAT16_GAIN < float32 else "float32"
 
