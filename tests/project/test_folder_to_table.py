@@ -36,6 +36,7 @@ def workplace(tmp_path, monkeypatch):
             pixels = generator.integers(0, 120, (32, 32, 3), dtype=np.uint8)
             pixels[6 * label : 6 * label + 6, :, label % 3] += 130
             Image.fromarray(pixels).save(tmp_path / "faces" / emotion / f"{number}.png")
+    torch.manual_seed(0)  # with other weights, the few steps of a run may cause a warning
     model = build_model("resnet18", width=0.25, num_classes=1000, in_chans=3, img_size=32)
     assert model.state_dict().keys() == torchvision.models.resnet18().state_dict().keys()
     torch.save(model.state_dict(), tmp_path / "resnet18.pth")
@@ -62,7 +63,7 @@ def test_the_ten_commands_of_the_page_lead_to_the_table(workplace):
     said = [call(command) for command in commands[:9]]
     assert "50 images" in said[0]
     assert "Measured on the test images of stratified_kfold, fold 0" in said[3]
-    assert all("warning" not in one for one in (said[2], said[3], said[4], said[5]))
+    assert [one for one in said[2:6] if "warning" in one] == []
     longer = read_metadata(workplace / "runs" / "longer" / "best.safetensors")
     assert (longer.preprocessing.size, longer.preprocessing.channels) == ((32, 32), 3)
     assert longer.record["config"]["epochs"] == 5
