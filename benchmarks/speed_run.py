@@ -20,19 +20,18 @@ import time
 from pathlib import Path
 from statistics import fmean, median
 
-import torch
 from cost_record import SpeedRun, SpeedRuns, write_record
 from cost_setup import environment_of
 from machine_load import add_option, check_before, refuse_if_busy, watched_load
 
 from fer_attention.evaluation import ALL, NEW, complexity
-from fer_attention.models import read_metadata
-from fer_attention.models.bundled import weights_path
 from fer_attention.models.factory import from_spec
 from fer_attention.study import load_study
 from fer_attention.study.analysis.statistics import mean_interval
+from fer_attention.study.estimate import training_work
 from fer_attention.study.grid import expand
 from fer_attention.training import TrainConfig, load_recipe
+from fer_attention.training.precision import spec_of
 
 RECIPE = "speedrun"
 TRAINING_IMAGES, SELECTION_IMAGES = 28_709, 3_589  # FER2013's official split
@@ -70,7 +69,7 @@ def main() -> None:
     record = SpeedRuns(
         recipe=RECIPE,
         command=_command(options.seeds, options.changes),
-        environment=environment_of(torch.device("cpu"), load),
+        environment=environment_of("cpu", load),
         runs=tuple(runs),
     )
     print(table(record))
@@ -137,10 +136,7 @@ def table(record: SpeedRuns) -> str:
 
 
 def budget() -> str:
-    """Format the work of recipes and studies on FER2013 in speed runs as a Markdown table.
-
-    Work is multiply-accumulates × epochs × images; a training step counts as three forward passes.
-    """
+    """Format the work of recipes and studies on FER2013 in speed runs as a Markdown table."""
     unit = _work(load_recipe(RECIPE))
     lines = ["| training on FER2013 | speed runs |", "| --- | ---: |"]
     for name in RECIPES_IN_BUDGET:
@@ -153,9 +149,8 @@ def budget() -> str:
 
 
 def _work(config: TrainConfig, fraction: float = 1.0) -> float:
-    spec = read_metadata(weights_path(config.weights)).spec if config.weights else config.spec()
-    macs = complexity(from_spec(spec, device="meta")).macs
-    return macs * config.epochs * (3 * fraction * TRAINING_IMAGES + SELECTION_IMAGES)
+    macs = complexity(from_spec(spec_of(config), device="meta")).macs
+    return training_work(macs, config.epochs, fraction * TRAINING_IMAGES, SELECTION_IMAGES)
 
 
 def _rounded(number: float) -> str:

@@ -68,9 +68,20 @@ def images_of(run: RunSpec, data: FaceDataset) -> tuple[int, int]:
 
 
 def work_of(run: RunSpec, data: FaceDataset) -> float:
-    """Return the multiply-accumulates of a run; a training step counts as three forward passes."""
-    train, validation = images_of(run, data)
-    return counts_of(run).macs * run.config.epochs * (3.0 * train + validation)
+    """Return the multiply-accumulates of a run, see `training_work`."""
+    return training_work(counts_of(run).macs, run.config.epochs, *images_of(run, data))
+
+
+def training_work(macs: float, epochs: int, train: float, validation: float) -> float:
+    """Return the multiply-accumulates of a training; a training step counts as three forward passes.
+
+    Args:
+        macs: Multiply-accumulates of the model for an image.
+        epochs: Number of epochs.
+        train: Number of training images.
+        validation: Number of validation images.
+    """
+    return macs * epochs * (3.0 * train + validation)
 
 
 def memory_of(run: RunSpec, data: FaceDataset) -> float:

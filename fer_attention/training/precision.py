@@ -36,7 +36,7 @@ def resolve_precision(config: TrainConfig, device: torch.device) -> str:
     """
     if device.type == "cpu" and config.precision == "float16":
         raise TrainingError("float16 trains on GPUs only; use precision=bfloat16 or float32 on the CPU.")
-    layer = _wrong_in_bfloat16(_spec_of(config)) if device.type == "cpu" else None
+    layer = _wrong_in_bfloat16(spec_of(config)) if device.type == "cpu" else None
     if config.precision == "auto":
         return "float32" if layer else fastest_precision(config, device)
     if config.precision == "bfloat16" and layer:
@@ -56,7 +56,7 @@ def fastest_precision(config: TrainConfig, device: torch.device) -> Literal["flo
     process and in a few seconds. The network has no attention and ReLU, so that all variants of a comparison
     train in one precision. Rounds alternate and the fastest counts, so a busy machine decides as an idle one.
     """
-    spec = replace(_spec_of(config), attention="none", attention_options={}, activation="relu")
+    spec = replace(spec_of(config), attention="none", attention_options={}, activation="relu")
     return _fastest_precision(spec, config.channels_last, device)
 
 
@@ -75,7 +75,8 @@ def _fastest_precision(
     return "bfloat16" if bfloat16 * BFLOAT16_GAIN < float32 else "float32"
 
 
-def _spec_of(config: TrainConfig) -> ModelSpec:
+def spec_of(config: TrainConfig) -> ModelSpec:
+    """Return the spec of the model that a config trains; start weights determine theirs."""
     return config.spec() if config.weights is None else read_metadata(weights_path(config.weights)).spec
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -84,21 +83,24 @@ def load_recipe(name: str | Path, changes: Mapping[str, Any] | None = None) -> T
 def _structure_for(model: Any, recipe: Mapping[str, Any]) -> Any:
     """Return the recipe's structure without options of its attention block and fields that `model` lacks."""
     structure = recipe.get("structure", {})
+    if not isinstance(structure, Mapping):
+        return structure  # validation says what is wrong
     try:
         new, own = (ModelSpec.parse(str(name)) for name in (model, recipe.get("model")))
     except ValueError:
-        return structure  # validation says what is wrong
+        return structure
 
-    def fits(field: str) -> bool:
-        if field == "attention_options":
-            return new.attention == own.attention
-        if field in ("stem", "head", "stride_on", "drop_path_rate"):
-            with suppress(ValueError):
-                return bool(replace(new, **{field: structure[field]}))
-            return False
-        return True
+    def lacks(spec: ModelSpec, field: str) -> bool:
+        try:
+            replace(spec, **{field: structure[field]})
+        except (ValueError, TypeError):
+            return True
+        return False
 
-    return {field: structure[field] for field in structure if fits(field)}
+    foreign = {field for field in structure if lacks(new, field) and not lacks(own, field)}
+    if new.attention != own.attention:
+        foreign.add("attention_options")
+    return {field: value for field, value in structure.items() if field not in foreign}
 
 
 def _weights_file(weights: str, recipe: str | Path) -> Path:

@@ -47,7 +47,7 @@ def test_the_table_has_runs_and_their_mean_with_students_interval():
 
 
 @pytest.mark.slow
-def test_runs_are_the_users_commands_on_a_zip_file(tmp_path, monkeypatch, capfd):
+def test_runs_are_the_users_commands(tmp_path, monkeypatch, capfd):
     words = ["--data", write_faces(tmp_path), "--output", tmp_path / "runs", "--seeds", 0, 1]
     words += ["--record", tmp_path / "record.json", "--allow-busy"]
     words += ["--set", "epochs=1", "--set", "batch_size=8", "--set", "precision=float32"]

@@ -103,6 +103,21 @@ def test_a_wrong_field_of_a_recipe_is_named_for_another_model_too(tmp_path):
         load_recipe(own, {"model": "resnet51"})
 
 
+@pytest.mark.parametrize(
+    ("structure", "match"),
+    [
+        ({"stem": "tiny"}, "Unknown stem of resnet50 'tiny'"),
+        (5, "structure: .* got 5"),
+        (None, "structure: .* got None"),
+    ],
+)
+def test_a_wrong_value_of_a_recipe_is_not_dropped_for_another_model(tmp_path, structure, match):
+    own = tmp_path / "own.yaml"
+    own.write_text(yaml.safe_dump({"model": "resnet18", "structure": structure}))
+    with pytest.raises(ValueError, match=match):
+        load_recipe(own, {"model": "resnet50"})
+
+
 def test_start_weights_determine_model_and_structure(tmp_path):
     start = str(train(tiny(model="resnet18", epochs=1), stripes(), tmp_path).weights)
     for recipe in ("compact", "robust"):
